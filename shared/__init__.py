@@ -1,0 +1,1 @@
+"""What every process of makima shares, in layers: domain < messages < bus, store < service."""

@@ -1,0 +1,28 @@
+"""Branch names. Whoever creates, merges or delivers a branch takes its name from here, or from the stored fact."""
+
+from __future__ import annotations
+
+import re
+from uuid import UUID
+
+LONGEST_SLUG = 50
+
+
+def slug(text: str) -> str:
+    """Lower case, runs of anything but a-z 0-9 as one '-', none at either end, at most 50 letters; 'task' when empty.
+
+    >>> slug("  Add the   README!  ")
+    'add-the-readme'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:LONGEST_SLUG].strip("-") or "task"
+
+
+def task_branch(name: str, task_id: UUID, attempt: int) -> str:
+    """The branch that one attempt of a task writes; attempts after the first carry their number."""
+    suffix = f"-{attempt}" if attempt > 1 else ""
+    return f"makima/{slug(name)}-{task_id.hex[-8:]}{suffix}"
+
+
+def delivery_branch(title: str, directive_id: UUID) -> str:
+    """The branch that a directive is delivered on."""
+    return f"makima/directive-{slug(title)}-{directive_id.hex[-8:]}"

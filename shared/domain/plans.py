@@ -1,0 +1,115 @@
+"""Plans as people and agents submit them, and what makes one valid (rule 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
+from uuid import UUID
+
+import msgspec
+
+LONGEST_NAME = 200
+MOST_STEPS = 5000
+
+
+class PlannedStep(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """One step of a plan, with the keys of `batch-add-steps`. dependsOn takes ids, names or positions (from 0)."""
+
+    name: str
+    description: str = ""
+    task_plan: str = ""
+    depends_on: tuple[str | int, ...] = ()
+    order_index: int = 0
+    generation: int | None = None
+    files: tuple[str, ...] = ()
+    order_ids: tuple[UUID, ...] = ()
+
+
+class PlanRefused(ValueError):
+    """A plan that is invalid: which item, what is wrong, and what would mend it."""
+
+
+def resolve(plan: Sequence[PlannedStep], existing: Mapping[UUID, str], ids: Sequence[UUID]) -> list[tuple[UUID, ...]]:
+    """Each planned step's dependencies as ids, in the order given, doubles dropped.
+
+    `existing` maps the directive's steps to their names, `ids` are those of the planned steps. A name of the
+    batch is preferred to an earlier step's of the same name.
+    Raises PlanRefused on an empty or doubled name, an unknown or ambiguous dependency, or a cycle, which it names.
+    """
+    if not plan:
+        raise PlanRefused("the plan holds no steps: add at least one under `steps`")
+    if len(plan) > MOST_STEPS:
+        raise PlanRefused(f"the plan holds {len(plan)} steps: at most {MOST_STEPS} go in one batch")
+    named: dict[str, UUID] = {}
+    for position, (step, step_id) in enumerate(zip(plan, ids, strict=True)):
+        _check_texts(position, step)
+        if step.name in named:
+            raise PlanRefused(f"steps[{position}]: the name {step.name!r} is taken twice; give each step its own")
+        named[step.name] = step_id
+    earlier: dict[str, list[UUID]] = {}
+    for step_id, name in existing.items():
+        earlier.setdefault(name, []).append(step_id)
+    resolved = [
+        tuple(dict.fromkeys(_dependency(at, step, ref, named, earlier, existing, ids) for ref in step.depends_on))
+        for at, step in enumerate(plan)
+    ]
+    _refuse_cycles(plan, resolved, ids)
+    return resolved
+
+
+def _check_texts(position: int, step: PlannedStep) -> None:
+    if not step.name.strip():
+        raise PlanRefused(f"steps[{position}]: `name` is empty; say in a few words what the step does")
+    if len(step.name) > LONGEST_NAME:
+        raise PlanRefused(f"steps[{position}]: `name` has {len(step.name)} letters; at most {LONGEST_NAME}")
+    if any("\0" in text for text in (step.name, step.description, step.task_plan, *step.files)):
+        raise PlanRefused(f"steps[{position}] ({step.name!r}): a text holds a NUL byte; remove it")
+    if not -(2**31) <= step.order_index < 2**31:
+        raise PlanRefused(f"steps[{position}] ({step.name!r}): `orderIndex` {step.order_index} is out of range")
+
+
+def _dependency(
+    position: int,
+    step: PlannedStep,
+    ref: str | int,
+    named: Mapping[str, UUID],
+    earlier: Mapping[str, Sequence[UUID]],
+    existing: Mapping[UUID, str],
+    ids: Sequence[UUID],
+) -> UUID:
+    where = f"steps[{position}] ({step.name!r})"
+    if isinstance(ref, int):
+        if 0 <= ref < len(ids):
+            return ids[ref]
+        raise PlanRefused(f"{where}: dependsOn position {ref} is outside the batch (0 to {len(ids) - 1})")
+    if ref in named:
+        return named[ref]
+    same_name = earlier.get(ref, ())
+    if len(same_name) == 1:
+        return same_name[0]
+    if len(same_name) > 1:
+        raise PlanRefused(f"{where}: dependsOn {ref!r} names {len(same_name)} steps; give the id of one")
+    try:
+        if (step_id := UUID(ref)) in existing:
+            return step_id
+    except ValueError:
+        if ref.isdigit() and int(ref) < len(ids):
+            return ids[int(ref)]
+    raise PlanRefused(f"{where}: dependsOn {ref!r} is no step of this directive nor of this batch")
+
+
+def _refuse_cycles(plan: Sequence[PlannedStep], resolved: Sequence[tuple[UUID, ...]], ids: Sequence[UUID]) -> None:
+    names = dict(zip(ids, (s.name for s in plan), strict=True))
+    try:
+        TopologicalSorter(dict(zip(ids, resolved, strict=True))).prepare()
+    except CycleError as error:
+        cycle = list(error.args[1])
+        raise PlanRefused("the plan has a cycle: " + " -> ".join(names[i] for i in reversed(cycle))) from None
+    order = dict(zip(ids, (s.order_index for s in plan), strict=True))
+    for at, (step, dependencies) in enumerate(zip(plan, resolved, strict=True)):
+        for dependency in dependencies:
+            if dependency in order and order[dependency] > step.order_index:
+                raise PlanRefused(
+                    f"steps[{at}] ({step.name!r}): has orderIndex {step.order_index} but depends on "
+                    f"{names[dependency]!r} of orderIndex {order[dependency]}, so neither could ever start"
+                )

@@ -1,0 +1,24 @@
+"""When a failed attempt runs again, and when it doesn't any more."""
+
+from __future__ import annotations
+
+MAX_ATTEMPTS = 2
+MAX_LOSSES = 5
+FIRST_BACKOFF_SECONDS = 1.0
+LONGEST_BACKOFF_SECONDS = 300.0
+
+
+def may_retry(failures: int, max_attempts: int = MAX_ATTEMPTS) -> bool:
+    """Whether a task that has failed `failures` times runs again. Losing a daemon is no failure."""
+    return failures < max_attempts
+
+
+def may_resume(losses: int, max_losses: int = MAX_LOSSES) -> bool:
+    """Whether a task whose daemon was lost `losses` times runs again."""
+    return losses <= max_losses
+
+
+def backoff_seconds(failures: int, chance: float) -> float:
+    """Seconds until the next attempt: doubled with every failure, spread by `chance` in [0, 1) over half to one and a half."""
+    base = min(FIRST_BACKOFF_SECONDS * 2 ** max(failures - 1, 0), LONGEST_BACKOFF_SECONDS)
+    return min(base * (0.5 + chance), LONGEST_BACKOFF_SECONDS)

@@ -1,0 +1,125 @@
+"""Every status and every allowed transition, in one table an entity. docs/state-machines.md is drawn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class DirectiveStatus(StrEnum):
+    """Where a directive stands. `idle` with a pr_url means: delivered, waiting for its pull request."""
+
+    DRAFT = "draft"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    AWAITING_APPROVAL = "awaiting_approval"
+    IDLE = "idle"
+    COMPLETED = "completed"
+    ARCHIVED = "archived"
+
+
+class StepStatus(StrEnum):
+    """Where a node of the DAG stands."""
+
+    PENDING = "pending"
+    READY = "ready"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class TaskStatus(StrEnum):
+    """Where a job stands. `paused` means that a question waits for its answer."""
+
+    PENDING = "pending"
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class TaskKind(StrEnum):
+    """What a task is for."""
+
+    PLAN = "plan"
+    STEP = "step"
+    COMPLETION = "completion"
+    VERIFICATION = "verification"
+
+
+class AttemptOutcome(StrEnum):
+    """How one run of a task ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+
+
+class TransitionRefused(ValueError):
+    """A status change that the tables below don't hold."""
+
+
+_D, _S, _T = DirectiveStatus, StepStatus, TaskStatus
+
+DIRECTIVE_TRANSITIONS: Mapping[DirectiveStatus, frozenset[DirectiveStatus]] = {
+    _D.DRAFT: frozenset({_D.ACTIVE, _D.ARCHIVED}),
+    _D.ACTIVE: frozenset({_D.PAUSED, _D.AWAITING_APPROVAL, _D.IDLE, _D.ARCHIVED}),
+    _D.PAUSED: frozenset({_D.ACTIVE, _D.ARCHIVED}),
+    _D.AWAITING_APPROVAL: frozenset({_D.ACTIVE, _D.ARCHIVED}),
+    _D.IDLE: frozenset({_D.ACTIVE, _D.PAUSED, _D.COMPLETED, _D.ARCHIVED}),
+    _D.COMPLETED: frozenset({_D.ACTIVE, _D.ARCHIVED}),
+    _D.ARCHIVED: frozenset(),
+}
+
+STEP_TRANSITIONS: Mapping[StepStatus, frozenset[StepStatus]] = {
+    _S.PENDING: frozenset({_S.READY, _S.SKIPPED}),
+    _S.READY: frozenset({_S.RUNNING, _S.PENDING, _S.SKIPPED, _S.COMPLETED, _S.FAILED}),
+    _S.RUNNING: frozenset({_S.COMPLETED, _S.FAILED, _S.READY}),
+    _S.COMPLETED: frozenset(),
+    _S.FAILED: frozenset({_S.PENDING, _S.SKIPPED}),
+    _S.SKIPPED: frozenset(),
+}
+
+TASK_TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = {
+    _T.PENDING: frozenset({_T.STARTING, _T.CANCELLED, _T.FAILED}),
+    _T.STARTING: frozenset({_T.RUNNING, _T.PENDING, _T.COMPLETED, _T.FAILED, _T.CANCELLED}),
+    _T.RUNNING: frozenset({_T.PAUSED, _T.PENDING, _T.COMPLETED, _T.FAILED, _T.CANCELLED}),
+    _T.PAUSED: frozenset({_T.RUNNING, _T.PENDING, _T.COMPLETED, _T.FAILED, _T.CANCELLED}),
+    _T.COMPLETED: frozenset(),
+    _T.FAILED: frozenset(),
+    _T.CANCELLED: frozenset(),
+}
+
+LIVE_TASK = frozenset({_T.PENDING, _T.STARTING, _T.RUNNING, _T.PAUSED})
+"""Statuses of which a step, a planning and a delivery may have one task at most."""
+
+ON_A_DAEMON = frozenset({_T.STARTING, _T.RUNNING, _T.PAUSED})
+"""Statuses that take one of a daemon's slots."""
+
+SETTLED_STEP = frozenset({_S.COMPLETED, _S.SKIPPED})
+"""Statuses that satisfy whoever depends on a step."""
+
+TERMINAL_STEP = frozenset({_S.COMPLETED, _S.SKIPPED, _S.FAILED})
+
+
+def check_directive(before: DirectiveStatus, after: DirectiveStatus) -> None:
+    """Raise TransitionRefused unless the table allows it."""
+    if after not in DIRECTIVE_TRANSITIONS[before]:
+        raise TransitionRefused(f"a directive that is {before} can't become {after}")
+
+
+def check_step(before: StepStatus, after: StepStatus) -> None:
+    """Raise TransitionRefused unless the table allows it."""
+    if after not in STEP_TRANSITIONS[before]:
+        raise TransitionRefused(f"a step that is {before} can't become {after}")
+
+
+def check_task(before: TaskStatus, after: TaskStatus) -> None:
+    """Raise TransitionRefused unless the table allows it."""
+    if after not in TASK_TRANSITIONS[before]:
+        raise TransitionRefused(f"a task that is {before} can't become {after}")

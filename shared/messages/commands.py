@@ -1,0 +1,82 @@
+"""Commands: what is to be done. Rows promise them, the broker routes them, (task, attempt) makes them idempotent."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What every command carries: the attempt that it is about."""
+
+    task: UUID
+    attempt: int
+
+
+class SpawnTask(Command, tag="SpawnTask"):
+    """By the executor: run this attempt. The broker answers Routed or Unroutable, the daemon reports TaskAccepted.
+
+    `start_from` None means the base branch, `base_branch` None the remote's HEAD. `merge_branches` are merged
+    into the start, in order. `agent` "native" runs no agent: the daemon merges `merge_branches` (a completion).
+    """
+
+    owner: str
+    directive: UUID
+    step: UUID | None = None
+    kind: str
+    name: str
+    prompt: str = ""
+    agent: str = "shell"
+    repository_url: str | None = None
+    base_branch: str | None = None
+    start_from: str | None = None
+    merge_branches: tuple[str, ...] = ()
+    branch: str = ""
+    target_branch: str | None = None
+    completion_action: str = "push"
+    continue_from_task: UUID | None = None
+    copy_files: tuple[str, ...] = ()
+    resume_session: str | None = None
+    environment: dict[str, str] = {}
+    labels: tuple[str, ...] = ()
+    token: str = ""
+    prefer_daemon: str | None = None
+    timeout_seconds: float | None = None
+
+
+class CancelTask(Command, tag="CancelTask"):
+    """By the gateway or the monitor: end this attempt and its whole process tree. Reported as TaskInterrupted."""
+
+    owner: str
+    reason: str = ""
+
+
+class AnswerTask(Command, tag="AnswerTask"):
+    """By the gateway: the answer to a question of this attempt."""
+
+    owner: str
+    question: UUID
+    answer: str
+
+
+AnyCommand = SpawnTask | CancelTask | AnswerTask
+
+
+class Routed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Routed"):
+    """By the broker: handed to this daemon."""
+
+    task: UUID
+    attempt: int
+    daemon: str
+
+
+class Unroutable(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Unroutable"):
+    """By the broker: no daemon can take it now, and why."""
+
+    task: UUID
+    attempt: int
+    reason: str
+
+
+AnyReply = Routed | Unroutable

@@ -1,0 +1,137 @@
+"""Events: something became true. They are hints: losing, doubling or reordering them costs time, never correctness."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What every event carries. `directive` is None only for events about daemons and slots."""
+
+    directive: UUID | None = None
+
+
+class DirectiveCreated(Event, tag="directive.created"):
+    """By the gateway, when a directive was stored."""
+
+
+class DirectiveChanged(Event, tag="directive.changed"):
+    """By whoever changed its goal, status or policies; `status` is the new one."""
+
+    status: str = ""
+    reason: str | None = None
+
+
+class PlanRequested(Event, tag="plan.requested"):
+    """By the gateway or the monitor, when a plan request was stored."""
+
+    reason: str = ""
+
+
+class PlanFinished(Event, tag="plan.finished"):
+    """By the monitor, when a plan task ended well and its steps came into force."""
+
+    steps: int = 0
+
+
+class StepAdded(Event, tag="step.added"):
+    """By the gateway, once a batch."""
+
+    steps: tuple[UUID, ...] = ()
+
+
+class StepRemoved(Event, tag="step.removed"):
+    """By the gateway."""
+
+    step: UUID | None = None
+
+
+class StepReady(Event, tag="step.ready"):
+    """By the monitor or the gateway, once a batch: these steps may run now."""
+
+    steps: tuple[UUID, ...] = ()
+
+
+class StepChanged(Event, tag="step.changed"):
+    """By the monitor, once a step and change."""
+
+    step: UUID | None = None
+    name: str = ""
+    status: str = ""
+    reason: str | None = None
+
+
+class TaskCreated(Event, tag="task.created"):
+    """By the planner, executor or completer: a task waits to be dispatched."""
+
+    task: UUID | None = None
+    kind: str = ""
+
+
+class TaskChanged(Event, tag="task.changed"):
+    """By the executor (starting, pending) or the monitor (everything else)."""
+
+    task: UUID | None = None
+    attempt: int = 0
+    kind: str = ""
+    status: str = ""
+    daemon: str | None = None
+    reason: str | None = None
+
+
+class TaskOutput(Event, tag="task.output"):
+    """By the broker, as a batch of output passes; the stored rows are the truth."""
+
+    task: UUID | None = None
+    attempt: int = 0
+    first: int = 0
+    lines: tuple[str, ...] = ()
+
+
+class DeliveryFinished(Event, tag="delivery.finished"):
+    """By the completer, when a delivery's result was recorded."""
+
+    branch: str = ""
+    pr_url: str | None = None
+
+
+class DaemonConnected(Event, tag="daemon.connected"):
+    """By the broker, at a daemon's first Hello."""
+
+    daemon: str = ""
+    owner: str = ""
+
+
+class DaemonLost(Event, tag="daemon.lost"):
+    """By the broker, when a daemon was unheard for `lost_seconds` or said goodbye."""
+
+    daemon: str = ""
+    owner: str = ""
+
+
+class SlotsFree(Event, tag="slots.free"):
+    """By the broker, when an owner's free slots grew: how many are free now."""
+
+    owner: str = ""
+    free: int = 0
+
+
+AnyEvent = (
+    DirectiveCreated
+    | DirectiveChanged
+    | PlanRequested
+    | PlanFinished
+    | StepAdded
+    | StepRemoved
+    | StepReady
+    | StepChanged
+    | TaskCreated
+    | TaskChanged
+    | TaskOutput
+    | DeliveryFinished
+    | DaemonConnected
+    | DaemonLost
+    | SlotsFree
+)

@@ -1,0 +1,138 @@
+"""Frames on the wire: `[topic, header, body]`, header and body in MessagePack.
+
+An event's body is one message and its topic `<type>/<directive id>`; a command's, report's or reply's body is a
+list of messages and its topic the channel's name. A receiver skips and counts what it can't read, and never dies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from shared.domain.ids import new_id
+from shared.messages.commands import AnyCommand, AnyReply
+from shared.messages.events import AnyEvent, Event
+from shared.messages.reports import AnyReport, AnyReportReply
+
+VERSION = 1
+LIMIT_BYTES = 1 << 20
+"""Sizes over this are refused by their sender."""
+
+M = TypeVar("M")
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """Who sent it, when (UTC), under which schema version and trace (W3C traceparent)."""
+
+    v: int = VERSION
+    id: UUID
+    at: datetime
+    sender: str
+    trace: str = ""
+
+
+class FrameTooLarge(ValueError):
+    """A body over LIMIT_BYTES: which message it was."""
+
+
+class FrameUnreadable(ValueError):
+    """Bytes that are no frame of this version, or a type that isn't known here."""
+
+
+_header = msgspec.msgpack.Decoder(Header)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def header(sender: str) -> bytes:
+    """A fresh header, encoded."""
+    return _encoder.encode(Header(id=new_id(), at=datetime.now(UTC), sender=sender))
+
+
+def read_header(data: bytes) -> Header:
+    """The header of a frame. Raises FrameUnreadable on anything else and on a version that isn't ours or older."""
+    try:
+        decoded = _header.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise FrameUnreadable(f"header: {error}") from None
+    if decoded.v < 1:
+        raise FrameUnreadable(f"header: version {decoded.v}")
+    return decoded
+
+
+class Batch(Generic[M]):
+    """Codec of one channel's bodies: a list of messages of one tagged union.
+
+    >>> from shared.messages.reports import Ack
+    >>> REPORT_REPLIES.decode(REPORT_REPLIES.encode([Ack(seqs=(1,))]))
+    [Ack(seqs=(1,))]
+    """
+
+    def __init__(self, union: object) -> None:
+        self._decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
+        self._item: msgspec.msgpack.Decoder[M] = msgspec.msgpack.Decoder(union)  # type: ignore[arg-type]
+        self._whole: msgspec.msgpack.Decoder[list[M]] = msgspec.msgpack.Decoder(list[union])  # type: ignore[valid-type]
+
+    def encode(self, messages: Sequence[M]) -> bytes:
+        """The body. Raises FrameTooLarge."""
+        body = _encoder.encode(messages)
+        if len(body) > LIMIT_BYTES:
+            names = sorted({type(m).__name__ for m in messages})
+            raise FrameTooLarge(f"{len(messages)} x {', '.join(names)}: {len(body)} bytes, at most {LIMIT_BYTES}")
+        return body
+
+    def decode(self, body: bytes) -> list[M]:
+        """The messages; of those of an unknown type, none. Raises FrameUnreadable when the body is no list at all."""
+        try:
+            return self._whole.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            pass  # one of them is unknown here: read what can be read, one by one
+        try:
+            raws = self._decoder.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise FrameUnreadable(f"body: {error}") from None
+        known: list[M] = []
+        for raw in raws:
+            try:
+                known.append(self._item.decode(raw))
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                continue
+        if raws and not known:
+            raise FrameUnreadable("body: no message of a known type")
+        return known
+
+
+COMMANDS: Batch[AnyCommand] = Batch(AnyCommand)
+REPLIES: Batch[AnyReply] = Batch(AnyReply)
+REPORTS: Batch[AnyReport] = Batch(AnyReport)
+REPORT_REPLIES: Batch[AnyReportReply] = Batch(AnyReportReply)
+_event: msgspec.msgpack.Decoder[AnyEvent] = msgspec.msgpack.Decoder(AnyEvent)
+
+
+def event_type(event: Event | type[Event]) -> str:
+    """The type that stands in an event's topic, e.g. 'step.ready'."""
+    tag = event.__struct_config__.tag
+    assert isinstance(tag, str)
+    return tag
+
+
+def encode_event(event: Event, sender: str) -> list[bytes]:
+    """The three parts of an event. Raises FrameTooLarge."""
+    body = _encoder.encode(event)
+    if len(body) > LIMIT_BYTES:
+        raise FrameTooLarge(f"{event_type(event)}: {len(body)} bytes, at most {LIMIT_BYTES}")
+    return [f"{event_type(event)}/{event.directive or ''}".encode(), header(sender), body]
+
+
+def decode_event(parts: Sequence[bytes]) -> AnyEvent:
+    """The event in a frame. Raises FrameUnreadable."""
+    if len(parts) != 3:
+        raise FrameUnreadable(f"{len(parts)} parts instead of 3")
+    read_header(parts[1])
+    try:
+        return _event.decode(parts[2])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise FrameUnreadable(f"body: {error}") from None

@@ -1,0 +1,137 @@
+"""Reports: what daemons and the broker tell the monitors. Each has a `seq`, and is resent until acknowledged."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt that a daemon has in hand."""
+
+    task: UUID
+    attempt: int
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Hello"):
+    """By a daemon when it connects or was asked to: who it is, what it can do and what it runs. Not acknowledged."""
+
+    daemon: str
+    owner: str
+    capacity: int
+    labels: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
+    running: tuple[Running, ...] = ()
+    workspaces: tuple[UUID, ...] = ()
+    draining: bool = False
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Heartbeat"):
+    """By a daemon every `heartbeat_seconds`, listing what it runs: their leases are renewed. Not acknowledged."""
+
+    daemon: str
+    running: tuple[Running, ...] = ()
+
+
+class Goodbye(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Goodbye"):
+    """By a daemon that stops (or by the broker for one unheard of): its slots are gone. Not acknowledged."""
+
+    daemon: str
+    owner: str = ""
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What every acknowledged report carries. `seq` counts up for a daemon's life and is what an Ack names."""
+
+    seq: int
+    task: UUID
+    attempt: int
+
+
+class TaskAccepted(Report, tag="TaskAccepted"):
+    """The daemon has journaled the command and will run it."""
+
+
+class TaskStarted(Report, tag="TaskStarted"):
+    """The workspace stands and the agent's process runs."""
+
+    branch: str = ""
+    session: str | None = None
+
+
+class OutputBatch(Report, tag="OutputBatch"):
+    """Consecutive lines of an attempt's output; `first` is the number of the first, from 0."""
+
+    directive: UUID
+    first: int
+    lines: tuple[str, ...]
+
+
+class TaskPaused(Report, tag="TaskPaused"):
+    """The agent waits for an answer."""
+
+    question: UUID
+
+
+class TaskSucceeded(Report, tag="TaskSucceeded"):
+    """It ended well: the work is committed and pushed. `outcome` is the agent's closing words."""
+
+    branch: str | None = None
+    head: str | None = None
+    pr_url: str | None = None
+    outcome: str = ""
+    cost_usd: float = 0.0
+    tokens: int = 0
+    session: str | None = None
+    files_changed: tuple[str, ...] = ()
+
+
+class TaskFailed(Report, tag="TaskFailed"):
+    """It ended badly: why, in words, with the exit code if there is one and the tail of the output."""
+
+    reason: str
+    exit_code: int | None = None
+    tail: str = ""
+    permanent: bool = False
+
+
+class TaskInterrupted(Report, tag="TaskInterrupted"):
+    """It was stopped: by CancelTask (`cancelled`), or because the daemon went down or came back without it."""
+
+    reason: str = ""
+    cancelled: bool = False
+
+
+AnyReport = (
+    Hello
+    | Heartbeat
+    | Goodbye
+    | TaskAccepted
+    | TaskStarted
+    | OutputBatch
+    | TaskPaused
+    | TaskSucceeded
+    | TaskFailed
+    | TaskInterrupted
+)
+
+
+class Ack(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Ack"):
+    """By a monitor, after its commit: these reports are durable."""
+
+    seqs: tuple[int, ...]
+
+
+class NotYours(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="NotYours"):
+    """By a monitor: this attempt is not the daemon's any more. Kill it, keep off the branch, forget its reports."""
+
+    task: UUID
+    attempt: int
+
+
+class Identify(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Identify"):
+    """By a broker that hears a daemon it doesn't know (it was restarted): say Hello."""
+
+
+AnyReportReply = Ack | NotYours | Identify
