@@ -1,0 +1,92 @@
+"""The pool, and the unit of work: what a phase writes, its audit events in the same transaction, then what to publish."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, LiteralString
+
+import msgspec
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from shared.messages.events import Event
+from shared.messages.frames import event_type
+
+Publish = Callable[[Sequence[Event]], Awaitable[None]]
+Row = DictRow
+
+_AUDIT: LiteralString = """
+    INSERT INTO makima.event (type, directive_id, body)
+    SELECT e.type, e.directive, e.body
+      FROM unnest(%s::text[], %s::uuid[], %s::jsonb[]) AS e (type, directive, body)
+"""
+_json = msgspec.json.Encoder()
+
+
+class UnitOfWork:
+    """One transaction. `record` keeps events for the audit log and for publishing after the commit."""
+
+    def __init__(self, connection: AsyncConnection[DictRow]) -> None:
+        self._connection = connection
+        self.events: list[Event] = []
+
+    async def rows(self, statement: LiteralString, parameters: dict[str, Any] | None = None) -> list[DictRow]:  # noqa: ANN401
+        """Run one statement, prepared at once; its rows, none when it returns none."""
+        cursor = await self._connection.execute(statement, parameters, prepare=True)
+        return await cursor.fetchall() if cursor.description else []
+
+    def record(self, *events: Event) -> None:
+        """Keep events: written to the audit log before the commit, published after it."""
+        self.events.extend(events)
+
+    async def flush(self) -> None:
+        """Write what was recorded to the audit log."""
+        if self.events:
+            types = [event_type(e) for e in self.events]
+            directives = [e.directive for e in self.events]
+            bodies = [_json.encode(e).decode() for e in self.events]
+            await self._connection.execute(_AUDIT, (types, directives, bodies), prepare=True)
+
+
+class Database:
+    """A pool of connections to one Postgres, opened by `connect`."""
+
+    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[DictRow]], publish: Publish | None = None) -> None:
+        self._pool = pool
+        self.publish = publish
+
+    @asynccontextmanager
+    async def unit_of_work(self) -> AsyncIterator[UnitOfWork]:
+        """A transaction, committed at the end and rolled back on an exception; its events go out after the commit."""
+        async with self._pool.connection() as connection:
+            unit = UnitOfWork(connection)
+            yield unit
+            await unit.flush()
+            await connection.commit()
+        if unit.events and self.publish is not None:
+            await self.publish(unit.events)
+
+    async def rows(self, statement: LiteralString, parameters: dict[str, Any] | None = None) -> list[DictRow]:  # noqa: ANN401
+        """One read-only statement."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(statement, parameters, prepare=True)
+            return await cursor.fetchall()
+
+
+@asynccontextmanager
+async def connect(url: str, publish: Publish | None = None, most: int = 4) -> AsyncIterator[Database]:
+    """A database with at most `most` connections. Waits for Postgres with backoff, for as long as it takes."""
+    pool: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
+        url,
+        min_size=1,
+        max_size=most,
+        open=False,
+        connection_class=AsyncConnection[DictRow],
+        kwargs={"row_factory": dict_row, "application_name": "makima"},
+        reconnect_timeout=86_400,
+    )
+    async with pool:
+        await pool.wait(timeout=86_400)
+        yield Database(pool, publish)
