@@ -92,6 +92,8 @@ CREATE UNIQUE INDEX task_one_live_delivery ON makima.task (directive_id)
 CREATE INDEX task_by_directive ON makima.task (directive_id, id);
 CREATE INDEX task_pending      ON makima.task (not_before) WHERE status = 'pending';
 CREATE INDEX task_on_a_daemon  ON makima.task (owner_id, directive_id) WHERE status IN ('starting', 'running', 'paused');
+CREATE INDEX task_cancel_asked ON makima.task (id)
+    WHERE cancel_asked IS NOT NULL AND status IN ('pending', 'starting', 'running', 'paused');
 CREATE INDEX task_by_lease     ON makima.task (lease_until) WHERE status IN ('starting', 'running', 'paused');
 
 CREATE TABLE makima.step (
@@ -128,6 +130,18 @@ CREATE TABLE makima.step_dependency (
     PRIMARY KEY (step_id, depends_on)
 );
 CREATE INDEX step_dependents ON makima.step_dependency (depends_on, step_id);
+
+-- Rule 1, the only place of it in SQL: may this step run now? Relies on step_dependency's key and on step_unsettled.
+CREATE FUNCTION makima.may_run(s makima.step) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT s.status = 'pending' AND s.held_by IS NULL AND s.removed_by IS NULL
+       AND NOT EXISTS (SELECT FROM makima.step_dependency e JOIN makima.step d ON d.id = e.depends_on
+                        WHERE e.step_id = s.id AND d.status NOT IN ('completed', 'skipped'))
+       AND NOT EXISTS (SELECT FROM makima.step l
+                        WHERE l.directive_id = s.directive_id AND l.order_index < s.order_index
+                          AND l.status IN ('pending', 'ready', 'running', 'failed') AND l.held_by IS NULL
+                          AND NOT (l.status = 'failed' AND EXISTS (
+                              SELECT FROM makima.directive c WHERE c.id = l.directive_id AND c.on_failure = 'continue')))
+$$;
 
 CREATE TABLE makima.plan_request (
     id           uuid PRIMARY KEY,

@@ -1,0 +1,76 @@
+"""Events over PUB/SUB through the broker's proxy. Both sides connect; an event may be lost, doubled or late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import structlog
+import zmq
+import zmq.asyncio
+
+from shared.messages.events import AnyEvent, Event
+from shared.messages.frames import FrameUnreadable, decode_event, encode_event, event_type
+
+log = structlog.get_logger()
+HIGH_WATER_MARK = 100_000
+
+
+class UndeclaredEvent(TypeError):
+    """A service tried to publish an event that its EMITS doesn't hold."""
+
+
+class Publisher:
+    """Publishes a service's declared events. Never blocks: what can't be sent is dropped, as events may be."""
+
+    def __init__(
+        self, context: zmq.asyncio.Context, endpoint: str, sender: str, emits: Iterable[type[Event]], drop: bool = False
+    ) -> None:
+        self._socket = zmq.Context(context).socket(zmq.PUB)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
+        self._socket.connect(endpoint)
+        self._sender = sender
+        self._emits = frozenset(emits)
+        self._drop = drop
+
+    async def publish(self, events: Sequence[Event]) -> None:
+        """Send events, in order. Raises UndeclaredEvent, before anything is sent."""
+        for event in events:
+            if type(event) not in self._emits:
+                raise UndeclaredEvent(f"{self._sender} doesn't declare {event_type(event)} in its EMITS")
+        if self._drop:
+            return
+        for event in events:
+            self._socket.send_multipart(encode_event(event, self._sender), flags=zmq.NOBLOCK)
+
+    def close(self) -> None:
+        """Close the socket; what is still queued is dropped."""
+        self._socket.close()
+
+
+class Subscriber:
+    """Receives the events of the given types (all of them when none is given), from one task only."""
+
+    def __init__(self, context: zmq.asyncio.Context, endpoint: str, types: Iterable[type[Event]] = ()) -> None:
+        self._socket = context.socket(zmq.SUB)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
+        topics = [f"{event_type(t)}/" for t in types] or [""]
+        for topic in topics:
+            self._socket.subscribe(topic)
+        self._socket.connect(endpoint)
+        self.unreadable = 0
+
+    async def receive(self) -> AnyEvent:
+        """The next event. What can't be read is counted and skipped."""
+        while True:
+            parts = await self._socket.recv_multipart()
+            try:
+                return decode_event(parts)
+            except FrameUnreadable as error:
+                self.unreadable += 1
+                log.debug("event skipped", error=str(error), count=self.unreadable)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()

@@ -1,0 +1,1 @@
+"""The frame that every service runs in: start, be woken by events, sweep, survive errors, stop."""

@@ -1,0 +1,66 @@
+"""How a service's process starts and ends: logs, signals, the sign that it is ready, one line for what can't go on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from shared.config import ConfigError, Settings, load
+
+Main = Callable[[Settings, asyncio.Event], Awaitable[None]]
+
+
+def configure_logs() -> None:
+    """Logs as events with keys: JSON, or for people when standard error is a terminal."""
+    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def ready() -> None:
+    """Tell whoever started this process that it is ready, by one byte on the descriptor MAKIMA_READY_FD."""
+    if descriptor := os.environ.pop("MAKIMA_READY_FD", None):
+        os.write(int(descriptor), b"1")
+        os.close(int(descriptor))
+
+
+def run(name: str, main: Main) -> int:
+    """Run a service until it ends or is asked to by SIGTERM or SIGINT (`stop` is set); its exit code."""
+    configure_logs()
+    try:
+        settings = load(os.environ)
+    except ConfigError as error:
+        print(f"makima: {error}", file=sys.stderr)
+        return 1
+
+    async def body() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        structlog.contextvars.bind_contextvars(service=name)
+        await main(settings, stop)
+
+    try:
+        import uvloop
+
+        uvloop.run(body())
+    except OSError as error:
+        print(f"makima {name}: {error}", file=sys.stderr)
+        return 1
+    return 0

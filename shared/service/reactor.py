@@ -1,0 +1,83 @@
+"""Level-triggered work: an event makes it run now for a directive, a jittered sweep runs it for all."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from uuid import UUID
+
+import structlog
+from psycopg import OperationalError
+
+log = structlog.get_logger()
+
+Reconcile = Callable[[frozenset[UUID] | None], Awaitable[None]]
+"""Does what is due for these directives, or (None) for all."""
+
+FIRST_BACKOFF_SECONDS = 0.1
+LONGEST_BACKOFF_SECONDS = 5.0
+
+
+class Reactor:
+    """Runs one `reconcile` for whatever woke it. Errors are caught a directive, and retried with backoff."""
+
+    def __init__(self, reconcile: Reconcile, sweep_seconds: float, chance: random.Random) -> None:
+        self._reconcile = reconcile
+        self._sweep_seconds = sweep_seconds
+        self._chance = chance
+        self._woken = asyncio.Event()
+        self._due: set[UUID] = set()
+        self._all = True
+        self._failures = 0
+        self.errors = 0
+
+    def wake(self, directives: Iterable[UUID | None]) -> None:
+        """Run soon for these directives; for all, if one of them is None."""
+        for directive in directives:
+            if directive is None:
+                self._all = True
+            else:
+                self._due.add(directive)
+        self._woken.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """React until `stop` is set."""
+        stopped = asyncio.create_task(stop.wait())
+        while not stop.is_set():
+            everything, due = self._all, frozenset(self._due)
+            self._all, self._due = False, set()
+            self._woken.clear()
+            await self._attempt(None if everything else due)
+            timeout = 0.0 if self._woken.is_set() else self._sweep_seconds * (0.75 + self._chance.random() / 2)
+            woken = asyncio.create_task(self._woken.wait())
+            finished, _ = await asyncio.wait(
+                (woken, stopped), timeout=timeout or None, return_when=asyncio.FIRST_COMPLETED
+            )
+            woken.cancel()
+            self._all = self._all or not finished
+        stopped.cancel()
+
+    async def _attempt(self, directives: frozenset[UUID] | None) -> None:
+        if directives is not None and not directives:
+            return
+        try:
+            await self._reconcile(directives)
+            self._failures = 0
+        except OperationalError as error:
+            await self._back_off(error, directives)
+        except Exception as error:  # one directive's trouble is not the others': caught, counted, retried
+            if directives is not None and len(directives) > 1:
+                for directive in directives:
+                    await self._attempt(frozenset({directive}))
+            else:
+                await self._back_off(error, directives)
+
+    async def _back_off(self, error: Exception, directives: frozenset[UUID] | None) -> None:
+        self.errors += 1
+        self._failures += 1
+        seconds = min(FIRST_BACKOFF_SECONDS * 2 ** min(self._failures, 10), LONGEST_BACKOFF_SECONDS)
+        names = sorted(str(d) for d in directives or ())
+        log.warning("reconcile failed", directives=names, error=str(error), retry_in=seconds, exc_info=error)
+        loop = asyncio.get_running_loop()
+        loop.call_later(seconds, self.wake, tuple(directives) if directives else (None,))
