@@ -1,0 +1,7 @@
+"""`python -m services.broker`"""
+
+import sys
+
+from services.broker.service import main
+
+sys.exit(main())

@@ -1,0 +1,101 @@
+"""Which daemons are present, what each runs, and which one takes a task. Pure: time is handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from shared.messages.commands import SpawnTask
+from shared.messages.reports import Hello, Running
+
+Attempt = tuple[UUID, int]
+
+
+@dataclass
+class Daemon:
+    """One connected daemon, as its last Hello and what passed since say."""
+
+    name: str
+    owner: str
+    capacity: int
+    labels: frozenset[str]
+    agents: frozenset[str]
+    draining: bool
+    last_heard: float
+    running: set[Attempt] = field(default_factory=set)
+
+    @property
+    def free(self) -> int:
+        """Slots that are free now."""
+        return 0 if self.draining else max(self.capacity - len(self.running), 0)
+
+
+class Presence:
+    """The connected daemons by identity (their name on the wire)."""
+
+    def __init__(self) -> None:
+        self.daemons: dict[bytes, Daemon] = {}
+
+    def hello(self, identity: bytes, hello: Hello, now: float) -> bool:
+        """Take in a Hello; whether the daemon is new here."""
+        new = identity not in self.daemons
+        self.daemons[identity] = Daemon(
+            name=hello.daemon,
+            owner=hello.owner,
+            capacity=hello.capacity,
+            labels=frozenset(hello.labels),
+            agents=frozenset(hello.agents),
+            draining=hello.draining,
+            last_heard=now,
+            running={(r.task, r.attempt) for r in hello.running},
+        )
+        return new
+
+    def heard(self, identity: bytes, now: float) -> bool:
+        """Note a sign of life; whether the daemon is known."""
+        if (daemon := self.daemons.get(identity)) is None:
+            return False
+        daemon.last_heard = now
+        return True
+
+    def runs(self, identity: bytes, running: Iterable[Running]) -> None:
+        """What a heartbeat lists is what the daemon runs, besides what was routed to it just now."""
+        if daemon := self.daemons.get(identity):
+            daemon.running |= {(r.task, r.attempt) for r in running}
+
+    def ended(self, identity: bytes, task: UUID, attempt: int) -> None:
+        """An attempt ended: its slot is free."""
+        if daemon := self.daemons.get(identity):
+            daemon.running.discard((task, attempt))
+
+    def lost(self, now: float, after_seconds: float) -> list[Daemon]:
+        """Remove and return the daemons unheard for so long."""
+        gone = [i for i, d in self.daemons.items() if now - d.last_heard > after_seconds]
+        return [self.daemons.pop(i) for i in gone]
+
+    def holder(self, task: UUID, attempt: int) -> bytes | None:
+        """The daemon that has this attempt in hand."""
+        return next((i for i, d in self.daemons.items() if (task, attempt) in d.running), None)
+
+    def choose(self, command: SpawnTask) -> bytes | str:
+        """The identity of the daemon that takes a task, or why none does.
+
+        Of the owner's daemons with the labels, the agent and a free slot: the one that holds the dependency's
+        workspace, else the one with most free slots.
+        """
+        mine = {i: d for i, d in self.daemons.items() if d.owner == command.owner}
+        if not mine:
+            return "no daemon of this owner is connected"
+        able = {i: d for i, d in mine.items() if d.labels >= frozenset(command.labels) and not d.draining}
+        if not able:
+            return f"no connected daemon has the labels {', '.join(command.labels)}" if command.labels else "every daemon is draining"
+        if command.agent != "native":
+            able = {i: d for i, d in able.items() if command.agent in d.agents}
+            if not able:
+                return f"no connected daemon has the agent {command.agent}"
+        free = {i: d for i, d in able.items() if d.free}
+        if not free:
+            slots = sum(d.capacity for d in able.values())
+            return f"{slots} of {slots} slots taken"
+        return max(free, key=lambda i: (free[i].name == command.prefer_daemon, free[i].free))

@@ -1,0 +1,51 @@
+"""Planning: one plan task serves all unserved requests of a directive."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+from services.planner import prompts
+from shared.config import Settings
+from shared.domain.ids import new_id
+from shared.messages.events import DirectiveChanged, DirectiveCreated, PlanFinished, PlanRequested, TaskChanged, TaskCreated
+from shared.service.phase import Surroundings, listen, surroundings
+from shared.service.process import ready
+from shared.service.reactor import Reactor
+from shared.store.statements import statements
+
+CONSUMES = frozenset({DirectiveCreated, DirectiveChanged, PlanRequested, PlanFinished, TaskChanged})
+EMITS = frozenset({TaskCreated})
+SQL = statements("services.planner")
+
+
+async def reconcile(around: Surroundings, directives: frozenset[UUID] | None) -> None:
+    """Make a plan task for each directive that is due for planning."""
+    chosen = None if directives is None else list(directives)
+    due = await around.database.rows(SQL["due"], {"directives": chosen, "agent": around.settings.agent or "shell"})
+    if not due:
+        return
+    async with around.database.unit_of_work() as unit:
+        claimed = await unit.rows(
+            SQL["plan"],
+            {
+                "ids": [new_id() for _ in due],
+                "owners": [d["owner_id"] for d in due],
+                "directives": [d["id"] for d in due],
+                "agents": [d["agent"] for d in due],
+                "prompts": [
+                    prompts.plan(title=d["title"], goal=d["goal"], repository=d["repository_url"]) for d in due
+                ],
+            },
+        )
+        unit.record(*(TaskCreated(directive=c["directive_id"], task=c["id"], kind="plan") for c in claimed))
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    """Run the planner until `stop` is set."""
+    async with surroundings(settings, "planner", EMITS) as around:
+        reactor = Reactor(lambda d: reconcile(around, d), settings.sweep_seconds, around.chance)
+        listening = asyncio.create_task(listen(around, CONSUMES, reactor))
+        ready()
+        await reactor.run(stop)
+        listening.cancel()
