@@ -53,3 +53,9 @@ def start(dependencies: Sequence[str], pr_branch: str | None, last_completed: st
         distinct = tuple(dict.fromkeys(dependencies))
         return Start(branch=distinct[0], merge=distinct[1:])
     return Start(branch=pr_branch or last_completed)
+
+
+def leaves(steps: Sequence[tuple[UUID, str | None, Sequence[UUID]]]) -> list[str]:
+    """The branches that hold all the others, in the order given: of (id, branch, dependencies), no step depends on them."""
+    needed = {dependency for _, _, dependencies in steps for dependency in dependencies}
+    return list(dict.fromkeys(branch for step_id, branch, _ in steps if branch and step_id not in needed))

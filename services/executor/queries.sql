@@ -1,0 +1,111 @@
+-- name: due_steps
+-- Ready steps of active directives without a live task (rule 6), within each directive's max_parallel and each
+-- owner's free slots, with all that decides where they start (rule 7).
+-- Relies on step_ready, task_one_live_a_step, task_on_a_daemon, step_completed.
+WITH slots AS (
+    SELECT w.owner_id,
+           w.capacity - (SELECT count(*) FROM makima.task t
+                          WHERE t.owner_id = w.owner_id AND t.status IN ('starting', 'running', 'paused')) AS free
+      FROM (SELECT owner_id, sum(capacity) AS capacity
+              FROM makima.daemon WHERE connected AND NOT draining GROUP BY owner_id) AS w
+), directives AS (
+    SELECT d.*,
+           d.max_parallel - (SELECT count(*) FROM makima.task t
+                              WHERE t.owner_id = d.owner_id AND t.directive_id = d.id
+                                AND t.status IN ('starting', 'running', 'paused')) AS parallel
+      FROM (SELECT DISTINCT directive_id FROM makima.step WHERE status = 'ready') AS r
+      JOIN makima.directive d ON d.id = r.directive_id AND d.status = 'active'
+), due AS (
+    SELECT s.*, d.owner_id, d.pr_branch, d.repository_url, d.base_branch, d.agent, slots.free,
+           row_number() OVER (PARTITION BY d.owner_id ORDER BY s.order_index, s.id) AS place
+      FROM directives d
+      JOIN slots ON slots.owner_id = d.owner_id AND slots.free > 0
+     CROSS JOIN LATERAL (
+           SELECT s.id, s.directive_id, s.name, s.description, s.task_plan, s.order_index
+             FROM makima.step s
+            WHERE s.directive_id = d.id AND s.status = 'ready'
+              AND NOT EXISTS (SELECT FROM makima.task t
+                               WHERE t.step_id = s.id AND t.kind = 'step'
+                                 AND t.status IN ('pending', 'starting', 'running', 'paused'))
+            ORDER BY s.order_index, s.id
+            LIMIT greatest(d.parallel, 0)) AS s
+)
+SELECT due.id AS step_id, due.directive_id, due.owner_id, due.name, due.description, due.task_plan,
+       due.pr_branch, due.repository_url, due.base_branch, due.agent,
+       coalesce(dependencies.branches, '{}') AS branches, dependencies.daemon, latest.branch AS last_completed
+  FROM due
+  LEFT JOIN LATERAL (
+       SELECT array_agg(s.branch ORDER BY e.position) FILTER (WHERE s.branch IS NOT NULL) AS branches,
+              (array_agg(t.daemon ORDER BY e.position))[1] AS daemon
+         FROM makima.step_dependency e
+         JOIN makima.step s ON s.id = e.depends_on
+         LEFT JOIN makima.task t ON t.id = s.task_id
+        WHERE e.step_id = due.id) AS dependencies ON true
+  LEFT JOIN LATERAL (
+       SELECT c.branch FROM makima.step c
+        WHERE c.directive_id = due.directive_id AND c.status = 'completed' AND c.branch IS NOT NULL
+        ORDER BY c.completed_at DESC LIMIT 1) AS latest ON true
+ WHERE due.place <= due.free;
+
+-- name: claim_steps
+-- Insert the tasks of ready steps, starting at once. Inserting the row is the claim: who comes second inserts nothing.
+INSERT INTO makima.task (id, owner_id, directive_id, step_id, kind, name, prompt, agent, status,
+                         start_from, merge_branches, lease_until, dispatched_at)
+SELECT u.id, u.owner_id, u.directive_id, u.step_id, 'step', u.name, u.prompt, u.agent, 'starting',
+       u.start_from, u.merge_branches::text[], makima.now() + %(lease)s * interval '1 second', makima.now()
+  FROM unnest(%(ids)s::uuid[], %(owners)s::uuid[], %(directives)s::uuid[], %(steps)s::uuid[], %(names)s::text[],
+              %(prompts)s::text[], %(agents)s::text[], %(starts)s::text[], %(merges)s::text[])
+       AS u (id, owner_id, directive_id, step_id, name, prompt, agent, start_from, merge_branches)
+  JOIN makima.step s ON s.id = u.step_id AND s.status = 'ready'
+  JOIN makima.directive d ON d.id = u.directive_id AND d.status = 'active'
+    ON CONFLICT DO NOTHING
+RETURNING id;
+
+-- name: claim_pending
+-- Tasks that wait and may go now, within the owner's free slots: pending -> starting. Plans, retries, deliveries.
+-- Relies on task_pending and task_on_a_daemon.
+WITH slots AS (
+    SELECT w.owner_id,
+           w.capacity - (SELECT count(*) FROM makima.task t
+                          WHERE t.owner_id = w.owner_id AND t.status IN ('starting', 'running', 'paused')) AS free
+      FROM (SELECT owner_id, sum(capacity) AS capacity
+              FROM makima.daemon WHERE connected AND NOT draining GROUP BY owner_id) AS w
+), waiting AS (
+    SELECT t.id, t.owner_id, slots.free, row_number() OVER (PARTITION BY t.owner_id ORDER BY t.not_before, t.id) AS place
+      FROM makima.task t
+      JOIN slots ON slots.owner_id = t.owner_id AND slots.free > 0
+      JOIN makima.directive d ON d.id = t.directive_id
+     WHERE t.status = 'pending' AND t.not_before <= makima.now() AND t.cancel_asked IS NULL
+       AND (d.status = 'active' OR d.status = 'idle' AND t.kind IN ('completion', 'verification'))
+), chosen AS (
+    SELECT t.id FROM makima.task t JOIN waiting w ON w.id = t.id AND w.place <= w.free
+     WHERE t.status = 'pending'
+       FOR UPDATE OF t SKIP LOCKED
+)
+UPDATE makima.task t
+   SET status = 'starting', waiting_reason = NULL, dispatched_at = makima.now(), version = t.version + 1,
+       lease_until = makima.now() + %(lease)s * interval '1 second'
+  FROM chosen, makima.directive d
+ WHERE t.id = chosen.id AND d.id = t.directive_id
+RETURNING t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, t.agent, t.attempt, t.session, t.daemon,
+          t.start_from, t.merge_branches, t.target_branch, d.repository_url, d.base_branch;
+
+-- name: next_wait
+-- Seconds until the next task that backs off may go.
+SELECT extract(epoch FROM min(t.not_before) - makima.now())::float AS seconds
+  FROM makima.task t WHERE t.status = 'pending' AND t.not_before > makima.now();
+
+-- name: put_back
+-- Unroutable: starting -> pending, with the reason, unless the attempt has moved on meanwhile.
+UPDATE makima.task t
+   SET status = 'pending', waiting_reason = u.reason, lease_until = NULL, version = t.version + 1,
+       not_before = makima.now() + interval '0.2 second'
+  FROM unnest(%(tasks)s::uuid[], %(attempts)s::integer[], %(reasons)s::text[]) AS u (id, attempt, reason)
+ WHERE t.id = u.id AND t.attempt = u.attempt AND t.status = 'starting'
+RETURNING t.id, t.directive_id, t.attempt, t.kind, t.waiting_reason;
+
+-- name: cancels
+-- Tasks on a daemon that somebody wants cancelled. Relies on task_cancel_asked.
+SELECT t.id, t.attempt, t.cancel_asked
+  FROM makima.task t
+ WHERE t.cancel_asked IS NOT NULL AND t.status IN ('starting', 'running', 'paused');

@@ -1,0 +1,193 @@
+"""Execution: claim what is due within the free slots, then send it. The claim commits before the command goes out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from shared.bus.channel import Channel
+from shared.config import Settings
+from shared.domain.ids import new_id
+from shared.domain.names import task_branch
+from shared.domain.readiness import start
+from shared.messages.commands import CancelTask, SpawnTask, Unroutable
+from shared.messages.events import (
+    DaemonConnected,
+    DirectiveChanged,
+    SlotsFree,
+    StepReady,
+    TaskChanged,
+    TaskCreated,
+)
+from shared.messages.frames import COMMANDS, REPLIES, FrameUnreadable
+from shared.service.phase import Surroundings, listen, surroundings
+from shared.service.process import ready
+from shared.service.reactor import Reactor
+from shared.service.tokens import load_secret, task_token
+from shared.store.database import Row
+from shared.store.statements import statements
+
+log = structlog.get_logger()
+
+CONSUMES = frozenset({StepReady, TaskCreated, TaskChanged, DirectiveChanged, SlotsFree, DaemonConnected})
+EMITS = frozenset({TaskCreated, TaskChanged})
+SQL = statements("services.executor")
+SPAWNS_A_MESSAGE = 50
+
+
+class Executor:
+    """Everything that is due is asked for at once: slots are shared by all of an owner's directives."""
+
+    def __init__(self, around: Surroundings, commands: Channel) -> None:
+        self._around = around
+        self._commands = commands
+        self._secret = load_secret(around.settings.home)
+        self.reactor = Reactor(lambda _: self.reconcile(), around.settings.sweep_seconds, around.chance)
+
+    async def reconcile(self) -> None:
+        """Dispatch all that is due, and pass on what is to be cancelled."""
+        await self._send(await self._claim_pending())
+        await self._send(await self._claim_steps())
+        rows = await self._around.database.rows(SQL["cancels"])
+        if rows:
+            owner = self._around.settings.owner
+            cancels = [CancelTask(task=r["id"], attempt=r["attempt"], owner=owner, reason=r["cancel_asked"]) for r in rows]
+            await self._commands.send(b"commands", COMMANDS.encode(cancels))
+        wait = await self._around.database.rows(SQL["next_wait"])
+        if wait and (seconds := wait[0]["seconds"]) is not None:
+            asyncio.get_running_loop().call_later(min(seconds, 3600) + 0.005, self.reactor.wake, (None,))
+
+    async def _claim_pending(self) -> list[SpawnTask]:
+        async with self._around.database.unit_of_work() as unit:
+            rows = await unit.rows(SQL["claim_pending"], {"lease": self._around.settings.lease_seconds})
+            unit.record(*(_starting(r) for r in rows))
+        return [self._spawn(r) for r in rows]
+
+    async def _claim_steps(self) -> list[SpawnTask]:
+        due = await self._around.database.rows(SQL["due_steps"])
+        if not due:
+            return []
+        tasks = {new_id(): _task(row, self._around.settings.agent or "shell") for row in due}
+        async with self._around.database.unit_of_work() as unit:
+            claimed = await unit.rows(SQL["claim_steps"], self._columns(tasks))
+            mine = [{"id": c["id"], **tasks[c["id"]]} for c in claimed]
+            unit.record(*(_starting(t) for t in mine))
+        return [self._spawn(t) for t in mine]
+
+    def _columns(self, tasks: dict[Any, dict[str, Any]]) -> dict[str, Any]:  # noqa: ANN401
+        rows = tasks.values()
+        return {
+            "lease": self._around.settings.lease_seconds,
+            "ids": list(tasks),
+            "owners": [t["owner_id"] for t in rows],
+            "directives": [t["directive_id"] for t in rows],
+            "steps": [t["step_id"] for t in rows],
+            "names": [t["name"] for t in rows],
+            "prompts": [t["prompt"] for t in rows],
+            "agents": [t["agent"] for t in rows],
+            "starts": [t["start_from"] for t in rows],
+            "merges": ["{" + ",".join(f'"{b}"' for b in t["merge_branches"]) + "}" for t in rows],
+        }
+
+    def _spawn(self, task: dict[str, Any] | Row) -> SpawnTask:
+        attempt = task["attempt"]
+        return SpawnTask(
+            task=task["id"],
+            attempt=attempt,
+            owner=self._around.settings.owner,
+            directive=task["directive_id"],
+            step=task["step_id"],
+            kind=task["kind"],
+            name=task["name"],
+            prompt=task["prompt"],
+            agent=task["agent"],
+            repository_url=task["repository_url"],
+            base_branch=task["base_branch"],
+            start_from=task["start_from"],
+            merge_branches=tuple(task["merge_branches"]),
+            branch=task_branch(task["name"], task["id"], attempt),
+            target_branch=task["target_branch"],
+            resume_session=task["session"],
+            environment={"MAKIMA_API_URL": f"http://{self._around.settings.host}:{self._around.settings.port}"},
+            token=task_token(self._secret, task["id"], attempt),
+            prefer_daemon=task["daemon"],
+        )
+
+    async def _send(self, spawns: Sequence[SpawnTask]) -> None:
+        for at in range(0, len(spawns), SPAWNS_A_MESSAGE):
+            await self._commands.send(b"commands", COMMANDS.encode(spawns[at : at + SPAWNS_A_MESSAGE]))
+
+    async def receive_replies(self) -> None:
+        """Put back what the broker could not route, for ever."""
+        while True:
+            for parts in await self._commands.receive_waiting():
+                try:
+                    replies = REPLIES.decode(parts[-1])
+                except FrameUnreadable as error:
+                    log.warning("reply skipped", error=str(error))
+                    continue
+                if refused := [r for r in replies if isinstance(r, Unroutable)]:
+                    await self._put_back(refused)
+
+    async def _put_back(self, refused: Sequence[Unroutable]) -> None:
+        parameters = {
+            "tasks": [r.task for r in refused],
+            "attempts": [r.attempt for r in refused],
+            "reasons": [r.reason for r in refused],
+        }
+        async with self._around.database.unit_of_work() as unit:
+            for row in await unit.rows(SQL["put_back"], parameters):
+                unit.record(
+                    TaskChanged(
+                        directive=row["directive_id"],
+                        task=row["id"],
+                        attempt=row["attempt"],
+                        kind=row["kind"],
+                        status="pending",
+                        reason=row["waiting_reason"],
+                    )
+                )
+        self.reactor.wake([None])
+
+
+def _task(row: Row, agent: str) -> dict[str, Any]:
+    """The task of a ready step: where it starts (rule 7) and what it is told."""
+    begin = start(row["branches"], row["pr_branch"], row["last_completed"])
+    return {
+        **row,
+        "kind": "step",
+        "attempt": 1,
+        "session": None,
+        "target_branch": None,
+        "agent": row["agent"] or agent,
+        "prompt": row["task_plan"],
+        "start_from": begin.branch,
+        "merge_branches": list(begin.merge),
+    }
+
+
+def _starting(task: dict[str, Any] | Row) -> TaskChanged:
+    return TaskChanged(
+        directive=task["directive_id"],
+        task=task["id"],
+        attempt=task["attempt"],
+        kind=task["kind"],
+        status="starting",
+    )
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    """Run the executor until `stop` is set."""
+    async with surroundings(settings, "executor", EMITS) as around:
+        executor = Executor(around, Channel(around.context, settings.socket("commands"), "executor"))
+        working = [
+            asyncio.create_task(listen(around, CONSUMES, executor.reactor)),
+            asyncio.create_task(executor.receive_replies()),
+        ]
+        ready()
+        await executor.reactor.run(stop)
+        for task in working:
+            task.cancel()
