@@ -1,0 +1,145 @@
+"""A batch of reports on tasks as they stand -> one decision a task, and an answer to each report. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+import msgspec
+
+from shared.domain import outcomes
+from shared.domain.outcomes import Live, Verdict
+from shared.domain.statuses import AttemptOutcome, TaskKind
+from shared.messages.reports import (
+    NotYours,
+    Report,
+    TaskAccepted,
+    TaskFailed,
+    TaskInterrupted,
+    TaskPaused,
+    TaskStarted,
+    TaskSucceeded,
+)
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that reports are about, with its row's facts."""
+
+    id: UUID
+    directive: UUID
+    step: UUID | None
+    kind: TaskKind
+    live: Live
+    on_failure: str = "replan"
+
+
+class Decision(msgspec.Struct, kw_only=True):
+    """What to write of one task: its attempt's facts so far, and the verdict."""
+
+    task: Known
+    attempt: int
+    verdict: Verdict
+    daemon: str | None = None
+    branch: str | None = None
+    head: str | None = None
+    session: str | None = None
+    outcome: str = ""
+    reason: str | None = None
+    cost_usd: float = 0.0
+    tokens: int = 0
+    tail: str | None = None
+    exit_code: int | None = None
+
+
+PLANNED_NOTHING = "planned nothing: no step was added"
+
+
+def decide(
+    reports: Sequence[tuple[str, Report]],
+    tasks: Mapping[UUID, Known],
+    planned: Mapping[UUID, int],
+    chances: Sequence[float],
+) -> tuple[dict[UUID, Decision], list[tuple[str, NotYours]]]:
+    """One decision a task, and the refusals.
+
+    `reports` are (daemon, report) in order of arrival, `planned` how many steps each planning task holds, `chances`
+    a number in [0, 1) a report for the backoff's jitter. A late or doubled word of the daemon that had the attempt
+    is neither decided nor refused: it is simply acknowledged.
+    """
+    decisions: dict[UUID, Decision] = {}
+    refused: list[tuple[str, NotYours]] = []
+    for (daemon, report), chance in zip(reports, chances, strict=True):
+        task = tasks.get(report.task)
+        before = decisions.get(report.task)
+        live = _after(task.live, before) if task else None
+        if task is None or live is None or not outcomes.is_live(live, report.attempt, daemon):
+            if not _was_theirs(task, before, daemon, report):
+                refused.append((daemon, NotYours(task=report.task, attempt=report.attempt)))
+            continue
+        decisions[report.task] = _decide(task, live, daemon, report, before, planned.get(report.task), chance)
+    return decisions, refused
+
+
+def _after(live: Live, decision: Decision | None) -> Live:
+    """A task as it stands after an earlier report of the same batch."""
+    if decision is None:
+        return live
+    v = decision.verdict
+    return Live(
+        status=v.status,
+        attempt=v.attempt,
+        failures=v.failures,
+        losses=v.losses,
+        max_attempts=live.max_attempts,
+        daemon=decision.daemon,
+    )
+
+
+def _was_theirs(task: Known | None, before: Decision | None, daemon: str, report: Report) -> bool:
+    """Whether a daemon speaks of an attempt of its own that has ended already: said twice, or out of order."""
+    if before is not None:
+        return before.attempt == report.attempt and before.daemon == daemon
+    return task is not None and task.live.daemon == daemon and task.live.attempt == report.attempt
+
+
+def _decide(
+    task: Known, live: Live, daemon: str, report: Report, before: Decision | None, planned: int | None, chance: float
+) -> Decision:
+    decision = before or Decision(task=task, attempt=report.attempt, verdict=outcomes.accepted(live))
+    decision.daemon = daemon
+    match report:
+        case TaskAccepted():
+            decision.verdict = outcomes.accepted(live)
+        case TaskStarted():
+            decision.verdict = outcomes.running(live)
+            decision.branch, decision.session = report.branch or None, report.session
+        case TaskPaused():
+            decision.verdict = outcomes.paused(live)
+        case TaskSucceeded() if task.kind is TaskKind.PLAN and not planned:
+            decision.verdict, decision.reason = outcomes.failed(live, chance), PLANNED_NOTHING
+        case TaskSucceeded():
+            decision.verdict = outcomes.succeeded(live)
+            decision.branch, decision.head, decision.outcome = report.branch, report.head, report.outcome
+            decision.session = report.session or decision.session
+            decision.cost_usd, decision.tokens = report.cost_usd, report.tokens
+        case TaskFailed():
+            decision.verdict = outcomes.failed(live, chance, permanent=report.permanent)
+            decision.reason, decision.tail, decision.exit_code = report.reason, report.tail, report.exit_code
+        case TaskInterrupted():
+            decision.verdict = outcomes.cancelled(live) if report.cancelled else outcomes.interrupted(live)
+            decision.reason = report.reason or "interrupted"
+        case _:
+            raise TypeError(f"no decision on {type(report).__name__}")
+    return decision
+
+
+def lost(task: Known) -> Decision:
+    """The lease of a task ran out."""
+    verdict = outcomes.interrupted(task.live, AttemptOutcome.LOST)
+    reason = f"the daemon {task.live.daemon} was lost" if task.live.daemon else "no daemon took it in time"
+    return Decision(task=task, attempt=task.live.attempt, verdict=verdict, reason=reason)
+
+
+def cancelled(task: Known, reason: str) -> Decision:
+    """A task that never ran is to be cancelled."""
+    return Decision(task=task, attempt=task.live.attempt, verdict=outcomes.cancelled(task.live), reason=reason)

@@ -1,0 +1,202 @@
+-- name: tasks
+-- The tasks that a batch of reports is about, locked together with their directives, so that two monitors never
+-- judge readiness of one directive at a time. Relies on the primary keys.
+SELECT t.id, t.directive_id, t.step_id, t.kind, t.status, t.attempt, t.failures, t.losses, t.daemon, t.cancel_asked,
+       d.max_attempts, d.on_failure
+  FROM makima.task t
+  JOIN makima.directive d ON d.id = t.directive_id
+ WHERE t.id = ANY (%(tasks)s)
+ ORDER BY d.id, t.id
+   FOR NO KEY UPDATE OF d, t;
+
+-- name: apply
+-- Write what became of tasks and attempts, and with them their steps. One row a task, as decided.
+WITH new AS (
+    SELECT * FROM unnest(
+        %(ids)s::uuid[], %(attempts)s::integer[], %(statuses)s::text[], %(next_attempts)s::integer[],
+        %(failures)s::integer[], %(losses)s::integer[], %(delays)s::float[], %(daemons)s::text[], %(branches)s::text[],
+        %(heads)s::text[], %(sessions)s::text[], %(outcomes)s::text[], %(reasons)s::text[], %(costs)s::numeric[],
+        %(tokens)s::bigint[], %(ends)s::text[], %(tails)s::text[], %(exit_codes)s::integer[], %(step_statuses)s::text[])
+        AS u (id, attempt, status, next_attempt, failures, losses, delay, daemon, branch, head, session, outcome, reason,
+              cost, tokens, ended_as, tail, exit_code, step_status)
+), tasks AS (
+    UPDATE makima.task t
+       SET status = new.status, attempt = new.next_attempt, failures = new.failures, losses = new.losses,
+           not_before = makima.now() + new.delay * interval '1 second',
+           daemon = coalesce(new.daemon, t.daemon), branch = coalesce(new.branch, t.branch),
+           head = coalesce(new.head, t.head), session = coalesce(new.session, t.session),
+           outcome = CASE WHEN new.outcome = '' THEN t.outcome ELSE new.outcome END,
+           reason = coalesce(new.reason, t.reason), cost_usd = t.cost_usd + new.cost, tokens = t.tokens + new.tokens,
+           lease_until = CASE WHEN new.status IN ('starting', 'running', 'paused')
+                              THEN makima.now() + %(lease)s * interval '1 second' END,
+           ended_at = CASE WHEN new.status IN ('completed', 'failed', 'cancelled') THEN makima.now() END,
+           version = t.version + 1
+      FROM new
+     WHERE t.id = new.id
+    RETURNING t.id, t.step_id, t.agent
+), attempts AS (
+    INSERT INTO makima.attempt AS a (task_id, number, daemon, agent, session, branch, ended_at, outcome, reason, tail, exit_code)
+    SELECT new.id, new.attempt, new.daemon, tasks.agent, new.session, new.branch,
+           CASE WHEN new.ended_as IS NOT NULL THEN makima.now() END, new.ended_as, new.reason, new.tail, new.exit_code
+      FROM new JOIN tasks ON tasks.id = new.id
+        ON CONFLICT (task_id, number) DO UPDATE
+       SET daemon = coalesce(excluded.daemon, a.daemon), session = coalesce(excluded.session, a.session),
+           branch = coalesce(excluded.branch, a.branch), ended_at = coalesce(excluded.ended_at, a.ended_at),
+           outcome = coalesce(excluded.outcome, a.outcome), reason = coalesce(excluded.reason, a.reason),
+           tail = coalesce(excluded.tail, a.tail), exit_code = coalesce(excluded.exit_code, a.exit_code)
+)
+UPDATE makima.step s
+   SET status = new.step_status, task_id = new.id, version = s.version + 1,
+       branch = CASE WHEN new.step_status = 'completed' THEN new.branch ELSE s.branch END,
+       outcome = CASE WHEN new.step_status = 'completed' THEN new.outcome ELSE s.outcome END,
+       reason = CASE WHEN new.step_status = 'failed' THEN new.reason ELSE s.reason END,
+       completed_at = CASE WHEN new.step_status = 'completed' THEN makima.now() END
+  FROM new JOIN tasks ON tasks.id = new.id
+ WHERE s.id = tasks.step_id AND new.step_status IS NOT NULL
+   AND s.status IN ('ready', 'running') AND s.status <> new.step_status
+RETURNING s.id, s.directive_id, s.name, s.status, s.reason;
+
+-- name: advance
+-- After these steps settled: their dependents, and the next order_index where they were the last of theirs, become
+-- ready; their directives become idle when nothing is left (rule 11). Cost: the settled steps' out-degree.
+-- Relies on step_dependents, step_unsettled, step_by_directive.
+WITH settled AS (
+    SELECT id, directive_id, order_index FROM makima.step WHERE id = ANY (%(steps)s)
+), opened AS (
+    SELECT x.directive_id, n.order_index
+      FROM (SELECT directive_id, min(order_index) AS order_index FROM settled GROUP BY directive_id) AS x
+     CROSS JOIN LATERAL (
+           SELECT min(u.order_index) AS order_index FROM makima.step u
+            WHERE u.directive_id = x.directive_id AND u.status IN ('pending', 'ready', 'running', 'failed')
+              AND u.held_by IS NULL) AS n
+     WHERE n.order_index > x.order_index
+), candidates AS (
+    SELECT e.step_id AS id FROM settled JOIN makima.step_dependency e ON e.depends_on = settled.id
+     UNION
+    SELECT s.id FROM opened JOIN makima.step s ON s.directive_id = opened.directive_id
+                                              AND s.order_index = opened.order_index AND s.status = 'pending'
+), ready AS (
+    UPDATE makima.step s SET status = 'ready', version = s.version + 1
+      FROM candidates
+     WHERE s.id = candidates.id AND s.status = 'pending' AND makima.may_run(s)
+    RETURNING s.id, s.directive_id
+)
+SELECT directive_id, array_agg(id) AS steps FROM ready GROUP BY directive_id;
+
+-- name: advance_all
+-- The same for whole directives: after a plan came into force, and in the sweep.
+WITH ready AS (
+    UPDATE makima.step s SET status = 'ready', version = s.version + 1
+      FROM makima.directive d
+     WHERE d.id = s.directive_id AND d.status = 'active' AND s.status = 'pending'
+       AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
+       AND makima.may_run(s)
+    RETURNING s.id, s.directive_id
+)
+SELECT directive_id, array_agg(id) AS steps FROM ready GROUP BY directive_id;
+
+-- name: idle
+-- Active directives with steps, every one terminal, and no planning due or live (rule 11).
+UPDATE makima.directive d SET status = 'idle', version = d.version + 1
+ WHERE d.status = 'active'
+   AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
+   AND EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id)
+   AND NOT EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id AND s.status IN ('pending', 'ready', 'running'))
+   AND NOT EXISTS (SELECT FROM makima.plan_request r WHERE r.directive_id = d.id AND r.served_by IS NULL)
+   AND NOT EXISTS (SELECT FROM makima.task t
+                    WHERE t.directive_id = d.id AND t.kind = 'plan'
+                      AND t.status IN ('pending', 'starting', 'running', 'paused'))
+RETURNING d.id;
+
+-- name: planned
+-- How many steps each of these planning tasks holds.
+SELECT t.id, (SELECT count(*) FROM makima.step s WHERE s.directive_id = t.directive_id AND s.held_by = t.id)::integer AS steps
+  FROM makima.task t WHERE t.id = ANY (%(tasks)s);
+
+-- name: enforce_plan
+-- Plans that ended well come into force whole (rule 5).
+WITH gone AS (
+    DELETE FROM makima.step WHERE removed_by = ANY (%(tasks)s) AND status IN ('pending', 'ready', 'failed', 'skipped')
+), force AS (
+    UPDATE makima.step SET held_by = NULL WHERE held_by = ANY (%(tasks)s) RETURNING directive_id
+)
+UPDATE makima.directive d SET generation = d.generation + 1, version = d.version + 1
+ WHERE d.id IN (SELECT directive_id FROM force);
+
+-- name: withdraw_plan
+-- Plans that failed are withdrawn whole; their requests are unserved again when the task is over for good.
+WITH withdrawn AS (
+    DELETE FROM makima.step WHERE held_by = ANY (%(tasks)s)
+), released AS (
+    UPDATE makima.step SET removed_by = NULL WHERE removed_by = ANY (%(tasks)s)
+)
+UPDATE makima.plan_request SET served_by = NULL WHERE served_by = ANY (%(ended)s);
+
+-- name: pause
+-- Directives that can't go on by themselves, each with the reason.
+UPDATE makima.directive d SET status = 'paused', pause_reason = u.reason, version = d.version + 1
+  FROM unnest(%(directives)s::uuid[], %(reasons)s::text[]) AS u (id, reason)
+ WHERE d.id = u.id AND d.status IN ('active', 'idle')
+RETURNING d.id, d.pause_reason;
+
+-- name: skip_dependents
+-- Under `continue`: whatever depends on a failed step, however far, is skipped with the reason.
+WITH RECURSIVE doomed AS (
+    SELECT e.step_id, f.name FROM makima.step f JOIN makima.step_dependency e ON e.depends_on = f.id
+     WHERE f.id = ANY (%(steps)s)
+     UNION
+    SELECT e.step_id, doomed.name FROM doomed JOIN makima.step_dependency e ON e.depends_on = doomed.step_id
+)
+UPDATE makima.step s SET status = 'skipped', reason = 'depends on ' || doomed.name || ', which failed', version = s.version + 1
+  FROM (SELECT DISTINCT ON (step_id) step_id, name FROM doomed ORDER BY step_id) AS doomed
+ WHERE s.id = doomed.step_id AND s.status IN ('pending', 'ready')
+RETURNING s.id, s.directive_id, s.name, s.status, s.reason;
+
+-- name: output
+-- Keep batches of output; a doubled one changes nothing.
+INSERT INTO makima.task_output (task_id, attempt, first_seq, last_seq, events)
+SELECT u.task, u.attempt, u.first, u.last, u.events
+  FROM unnest(%(tasks)s::uuid[], %(attempts)s::integer[], %(firsts)s::integer[], %(lasts)s::integer[], %(events)s::jsonb[])
+       AS u (task, attempt, first, last, events)
+    ON CONFLICT DO NOTHING;
+
+-- name: renew
+-- Renew the leases of what daemons say they run; whatever of it isn't theirs any more comes back.
+WITH held AS (
+    SELECT * FROM unnest(%(daemons)s::text[], %(tasks)s::uuid[], %(attempts)s::integer[]) AS u (daemon, task, attempt)
+), renewed AS (
+    UPDATE makima.task t SET lease_until = makima.now() + %(lease)s * interval '1 second'
+      FROM held
+     WHERE t.id = held.task AND t.attempt = held.attempt AND coalesce(t.daemon, held.daemon) = held.daemon
+       AND t.status IN ('starting', 'running', 'paused')
+    RETURNING t.id, t.attempt
+)
+SELECT held.daemon, held.task, held.attempt FROM held
+ WHERE NOT EXISTS (SELECT FROM renewed WHERE renewed.id = held.task AND renewed.attempt = held.attempt);
+
+-- name: connect_daemons
+-- Daemons said Hello. Only owners that exist count.
+INSERT INTO makima.daemon (owner_id, name, labels, agents, capacity, connected, draining)
+SELECT o.id, u.name, u.labels::text[], u.agents::text[], u.capacity, true, u.draining
+  FROM unnest(%(owners)s::text[], %(names)s::text[], %(labels)s::text[], %(agents)s::text[], %(capacities)s::integer[],
+              %(drainings)s::boolean[]) AS u (owner, name, labels, agents, capacity, draining)
+  JOIN makima.owner o ON o.name = u.owner
+    ON CONFLICT (owner_id, name) DO UPDATE
+   SET labels = excluded.labels, agents = excluded.agents, capacity = excluded.capacity, connected = true,
+       draining = excluded.draining, last_seen = makima.now();
+
+-- name: disconnect_daemons
+-- Daemons that are gone: their slots are, too.
+UPDATE makima.daemon SET connected = false WHERE name = ANY (%(names)s) AND connected;
+
+-- name: lost
+-- Tasks whose lease ran out, locked. Relies on task_by_lease.
+SELECT t.id, t.attempt, t.daemon FROM makima.task t
+ WHERE t.status IN ('starting', 'running', 'paused') AND t.lease_until < makima.now()
+   FOR UPDATE SKIP LOCKED;
+
+-- name: cancelled
+-- Pending tasks that somebody wants cancelled. Relies on task_cancel_asked.
+SELECT t.id, t.attempt FROM makima.task t
+ WHERE t.cancel_asked IS NOT NULL AND t.status = 'pending' AND (%(directives)s::uuid[] IS NULL OR t.directive_id = ANY (%(directives)s))
+   FOR UPDATE SKIP LOCKED;

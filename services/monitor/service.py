@@ -1,0 +1,198 @@
+"""The monitor's two inputs: batches of reports, each one transaction and then acknowledged; and the sweep."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+import structlog
+from psycopg import OperationalError
+
+from services.monitor import decisions, ledger
+from shared.bus.channel import Channel
+from shared.config import Settings
+from shared.domain.statuses import TaskKind
+from shared.messages.events import (
+    DirectiveChanged,
+    PlanFinished,
+    SlotsFree,
+    StepAdded,
+    StepChanged,
+    StepReady,
+    TaskChanged,
+)
+from shared.messages.frames import REPORT_REPLIES, REPORTS, FrameUnreadable
+from shared.messages.reports import (
+    Ack,
+    AnyReport,
+    AnyReportReply,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    NotYours,
+    OutputBatch,
+    Report,
+    TaskSucceeded,
+)
+from shared.service.phase import Surroundings, listen, surroundings
+from shared.service.process import ready
+from shared.service.reactor import Reactor
+from shared.store.database import UnitOfWork
+
+log = structlog.get_logger()
+
+CONSUMES = frozenset({DirectiveChanged, StepAdded, TaskChanged})
+EMITS = frozenset({TaskChanged, StepChanged, StepReady, PlanFinished, DirectiveChanged, SlotsFree})
+SQL = ledger.SQL
+ANNOUNCE_SECONDS = 2.0
+LEASE_CHECK_SECONDS = 2.0
+
+Heard = list[tuple[bytes, AnyReport]]
+
+
+class Monitor:
+    """Takes whatever waits as one batch: one transaction, then one acknowledgement a daemon."""
+
+    def __init__(self, around: Surroundings, reports: Channel) -> None:
+        self._around = around
+        self._reports = reports
+        self._lease = around.settings.lease_seconds
+
+    async def announce(self) -> None:
+        """Tell the broker, again and again, that this monitor takes reports."""
+        while True:
+            await self._reports.send(b"ready", b"", b"")
+            await asyncio.sleep(ANNOUNCE_SECONDS)
+
+    async def receive(self) -> None:
+        """Take in reports, for ever. A batch that can't be written is not acknowledged, and so comes again."""
+        while True:
+            heard: Heard = []
+            for parts in await self._reports.receive_waiting():
+                try:
+                    _, _, identity, body = parts
+                    heard.extend((identity, report) for report in REPORTS.decode(body))
+                except (FrameUnreadable, ValueError) as error:
+                    log.warning("report skipped", error=str(error))
+            try:
+                await self.take(heard)
+            except OperationalError as error:
+                log.warning("reports not written; daemons resend them", reports=len(heard), error=str(error))
+
+    async def take(self, heard: Heard) -> None:
+        """Write one batch and acknowledge it."""
+        refused: list[tuple[bytes, NotYours]] = []
+        async with self._around.database.unit_of_work() as unit:
+            await self._presence(unit, [r for _, r in heard])
+            refused += await self._leases(unit, heard)
+            refused += await self._outcomes(unit, heard)
+        replies: dict[bytes, list[AnyReportReply]] = {}
+        for identity, refusal in refused:
+            replies.setdefault(identity, []).append(refusal)
+        seqs: dict[bytes, list[int]] = {}
+        for identity, report in heard:
+            if isinstance(report, Report):
+                seqs.setdefault(identity, []).append(report.seq)
+        for identity, done in seqs.items():
+            replies.setdefault(identity, []).append(Ack(seqs=tuple(done)))
+        for identity, answers in replies.items():
+            await self._reports.send(b"acks", identity, REPORT_REPLIES.encode(answers))
+
+    async def _presence(self, unit: UnitOfWork, reports: Sequence[AnyReport]) -> None:
+        last = {r.daemon: r for r in reports if isinstance(r, Hello | Goodbye)}
+        if came := [r for r in last.values() if isinstance(r, Hello)]:
+            columns = {
+                "owners": [h.owner for h in came],
+                "names": [h.daemon for h in came],
+                "labels": [_array(h.labels) for h in came],
+                "agents": [_array(h.agents) for h in came],
+                "capacities": [h.capacity for h in came],
+                "drainings": [h.draining for h in came],
+            }
+            await unit.rows(SQL["connect_daemons"], columns)
+            unit.record(*(SlotsFree(owner=h.owner, free=h.capacity - len(h.running)) for h in came))
+        if went := [r.daemon for r in last.values() if isinstance(r, Goodbye)]:
+            await unit.rows(SQL["disconnect_daemons"], {"names": went})
+
+    async def _leases(self, unit: UnitOfWork, heard: Heard) -> list[tuple[bytes, NotYours]]:
+        held = [(i, r) for i, h in heard if isinstance(h, Heartbeat | Hello) for r in h.running]
+        if not held:
+            return []
+        columns = {
+            "daemons": [i.decode() for i, _ in held],
+            "tasks": [r.task for _, r in held],
+            "attempts": [r.attempt for _, r in held],
+            "lease": self._lease,
+        }
+        rows = await unit.rows(SQL["renew"], columns)
+        return [(r["daemon"].encode(), NotYours(task=r["task"], attempt=r["attempt"])) for r in rows]
+
+    async def _outcomes(self, unit: UnitOfWork, heard: Heard) -> list[tuple[bytes, NotYours]]:
+        reports = [(i.decode(), r) for i, r in heard if isinstance(r, Report) and not isinstance(r, OutputBatch)]
+        if reports:
+            tasks = await ledger.read(unit, {r.task for _, r in reports})
+            plans = [r.task for _, r in reports if isinstance(r, TaskSucceeded) and _is_plan(tasks.get(r.task))]
+            planned = {}
+            if plans:
+                planned = {row["id"]: row["steps"] for row in await unit.rows(SQL["planned"], {"tasks": plans})}
+            chances = [self._around.chance.random() for _ in reports]
+            decided, refused = decisions.decide(reports, tasks, planned, chances)
+            await ledger.write(unit, list(decided.values()), self._lease)
+        else:
+            refused = []
+        await self._output(unit, [r for _, r in heard if isinstance(r, OutputBatch)])
+        return [(daemon.encode(), refusal) for daemon, refusal in refused]
+
+    async def _output(self, unit: UnitOfWork, batches: Sequence[OutputBatch]) -> None:
+        if batches:
+            columns = {
+                "tasks": [b.task for b in batches],
+                "attempts": [b.attempt for b in batches],
+                "firsts": [b.first for b in batches],
+                "lasts": [b.first + len(b.lines) - 1 for b in batches],
+                "events": [msgspec.json.encode(b.lines).decode() for b in batches],
+            }
+            await unit.rows(SQL["output"], columns)
+
+    async def reconcile(self, directives: frozenset[UUID] | None) -> None:
+        """Lost leases, cancelled tasks that never ran, readiness and idleness: the safety net, and people's changes."""
+        chosen = None if directives is None else list(directives)
+        async with self._around.database.unit_of_work() as unit:
+            due = []
+            if directives is None:
+                lost = [row["id"] for row in await unit.rows(SQL["lost"])]
+                due += [decisions.lost(task) for task in (await ledger.read(unit, lost)).values()] if lost else []
+            cancelled = [row["id"] for row in await unit.rows(SQL["cancelled"], {"directives": chosen})]
+            if cancelled:
+                tasks = await ledger.read(unit, cancelled)
+                due += [decisions.cancelled(task, "cancelled by a person") for task in tasks.values()]
+            await ledger.write(unit, due, self._lease)
+            await ledger.advance_all(unit, chosen)
+
+
+def _is_plan(task: decisions.Known | None) -> bool:
+    return task is not None and task.kind is TaskKind.PLAN
+
+
+def _array(items: Sequence[str]) -> str:
+    escaped = (i.replace("\\", "\\\\").replace('"', '\\"') for i in items)
+    return "{" + ",".join(f'"{i}"' for i in escaped) + "}"
+
+
+async def main(settings: Settings, stop: asyncio.Event) -> None:
+    """Run the monitor until `stop` is set."""
+    async with surroundings(settings, "monitor", EMITS) as around:
+        monitor = Monitor(around, Channel(around.context, settings.socket("reports"), "monitor"))
+        sweep = min(settings.sweep_seconds, LEASE_CHECK_SECONDS)
+        reactor = Reactor(monitor.reconcile, sweep, around.chance)
+        working = [
+            asyncio.create_task(listen(around, CONSUMES, reactor)),
+            asyncio.create_task(monitor.announce()),
+            asyncio.create_task(monitor.receive()),
+        ]
+        ready()
+        await reactor.run(stop)
+        for task in working:
+            task.cancel()
