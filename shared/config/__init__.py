@@ -1,0 +1,5 @@
+"""Settings, read once at a process's start."""
+
+from shared.config.settings import ConfigError, Settings, load
+
+__all__ = ["ConfigError", "Settings", "load"]

@@ -1,0 +1,106 @@
+"""Settings: `makima.toml`, then `MAKIMA_*` of the environment, which wins. A bad one stops the process at its start."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+LONGEST_SOCKET_PATH = 100
+"""Characters of a Unix socket's path; the kernel's limit is 107."""
+
+NOT_SETTINGS = frozenset(
+    f"MAKIMA_{n}" for n in ("API_URL", "TOKEN", "TASK_ID", "DIRECTIVE_ID", "ATTEMPT", "CONFIG", "READY_FD")
+)
+"""Variables of the same prefix that tell a process its place: a task's own, the settings' file, the sign of readiness."""
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class ConfigError(ValueError):
+    """A setting that can't be: its key, its value, and what is allowed."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is in force. Times are in seconds."""
+
+    home: Path
+    host: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 8420
+    postgres_url: str | None = None
+    owner: str = "default"
+    daemons: Count = 1
+    daemon_name: str | None = None
+    slots: Annotated[int, msgspec.Meta(ge=1)] = 4
+    labels: tuple[str, ...] = ()
+    agent: str | None = None
+    max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 2
+    sweep_seconds: Positive = 15.0
+    heartbeat_seconds: Positive = 2.0
+    lost_seconds: Positive = 10.0
+    lease_seconds: Positive = 30.0
+    drop_events: bool = False
+
+    def run_folder(self) -> Path:
+        """Where sockets lie: under the home, or where its path is too long, in a short folder of its own."""
+        run = self.home / "run"
+        if len(str(run)) + len("/.s.PGSQL.5432.lock") <= LONGEST_SOCKET_PATH:
+            return run
+        return Path("/tmp") / f"makima-{hashlib.sha256(str(self.home).encode()).hexdigest()[:12]}"
+
+    def socket(self, name: str) -> str:
+        """The endpoint of one of the broker's sockets: events-in, events-out, commands, daemons, reports."""
+        return f"ipc://{self.run_folder() / name}.sock"
+
+    def postgres(self) -> str:
+        """The database: the one given, else the embedded one of this home."""
+        return self.postgres_url or f"postgresql://postgres@/makima?host={self.run_folder()}"
+
+
+def load(environment: Mapping[str, str]) -> Settings:
+    """The settings in force. Raises ConfigError."""
+    home = Path(environment.get("MAKIMA_HOME") or _default_home(environment)).expanduser().absolute()
+    values: dict[str, Any] = {**_from_file(environment, home), "home": str(home)}
+    for key, value in environment.items():
+        if not key.startswith("MAKIMA_") or key in NOT_SETTINGS or key == "MAKIMA_HOME":
+            continue
+        name = key.removeprefix("MAKIMA_").lower()
+        values[name] = [part for part in value.split(",") if part] if name == "labels" else value
+    for name in values:
+        if name not in Settings.__struct_fields__:
+            raise ConfigError(f"unknown setting {name!r}; there are: {', '.join(Settings.__struct_fields__)}")
+    try:
+        return msgspec.convert(values, Settings, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        name = str(error).rpartition("`$.")[2].rstrip("`")
+        raise ConfigError(f"setting {name!r} has the value {values.get(name)!r}: {error}") from None
+
+
+def _decode(kind: type, value: Any) -> Any:  # noqa: ANN401
+    if kind is Path:
+        return Path(value)
+    raise NotImplementedError(kind)
+
+
+def _default_home(environment: Mapping[str, str]) -> str:
+    state = environment.get("XDG_STATE_HOME") or str(Path(environment.get("HOME", "~")) / ".local" / "state")
+    return f"{state}/makima"
+
+
+def _from_file(environment: Mapping[str, str], home: Path) -> dict[str, Any]:
+    named = environment.get("MAKIMA_CONFIG")
+    candidates = [Path(named)] if named else [Path("makima.toml"), home / "makima.toml"]
+    for path in candidates:
+        try:
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            if named:
+                raise ConfigError(f"MAKIMA_CONFIG names {named!r}, which doesn't exist") from None
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"{path}: {error}") from None
+    return {}
