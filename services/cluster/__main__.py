@@ -1,0 +1,90 @@
+"""`python -m services.cluster up|down|status [--detach] [--daemons N]`"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import msgspec
+
+from services.cluster.service import ClusterFailed, running, up
+from shared.config import ConfigError, Settings, load
+from shared.service.process import configure_logs
+from shared.store.embedded import EmbeddedPostgresFailed
+
+STOP_SECONDS = 15.0
+
+
+def main() -> int:
+    """Carry out one verb; its exit code."""
+    parser = argparse.ArgumentParser(prog="makima")
+    parser.add_argument("verb", choices=("up", "down", "status"))
+    parser.add_argument("--detach", action="store_true")
+    parser.add_argument("--daemons", type=int)
+    arguments = parser.parse_args()
+    configure_logs()
+    try:
+        settings = load(os.environ)
+        if arguments.daemons is not None:
+            settings = msgspec.structs.replace(settings, daemons=arguments.daemons)
+        if arguments.verb == "up":
+            return _detach(settings) if arguments.detach else _up(settings)
+        return _down(settings) if arguments.verb == "down" else _status(settings)
+    except (ClusterFailed, ConfigError, EmbeddedPostgresFailed) as error:
+        print(f"makima: {error}", file=sys.stderr)
+        return 1
+
+
+def _up(settings: Settings) -> int:
+    asyncio.run(up(settings))
+    return 0
+
+
+def _detach(settings: Settings) -> int:
+    """Start the cluster in a session of its own, and wait for its ready line or its error."""
+    argv = [sys.executable, "-m", "services.cluster", "up", "--daemons", str(settings.daemons)]
+    child = subprocess.Popen(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, text=True
+    )
+    assert child.stdout is not None
+    assert child.stderr is not None
+    if line := child.stdout.readline():
+        print(line, end="")
+        return 0
+    print(child.stderr.read(), end="", file=sys.stderr)
+    return child.wait()
+
+
+def _down(settings: Settings) -> int:
+    state = running(settings)
+    if state is None:
+        print(f"no cluster runs on {settings.home}")
+        return 0
+    os.kill(state.pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while running(settings) is not None:
+        if time.monotonic() > deadline:
+            print(f"makima: process {state.pid} has not ended in {STOP_SECONDS:.0f} s", file=sys.stderr)
+            return 1
+        time.sleep(0.02)
+    print("makima is down")
+    return 0
+
+
+def _status(settings: Settings) -> int:
+    state = running(settings)
+    if state is None:
+        print(f"no cluster runs on {settings.home}; `makima up` starts one")
+        return 1
+    print(f"makima runs at {state.address}, process {state.pid}, home {settings.home}")
+    for name, pid in state.processes.items():
+        print(f"  {name:<12} process {pid}")
+    return 0
+
+
+sys.exit(main())

@@ -1,0 +1,125 @@
+"""One supervised process: started, restarted with backoff when it dies, ended with its whole group."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import structlog
+
+log = structlog.get_logger()
+
+FIRST_BACKOFF_SECONDS = 0.1
+LONGEST_BACKOFF_SECONDS = 10.0
+STEADY_SECONDS = 10.0
+"""Having lived so long, a process that dies is restarted at once again."""
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+class Child:
+    """A process by name. `ready` is set when it has said that it is."""
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        logs: Path,
+        *,
+        user: str | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        says_ready: bool = True,
+    ) -> None:
+        self.name = name
+        self.ready = asyncio.Event()
+        self.restarts = 0
+        self.process: asyncio.subprocess.Process | None = None
+        self._argv = list(argv)
+        self._environment = dict(environment)
+        self._log = logs / f"{name}.log"
+        self._user = user
+        self._stop_signal = stop_signal
+        self._says_ready = says_ready
+        self._supervising: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start and supervise it."""
+        self._supervising = asyncio.create_task(self._supervise())
+
+    async def stop(self, within_seconds: float) -> None:
+        """End it: its signal, and when time is up SIGKILL to its group."""
+        if self._supervising is not None:
+            self._supervising.cancel()
+        process = self.process
+        if process is None or process.returncode is not None:
+            return
+        process.send_signal(self._stop_signal)
+        try:
+            await asyncio.wait_for(process.wait(), within_seconds)
+        except TimeoutError:
+            log.warning("killed", process=self.name, after_seconds=within_seconds)
+        _kill_group(process.pid)
+        await process.wait()
+
+    async def _supervise(self) -> None:
+        backoff = FIRST_BACKOFF_SECONDS
+        while True:
+            started = time.monotonic()
+            code = await self._run_once()
+            if time.monotonic() - started > STEADY_SECONDS:
+                backoff = FIRST_BACKOFF_SECONDS
+            log.warning("process died", process=self.name, code=code, restart_in=backoff)
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
+            self.restarts += 1
+
+    async def _run_once(self) -> int:
+        self.ready.clear()
+        receiver, sender = os.pipe()
+        environment = {**self._environment, "MAKIMA_READY_FD": str(sender)} if self._says_ready else self._environment
+        with self._log.open("ab") as output:
+            try:
+                self.process = await asyncio.create_subprocess_exec(
+                    *self._argv,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=environment,
+                    user=self._user,
+                    pass_fds=(sender,) if self._says_ready else (),
+                    start_new_session=True,
+                    preexec_fn=self._die_with_parent,
+                )
+            finally:
+                os.close(sender)
+        os.set_blocking(receiver, False)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(receiver, self._heard, receiver)
+        try:
+            return await self.process.wait()
+        finally:
+            loop.remove_reader(receiver)
+            os.close(receiver)
+            if self.process.returncode is not None:
+                _kill_group(self.process.pid)
+
+    def _heard(self, receiver: int) -> None:
+        if os.read(receiver, 1):
+            self.ready.set()
+        asyncio.get_running_loop().remove_reader(receiver)
+
+    def _die_with_parent(self) -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, int(self._stop_signal))
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return  # nothing of it is left, as it should be

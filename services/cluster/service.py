@@ -1,0 +1,182 @@
+"""Starting, supervising and ending the whole cluster of one home."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import psycopg
+
+from services.cluster.child import Child
+from shared.config import Settings
+from shared.store import embedded
+
+SERVICES = ("broker", "planner", "executor", "monitor", "completer", "gateway")
+START_SECONDS = 60.0
+STOP_SECONDS = 3.0
+
+
+class ClusterFailed(RuntimeError):
+    """Why the cluster can't start, with the mend."""
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What `{home}/run/cluster.json` says of a running cluster."""
+
+    pid: int
+    address: str
+    started: float
+    processes: dict[str, int]
+
+
+def running(settings: Settings) -> State | None:
+    """The cluster that runs on this home, if one does."""
+    try:
+        with _lock_file(settings).open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return msgspec.json.decode((settings.home / "run" / "cluster.json").read_bytes(), type=State)
+    except OSError:
+        return None
+    return None
+
+
+async def up(settings: Settings) -> None:
+    """Run the cluster until SIGTERM or SIGINT. Raises ClusterFailed when it can't start."""
+    began = time.monotonic()
+    lock = _acquire(settings)
+    _refuse_taken_port(settings)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    children: list[Child] = []
+    try:
+        if settings.postgres_url is None:
+            children.append(_postgres(settings))
+            children[-1].start()
+        await _await_postgres(settings)
+        for child in _services(settings):
+            children.append(child)
+            child.start()
+        await _all_ready(children, stop)
+        _write_state(settings, children)
+        if not stop.is_set():
+            print(f"makima is up: {_address(settings)} ({time.monotonic() - began:.1f} s)", flush=True)
+        while not stop.is_set():
+            try:
+                await asyncio.wait_for(stop.wait(), 1)
+            except TimeoutError:
+                _write_state(settings, children)  # processes may have been restarted
+    finally:
+        await _stop(children)
+        (settings.home / "run" / "cluster.json").unlink(missing_ok=True)
+        lock.close()
+
+
+async def _stop(children: list[Child]) -> None:
+    """Daemons and services at once, Postgres last: nobody is left without what it needs to end well."""
+    postgres = [c for c in children if c.name == "postgres"]
+    await asyncio.gather(*(c.stop(STOP_SECONDS * 2) for c in children if c not in postgres))
+    for child in postgres:
+        await child.stop(STOP_SECONDS)
+
+
+async def _all_ready(children: list[Child], stop: asyncio.Event) -> None:
+    waiting = asyncio.gather(*(c.ready.wait() for c in children if c.name != "postgres"))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait((waiting, stopped), timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not waiting.done():
+        waiting.cancel()
+        late = ", ".join(c.name for c in children if c.name != "postgres" and not c.ready.is_set())
+        if not stop.is_set():
+            raise ClusterFailed(f"not ready after {START_SECONDS:.0f} s: {late}; see the logs folder of the home")
+
+
+def _acquire(settings: Settings) -> IO[bytes]:
+    try:
+        for folder in (settings.home / "run", settings.home / "logs", settings.run_folder()):
+            folder.mkdir(parents=True, exist_ok=True)
+        lock = _lock_file(settings).open("ab")
+    except OSError as error:
+        raise ClusterFailed(f"{settings.home} can't be written ({error.strerror}); set MAKIMA_HOME") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        state = running(settings)
+        where = f" at {state.address}, process {state.pid}" if state else ""
+        raise ClusterFailed(f"a cluster runs already on {settings.home}{where}; `makima down` ends it") from None
+    return lock
+
+
+def _refuse_taken_port(settings: Settings) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            where = f"{settings.host}:{settings.port}"
+            raise ClusterFailed(f"{where} can't be taken ({error.strerror}); set MAKIMA_PORT") from None
+
+
+def _postgres(settings: Settings) -> Child:
+    embedded.initialise(settings.home, settings.run_folder())
+    argv = embedded.command(settings.home, settings.run_folder())
+    return Child(
+        "postgres",
+        argv,
+        dict(os.environ),
+        settings.home / "logs",
+        user=embedded.server_user(),
+        stop_signal=signal.SIGINT,
+        says_ready=False,
+    )
+
+
+async def _await_postgres(settings: Settings) -> None:
+    deadline = time.monotonic() + (START_SECONDS if settings.postgres_url is None else 5)
+    while True:
+        try:
+            async with await psycopg.AsyncConnection.connect(settings.postgres(), connect_timeout=3):
+                return
+        except psycopg.OperationalError as error:
+            if time.monotonic() > deadline:
+                raise ClusterFailed(f"Postgres can't be reached: {str(error).splitlines()[0]}") from None
+            await asyncio.sleep(0.05)
+
+
+def _services(settings: Settings) -> list[Child]:
+    base = {**os.environ, "MAKIMA_HOME": str(settings.home)}
+    root = str(Path(__file__).parents[2])
+    base["PYTHONPATH"] = root + (os.pathsep + base["PYTHONPATH"] if base.get("PYTHONPATH") else "")
+    logs = settings.home / "logs"
+    children = [Child(name, [sys.executable, "-m", f"services.{name}"], base, logs) for name in SERVICES]
+    for number in range(1, settings.daemons + 1):
+        environment = {**base, "MAKIMA_DAEMON_NAME": f"daemon-{number}"}
+        children.append(Child(f"daemon-{number}", [sys.executable, "-m", "services.daemon"], environment, logs))
+    return children
+
+
+def _address(settings: Settings) -> str:
+    return f"http://{settings.host}:{settings.port}"
+
+
+def _lock_file(settings: Settings) -> Path:
+    return settings.home / "run" / "cluster.lock"
+
+
+def _write_state(settings: Settings, children: list[Child]) -> None:
+    processes = {c.name: c.process.pid for c in children if c.process is not None}
+    state = State(pid=os.getpid(), address=_address(settings), started=time.time(), processes=processes)
+    draft = settings.home / "run" / ".cluster.json"
+    draft.write_bytes(msgspec.json.encode(state))
+    draft.replace(settings.home / "run" / "cluster.json")
