@@ -1,0 +1,76 @@
+"""Who calls: a person by the owner's token, or a task by its own, scoped to its directive."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
+
+from shared.service.tokens import read_task_token
+from shared.store.database import Database
+from shared.store.statements import statements
+
+SQL = statements("services.gateway")
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose request it is. `task` and `directive` are a task's; a person has neither."""
+
+    owner: UUID
+    task: UUID | None = None
+    kind: str | None = None
+    directive: UUID | None = None
+
+    def person(self) -> Caller:
+        """This caller, if it is a person. Raises PermissionDeniedException."""
+        if self.task is not None:
+            raise PermissionDeniedException("a task's token can't do this; a person can")
+        return self
+
+    def on(self, directive: UUID) -> Caller:
+        """This caller, if it may touch the directive. Raises PermissionDeniedException."""
+        if self.directive not in (None, directive):
+            raise PermissionDeniedException("a task's token is for its own directive only")
+        return self
+
+
+def person_token(home: Path) -> str:
+    """The person's token, `{home}/token` (mode 0600), made when it isn't there."""
+    path = home / "token"
+    if not path.exists():
+        draft = home / ".token"
+        draft.touch(mode=0o600)
+        draft.write_text("mkp_" + os.urandom(24).hex())
+        draft.replace(path)
+    return path.read_text().strip()
+
+
+class Gate:
+    """Turns an Authorization header into a Caller."""
+
+    def __init__(self, database: Database, secret: bytes, token: str, owner: UUID) -> None:
+        self._database = database
+        self._secret = secret
+        self._hash = hash_of(token)
+        self._owner = owner
+
+    async def caller(self, header: str | None) -> Caller:
+        """The caller. Raises NotAuthorizedException."""
+        token = (header or "").removeprefix("Bearer ").strip()
+        if hmac.compare_digest(hash_of(token), self._hash):
+            return Caller(owner=self._owner)
+        if read := read_task_token(self._secret, token):
+            for row in await self._database.rows(SQL["live_task"], {"task": read[0], "attempt": read[1]}):
+                return Caller(owner=row["owner_id"], task=row["id"], kind=row["kind"], directive=row["directive_id"])
+            raise NotAuthorizedException("the token's task has ended")
+        raise NotAuthorizedException("give a valid bearer token: `makima up` keeps one in its home")
+
+
+def hash_of(token: str) -> str:
+    """What is stored of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,113 @@
+-- name: own
+-- The owner of this cluster, with the hash of its person's token.
+INSERT INTO makima.owner (id, name, token_hash) VALUES (%(id)s, %(name)s, %(hash)s)
+    ON CONFLICT (name) DO UPDATE SET token_hash = excluded.token_hash
+RETURNING id;
+
+-- name: live_task
+-- The task of a token, as long as its attempt is live.
+SELECT t.id, t.directive_id, t.kind, t.owner_id FROM makima.task t
+ WHERE t.id = %(task)s AND t.attempt = %(attempt)s AND t.status IN ('starting', 'running', 'paused');
+
+-- name: create
+INSERT INTO makima.directive (id, owner_id, title, goal, repository_url, base_branch, agent, on_failure, max_parallel, max_attempts)
+VALUES (%(id)s, %(owner)s, %(title)s, %(goal)s, %(repository)s, %(base)s, %(agent)s, %(on_failure)s, %(max_parallel)s, %(max_attempts)s);
+
+-- name: lock
+-- A directive of this owner, locked before anything of it is changed.
+SELECT * FROM makima.directive WHERE id = %(id)s AND owner_id = %(owner)s FOR UPDATE;
+
+-- name: set_status
+UPDATE makima.directive SET status = %(status)s, pause_reason = %(reason)s, version = version + 1 WHERE id = %(id)s;
+
+-- name: request_plan
+INSERT INTO makima.plan_request (id, directive_id, reason) VALUES (%(id)s, %(directive)s, %(reason)s);
+
+-- name: needs_plan
+-- Whether a directive that starts needs a plan first: no steps, no request, no planning.
+SELECT NOT EXISTS (SELECT FROM makima.step WHERE directive_id = %(id)s)
+   AND NOT EXISTS (SELECT FROM makima.plan_request WHERE directive_id = %(id)s AND served_by IS NULL)
+   AND NOT EXISTS (SELECT FROM makima.task WHERE directive_id = %(id)s AND kind = 'plan'
+                      AND status IN ('pending', 'starting', 'running', 'paused')) AS needed;
+
+-- name: step_names
+SELECT id, name FROM makima.step WHERE directive_id = %(id)s AND removed_by IS NULL;
+
+-- name: add_steps
+-- A whole batch of steps in one statement.
+INSERT INTO makima.step (id, directive_id, name, description, task_plan, files, order_index, generation, held_by)
+SELECT u.id, %(directive)s, u.name, u.description, u.task_plan, u.files::text[], u.order_index, u.generation, %(held_by)s
+  FROM unnest(%(ids)s::uuid[], %(names)s::text[], %(descriptions)s::text[], %(task_plans)s::text[], %(files)s::text[],
+              %(order_indexes)s::integer[], %(generations)s::integer[])
+       AS u (id, name, description, task_plan, files, order_index, generation);
+
+-- name: add_dependencies
+INSERT INTO makima.step_dependency (step_id, depends_on, position)
+SELECT * FROM unnest(%(steps)s::uuid[], %(needs)s::uuid[], %(positions)s::integer[]);
+
+-- name: make_ready
+-- What a person's change lets run at once (rule 1).
+UPDATE makima.step s SET status = 'ready', version = s.version + 1
+  FROM makima.directive d
+ WHERE d.id = %(directive)s AND s.directive_id = d.id AND d.status = 'active' AND s.status = 'pending' AND makima.may_run(s)
+RETURNING s.id;
+
+-- name: remove_step
+-- A person's removal counts at once, a planning task's when it ends well.
+WITH chosen AS (
+    SELECT id FROM makima.step
+     WHERE id = %(step)s AND directive_id = %(directive)s AND status IN ('pending', 'ready', 'failed', 'skipped')
+       AND NOT EXISTS (SELECT FROM makima.task t WHERE t.step_id = makima.step.id AND t.status IN ('starting', 'running', 'paused'))
+), held AS (
+    UPDATE makima.step s SET removed_by = %(task)s, status = CASE WHEN s.status = 'ready' THEN 'pending' ELSE s.status END
+      FROM chosen WHERE s.id = chosen.id AND %(task)s::uuid IS NOT NULL RETURNING s.id
+), gone AS (
+    DELETE FROM makima.step s USING chosen WHERE s.id = chosen.id AND %(task)s::uuid IS NULL RETURNING s.id
+)
+SELECT id FROM held UNION ALL SELECT id FROM gone;
+
+-- name: list
+SELECT id, title, status, pause_reason, repository_url, pr_branch, pr_url, created_at
+  FROM makima.directive WHERE owner_id = %(owner)s ORDER BY id;
+
+-- name: show
+SELECT d.id, d.title, d.goal, d.status, d.pause_reason, d.repository_url, d.pr_branch, d.pr_url, d.generation, d.version,
+       coalesce(sum(t.cost_usd), 0)::float AS cost_usd, coalesce(sum(t.tokens), 0)::bigint AS tokens
+  FROM makima.directive d LEFT JOIN makima.task t ON t.directive_id = d.id
+ WHERE d.id = %(id)s AND d.owner_id = %(owner)s GROUP BY d.id;
+
+-- name: steps
+SELECT s.id, s.name, s.status, s.generation, s.order_index, s.branch, s.reason, t.id AS task_id,
+       coalesce(t.attempt, 0) AS attempts, t.daemon, t.waiting_reason,
+       coalesce((SELECT array_agg(e.depends_on ORDER BY e.position) FROM makima.step_dependency e WHERE e.step_id = s.id), '{}') AS depends_on
+  FROM makima.step s
+  LEFT JOIN LATERAL (SELECT * FROM makima.task t WHERE t.step_id = s.id ORDER BY t.id DESC LIMIT 1) AS t ON true
+ WHERE s.directive_id = %(id)s
+ ORDER BY s.order_index, s.id;
+
+-- name: tasks
+SELECT t.id, t.kind, t.name, t.status, t.attempt, t.daemon, t.branch, t.reason, t.waiting_reason, t.step_id, t.directive_id
+  FROM makima.task t
+ WHERE t.owner_id = %(owner)s AND (%(directive)s::uuid IS NULL OR t.directive_id = %(directive)s)
+ ORDER BY t.id DESC LIMIT 1000;
+
+-- name: output
+SELECT o.attempt, o.first_seq, o.events FROM makima.task_output o
+  JOIN makima.task t ON t.id = o.task_id
+ WHERE o.task_id = %(task)s AND t.owner_id = %(owner)s ORDER BY o.attempt, o.first_seq;
+
+-- name: cancel
+UPDATE makima.task SET cancel_asked = 'cancelled by a person', version = version + 1
+ WHERE id = %(task)s AND owner_id = %(owner)s AND status IN ('pending', 'starting', 'running', 'paused')
+RETURNING directive_id, attempt, kind, status;
+
+-- name: daemons
+SELECT d.name, d.capacity, d.connected, d.draining, d.labels, d.agents,
+       (SELECT count(*) FROM makima.task t WHERE t.owner_id = d.owner_id AND t.daemon = d.name
+           AND t.status IN ('starting', 'running', 'paused'))::integer AS running
+  FROM makima.daemon d WHERE d.owner_id = %(owner)s ORDER BY d.name;
+
+-- name: events
+SELECT e.seq, e.type, e.directive_id, e.body, e.at FROM makima.event e
+  JOIN makima.directive d ON d.id = e.directive_id AND d.owner_id = %(owner)s
+ WHERE e.directive_id = %(directive)s AND e.seq > %(after)s ORDER BY e.seq LIMIT 1000;
