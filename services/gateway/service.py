@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -165,6 +167,15 @@ def problem(_: AnyRequest, error: HTTPException) -> Response[dict[str, Any]]:
     return Response(body, status_code=error.status_code, media_type="application/problem+json")
 
 
+class Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the process has its own."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set."""
     async with surroundings(settings, "gateway", EMITS) as around:
@@ -185,7 +196,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             ),
             request_max_body_size=20_000_000,
         )
-        server = uvicorn.Server(
+        server = Server(
             uvicorn.Config(app, host=settings.host, port=settings.port, log_config=None, lifespan="off", access_log=False)
         )
         serving = asyncio.create_task(server.serve())
