@@ -34,7 +34,7 @@ async def surroundings(settings: Settings, sender: str, emits: Iterable[type[Eve
     context = zmq.asyncio.Context()
     publisher = Publisher(context, settings.socket("events-in"), sender, emits, drop=settings.drop_events)
     try:
-        await asyncio.to_thread(migrate, settings.postgres())
+        await asyncio.to_thread(migrate, settings.postgres(), settings.owner)
         async with connect(settings.postgres(), publisher.publish) as database:
             yield Surroundings(settings=settings, database=database, context=context, chance=random.Random())
     finally:

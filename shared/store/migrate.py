@@ -7,12 +7,17 @@ from typing import LiteralString, cast
 
 import psycopg
 
+from shared.domain.ids import new_id
+
 LOCK = 0x6D616B69
 _TABLE: LiteralString = "CREATE TABLE IF NOT EXISTS public.makima_migration (number integer PRIMARY KEY, name text NOT NULL)"
 
 
-def migrate(url: str) -> list[str]:
-    """Bring the database up to date; the names of what was applied. Safe to call from any number of processes."""
+_OWNER: LiteralString = "INSERT INTO makima.owner (id, name) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING"
+
+
+def migrate(url: str, owner: str | None = None) -> list[str]:
+    """Bring the database up to date, with this owner in it; what was applied. Safe from any number of processes."""
     applied = []
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
@@ -24,6 +29,8 @@ def migrate(url: str) -> list[str]:
                     connection.execute(text)
                     connection.execute("INSERT INTO public.makima_migration VALUES (%s, %s)", (number, name))
                 applied.append(name)
+        if owner is not None:
+            connection.execute(_OWNER, (new_id(), owner))
     return applied
 
 
