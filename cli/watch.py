@@ -13,7 +13,8 @@ DELIVERED, STOPPED, TIMED_OUT = 0, 1, 124
 
 def watch(directive: str, timeout: float | None) -> int:
     """Print each change of a directive; the exit code says how it ended."""
-    began, after, names = time.monotonic(), 0, {}
+    began, after = time.monotonic(), 0
+    names: dict[str, str] = {}
     while True:
         for event in call("GET", f"/v1/events?directive={directive}&after={after}"):
             after = event["seq"]

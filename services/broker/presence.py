@@ -89,7 +89,11 @@ class Presence:
             return "no daemon of this owner is connected"
         able = {i: d for i, d in mine.items() if d.labels >= frozenset(command.labels) and not d.draining}
         if not able:
-            return f"no connected daemon has the labels {', '.join(command.labels)}" if command.labels else "every daemon is draining"
+            return (
+                f"no connected daemon has the labels {', '.join(command.labels)}"
+                if command.labels
+                else "every daemon is draining"
+            )
         if command.agent != "native":
             able = {i: d for i, d in able.items() if command.agent in d.agents}
             if not able:

@@ -67,8 +67,8 @@ class Broker:
         self._turn = 0
         self.unreadable = 0
         self._handlers: dict[zmq.Socket[bytes], Handler] = {
-            self._events_in: lambda parts: self._events_out.send_multipart(parts),
-            self._events_out: lambda parts: self._events_in.send_multipart(parts),
+            self._events_in: self._on_event,
+            self._events_out: self._on_subscription,
             self._commands: self._on_command,
             self._daemons: self._on_daemon,
             self._reports: self._on_monitor,
@@ -122,6 +122,12 @@ class Broker:
                 self.unreadable += 1
                 if self.unreadable <= 10 or self.unreadable % 1000 == 0:
                     log.warning("message skipped", error=str(error), count=self.unreadable)
+
+    def _on_event(self, parts: list[bytes]) -> None:
+        self._events_out.send_multipart(parts)
+
+    def _on_subscription(self, parts: list[bytes]) -> None:
+        self._events_in.send_multipart(parts)
 
     def _on_command(self, parts: list[bytes]) -> None:
         sender, _, head, body = _exactly(parts, 4)
@@ -192,7 +198,7 @@ class Broker:
             self._send(self._daemons, [identity, b"acks", head, body])
 
     def _to_monitor(self, identity: bytes, head: bytes, body: bytes) -> None:
-        """Hand a body on to the next ready monitor. Without one it is dropped: daemons resend what isn't acknowledged."""
+        """Hand a body on to the next ready monitor. Without one it is dropped, and the daemon sends it again."""
         oldest = self._clock() - READY_SECONDS
         self._monitors = {m: at for m, at in self._monitors.items() if at > oldest}
         for monitor in list(self._monitors)[self._turn % (len(self._monitors) or 1) :] + list(self._monitors):

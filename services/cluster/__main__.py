@@ -49,7 +49,12 @@ def _detach(settings: Settings) -> int:
     """Start the cluster in a session of its own, and wait for its ready line or its error."""
     argv = [sys.executable, "-m", "services.cluster", "up", "--daemons", str(settings.daemons)]
     child = subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, text=True
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
     )
     assert child.stdout is not None
     assert child.stderr is not None

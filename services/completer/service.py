@@ -11,15 +11,15 @@ from shared.config import Settings
 from shared.domain.ids import new_id
 from shared.domain.names import delivery_branch
 from shared.domain.readiness import leaves
-from shared.messages.events import DeliveryFinished, DirectiveChanged, TaskChanged, TaskCreated
+from shared.messages.events import DeliveryFinished, DirectiveChanged, Event, TaskChanged, TaskCreated
 from shared.service.phase import Surroundings, listen, surroundings
 from shared.service.process import ready
 from shared.service.reactor import Reactor
 from shared.store.database import Row
 from shared.store.statements import statements
 
-CONSUMES = frozenset({DirectiveChanged, TaskChanged})
-EMITS = frozenset({TaskCreated, DeliveryFinished, DirectiveChanged})
+CONSUMES: frozenset[type[Event]] = frozenset({DirectiveChanged, TaskChanged})
+EMITS: frozenset[type[Event]] = frozenset({TaskCreated, DeliveryFinished, DirectiveChanged})
 SQL = statements("services.completer")
 
 

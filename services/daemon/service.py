@@ -52,7 +52,9 @@ Attempt = tuple[UUID, int]
 class Daemon:
     """Runs the attempts that it is sent, at most one of each."""
 
-    def __init__(self, settings: Settings, channel: Channel, journal: Journal, workspaces: Workspaces, name: str) -> None:
+    def __init__(
+        self, settings: Settings, channel: Channel, journal: Journal, workspaces: Workspaces, name: str
+    ) -> None:
         self._settings = settings
         self._channel = channel
         self._journal = journal
@@ -77,7 +79,9 @@ class Daemon:
     async def recover(self) -> None:
         """What an earlier life had in hand is interrupted: its processes died with it, or are none of ours."""
         for task, attempt in sorted(self._journal.in_hand):
-            await self.report(TaskInterrupted(seq=self._seq(), task=task, attempt=attempt, reason="the daemon restarted"))
+            await self.report(
+                TaskInterrupted(seq=self._seq(), task=task, attempt=attempt, reason="the daemon restarted")
+            )
 
     async def report(self, report: Report) -> None:
         """Journal a report, then send it. It is sent again until it is acknowledged."""

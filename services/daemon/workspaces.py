@@ -58,7 +58,9 @@ class Workspaces:
             await git(worktree, "add", "--all")
             await git(worktree, "commit", "--quiet", "--no-verify", "-m", command.name)
         head = (await git(worktree, "rev-parse", "HEAD")).strip()
-        changed = await git(worktree, "log", "--format=", "--name-only", "--first-parent", "-m", "HEAD", "--not", "--remotes")
+        changed = await git(
+            worktree, "log", "--format=", "--name-only", "--first-parent", "-m", "HEAD", "--not", "--remotes"
+        )
         return head, tuple(sorted(set(changed.split("\n")) - {""}))
 
     async def push(self, worktree: Path, branch: str) -> None:
@@ -89,7 +91,11 @@ class Workspaces:
             await git(cache, "remote", "set-head", "origin", "--auto")
         except GitFailed as error:
             missing = "Cannot determine remote HEAD" in error.said
-            reason = "the repository is empty: make a first commit" if missing else f"{repository_url} can't be cloned: {error}"
+            reason = (
+                "the repository is empty: make a first commit"
+                if missing
+                else f"{repository_url} can't be cloned: {error}"
+            )
             raise WorkspaceFailed(reason, permanent=True) from None
 
     async def _start(self, cache: Path, command: SpawnTask) -> str:
@@ -101,7 +107,9 @@ class Workspaces:
                 return f"origin/{command.start_from}"
             raise WorkspaceFailed(f"the branch {command.start_from}, where this task starts, is not on the remote")
         if not await self._exists(cache, base):
-            raise WorkspaceFailed(f"the base branch {command.base_branch!r} doesn't exist on the remote", permanent=True)
+            raise WorkspaceFailed(
+                f"the base branch {command.base_branch!r} doesn't exist on the remote", permanent=True
+            )
         return base
 
     async def _exists(self, cache: Path, reference: str) -> bool:

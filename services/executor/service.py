@@ -17,6 +17,7 @@ from shared.messages.commands import CancelTask, SpawnTask, Unroutable
 from shared.messages.events import (
     DaemonConnected,
     DirectiveChanged,
+    Event,
     SlotsFree,
     StepReady,
     TaskChanged,
@@ -32,8 +33,10 @@ from shared.store.statements import statements
 
 log = structlog.get_logger()
 
-CONSUMES = frozenset({StepReady, TaskCreated, TaskChanged, DirectiveChanged, SlotsFree, DaemonConnected})
-EMITS = frozenset({TaskCreated, TaskChanged})
+CONSUMES: frozenset[type[Event]] = frozenset(
+    {StepReady, TaskCreated, TaskChanged, DirectiveChanged, SlotsFree, DaemonConnected}
+)
+EMITS: frozenset[type[Event]] = frozenset({TaskCreated, TaskChanged})
 SQL = statements("services.executor")
 SPAWNS_A_MESSAGE = 50
 
@@ -54,7 +57,9 @@ class Executor:
         rows = await self._around.database.rows(SQL["cancels"])
         if rows:
             owner = self._around.settings.owner
-            cancels = [CancelTask(task=r["id"], attempt=r["attempt"], owner=owner, reason=r["cancel_asked"]) for r in rows]
+            cancels = [
+                CancelTask(task=r["id"], attempt=r["attempt"], owner=owner, reason=r["cancel_asked"]) for r in rows
+            ]
             await self._commands.send(b"commands", COMMANDS.encode(cancels))
         wait = await self._around.database.rows(SQL["next_wait"])
         if wait and (seconds := wait[0]["seconds"]) is not None:
@@ -77,7 +82,7 @@ class Executor:
             unit.record(*(_starting(t) for t in mine))
         return [self._spawn(t) for t in mine]
 
-    def _columns(self, tasks: dict[Any, dict[str, Any]]) -> dict[str, Any]:  # noqa: ANN401
+    def _columns(self, tasks: dict[Any, dict[str, Any]]) -> dict[str, Any]:
         rows = tasks.values()
         return {
             "lease": self._around.settings.lease_seconds,

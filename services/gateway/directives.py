@@ -82,7 +82,9 @@ class Directives:
                 await _activate(unit, directive)
         return await self.show(caller, directive)
 
-    async def change(self, caller: Caller, directive: UUID, status: DirectiveStatus, reason: str | None) -> dict[str, Any]:
+    async def change(
+        self, caller: Caller, directive: UUID, status: DirectiveStatus, reason: str | None
+    ) -> dict[str, Any]:
         """A person's change of status. Raises HTTPException 409 when the table doesn't allow it."""
         async with self._database.unit_of_work() as unit:
             row = await _lock(unit, caller, directive)
@@ -98,7 +100,7 @@ class Directives:
         return await self.show(caller, directive)
 
     async def add_steps(self, caller: Caller, directive: UUID, steps: Sequence[PlannedStep]) -> list[dict[str, Any]]:
-        """Add a batch whole, or nothing of it. Raises HTTPException 422. A planning task's are held until it ends well."""
+        """Add a batch whole, or nothing of it; a planning task's is held until it ends. Raises HTTPException 422."""
         planning = caller.task if caller.kind == "plan" else None
         async with self._database.unit_of_work() as unit:
             row = await _lock(unit, caller, directive)

@@ -22,6 +22,7 @@ from shared.domain.statuses import DirectiveStatus
 from shared.messages.events import (
     DirectiveChanged,
     DirectiveCreated,
+    Event,
     PlanRequested,
     StepAdded,
     StepReady,
@@ -33,10 +34,10 @@ from shared.service.process import ready
 from shared.service.tokens import load_secret
 from shared.store.database import Database
 
-EMITS = frozenset(
+EMITS: frozenset[type[Event]] = frozenset(
     {DirectiveCreated, DirectiveChanged, PlanRequested, StepAdded, StepRemoved, StepReady, TaskChanged}
 )
-CONSUMES: frozenset[type] = frozenset()
+CONSUMES: frozenset[type[Event]] = frozenset()
 VERBS = {
     "start": DirectiveStatus.ACTIVE,
     "resume": DirectiveStatus.ACTIVE,
@@ -162,9 +163,28 @@ def problem(_: AnyRequest, error: HTTPException) -> Response[dict[str, Any]]:
     detail = error.detail
     if error.extra:
         extra = error.extra if isinstance(error.extra, list) else [error.extra]
-        detail += ": " + "; ".join(f"{e.get('key', '')} {e.get('message', e)}".strip() if isinstance(e, dict) else str(e) for e in extra)
+        detail += ": " + "; ".join(
+            f"{e.get('key', '')} {e.get('message', e)}".strip() if isinstance(e, dict) else str(e) for e in extra
+        )
     body = {"type": "about:blank", "title": type(error).__name__, "status": error.status_code, "detail": detail}
     return Response(body, status_code=error.status_code, media_type="application/problem+json")
+
+
+ROUTES = (
+    healthz,
+    readyz,
+    create,
+    list_directives,
+    show,
+    change,
+    add_steps,
+    remove_step,
+    tasks,
+    task_log,
+    cancel,
+    daemons,
+    events,
+)
 
 
 class Server(uvicorn.Server):
@@ -183,8 +203,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         async with around.database.unit_of_work() as unit:
             rows = await unit.rows(SQL["own"], {"id": new_id(), "name": settings.owner, "hash": hash_of(token)})
         app = Litestar(
-            [healthz, readyz, create, list_directives, show, change, add_steps, remove_step, tasks, task_log, cancel]
-            + [daemons, events],
+            ROUTES,
             dependencies={"caller": Provide(caller)},
             exception_handlers={HTTPException: problem},
             state=State(
@@ -197,7 +216,9 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             request_max_body_size=20_000_000,
         )
         server = Server(
-            uvicorn.Config(app, host=settings.host, port=settings.port, log_config=None, lifespan="off", access_log=False)
+            uvicorn.Config(
+                app, host=settings.host, port=settings.port, log_config=None, lifespan="off", access_log=False
+            )
         )
         serving = asyncio.create_task(server.serve())
         while not server.started and not serving.done():

@@ -16,6 +16,7 @@ from shared.config import Settings
 from shared.domain.statuses import TaskKind
 from shared.messages.events import (
     DirectiveChanged,
+    Event,
     PlanFinished,
     SlotsFree,
     StepAdded,
@@ -43,8 +44,10 @@ from shared.store.database import UnitOfWork
 
 log = structlog.get_logger()
 
-CONSUMES = frozenset({DirectiveChanged, StepAdded, TaskChanged})
-EMITS = frozenset({TaskChanged, StepChanged, StepReady, PlanFinished, DirectiveChanged, SlotsFree})
+CONSUMES: frozenset[type[Event]] = frozenset({DirectiveChanged, StepAdded, TaskChanged})
+EMITS: frozenset[type[Event]] = frozenset(
+    {TaskChanged, StepChanged, StepReady, PlanFinished, DirectiveChanged, SlotsFree}
+)
 SQL = ledger.SQL
 ANNOUNCE_SECONDS = 2.0
 LEASE_CHECK_SECONDS = 2.0

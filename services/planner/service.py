@@ -8,14 +8,24 @@ from uuid import UUID
 from services.planner import prompts
 from shared.config import Settings
 from shared.domain.ids import new_id
-from shared.messages.events import DirectiveChanged, DirectiveCreated, PlanFinished, PlanRequested, TaskChanged, TaskCreated
+from shared.messages.events import (
+    DirectiveChanged,
+    DirectiveCreated,
+    Event,
+    PlanFinished,
+    PlanRequested,
+    TaskChanged,
+    TaskCreated,
+)
 from shared.service.phase import Surroundings, listen, surroundings
 from shared.service.process import ready
 from shared.service.reactor import Reactor
 from shared.store.statements import statements
 
-CONSUMES = frozenset({DirectiveCreated, DirectiveChanged, PlanRequested, PlanFinished, TaskChanged})
-EMITS = frozenset({TaskCreated})
+CONSUMES: frozenset[type[Event]] = frozenset(
+    {DirectiveCreated, DirectiveChanged, PlanRequested, PlanFinished, TaskChanged}
+)
+EMITS: frozenset[type[Event]] = frozenset({TaskCreated})
 SQL = statements("services.planner")
 
 

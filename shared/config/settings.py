@@ -16,7 +16,7 @@ LONGEST_SOCKET_PATH = 100
 NOT_SETTINGS = frozenset(
     f"MAKIMA_{n}" for n in ("API_URL", "TOKEN", "TASK_ID", "DIRECTIVE_ID", "ATTEMPT", "CONFIG", "READY_FD")
 )
-"""Variables of the same prefix that tell a process its place: a task's own, the settings' file, the sign of readiness."""
+"""Variables of the same prefix that are no settings: a task's own, the settings' file, the sign of readiness."""
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]

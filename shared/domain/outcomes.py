@@ -60,9 +60,7 @@ def failed(task: Live, chance: float, permanent: bool = False) -> Verdict:
     """It ended badly: again after a pause while attempts are left, unless trying again can't mend it."""
     failures = task.failures + 1
     if permanent or not may_retry(failures, task.max_attempts):
-        return _verdict(
-            task, TaskStatus.FAILED, step=StepStatus.FAILED, ended=AttemptOutcome.FAILED, failures=failures
-        )
+        return _verdict(task, TaskStatus.FAILED, step=StepStatus.FAILED, ended=AttemptOutcome.FAILED, failures=failures)
     return _verdict(
         task,
         TaskStatus.PENDING,

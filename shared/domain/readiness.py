@@ -48,7 +48,7 @@ def idle(steps: Iterable[Node]) -> bool:
 
 
 def start(dependencies: Sequence[str], pr_branch: str | None, last_completed: str | None) -> Start:
-    """Where a step starts, given its dependencies' branches in order, the delivery so far and the last finished work."""
+    """Where a step starts, given its dependencies' branches in order, the delivery and the last finished work."""
     if dependencies:
         distinct = tuple(dict.fromkeys(dependencies))
         return Start(branch=distinct[0], merge=distinct[1:])
@@ -56,6 +56,6 @@ def start(dependencies: Sequence[str], pr_branch: str | None, last_completed: st
 
 
 def leaves(steps: Sequence[tuple[UUID, str | None, Sequence[UUID]]]) -> list[str]:
-    """The branches that hold all the others, in the order given: of (id, branch, dependencies), no step depends on them."""
+    """Of steps as (id, branch, dependencies), in order: the branches that hold all the others."""
     needed = {dependency for _, _, dependencies in steps for dependency in dependencies}
     return list(dict.fromkeys(branch for step_id, branch, _ in steps if branch and step_id not in needed))

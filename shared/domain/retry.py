@@ -19,6 +19,6 @@ def may_resume(losses: int, max_losses: int = MAX_LOSSES) -> bool:
 
 
 def backoff_seconds(failures: int, chance: float) -> float:
-    """Seconds until the next attempt: doubled with every failure, spread by `chance` in [0, 1) over half to one and a half."""
-    base = min(FIRST_BACKOFF_SECONDS * 2 ** max(failures - 1, 0), LONGEST_BACKOFF_SECONDS)
+    """Seconds until the next attempt: doubled a failure, times 0.5 to 1.5 as `chance` in [0, 1) says."""
+    base = min(FIRST_BACKOFF_SECONDS * 2.0 ** max(failures - 1, 0), LONGEST_BACKOFF_SECONDS)
     return min(base * (0.5 + chance), LONGEST_BACKOFF_SECONDS)

@@ -14,7 +14,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     attempt: int
 
 
-class SpawnTask(Command, kw_only=True, tag="SpawnTask"):
+class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
     """By the executor: run this attempt. The broker answers Routed or Unroutable, the daemon reports TaskAccepted.
 
     `start_from` None means the base branch, `base_branch` None the remote's HEAD. `merge_branches` are merged
@@ -45,14 +45,14 @@ class SpawnTask(Command, kw_only=True, tag="SpawnTask"):
     timeout_seconds: float | None = None
 
 
-class CancelTask(Command, kw_only=True, tag="CancelTask"):
+class CancelTask(Command, frozen=True, kw_only=True, tag="CancelTask"):
     """By the gateway or the monitor: end this attempt and its whole process tree. Reported as TaskInterrupted."""
 
     owner: str
     reason: str = ""
 
 
-class AnswerTask(Command, kw_only=True, tag="AnswerTask"):
+class AnswerTask(Command, frozen=True, kw_only=True, tag="AnswerTask"):
     """By the gateway: the answer to a question of this attempt."""
 
     owner: str

@@ -13,48 +13,48 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     directive: UUID | None = None
 
 
-class DirectiveCreated(Event, kw_only=True, tag="directive.created"):
+class DirectiveCreated(Event, frozen=True, kw_only=True, tag="directive.created"):
     """By the gateway, when a directive was stored."""
 
 
-class DirectiveChanged(Event, kw_only=True, tag="directive.changed"):
+class DirectiveChanged(Event, frozen=True, kw_only=True, tag="directive.changed"):
     """By whoever changed its goal, status or policies; `status` is the new one."""
 
     status: str = ""
     reason: str | None = None
 
 
-class PlanRequested(Event, kw_only=True, tag="plan.requested"):
+class PlanRequested(Event, frozen=True, kw_only=True, tag="plan.requested"):
     """By the gateway or the monitor, when a plan request was stored."""
 
     reason: str = ""
 
 
-class PlanFinished(Event, kw_only=True, tag="plan.finished"):
+class PlanFinished(Event, frozen=True, kw_only=True, tag="plan.finished"):
     """By the monitor, when a plan task ended well and its steps came into force."""
 
     steps: int = 0
 
 
-class StepAdded(Event, kw_only=True, tag="step.added"):
+class StepAdded(Event, frozen=True, kw_only=True, tag="step.added"):
     """By the gateway, once a batch."""
 
     steps: tuple[UUID, ...] = ()
 
 
-class StepRemoved(Event, kw_only=True, tag="step.removed"):
+class StepRemoved(Event, frozen=True, kw_only=True, tag="step.removed"):
     """By the gateway."""
 
     step: UUID | None = None
 
 
-class StepReady(Event, kw_only=True, tag="step.ready"):
+class StepReady(Event, frozen=True, kw_only=True, tag="step.ready"):
     """By the monitor or the gateway, once a batch: these steps may run now."""
 
     steps: tuple[UUID, ...] = ()
 
 
-class StepChanged(Event, kw_only=True, tag="step.changed"):
+class StepChanged(Event, frozen=True, kw_only=True, tag="step.changed"):
     """By the monitor, once a step and change."""
 
     step: UUID | None = None
@@ -63,14 +63,14 @@ class StepChanged(Event, kw_only=True, tag="step.changed"):
     reason: str | None = None
 
 
-class TaskCreated(Event, kw_only=True, tag="task.created"):
+class TaskCreated(Event, frozen=True, kw_only=True, tag="task.created"):
     """By the planner, executor or completer: a task waits to be dispatched."""
 
     task: UUID | None = None
     kind: str = ""
 
 
-class TaskChanged(Event, kw_only=True, tag="task.changed"):
+class TaskChanged(Event, frozen=True, kw_only=True, tag="task.changed"):
     """By the executor (starting, pending) or the monitor (everything else)."""
 
     task: UUID | None = None
@@ -81,7 +81,7 @@ class TaskChanged(Event, kw_only=True, tag="task.changed"):
     reason: str | None = None
 
 
-class TaskOutput(Event, kw_only=True, tag="task.output"):
+class TaskOutput(Event, frozen=True, kw_only=True, tag="task.output"):
     """By the broker, as a batch of output passes; the stored rows are the truth."""
 
     task: UUID | None = None
@@ -90,28 +90,28 @@ class TaskOutput(Event, kw_only=True, tag="task.output"):
     lines: tuple[str, ...] = ()
 
 
-class DeliveryFinished(Event, kw_only=True, tag="delivery.finished"):
+class DeliveryFinished(Event, frozen=True, kw_only=True, tag="delivery.finished"):
     """By the completer, when a delivery's result was recorded."""
 
     branch: str = ""
     pr_url: str | None = None
 
 
-class DaemonConnected(Event, kw_only=True, tag="daemon.connected"):
+class DaemonConnected(Event, frozen=True, kw_only=True, tag="daemon.connected"):
     """By the broker, at a daemon's first Hello."""
 
     daemon: str = ""
     owner: str = ""
 
 
-class DaemonLost(Event, kw_only=True, tag="daemon.lost"):
+class DaemonLost(Event, frozen=True, kw_only=True, tag="daemon.lost"):
     """By the broker, when a daemon was unheard for `lost_seconds` or said goodbye."""
 
     daemon: str = ""
     owner: str = ""
 
 
-class SlotsFree(Event, kw_only=True, tag="slots.free"):
+class SlotsFree(Event, frozen=True, kw_only=True, tag="slots.free"):
     """By the broker, when an owner's free slots grew: how many are free now."""
 
     owner: str = ""

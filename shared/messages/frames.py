@@ -73,7 +73,7 @@ class Batch(Generic[M]):
 
     def __init__(self, union: object) -> None:
         self._decoder = msgspec.msgpack.Decoder(list[msgspec.Raw])
-        self._item: msgspec.msgpack.Decoder[M] = msgspec.msgpack.Decoder(union)  # type: ignore[arg-type]
+        self._item: msgspec.msgpack.Decoder[M] = msgspec.msgpack.Decoder(union)
         self._whole: msgspec.msgpack.Decoder[list[M]] = msgspec.msgpack.Decoder(list[union])  # type: ignore[valid-type]
 
     def encode(self, messages: Sequence[M]) -> bytes:

@@ -49,18 +49,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     attempt: int
 
 
-class TaskAccepted(Report, kw_only=True, tag="TaskAccepted"):
+class TaskAccepted(Report, frozen=True, kw_only=True, tag="TaskAccepted"):
     """The daemon has journaled the command and will run it."""
 
 
-class TaskStarted(Report, kw_only=True, tag="TaskStarted"):
+class TaskStarted(Report, frozen=True, kw_only=True, tag="TaskStarted"):
     """The workspace stands and the agent's process runs."""
 
     branch: str = ""
     session: str | None = None
 
 
-class OutputBatch(Report, kw_only=True, tag="OutputBatch"):
+class OutputBatch(Report, frozen=True, kw_only=True, tag="OutputBatch"):
     """Consecutive lines of an attempt's output; `first` is the number of the first, from 0."""
 
     directive: UUID
@@ -68,13 +68,13 @@ class OutputBatch(Report, kw_only=True, tag="OutputBatch"):
     lines: tuple[str, ...]
 
 
-class TaskPaused(Report, kw_only=True, tag="TaskPaused"):
+class TaskPaused(Report, frozen=True, kw_only=True, tag="TaskPaused"):
     """The agent waits for an answer."""
 
     question: UUID
 
 
-class TaskSucceeded(Report, kw_only=True, tag="TaskSucceeded"):
+class TaskSucceeded(Report, frozen=True, kw_only=True, tag="TaskSucceeded"):
     """It ended well: the work is committed and pushed. `outcome` is the agent's closing words."""
 
     branch: str | None = None
@@ -87,7 +87,7 @@ class TaskSucceeded(Report, kw_only=True, tag="TaskSucceeded"):
     files_changed: tuple[str, ...] = ()
 
 
-class TaskFailed(Report, kw_only=True, tag="TaskFailed"):
+class TaskFailed(Report, frozen=True, kw_only=True, tag="TaskFailed"):
     """It ended badly: why, in words, with the exit code if there is one and the tail of the output."""
 
     reason: str
@@ -96,7 +96,7 @@ class TaskFailed(Report, kw_only=True, tag="TaskFailed"):
     permanent: bool = False
 
 
-class TaskInterrupted(Report, kw_only=True, tag="TaskInterrupted"):
+class TaskInterrupted(Report, frozen=True, kw_only=True, tag="TaskInterrupted"):
     """It was stopped: by CancelTask (`cancelled`), or because the daemon went down or came back without it."""
 
     reason: str = ""

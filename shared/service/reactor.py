@@ -66,7 +66,7 @@ class Reactor:
             self._failures = 0
         except OperationalError as error:
             await self._back_off(error, directives)
-        except Exception as error:  # one directive's trouble is not the others': caught, counted, retried
+        except Exception as error:  # noqa: BLE001 - one directive's trouble is not the others': caught, counted, retried
             if directives is not None and len(directives) > 1:
                 for directive in directives:
                     await self._attempt(frozenset({directive}))

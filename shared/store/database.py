@@ -1,4 +1,4 @@
-"""The pool, and the unit of work: what a phase writes, its audit events in the same transaction, then what to publish."""
+"""The pool, and the unit of work: a phase's writes and audit events in one transaction, then what to publish."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class UnitOfWork:
         self._connection = connection
         self.events: list[Event] = []
 
-    async def rows(self, statement: LiteralString, parameters: dict[str, Any] | None = None) -> list[DictRow]:  # noqa: ANN401
+    async def rows(self, statement: LiteralString, parameters: dict[str, Any] | None = None) -> list[DictRow]:
         """Run one statement, prepared at once; its rows, none when it returns none."""
         cursor = await self._connection.execute(statement, parameters, prepare=True)
         return await cursor.fetchall() if cursor.description else []
@@ -68,7 +68,7 @@ class Database:
         if unit.events and self.publish is not None:
             await self.publish(unit.events)
 
-    async def rows(self, statement: LiteralString, parameters: dict[str, Any] | None = None) -> list[DictRow]:  # noqa: ANN401
+    async def rows(self, statement: LiteralString, parameters: dict[str, Any] | None = None) -> list[DictRow]:
         """One read-only statement."""
         async with self._pool.connection() as connection:
             cursor = await connection.execute(statement, parameters, prepare=True)

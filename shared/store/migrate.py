@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import LiteralString, cast
+from typing import LiteralString
 
 import psycopg
 
 from shared.domain.ids import new_id
 
 LOCK = 0x6D616B69
-_TABLE: LiteralString = "CREATE TABLE IF NOT EXISTS public.makima_migration (number integer PRIMARY KEY, name text NOT NULL)"
+_TABLE: LiteralString = (
+    "CREATE TABLE IF NOT EXISTS public.makima_migration (number integer PRIMARY KEY, name text NOT NULL)"
+)
 
 
 _OWNER: LiteralString = "INSERT INTO makima.owner (id, name) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING"
@@ -52,7 +54,4 @@ def revert(url: str, to: int = 0) -> list[str]:
 def _files(direction: str) -> list[tuple[int, str, LiteralString]]:
     folder = resources.files("shared.store").joinpath("migrations")
     names = sorted(f.name for f in folder.iterdir() if f.name.endswith(f".{direction}.sql"))
-    return [
-        (int(n[:3]), n.split(".")[0], cast("LiteralString", folder.joinpath(n).read_text(encoding="utf-8")))
-        for n in names
-    ]
+    return [(int(n[:3]), n.split(".")[0], folder.joinpath(n).read_text(encoding="utf-8")) for n in names]

@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 _templates = Environment(
     loader=PackageLoader("services.planner", "prompts"),
     undefined=StrictUndefined,
-    autoescape=False,  # noqa: S701 - prompts are plain text
+    autoescape=False,
     keep_trailing_newline=True,
 )
 

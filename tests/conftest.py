@@ -1,0 +1,77 @@
+"""A real cluster a module: processes, Postgres, git, all in a folder of its own on a free port."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+class Cluster:
+    """A running cluster, driven as a person drives it: by the command line."""
+
+    def __init__(self, home: Path, **settings: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.home = home
+        named = {f"MAKIMA_{key.upper()}": value for key, value in settings.items()}
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("MAKIMA_")}
+        self.environment = {
+            **kept,
+            "PYTHONPATH": str(ROOT),
+            "MAKIMA_HOME": str(home),
+            "MAKIMA_PORT": str(port),
+            **named,
+        }
+
+    def makima(self, *arguments: str, code: int = 0) -> str:
+        """Run one command; its standard output, or its error line where `code` isn't 0."""
+        argv = [sys.executable, "-m", "cli", *arguments]
+        done = subprocess.run(argv, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    def show(self, directive: str) -> dict[str, Any]:
+        """The directive as `show -o json` has it."""
+        shown: dict[str, Any] = json.loads(self.makima("directive", "show", directive, "-o", "json"))
+        return shown
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git; its output."""
+    identity = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
+    return subprocess.run(
+        ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two daemons, and a sweep of an hour: nothing here may wait for one."""
+    running = Cluster(tmp_path_factory.mktemp("home"), sweep_seconds="3600")
+    running.makima("up", "--detach", "--daemons", "2")
+    yield running
+    running.makima("down")
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    """A bare repository with one commit on main."""
+    bare, work = tmp_path / "origin.git", tmp_path / "work"
+    git(tmp_path, "init", "--quiet", "--bare", "-b", "main", str(bare))
+    git(tmp_path, "clone", "--quiet", str(bare), str(work))
+    (work / "README.md").write_text("hello\n")
+    git(work, "add", ".")
+    git(work, "commit", "--quiet", "-m", "start")
+    git(work, "push", "--quiet", "origin", "HEAD:main")
+    return bare

@@ -1,0 +1,59 @@
+"""Frames: what one version writes the next reads, and rubbish is refused, never a crash."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.ids import new_id
+from shared.messages.events import AnyEvent, StepReady
+from shared.messages.frames import (
+    LIMIT_BYTES,
+    REPORTS,
+    FrameTooLarge,
+    FrameUnreadable,
+    decode_event,
+    encode_event,
+    header,
+    read_header,
+)
+from shared.messages.reports import Ack, OutputBatch, TaskAccepted
+
+
+def test_an_event_comes_back_under_its_topic() -> None:
+    event = StepReady(directive=new_id(), steps=(new_id(),))
+    parts = encode_event(event, "monitor")
+    assert parts[0] == f"step.ready/{event.directive}".encode()
+    assert decode_event(parts) == event
+
+
+def test_unknown_fields_are_ignored_and_unknown_types_skipped() -> None:
+    accepted = TaskAccepted(seq=1, task=new_id(), attempt=1)
+    body = msgspec.msgpack.encode(
+        [{**msgspec.to_builtins(accepted), "colour": "red"}, {"type": "FromTheFuture", "seq": 2}]
+    )
+    assert REPORTS.decode(body) == [accepted]
+
+
+@given(st.binary())
+def test_random_bytes_are_refused(data: bytes) -> None:
+    for read in (
+        lambda: decode_event([b"x", header("t"), data]),
+        lambda: decode_event([data]),
+        lambda: read_header(data),
+    ):
+        with pytest.raises(FrameUnreadable):
+            read()
+
+
+def test_a_frame_over_the_limit_is_refused_by_its_sender() -> None:
+    batch = OutputBatch(seq=1, task=new_id(), attempt=1, directive=new_id(), first=0, lines=("x" * LIMIT_BYTES,))
+    with pytest.raises(FrameTooLarge, match="OutputBatch"):
+        REPORTS.encode([batch])
+
+
+def test_every_event_has_a_type_of_its_own_and_says_who_sends_it() -> None:
+    kinds = AnyEvent.__args__
+    assert len({k.__struct_config__.tag for k in kinds}) == len(kinds)
+    assert all("By " in (k.__doc__ or "") for k in kinds)
+    assert Ack(seqs=(1,)).seqs == (1,)
