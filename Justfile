@@ -19,3 +19,15 @@ fmt:
 # The checks, then every test but the long ones.
 test *ARGS: check
     pytest {{ ARGS }}
+
+# Start the cluster on this machine, in the foreground.
+up *ARGS:
+    python -m cli up {{ ARGS }}
+
+# End the cluster.
+down:
+    python -m cli down
+
+# A sample repository, a goal and a plan, run live to their delivered branches.
+demo:
+    python -m examples.demo
