@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,19 @@ class Cluster:
         done = subprocess.run(argv, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout if code == 0 else done.stderr
+
+    def await_status(self, directive: str, status: str, within_seconds: float = 20) -> None:
+        """Wait for a status, whatever happens to the gateway meanwhile."""
+        deadline = time.monotonic() + within_seconds
+        seen = ""
+        while time.monotonic() < deadline:
+            argv = [sys.executable, "-m", "cli", "directive", "show", directive, "-o", "json"]
+            done = subprocess.run(argv, env=self.environment, capture_output=True, text=True, check=False)
+            seen = done.stdout or done.stderr
+            if done.returncode == 0 and json.loads(seen)["status"] == status:
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"not {status} within {within_seconds} s: {seen}")
 
     def show(self, directive: str) -> dict[str, Any]:
         """The directive as `show -o json` has it."""

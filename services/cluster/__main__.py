@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import msgspec
@@ -48,21 +49,23 @@ def _up(settings: Settings) -> int:
 def _detach(settings: Settings) -> int:
     """Start the cluster in a session of its own, and wait for its ready line or its error."""
     argv = [sys.executable, "-m", "services.cluster", "up", "--daemons", str(settings.daemons)]
-    child = subprocess.Popen(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        text=True,
-    )
-    assert child.stdout is not None
-    assert child.stderr is not None
-    if line := child.stdout.readline():
-        print(line, end="")
-        return 0
-    print(child.stderr.read(), end="", file=sys.stderr)
-    return child.wait()
+    with tempfile.TemporaryFile("w+") as early:
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=early,  # a file outlives us, a pipe would break under the cluster's next word
+            start_new_session=True,
+            text=True,
+        )
+        assert child.stdout is not None
+        if line := child.stdout.readline():
+            print(line, end="")
+            return 0
+        code = child.wait()
+        early.seek(0)
+        print(early.read(), end="", file=sys.stderr)
+        return code
 
 
 def _down(settings: Settings) -> int:

@@ -90,6 +90,15 @@ UPDATE makima.task t
 RETURNING t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, t.agent, t.attempt, t.session, t.daemon,
           t.start_from, t.merge_branches, t.target_branch, d.repository_url, d.base_branch;
 
+-- name: unaccepted
+-- Dispatched a while ago, and no daemon has said that it has it: sent again, the same attempt. Relies on task_by_lease.
+UPDATE makima.task t SET dispatched_at = makima.now()
+  FROM makima.directive d
+ WHERE d.id = t.directive_id AND t.status = 'starting' AND t.daemon IS NULL
+   AND t.dispatched_at < makima.now() - %(after)s * interval '1 second'
+RETURNING t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, t.agent, t.attempt, t.session, t.daemon,
+          t.start_from, t.merge_branches, t.target_branch, d.repository_url, d.base_branch;
+
 -- name: next_wait
 -- Seconds until the next task that backs off may go.
 SELECT extract(epoch FROM min(t.not_before) - makima.now())::float AS seconds

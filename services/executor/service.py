@@ -39,6 +39,7 @@ CONSUMES: frozenset[type[Event]] = frozenset(
 EMITS: frozenset[type[Event]] = frozenset({TaskCreated, TaskChanged})
 SQL = statements("services.executor")
 SPAWNS_A_MESSAGE = 50
+ACCEPTED_WITHIN_SECONDS = 2.5
 
 
 class Executor:
@@ -54,6 +55,7 @@ class Executor:
         """Dispatch all that is due, and pass on what is to be cancelled."""
         await self._send(await self._claim_pending())
         await self._send(await self._claim_steps())
+        await self._send(await self._unaccepted())
         rows = await self._around.database.rows(SQL["cancels"])
         if rows:
             owner = self._around.settings.owner
@@ -64,6 +66,11 @@ class Executor:
         wait = await self._around.database.rows(SQL["next_wait"])
         if wait and (seconds := wait[0]["seconds"]) is not None:
             asyncio.get_running_loop().call_later(min(seconds, 3600) + 0.005, self.reactor.wake, (None,))
+
+    async def _unaccepted(self) -> list[SpawnTask]:
+        async with self._around.database.unit_of_work() as unit:
+            rows = await unit.rows(SQL["unaccepted"], {"after": ACCEPTED_WITHIN_SECONDS})
+        return [self._spawn(r) for r in rows]
 
     async def _claim_pending(self) -> list[SpawnTask]:
         async with self._around.database.unit_of_work() as unit:
@@ -122,6 +129,8 @@ class Executor:
         )
 
     async def _send(self, spawns: Sequence[SpawnTask]) -> None:
+        if spawns:
+            asyncio.get_running_loop().call_later(ACCEPTED_WITHIN_SECONDS + 0.1, self.reactor.wake, (None,))
         for at in range(0, len(spawns), SPAWNS_A_MESSAGE):
             await self._commands.send(b"commands", COMMANDS.encode(spawns[at : at + SPAWNS_A_MESSAGE]))
 

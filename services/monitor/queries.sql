@@ -23,7 +23,7 @@ WITH new AS (
     UPDATE makima.task t
        SET status = new.status, attempt = new.next_attempt, failures = new.failures, losses = new.losses,
            not_before = makima.now() + new.delay * interval '1 second',
-           daemon = coalesce(new.daemon, t.daemon), branch = coalesce(new.branch, t.branch),
+           daemon = CASE WHEN new.status <> 'pending' THEN coalesce(new.daemon, t.daemon) END, branch = coalesce(new.branch, t.branch),
            head = coalesce(new.head, t.head), session = coalesce(new.session, t.session),
            outcome = CASE WHEN new.outcome = '' THEN t.outcome ELSE new.outcome END,
            reason = coalesce(new.reason, t.reason), cost_usd = t.cost_usd + new.cost, tokens = t.tokens + new.tokens,
