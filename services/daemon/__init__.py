@@ -1,5 +1,10 @@
 """The daemon: runs tasks on one machine, each attempt in a git worktree of its own.
 
-Writes no row; it keeps repositories, worktrees and a journal of unacknowledged reports under its folder.
-Consumes: SpawnTask, CancelTask; Ack, NotYours, Identify. Sends: Hello, Heartbeat, Goodbye and every report.
+It takes the broker's commands over one DEALER socket, and for each attempt makes a workspace, runs the agent in it,
+commits what is left over, pushes the branch and says how it ended. It writes no row: it keeps repositories, worktrees
+and a journal of unacknowledged reports under `{home}/daemons/{name}`, so that a kill loses nothing.
+
+Consumes: SpawnTask, CancelTask; Ack, NotYours, Identify.
+Emits: Hello, Heartbeat, Goodbye, and every report (TaskAccepted, TaskStarted, OutputBatch, TaskSucceeded, TaskFailed,
+TaskInterrupted).
 """

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
+import subprocess
+from functools import cache
 from pathlib import Path
 
-IDENTITY = {
+FALLBACK_IDENTITY = {
     "GIT_AUTHOR_NAME": "makima",
     "GIT_AUTHOR_EMAIL": "makima@localhost",
     "GIT_COMMITTER_NAME": "makima",
     "GIT_COMMITTER_EMAIL": "makima@localhost",
 }
+_OURS = (
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "commit.gpgSign=false",
+    "-c",
+    "gc.auto=0",
+    "-c",
+    "core.quotePath=false",
+)
+"""For the daemon's own commands: no hook of the machine, no passphrase, no collection in the background."""
 
 
-class GitFailed(RuntimeError):
-    """A git command that did not succeed: which, and what it said."""
+class GitError(RuntimeError):
+    """A git command that did not succeed: which, its exit code, and what it said."""
 
     def __init__(self, arguments: tuple[str, ...], code: int, said: str) -> None:
         self.code = code
@@ -23,19 +38,37 @@ class GitFailed(RuntimeError):
         super().__init__(f"git {arguments[0]}: {said.strip() or f'exit code {code}'}")
 
 
+@cache
+def fallback_identity() -> tuple[tuple[str, str], ...]:
+    """Variables that name makima as the author, when git's configuration names nobody; else none."""
+    named = subprocess.run(("git", "config", "--get", "user.email"), cwd="/", capture_output=True, check=False)
+    return () if named.stdout.strip() else tuple(FALLBACK_IDENTITY.items())
+
+
 async def git(folder: Path, *arguments: str) -> str:
-    """Run git in a folder; its standard output. Raises GitFailed. Never asks for a password."""
+    """Run git in a folder; its standard output. Never asks for a password; cancelled, it ends git and its helpers.
+
+    Raises GitError.
+    """
     process = await asyncio.create_subprocess_exec(
         "git",
+        *_OURS,
         *arguments,
         cwd=folder,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **IDENTITY, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+        env={**os.environ, **dict(fallback_identity()), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+        start_new_session=True,
     )
-    out, err = await process.communicate()
+    try:
+        out, err = await process.communicate()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        raise
     if process.returncode:
         said = (err or out).decode(errors="replace")
-        raise GitFailed(arguments, process.returncode, said)
+        raise GitError(arguments, process.returncode, said)
     return out.decode(errors="replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import zlib
@@ -10,103 +11,193 @@ from uuid import UUID
 
 import msgspec
 
+from services.daemon.processes import Group
 from shared.messages.frames import REPORTS
-from shared.messages.reports import OutputBatch, Report, Running, TaskAccepted
+from shared.messages.reports import Report, TaskAccepted, TaskFailed, TaskInterrupted, TaskSucceeded
 
+COMPACT_BYTES = 1 << 20
+MOST_ENDED = 4096
+"""So many of the attempts that have ended are remembered, so that a command that comes again runs nothing."""
+
+Attempt = tuple[UUID, int]
 _RECORD = struct.Struct(">II")
-_COMPACT_BYTES = 1 << 20
 
 
-class _Acknowledged(msgspec.Struct, frozen=True, array_like=True):
+class _Reported(msgspec.Struct, frozen=True, tag="R"):
+    report: msgspec.Raw
+
+
+class _Acknowledged(msgspec.Struct, frozen=True, tag="A"):
     seqs: tuple[int, ...]
 
 
+class _Next(msgspec.Struct, frozen=True, tag="N"):
+    seq: int
+
+
+class _InHand(msgspec.Struct, frozen=True, tag="H"):
+    task: UUID
+    attempt: int
+    leader: int | None = None
+    started: int = 0
+
+
+class _Ended(msgspec.Struct, frozen=True, tag="E"):
+    task: UUID
+    attempt: int
+
+
+_Record = _Reported | _Acknowledged | _Next | _InHand | _Ended
+_decoder: msgspec.msgpack.Decoder[_Record] = msgspec.msgpack.Decoder(_Record)
+
+
 class Journal:
-    """An append-only file of records, each with its length and checksum; a torn last one is dropped."""
+    """An append-only file of MessagePack records, each with its length and checksum; a torn last one is dropped.
+
+    Every method that writes raises OSError when the disk refuses; what is in memory is right all the same.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self.unacknowledged: dict[int, Report] = {}
-        self.in_hand: set[tuple[UUID, int]] = set()
+        self.in_hand: dict[Attempt, Group | None] = {}
+        """Accepted and not ended, with the process group once there is one."""
+        self._ended: dict[Attempt, None] = {}
         self._next = 1
+        self._live_bytes = 0
         self._load()
-        self._file = path.open("ab")
+        self._file = path.open("ab", buffering=0)
         self._compact()
 
     def next_seq(self) -> int:
-        """A number that no report of this daemon has had."""
+        """A number that no report of this daemon has had, in this life or an earlier one."""
         self._next += 1
         return self._next - 1
 
     def add(self, report: Report) -> None:
-        """Keep a report until it is acknowledged; durable on return, unless it is output."""
+        """Keep a report until it is acknowledged. One that ends an attempt is on the disk on return."""
         self.unacknowledged[report.seq] = report
         self._track(report)
-        self._append(b"R" + REPORTS.encode([report]))  # type: ignore[list-item]
-        if not isinstance(report, OutputBatch):
+        self._append(_reported(report))
+        if isinstance(report, TaskSucceeded | TaskFailed | TaskInterrupted):
             os.fsync(self._file.fileno())
+
+    def runs(self, attempt: Attempt, group: Group) -> None:
+        """Note the process group of an attempt in hand."""
+        self.in_hand[attempt] = group
+        self._append(_in_hand(attempt, group))
 
     def acknowledge(self, seqs: tuple[int, ...]) -> None:
         """Forget reports that are durable elsewhere."""
-        for seq in seqs:
-            self.unacknowledged.pop(seq, None)
-        self._append(b"A" + msgspec.msgpack.encode(_Acknowledged(seqs)))
-        if self._file.tell() > _COMPACT_BYTES and not self.unacknowledged:
+        known = tuple(s for s in seqs if self.unacknowledged.pop(s, None) is not None)
+        if not known:
+            return
+        self._append(_Acknowledged(known))
+        live = self._live_bytes if self.unacknowledged else 0
+        if self._file.tell() > 2 * live + COMPACT_BYTES:
             self._compact()
 
-    def forget(self, running: Running) -> None:
+    def forget(self, attempt: Attempt) -> None:
         """Forget the reports of an attempt that isn't ours any more."""
-        mine = [s for s, r in self.unacknowledged.items() if (r.task, r.attempt) == (running.task, running.attempt)]
-        self.in_hand.discard((running.task, running.attempt))
-        self.acknowledge(tuple(mine))
+        mine = tuple(s for s, r in self.unacknowledged.items() if (r.task, r.attempt) == attempt)
+        self._end(attempt)
+        self._append(_Ended(*attempt))
+        self.acknowledge(mine)
+
+    def has_ended(self, attempt: Attempt) -> bool:
+        """Whether this daemon ran it to an end before, or was told that it isn't its own."""
+        return attempt in self._ended
+
+    def close(self) -> None:
+        """Write no more."""
+        self._file.close()
 
     def _track(self, report: Report) -> None:
         if isinstance(report, TaskAccepted):
-            self.in_hand.add((report.task, report.attempt))
-        elif type(report).__name__ in ("TaskSucceeded", "TaskFailed", "TaskInterrupted"):
-            self.in_hand.discard((report.task, report.attempt))
+            if (report.task, report.attempt) not in self._ended:
+                self.in_hand.setdefault((report.task, report.attempt), None)
+        elif isinstance(report, TaskSucceeded | TaskFailed | TaskInterrupted):
+            self._end((report.task, report.attempt))
 
-    def _append(self, record: bytes) -> None:
-        self._file.write(_RECORD.pack(len(record), zlib.crc32(record)) + record)
-        self._file.flush()
+    def _end(self, attempt: Attempt) -> None:
+        self.in_hand.pop(attempt, None)
+        self._ended[attempt] = None
+        while len(self._ended) > MOST_ENDED:
+            del self._ended[next(iter(self._ended))]
+
+    def _append(self, record: _Record) -> None:
+        body = msgspec.msgpack.encode(record)
+        data = _RECORD.pack(len(body), zlib.crc32(body)) + body
+        begin = self._file.tell()
+        try:
+            if self._file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        except OSError:
+            self._file.truncate(begin)  # a torn record would hide those that follow it
+            self._file.seek(begin)
+            raise
 
     def _load(self) -> None:
         data = self._path.read_bytes() if self._path.exists() else b""
         at = 0
         while at + _RECORD.size <= len(data):
             length, checksum = _RECORD.unpack_from(data, at)
-            record = data[at + _RECORD.size : at + _RECORD.size + length]
-            if len(record) < length or zlib.crc32(record) != checksum:
-                break
+            body = data[at + _RECORD.size : at + _RECORD.size + length]
+            if len(body) < length or zlib.crc32(body) != checksum:
+                return
             at += _RECORD.size + length
-            self._replay(record)
+            try:
+                self._replay(_decoder.decode(body))
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                continue  # a record of another version
 
-    def _replay(self, record: bytes) -> None:
-        kind, body = record[:1], record[1:]
-        if kind == b"R":
-            for report in REPORTS.decode(body):
+    def _replay(self, record: _Record) -> None:
+        match record:
+            case _Reported():
+                report = REPORTS.decode(b"\x91" + bytes(record.report))[0]
                 assert isinstance(report, Report)
                 self.unacknowledged[report.seq] = report
                 self._track(report)
                 self._next = max(self._next, report.seq + 1)
-        elif kind == b"A":
-            for seq in msgspec.msgpack.decode(body, type=_Acknowledged).seqs:
-                self.unacknowledged.pop(seq, None)
-        elif kind == b"N":
-            self._next = max(self._next, int(body))
-        elif kind == b"H":
-            task, attempt = body.decode().split("/")
-            self.in_hand.add((UUID(task), int(attempt)))
+            case _Acknowledged():
+                for seq in record.seqs:
+                    self.unacknowledged.pop(seq, None)
+            case _Next():
+                self._next = max(self._next, record.seq)
+            case _InHand():
+                group = None if record.leader is None else Group(record.leader, record.started)
+                self.in_hand[record.task, record.attempt] = group
+            case _Ended():
+                self._end((record.task, record.attempt))
 
     def _compact(self) -> None:
-        self._file.close()
+        """Write what still matters to a fresh file, and put that in the old one's place."""
         draft = self._path.with_suffix(".draft")
-        self._file = draft.open("wb")
-        self._append(b"N" + str(self._next).encode())
-        for task, attempt in self.in_hand:
-            self._append(f"H{task}/{attempt}".encode())
-        for report in self.unacknowledged.values():
-            self._append(b"R" + REPORTS.encode([report]))  # type: ignore[list-item]
-        os.fsync(self._file.fileno())
-        draft.replace(self._path)
+        records: list[_Record] = [
+            _Next(self._next),
+            *(_Ended(*a) for a in self._ended),
+            *(_reported(r) for r in self.unacknowledged.values()),
+            *(_in_hand(a, g) for a, g in self.in_hand.items()),
+        ]
+        old, self._file = self._file, draft.open("wb", buffering=0)
+        try:
+            for record in records:
+                self._append(record)
+            os.fsync(self._file.fileno())
+            draft.replace(self._path)
+        except OSError:
+            self._file.close()
+            self._file = old
+            raise
+        self._live_bytes = self._file.tell()
+        old.close()
+
+
+def _reported(report: Report) -> _Reported:
+    return _Reported(msgspec.Raw(msgspec.msgpack.encode(report)))
+
+
+def _in_hand(attempt: Attempt, group: Group | None) -> _InHand:
+    task, number = attempt
+    return _InHand(task, number, group.leader if group else None, group.started if group else 0)

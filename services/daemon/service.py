@@ -3,286 +3,290 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import socket
-from collections import deque
-from uuid import UUID
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import structlog
 import zmq.asyncio
 
-from services.daemon import agents
-from services.daemon.git import GitFailed
+from services.daemon import processes
+from services.daemon.attempt import Attempt
+from services.daemon.connection import Connection, size
+from services.daemon.git import fallback_identity
+from services.daemon.journal import Attempt as Key
 from services.daemon.journal import Journal
-from services.daemon.workspaces import WorkspaceFailed, Workspaces
+from services.daemon.processes import Group
+from services.daemon.workspaces import Workspaces
 from shared.bus.channel import Channel
 from shared.config import Settings
-from shared.messages.commands import CancelTask, SpawnTask
-from shared.messages.frames import COMMANDS, REPORT_REPLIES, REPORTS, FrameUnreadable
+from shared.messages.commands import AnyCommand, CancelTask, SpawnTask
 from shared.messages.reports import (
     Ack,
     AnyReport,
+    AnyReportReply,
     Goodbye,
     Heartbeat,
     Hello,
     Identify,
     NotYours,
-    OutputBatch,
     Report,
     Running,
     TaskAccepted,
-    TaskFailed,
     TaskInterrupted,
-    TaskStarted,
-    TaskSucceeded,
 )
 from shared.service.process import ready
 
 log = structlog.get_logger()
 
 RESEND_SECONDS = 2.0
-OUTCOME_LETTERS = 2000
-TAIL_LINES = 40
+LONGEST_RESEND_SECONDS = 30.0
+RESEND_BYTES = 4 << 20
+RESEND_UNHEARD_BYTES = 64 << 10
+"""At most so much is sent again at once; less while nothing is heard, as it may only be queueing up."""
+STOP_SECONDS = 8.5
 AGENTS = ("claude", "codex")
-
-Attempt = tuple[UUID, int]
 
 
 class Daemon:
-    """Runs the attempts that it is sent, at most one of each."""
+    """Runs the attempts that it is sent, each once."""
 
     def __init__(
-        self, settings: Settings, channel: Channel, journal: Journal, workspaces: Workspaces, name: str
+        self,
+        settings: Settings,
+        connection: Connection,
+        journal: Journal,
+        workspaces: Workspaces,
+        folder: Path,
+        name: str,
     ) -> None:
         self._settings = settings
-        self._channel = channel
+        self._connection = connection
         self._journal = journal
         self._workspaces = workspaces
+        self._runs = folder / "runs"
         self._name = name
-        self._running: dict[Attempt, asyncio.Task[None]] = {}
-        self._not_ours: set[Attempt] = set()
-        self._cancelled: dict[Attempt, str] = {}
-
-    async def hello(self) -> None:
-        """Say who this is and what it runs."""
-        hello = Hello(
-            daemon=self._name,
-            owner=self._settings.owner,
-            capacity=self._settings.slots,
-            labels=self._settings.labels,
-            agents=("shell", *(a for a in AGENTS if shutil.which(a))),
-            running=self._in_hand(),
-        )
-        await self._send([hello])
+        self._attempts: dict[Key, Attempt] = {}
+        self._working: dict[Key, asyncio.Task[None]] = {}
+        self._stopping = False
+        self._disk_refuses = False
+        self._sent_at: dict[int, float] = {}
+        self._backoff = RESEND_SECONDS
 
     async def recover(self) -> None:
-        """What an earlier life had in hand is interrupted: its processes died with it, or are none of ours."""
-        for task, attempt in sorted(self._journal.in_hand):
-            await self.report(
-                TaskInterrupted(seq=self._seq(), task=task, attempt=attempt, reason="the daemon restarted")
-            )
+        """Say Hello, and that what an earlier life had in hand is interrupted: its processes and files are gone."""
+        in_hand = dict(self._journal.in_hand)
+        await asyncio.gather(*(processes.end(*key, group) for key, group in in_hand.items()))
+        await self._workspaces.remove_orphans()
+        await asyncio.to_thread(shutil.rmtree, self._runs, True)
+        self.hello()
+        self.send_unacknowledged()
+        for task, attempt in in_hand:
+            seq = self.next_seq()
+            self.report(TaskInterrupted(seq=seq, task=task, attempt=attempt, reason="the daemon restarted"))
 
-    async def report(self, report: Report) -> None:
-        """Journal a report, then send it. It is sent again until it is acknowledged."""
-        self._journal.add(report)
-        await self._send([report])  # type: ignore[list-item]
+    def hello(self) -> None:
+        """Say who this is and what it runs."""
+        self._connection.send(
+            [
+                Hello(
+                    daemon=self._name,
+                    owner=self._settings.owner,
+                    capacity=self._settings.slots,
+                    labels=self._settings.labels,
+                    agents=("shell", *(a for a in AGENTS if shutil.which(a))),
+                    running=self._in_hand(),
+                    workspaces=self._workspaces.held(),
+                    draining=self._stopping or self._disk_refuses,
+                )
+            ]
+        )
 
-    async def receive(self) -> None:
-        """Take in commands and acknowledgements, for ever."""
-        while True:
-            topic, _, body = await self._channel.receive()
-            try:
-                if topic == b"commands":
-                    for command in COMMANDS.decode(body):
-                        await self._command(command)
-                else:
-                    for reply in REPORT_REPLIES.decode(body):
-                        await self._reply(reply)
-            except FrameUnreadable as error:
-                log.warning("message skipped", error=str(error))
+    def next_seq(self) -> int:
+        """A number for a report."""
+        return self._journal.next_seq()
+
+    def report(self, report: Report) -> None:
+        """Journal a report, then send it; it is sent again until it is acknowledged. Nothing for what isn't ours."""
+        attempt = self._attempts.get((report.task, report.attempt))
+        if attempt is not None and not attempt.ours:
+            return
+        try:
+            self._journal.add(report)
+        except OSError as error:
+            self._drain(error)
+        self._sent_at[report.seq] = asyncio.get_running_loop().time()
+        self._connection.send([report])  # type: ignore[list-item]
+
+    def runs(self, key: Key, group: Group) -> None:
+        """Journal the process group of an attempt, so that a later life can end it."""
+        try:
+            self._journal.runs(key, group)
+        except OSError as error:
+            self._drain(error)
 
     async def beat(self) -> None:
-        """Heartbeats, and what wasn't acknowledged in time once more, for ever."""
-        old: set[int] = set()
+        """Heartbeats, for ever."""
         while True:
             await asyncio.sleep(self._settings.heartbeat_seconds)
-            await self._send([Heartbeat(daemon=self._name, running=self._in_hand())])
-            await self._resend(old)
-            old = set(self._journal.unacknowledged)
+            self._connection.send([Heartbeat(daemon=self._name, running=self._in_hand())])
 
-    async def stop(self) -> None:
-        """End what runs, report it interrupted, say goodbye."""
-        for running in list(self._running.values()):
-            running.cancel()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
-        await self._send([Goodbye(daemon=self._name, owner=self._settings.owner)])
+    async def resend(self) -> None:
+        """Send once more what wasn't acknowledged in time, for ever; the longer nothing is heard, the rarer."""
+        heard = self._connection.heard
+        while True:
+            await asyncio.sleep(self._backoff / 2)
+            before = asyncio.get_running_loop().time() - self._backoff
+            if not any(self._sent_at.get(seq, 0.0) <= before for seq in self._journal.unacknowledged):
+                continue
+            listening = self._connection.heard != heard
+            heard = self._connection.heard
+            self._send_again(before, RESEND_BYTES if listening else RESEND_UNHEARD_BYTES)
+            self._backoff = RESEND_SECONDS if listening else min(self._backoff * 2, LONGEST_RESEND_SECONDS)
 
-    async def _resend(self, seqs: set[int]) -> None:
-        for seq in sorted(seqs & set(self._journal.unacknowledged)):
-            await self._send([self._journal.unacknowledged[seq]])  # type: ignore[list-item]
-
-    async def _command(self, command: object) -> None:
+    def on_command(self, command: AnyCommand) -> None:
+        """Take in a command; one that comes again changes nothing."""
+        key = (command.task, command.attempt)
         match command:
             case SpawnTask():
-                key = (command.task, command.attempt)
-                if key not in self._running and key not in self._not_ours:
-                    self._running[key] = asyncio.create_task(self._run(command))
+                if key in self._attempts or self._stopping or self._journal.has_ended(key):
+                    return
+                spawned = self._attempts[key] = Attempt(command, self._workspaces, self, self._run_folder(key))
+                self.report(TaskAccepted(seq=self.next_seq(), task=command.task, attempt=command.attempt))
+                spawned.start()
+                self._working[key] = asyncio.create_task(self._run(spawned))
             case CancelTask():
-                key = (command.task, command.attempt)
-                if running := self._running.get(key):
-                    self._cancelled[key] = command.reason
-                    running.cancel()
+                if (attempt := self._attempts.get(key)) and attempt.cancel_reason is None and attempt.ours:
+                    attempt.cancel_reason = command.reason
+                    attempt.cancel()
             case _:
                 log.warning("command not known here", command=type(command).__name__)
 
-    async def _reply(self, reply: Ack | NotYours | Identify) -> None:
-        match reply:
-            case Ack():
-                self._journal.acknowledge(reply.seqs)
-            case NotYours():
-                key = (reply.task, reply.attempt)
-                self._not_ours.add(key)
-                self._journal.forget(Running(task=reply.task, attempt=reply.attempt))
-                if running := self._running.get(key):
-                    running.cancel()
-            case Identify():
-                await self.hello()
-                await self._resend(set(self._journal.unacknowledged))
-
-    async def _run(self, command: SpawnTask) -> None:
-        key = (command.task, command.attempt)
-        structlog.contextvars.bind_contextvars(task=str(command.task), attempt=command.attempt)
+    def on_reply(self, reply: AnyReportReply) -> None:
+        """Take in a reply to a report."""
         try:
-            await self.report(TaskAccepted(seq=self._seq(), task=command.task, attempt=command.attempt))
-            end = await self._work(command)
-        except asyncio.CancelledError:
-            end = TaskInterrupted(
-                seq=self._seq(),
-                task=command.task,
-                attempt=command.attempt,
-                reason=self._cancelled.get(key, "the daemon stops"),
-                cancelled=key in self._cancelled,
-            )
-        finally:
-            self._running.pop(key, None)
-        if key not in self._not_ours:
-            await self.report(end)
+            match reply:
+                case Ack():
+                    self._backoff = RESEND_SECONDS
+                    for seq in reply.seqs:
+                        self._sent_at.pop(seq, None)
+                    self._journal.acknowledge(reply.seqs)
+                case NotYours():
+                    key = (reply.task, reply.attempt)
+                    if (attempt := self._attempts.get(key)) and attempt.ours:
+                        attempt.ours = False
+                        attempt.cancel()
+                    self._journal.forget(key)
+                case Identify():
+                    if not self._stopping:
+                        self.hello()
+                        self.send_unacknowledged()
+        except OSError as error:
+            self._drain(error)
 
-    async def _work(self, command: SpawnTask) -> Report:
-        """One attempt from workspace to push; how it ended."""
-        worktree = None
+    def send_unacknowledged(self) -> None:
+        """Send all that isn't acknowledged."""
+        self._backoff = RESEND_SECONDS
+        self._send_again(asyncio.get_running_loop().time(), RESEND_BYTES)
+
+    async def stop(self) -> None:
+        """Take no more work, end what runs, report it interrupted, say goodbye."""
+        self._stopping = True
+        self.hello()
+        for attempt in self._attempts.values():
+            attempt.cancel()
+        if self._working:
+            await asyncio.wait(tuple(self._working.values()), timeout=STOP_SECONDS)
+        self._connection.send([Goodbye(daemon=self._name, owner=self._settings.owner)])
+        await self._connection.flushed()
+
+    async def _run(self, attempt: Attempt) -> None:
+        structlog.contextvars.bind_contextvars(task=str(attempt.key[0]), attempt=attempt.key[1])
         try:
-            worktree = await self._workspaces.make(command)
-            await self.report(
-                TaskStarted(seq=self._seq(), task=command.task, attempt=command.attempt, branch=command.branch)
-            )
-            tail: deque[str] = deque(maxlen=TAIL_LINES)
-            if command.agent != "native":
-                code = await self._agent(command, worktree, tail)
-                if code:
-                    return self._failed(command, f"the agent ended with {_ending(code)}", tail, code)
-            return await self._deliver(command, worktree, tail)
-        except agents.AgentFailed as error:
-            return self._failed(command, str(error), permanent=True)
-        except WorkspaceFailed as error:
-            return self._failed(command, str(error), permanent=error.permanent)
-        except (GitFailed, OSError) as error:
-            return self._failed(command, str(error))
-        finally:
-            if worktree is not None:
-                await asyncio.shield(self._workspaces.remove(worktree, command.repository_url))
+            end = await attempt.ended()
+        except Exception:  # one attempt's error is its own end, never the daemon's
+            log.exception("attempt broke")
+            end = attempt.failed("the daemon could not run it: an error of its own, see its log")
+        self.report(end)
+        self._attempts.pop(attempt.key)
+        await attempt.clean()
+        self._working.pop(attempt.key, None)
 
-    async def _agent(self, command: SpawnTask, worktree: object, tail: deque[str]) -> int:
-        pending: set[asyncio.Task[None]] = set()
-        count = 0
+    def _send_again(self, sent_before: float, most_bytes: int) -> None:
+        now = asyncio.get_running_loop().time()
+        again: list[AnyReport] = []
+        for seq, report in sorted(self._journal.unacknowledged.items()):
+            if self._sent_at.get(seq, 0.0) > sent_before:
+                continue
+            most_bytes -= size(report)  # type: ignore[arg-type]
+            if again and most_bytes < 0:
+                break
+            self._sent_at[seq] = now
+            again.append(report)  # type: ignore[arg-type]
+        self._connection.send(again)
 
-        def lines(batch: list[str]) -> None:
-            nonlocal count
-            tail.extend(batch)
-            report = OutputBatch(
-                seq=self._seq(),
-                task=command.task,
-                attempt=command.attempt,
-                directive=command.directive,
-                first=count,
-                lines=tuple(batch),
-            )
-            count += len(batch)
-            pending.add(task := asyncio.create_task(self.report(report)))
-            task.add_done_callback(pending.discard)
+    def _drain(self, error: OSError) -> None:
+        """The disk refuses: go on with what runs, and take no more."""
+        if not self._disk_refuses:
+            log.error("journal can't be written", error=str(error))
+            self._disk_refuses = True
+            self.hello()
 
-        code = await agents.run(agents.script(command), worktree, agents.environment(command), lines)  # type: ignore[arg-type]
-        await asyncio.gather(*pending)
-        return code
-
-    async def _deliver(self, command: SpawnTask, worktree: object, tail: deque[str]) -> Report:
-        outcome = "\n".join(line for line in tail if line.strip())[-OUTCOME_LETTERS:]
-        seq = self._seq
-        if command.repository_url is None or command.kind == "plan":
-            return TaskSucceeded(seq=seq(), task=command.task, attempt=command.attempt, outcome=outcome)
-        head, changed = await self._workspaces.commit(worktree, command)  # type: ignore[arg-type]
-        branch = command.target_branch or command.branch
-        await self._workspaces.push(worktree, branch)  # type: ignore[arg-type]
-        return TaskSucceeded(
-            seq=seq(),
-            task=command.task,
-            attempt=command.attempt,
-            branch=branch,
-            head=head,
-            outcome=outcome,
-            files_changed=changed,
-        )
-
-    def _failed(
-        self,
-        command: SpawnTask,
-        reason: str,
-        tail: deque[str] | None = None,
-        code: int | None = None,
-        permanent: bool = False,
-    ) -> TaskFailed:
-        return TaskFailed(
-            seq=self._seq(),
-            task=command.task,
-            attempt=command.attempt,
-            reason=reason,
-            exit_code=code,
-            tail="\n".join(tail or ()),
-            permanent=permanent,
-        )
+    def _run_folder(self, key: Key) -> Path:
+        return self._runs / f"{key[0].hex}-{key[1]}"
 
     def _in_hand(self) -> tuple[Running, ...]:
-        return tuple(Running(task=task, attempt=attempt) for task, attempt in self._running)
-
-    def _seq(self) -> int:
-        return self._journal.next_seq()
-
-    async def _send(self, reports: list[AnyReport]) -> None:
-        await self._channel.send(b"reports", REPORTS.encode(reports))
+        return tuple(Running(task=t, attempt=n) for (t, n), attempt in self._attempts.items() if attempt.ours)
 
 
-def _ending(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process. Raises OSError while another daemon of the same name does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(f"another daemon of the name {folder.name!r} runs on {folder}") from None
+        yield
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Run the daemon until `stop` is set."""
     name = settings.daemon_name or socket.gethostname()
+    if not name or name in (".", "..") or "/" in name or "\0" in name:
+        raise OSError(f"a daemon can't be named {name!r}: it is also a folder's name")
     folder = settings.home / "daemons" / name
-    context = zmq.asyncio.Context()
-    channel = Channel(context, settings.socket("daemons"), f"daemon/{name}", identity=name.encode())
-    workspaces = Workspaces(folder)
-    await workspaces.remove_orphans()
-    daemon = Daemon(settings, channel, Journal(folder / "journal"), workspaces, name)
-    log.info("daemon starts", daemon=name, process=os.getpid())
-    working = [asyncio.create_task(daemon.receive()), asyncio.create_task(daemon.beat())]
-    await daemon.hello()
-    await daemon.recover()
-    ready()
-    await stop.wait()
-    await daemon.stop()
-    for task in working:
-        task.cancel()
-    channel.close()
-    context.term()
+    with _alone(folder):
+        await asyncio.to_thread(fallback_identity)
+        context = zmq.asyncio.Context()
+        connection = Connection(Channel(context, settings.socket("daemons"), f"daemon/{name}", identity=name.encode()))
+        journal = Journal(folder / "journal")
+        daemon = Daemon(settings, connection, journal, Workspaces(folder), folder, name)
+        log.info("daemon starts", daemon=name, process=os.getpid())
+        await daemon.recover()
+        working = [
+            asyncio.create_task(connection.run_sender()),
+            asyncio.create_task(connection.run_receiver(daemon.on_command, daemon.on_reply)),
+            asyncio.create_task(daemon.beat()),
+            asyncio.create_task(daemon.resend()),
+        ]
+        await connection.flushed()
+        ready()
+        stopped = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait((stopped, *working), return_when=asyncio.FIRST_COMPLETED)
+        if stopped not in done:
+            for broken in done:
+                log.error("daemon broke", error=repr(broken.exception()))
+        await daemon.stop()
+        for task in working:
+            task.cancel()
+        connection.close()
+        context.term()
+        journal.close()
+        if stopped not in done:
+            raise OSError("the connection's work ended by itself; see the log")

@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
+import time
 from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
-from services.daemon.git import GitFailed, git
+from services.daemon.git import GitError, git
 from shared.messages.commands import SpawnTask
+
+_HEAD = "refs/makima/head"
+"""Where the cache keeps the commit of the remote's HEAD."""
+_TRANSIENT = ("could not resolve", "timed out", "connection refused", "connection reset", "early eof", "hung up")
 
 
 class WorkspaceFailed(RuntimeError):
@@ -20,6 +28,23 @@ class WorkspaceFailed(RuntimeError):
         super().__init__(reason)
 
 
+@dataclass(frozen=True)
+class Workspace:
+    """An attempt's folder; with a repository, the cache it belongs to, the commit it began at and its branch there."""
+
+    folder: Path
+    cache: Path | None = None
+    start: str = ""
+    branch: str = ""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an attempt left in its workspace: a commit."""
+
+    head: str
+
+
 class Workspaces:
     """The workspaces under one daemon's folder."""
 
@@ -27,6 +52,7 @@ class Workspaces:
         self._repositories = folder / "repositories"
         self._worktrees = folder / "worktrees"
         self._locks: defaultdict[Path, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._fetched: dict[Path, float] = {}
 
     async def remove_orphans(self) -> None:
         """Remove what an earlier life left: at start nothing is in hand."""
@@ -34,98 +60,182 @@ class Workspaces:
         for folder in (self._worktrees, self._repositories):
             folder.mkdir(parents=True, exist_ok=True)
         for cache in self._repositories.iterdir():
-            await git(cache, "worktree", "prune")
+            if cache.suffix != ".git":
+                await asyncio.to_thread(shutil.rmtree, cache, True)
+                continue
+            for lock in (*cache.glob("*.lock"), *(cache / "refs").rglob("*.lock")):
+                lock.unlink(missing_ok=True)
+            await asyncio.to_thread(shutil.rmtree, cache / "worktrees", True)
 
-    async def make(self, command: SpawnTask) -> Path:
-        """A worktree on the attempt's branch, started and merged as the command says. Raises WorkspaceFailed."""
-        worktree = self._worktrees / f"{command.task.hex}-{command.attempt}"
+    def held(self) -> tuple[UUID, ...]:
+        """The tasks that have a worktree here."""
+        return tuple(sorted({UUID(hex=entry.name.partition("-")[0]) for entry in self._worktrees.iterdir()}))
+
+    async def make(self, command: SpawnTask) -> Workspace:
+        """A worktree on the attempt's branch, started and merged as the command says.
+
+        A plan's only looks, and a completion's works for `target_branch`: both are on no branch of their own.
+        Raises WorkspaceFailed and GitError.
+        """
+        folder = self._worktrees / f"{command.task.hex}-{command.attempt}"
         if command.repository_url is None:
-            worktree.mkdir()
-            return worktree
+            folder.mkdir()
+            return Workspace(folder)
         cache = self._cache(command.repository_url)
-        async with self._locks[cache]:
-            await self._fetch(cache, command.repository_url)
-            start = await self._start(cache, command)
-            branch = ["-B", command.branch] if command.kind != "completion" else ["--detach"]
-            await git(cache, "worktree", "add", "--quiet", *branch, str(worktree), start)
-        for merged in command.merge_branches:
-            await self._merge(worktree, merged)
-        return worktree
+        commits = await self._commits(cache, command)
+        begin, *merges = commits
+        named = ["-B", command.branch] if command.kind not in ("plan", "completion") else ["--detach"]
+        await git(cache, "worktree", "add", "--quiet", "--force", *named, str(folder), begin[1])
+        branch = {"plan": "", "completion": command.target_branch or ""}.get(command.kind, command.branch)
+        start = begin[1]
+        if merges:
+            into = begin[0]
+            for name, commit in merges:
+                await self._merge(folder, into, name, commit)
+            if command.kind != "completion":
+                start = (await git(folder, "rev-parse", "HEAD")).strip()
+        return Workspace(folder, cache, start, branch)
 
-    async def commit(self, worktree: Path, command: SpawnTask) -> tuple[str, tuple[str, ...]]:
-        """Commit what is left over; the head and the files changed since the start."""
-        if await git(worktree, "status", "--porcelain"):
-            await git(worktree, "add", "--all")
-            await git(worktree, "commit", "--quiet", "--no-verify", "-m", command.name)
-        head = (await git(worktree, "rev-parse", "HEAD")).strip()
-        changed = await git(
-            worktree, "log", "--format=", "--name-only", "--first-parent", "-m", "HEAD", "--not", "--remotes"
-        )
-        return head, tuple(sorted(set(changed.split("\n")) - {""}))
+    async def commit(self, workspace: Workspace, command: SpawnTask) -> Work:
+        """Commit what is left over. Raises WorkspaceFailed when a merge was left with conflicts."""
+        status = await git(workspace.folder, "status", "--porcelain=v2", "--branch")
+        lines = status.splitlines()
+        if unmerged := [line.split(" ", 10)[-1] for line in lines if line.startswith("u ")]:
+            raise WorkspaceFailed(f"the agent left conflicts unresolved in {', '.join(unmerged)}")
+        if any(not line.startswith("#") for line in lines):
+            await git(workspace.folder, "add", "--all")
+            message = f"{command.name or 'Work'}\n\nMakima-Task: {command.task}"
+            await git(workspace.folder, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", message)
+            return Work((await git(workspace.folder, "rev-parse", "HEAD")).strip())
+        oid = next((line.split()[2] for line in lines if line.startswith("# branch.oid ")), "")
+        return Work(oid)
 
-    async def push(self, worktree: Path, branch: str) -> None:
-        """Push the head to the remote's branch, never by force. Raises WorkspaceFailed."""
+    async def changed(self, workspace: Workspace, work: Work) -> tuple[str, ...]:
+        """The files that differ between the start and the work."""
+        if workspace.start == work.head:
+            return ()
+        names = await git(workspace.folder, "diff", "--name-only", "--no-renames", "-z", workspace.start, work.head)
+        return tuple(name for name in names.split("\0") if name)
+
+    async def push(self, workspace: Workspace, work: Work) -> None:
+        """Push the work to the branch on the remote, never by force. Raises WorkspaceFailed."""
         try:
-            await git(worktree, "push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
-        except GitFailed as error:
-            raise WorkspaceFailed(f"the push of {branch} was refused: {error}") from None
+            await git(
+                workspace.folder,
+                "push",
+                "--quiet",
+                "--porcelain",
+                "origin",
+                f"{work.head}:refs/heads/{workspace.branch}",
+            )
+        except GitError as error:
+            raise WorkspaceFailed(f"the push of {workspace.branch} was refused: {error}") from None
 
-    async def remove(self, worktree: Path, repository_url: str | None) -> None:
-        """Remove a worktree."""
-        await asyncio.to_thread(shutil.rmtree, worktree, True)
-        if repository_url is not None:
-            cache = self._cache(repository_url)
-            async with self._locks[cache]:
-                await git(cache, "worktree", "prune")
+    async def remove(self, workspace: Workspace) -> None:
+        """Remove a workspace's folder and the cache's record of it; nothing of it is needed any more."""
+        await asyncio.to_thread(shutil.rmtree, workspace.folder, True)
+        if workspace.cache is not None:
+            await asyncio.to_thread(shutil.rmtree, workspace.cache / "worktrees" / workspace.folder.name, True)
+
+    async def discard(self, command: SpawnTask) -> None:
+        """Remove whatever stands of an attempt's workspace, made to its end or not."""
+        folder = self._worktrees / f"{command.task.hex}-{command.attempt}"
+        cache = self._cache(command.repository_url) if command.repository_url is not None else None
+        await self.remove(Workspace(folder, cache))
 
     def _cache(self, repository_url: str) -> Path:
         return self._repositories / f"{hashlib.sha256(repository_url.encode()).hexdigest()[:16]}.git"
 
-    async def _fetch(self, cache: Path, repository_url: str) -> None:
-        try:
-            if not (cache / "HEAD").exists():
-                cache.mkdir(parents=True, exist_ok=True)
-                await git(cache, "init", "--quiet", "--bare")
-                await git(cache, "remote", "add", "origin", repository_url)
-            await git(cache, "fetch", "--quiet", "--prune", "--no-tags", "origin")
-            await git(cache, "remote", "set-head", "origin", "--auto")
-        except GitFailed as error:
-            missing = "Cannot determine remote HEAD" in error.said
-            reason = (
-                "the repository is empty: make a first commit"
-                if missing
-                else f"{repository_url} can't be cloned: {error}"
-            )
-            raise WorkspaceFailed(reason, permanent=True) from None
+    async def _commits(self, cache: Path, command: SpawnTask) -> list[tuple[str, str]]:
+        """The branch to start at and those to merge, in order, each with its commit."""
+        target = command.target_branch if command.kind == "completion" else None
+        start = command.start_from
+        wanted = [start, *command.merge_branches]
+        known: dict[str, str] = {}
+        if start is not None and target is None and all(_settled(b) for b in wanted if b) and (cache / "HEAD").exists():
+            known = await self._resolve(cache, (b for b in wanted if b))
+        if not known or any(b not in known for b in wanted if b):
+            await self._fetch(cache, command)
+            names = [b for b in (target, start, command.base_branch, *command.merge_branches) if b]
+            known = await self._resolve(cache, names)
+        if target is not None and target in known:
+            begin = (target, known[target])
+        elif start is not None:
+            if start not in known:
+                raise WorkspaceFailed(f"the branch {start!r}, where this task starts, is not on the remote", True)
+            begin = (start, known[start])
+        elif command.base_branch is not None:
+            if command.base_branch not in known:
+                raise WorkspaceFailed(f"the base branch {command.base_branch!r} doesn't exist on the remote", True)
+            begin = (command.base_branch, known[command.base_branch])
+        else:
+            begin = ("the remote's HEAD", known[""])
+        if missing := [b for b in command.merge_branches if b not in known]:
+            raise WorkspaceFailed(f"to be merged, but not on the remote: {', '.join(missing)}", permanent=True)
+        return [begin, *((b, known[b]) for b in command.merge_branches)]
 
-    async def _start(self, cache: Path, command: SpawnTask) -> str:
-        base = f"origin/{command.base_branch}" if command.base_branch else "origin/HEAD"
-        if command.kind == "completion" and await self._exists(cache, f"origin/{command.target_branch}"):
-            return f"origin/{command.target_branch}"
-        if command.start_from is not None:
-            if await self._exists(cache, f"origin/{command.start_from}"):
-                return f"origin/{command.start_from}"
-            raise WorkspaceFailed(f"the branch {command.start_from}, where this task starts, is not on the remote")
-        if not await self._exists(cache, base):
-            raise WorkspaceFailed(
-                f"the base branch {command.base_branch!r} doesn't exist on the remote", permanent=True
-            )
-        return base
+    async def _resolve(self, cache: Path, branches: Iterable[str]) -> dict[str, str]:
+        """The commits of those of the remote's branches that the cache has; under "" that of its HEAD."""
+        prefix = "refs/remotes/origin/"
+        patterns = [_HEAD, *(prefix + b for b in branches)]
+        listed = await git(cache, "for-each-ref", "--format=%(refname) %(objectname)", *patterns)
+        pairs = (line.split(" ") for line in listed.splitlines())
+        return {("" if name == _HEAD else name.removeprefix(prefix)): commit for name, commit in pairs}
 
-    async def _exists(self, cache: Path, reference: str) -> bool:
-        try:
-            await git(cache, "rev-parse", "--quiet", "--verify", f"refs/remotes/{reference}^{{commit}}")
-        except GitFailed:
-            return False
-        return True
+    async def _fetch(self, cache: Path, command: SpawnTask) -> None:
+        """Bring the cache up to date. A fetch that began after this was asked for serves all who wait for it."""
+        assert command.repository_url is not None
+        asked = time.monotonic()
+        async with self._locks[cache]:
+            if self._fetched.get(cache, 0.0) > asked:
+                return
+            began = time.monotonic()
+            fetch = ["fetch", "--quiet", "--prune", "--no-tags", "origin", "+refs/heads/*:refs/remotes/origin/*"]
+            try:
+                await self._create(cache, command.repository_url)
+                try:
+                    await git(cache, *fetch, f"+HEAD:{_HEAD}")
+                except GitError as error:
+                    if "couldn't find remote ref HEAD" not in error.said:
+                        raise
+                    await self._fetch_without_head(cache, fetch, command)
+            except GitError as error:
+                transient = any(sign in error.said.lower() for sign in _TRANSIENT)
+                reason = f"{command.repository_url} can't be cloned: {error}"
+                raise WorkspaceFailed(reason, permanent=not transient) from None
+            self._fetched[cache] = began
 
-    async def _merge(self, worktree: Path, branch: str) -> None:
-        message = f"Merge {branch}"
+    async def _fetch_without_head(self, cache: Path, fetch: list[str], command: SpawnTask) -> None:
+        """For a remote whose HEAD names no commit."""
+        await git(cache, *fetch)
+        if command.base_branch is None and command.start_from is None:
+            some = await git(cache, "for-each-ref", "--count=1", "refs/remotes/origin")
+            mend = "name a base branch" if some else "make a first commit"
+            what = "the remote's HEAD names no branch" if some else "the repository is empty"
+            raise WorkspaceFailed(f"{what}: {mend}", permanent=True)
+
+    async def _create(self, cache: Path, repository_url: str) -> None:
+        if (cache / "HEAD").exists():
+            return
+        draft = cache.with_suffix(".new")
+        await asyncio.to_thread(shutil.rmtree, draft, True)
+        draft.mkdir(parents=True)
+        await git(draft, "init", "--quiet", "--bare", "--template=")
+        await git(draft, "remote", "add", "--", "origin", repository_url)
+        draft.rename(cache)
+
+    async def _merge(self, worktree: Path, into: str, branch: str, commit: str) -> None:
         try:
-            await git(worktree, "merge", "--quiet", "--no-edit", "-m", message, f"refs/remotes/origin/{branch}")
-        except GitFailed as error:
-            files = (await git(worktree, "diff", "--name-only", "--diff-filter=U")).split()
+            await git(worktree, "merge", "--quiet", "--no-edit", "--no-verify", "-m", f"Merge {branch}", commit)
+        except GitError as error:
+            unmerged = await git(worktree, "diff", "--name-only", "--diff-filter=U", "-z")
+            files = [name for name in unmerged.split("\0") if name]
             if not files:
-                raise WorkspaceFailed(f"{branch} can't be merged: {error}") from None
+                raise WorkspaceFailed(f"{branch} can't be merged into {into}: {error}") from None
             await git(worktree, "merge", "--abort")
-            raise WorkspaceFailed(f"{branch} conflicts in {', '.join(files)}", permanent=True) from None
+            raise WorkspaceFailed(f"{branch} conflicts with {into} in {', '.join(files)}", permanent=True) from None
+
+
+def _settled(branch: str) -> bool:
+    """Whether a branch never changes once it is on the remote: a finished task's. A delivery's grows."""
+    return branch.startswith("makima/") and not branch.startswith("makima/directive-")

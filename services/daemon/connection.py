@@ -1,0 +1,109 @@
+"""The one connection to the broker: reports leave it in order and in batches, what arrives is handed on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import msgspec
+import structlog
+
+from shared.bus.channel import Channel
+from shared.messages.commands import AnyCommand
+from shared.messages.frames import (
+    COMMANDS,
+    LIMIT_BYTES,
+    REPORT_REPLIES,
+    REPORTS,
+    FrameTooLarge,
+    FrameUnreadable,
+    read_header,
+)
+from shared.messages.reports import AnyReport, AnyReportReply
+
+log = structlog.get_logger()
+
+BATCH_BYTES = LIMIT_BYTES // 2
+MOST_WARNINGS = 10
+
+
+class Connection:
+    """Sending never waits; one task sends and one receives, each for the connection's whole life."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._outbox: asyncio.Queue[AnyReport] = asyncio.Queue()
+        self._unreadable = 0
+        self.heard = 0
+        """How many messages have arrived."""
+
+    def send(self, reports: Iterable[AnyReport]) -> None:
+        """Queue reports behind those that wait."""
+        for report in reports:
+            self._outbox.put_nowait(report)
+
+    async def flushed(self) -> None:
+        """Wait until all that was queued has been given to the socket."""
+        await self._outbox.join()
+
+    async def run_sender(self) -> None:
+        """Send what is queued, for ever."""
+        while True:
+            waiting = [await self._outbox.get()]
+            while not self._outbox.empty():
+                waiting.append(self._outbox.get_nowait())
+            for batch in batches(waiting):
+                try:
+                    await self._channel.send(b"reports", REPORTS.encode(batch))
+                except FrameTooLarge as error:
+                    log.error("report dropped", error=str(error))
+            for _ in waiting:
+                self._outbox.task_done()
+
+    async def run_receiver(
+        self, on_command: Callable[[AnyCommand], None], on_reply: Callable[[AnyReportReply], None]
+    ) -> None:
+        """Hand on commands and replies, for ever. What can't be read is counted and skipped."""
+        while True:
+            parts = await self._channel.receive()
+            self.heard += 1
+            try:
+                if len(parts) != 3:
+                    raise FrameUnreadable(f"{len(parts)} parts instead of 3")
+                topic, head, body = parts
+                read_header(head)
+                if topic == b"commands":
+                    for command in COMMANDS.decode(body):
+                        on_command(command)
+                elif topic == b"acks":
+                    for reply in REPORT_REPLIES.decode(body):
+                        on_reply(reply)
+                else:
+                    raise FrameUnreadable(f"topic {topic[:40]!r}")
+            except FrameUnreadable as error:
+                self._unreadable += 1
+                if self._unreadable <= MOST_WARNINGS or self._unreadable % 1000 == 0:
+                    log.warning("message skipped", error=str(error), count=self._unreadable)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._channel.close()
+
+
+def size(report: AnyReport) -> int:
+    """Bytes of a report on the wire."""
+    return len(msgspec.msgpack.encode(report))
+
+
+def batches(reports: Iterable[AnyReport], most_bytes: int = BATCH_BYTES) -> list[list[AnyReport]]:
+    """The reports in order, in lists whose encoding stays under `most_bytes` each, where one alone does."""
+    cut: list[list[AnyReport]] = []
+    room = 0
+    for report in reports:
+        needed = size(report)
+        if not cut or needed > room:
+            cut.append([])
+            room = most_bytes
+        cut[-1].append(report)
+        room -= needed
+    return cut

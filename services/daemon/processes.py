@@ -1,0 +1,99 @@
+"""The processes of one attempt: found by their group and by a marker in their environment, and ended, all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+GRACE_SECONDS = 5.0
+_CHECK_SECONDS = 0.05
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Group:
+    """A process group: its leader's id and start time (clock ticks since boot), which together are never reused."""
+
+    leader: int
+    started: int
+
+
+def group_of(leader: int) -> Group:
+    """The group that a live process leads."""
+    return Group(leader, _started(leader) or 0)
+
+
+def marker(task: UUID, attempt: int) -> dict[str, str]:
+    """Variables that an attempt's processes inherit, wherever they fork to."""
+    return {"MAKIMA_TASK_ID": str(task), "MAKIMA_ATTEMPT": str(attempt)}
+
+
+def find(task: UUID, attempt: int, group: Group | None) -> list[int]:
+    """The ids of an attempt's live processes, besides this one: those of its group, and those that carry its marker."""
+    wanted = [f"{k}={v}".encode() for k, v in marker(task, attempt).items()]
+    groups = _still_ours(group)
+    found = []
+    for entry in _PROC.iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            state, group_id = _state(entry)
+            if state in "ZX":
+                continue
+            variables = () if group_id in groups else (entry / "environ").read_bytes().split(b"\0")
+        except (OSError, ValueError):
+            continue  # it has ended, or isn't ours to read
+        if group_id in groups or all(w in variables for w in wanted):
+            found.append(int(entry.name))
+    return found
+
+
+async def end(task: UUID, attempt: int, group: Group | None, grace_seconds: float = GRACE_SECONDS) -> None:
+    """End an attempt's processes: SIGTERM, and after the grace SIGKILL until none is left."""
+    loop = asyncio.get_running_loop()
+    number = signal.SIGTERM
+    deadline = loop.time() + grace_seconds
+    last = deadline + 2.0
+    signalled: set[int] = set()
+    while left := await asyncio.to_thread(find, task, attempt, group):
+        if loop.time() >= last:
+            return  # unkillable: in the kernel, or multiplying faster than we kill
+        if number == signal.SIGTERM and loop.time() >= deadline:
+            number = signal.SIGKILL
+            signalled.clear()
+        for process in left:
+            if process not in signalled:
+                _signal(process, number)
+        signalled.update(left)
+        await asyncio.sleep(_CHECK_SECONDS)
+
+
+def _still_ours(group: Group | None) -> frozenset[int]:
+    """The group's id, unless its number now belongs to another leader. It outlives its leader."""
+    if group is None:
+        return frozenset()
+    started = _started(group.leader)
+    return frozenset({group.leader}) if started in (None, group.started) else frozenset()
+
+
+def _started(process: int) -> int | None:
+    try:
+        return int((_PROC / str(process) / "stat").read_text().rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _state(entry: Path) -> tuple[str, int]:
+    fields = (entry / "stat").read_text().rpartition(")")[2].split()
+    return fields[0], int(fields[2])
+
+
+def _signal(process: int, number: signal.Signals) -> None:
+    try:
+        os.kill(process, number)
+    except ProcessLookupError:
+        return  # it has ended by itself

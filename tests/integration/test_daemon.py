@@ -1,0 +1,315 @@
+"""A real daemon process against a ROUTER that plays the broker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import zmq
+
+from shared.config import load
+from shared.domain.ids import new_id
+from shared.messages.commands import AnyCommand, CancelTask, SpawnTask
+from shared.messages.frames import COMMANDS, REPORT_REPLIES, REPORTS, header
+from shared.messages.reports import (
+    Ack,
+    AnyReport,
+    AnyReportReply,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Identify,
+    NotYours,
+    OutputBatch,
+    TaskAccepted,
+    TaskFailed,
+    TaskInterrupted,
+    TaskStarted,
+    TaskSucceeded,
+)
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_SECONDS = 20.0
+
+
+def sh(folder: Path, *argv: str) -> str:
+    return subprocess.run(argv, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+class House:
+    """A broker's socket, a daemon, a remote."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "PYTHONPATH": str(ROOT),
+            "MAKIMA_HOME": str(folder / "h"),
+            "MAKIMA_DAEMON_NAME": "d1",
+            "MAKIMA_HEARTBEAT_SECONDS": "0.3",
+        }
+        self.settings = load(self.environment)
+        self.settings.run_folder().mkdir(parents=True)
+        self.context = zmq.Context()
+        self.router = self.context.socket(zmq.ROUTER)
+        self.router.setsockopt(zmq.LINGER, 0)
+        self.router.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        self.router.bind(self.settings.socket("daemons"))
+        self.seen: list[AnyReport] = []
+        self.acknowledging = True
+        self.remote = folder / "remote.git"
+        sh(folder, "git", "init", "--quiet", "--bare", "-b", "main", str(self.remote))
+        sh(folder, "git", "clone", "--quiet", str(self.remote), "seed")
+        (folder / "seed" / "a.txt").write_text("a\n")
+        sh(folder / "seed", "git", "checkout", "-q", "-B", "main")
+        sh(folder / "seed", "git", "add", ".")
+        sh(folder / "seed", "git", "-c", "user.name=x", "-c", "user.email=x@y", "commit", "-qm", "first")
+        sh(folder / "seed", "git", "push", "-q", "origin", "main")
+        self.start()
+
+    def start(self) -> None:
+        reading, writing = os.pipe()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "services.daemon"],
+            cwd=ROOT,
+            env={**self.environment, "MAKIMA_READY_FD": str(writing)},
+            pass_fds=(writing,),
+        )
+        os.close(writing)
+        with os.fdopen(reading, "rb") as ready:
+            assert ready.read(1), "the daemon is not ready"
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.router.close()
+        self.context.term()
+
+    def send(self, *commands: AnyCommand) -> None:
+        self.router.send_multipart([b"d1", b"commands", header("test"), COMMANDS.encode(commands)])
+
+    def reply(self, *replies: AnyReportReply) -> None:
+        self.router.send_multipart([b"d1", b"acks", header("test"), REPORT_REPLIES.encode(replies)])
+
+    def wait(self, wanted: Callable[[AnyReport], bool], seconds: float = DEADLINE_SECONDS) -> AnyReport:
+        """The first report that is wanted, of those seen and those to come."""
+        if found := next((r for r in self.seen if wanted(r)), None):
+            return found
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if not self.router.poll(int(left * 1000) + 1):
+                break
+            _, topic, _, body = self.router.recv_multipart()
+            assert topic == b"reports"
+            reports = REPORTS.decode(body)
+            self.seen += reports
+            seqs = tuple(r.seq for r in reports if not isinstance(r, Hello | Heartbeat | Goodbye))
+            if self.acknowledging and seqs:
+                self.reply(Ack(seqs=seqs))
+            if found := next((r for r in reports if wanted(r)), None):
+                return found
+        raise AssertionError(f"not within {seconds} s; seen: {self.seen[-10:]}")
+
+    def ending(self, task: UUID) -> AnyReport:
+        return self.wait(lambda r: isinstance(r, TaskSucceeded | TaskFailed | TaskInterrupted) and r.task == task)
+
+    def spawn(self, prompt: str, task: UUID | None = None, **more: object) -> SpawnTask:
+        task = task or new_id()
+        values: dict[str, object] = {
+            "owner": "default",
+            "directive": new_id(),
+            "kind": "step",
+            "name": "Do it",
+            "branch": f"makima/do-it-{task.hex[-8:]}",
+            "repository_url": str(self.remote),
+        }
+        return SpawnTask(task=task, attempt=1, prompt=prompt, **{**values, **more})  # type: ignore[arg-type]
+
+    def branches(self) -> list[str]:
+        return sh(self.remote, "git", "for-each-ref", "--format=%(refname:short)", "refs/heads").splitlines()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    house.close()
+
+
+def marked(task: UUID) -> list[str]:
+    """The live processes that carry a task's marker."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and f"MAKIMA_TASK_ID={task}".encode() in (entry / "environ").read_bytes():
+                found.append(entry.name)
+        except OSError:
+            continue
+    return found
+
+
+def no_process_of(task: UUID, seconds: float = 10.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while marked(task) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not marked(task)
+
+
+def test_a_shell_task_is_accepted_started_heard_and_delivered(house: House) -> None:
+    hello = house.wait(lambda r: isinstance(r, Hello))
+    assert isinstance(hello, Hello) and "shell" in hello.agents and hello.capacity == 4
+    command = house.spawn('echo "task $MAKIMA_TASK_ID"; echo b >b.txt; echo done', token="t")
+    house.send(command)
+    end = house.ending(command.task)
+    assert isinstance(end, TaskSucceeded), end
+    kinds = [type(r) for r in house.seen if getattr(r, "task", None) == command.task]
+    assert list(dict.fromkeys(kinds)) == [TaskAccepted, TaskStarted, OutputBatch, TaskSucceeded]
+    lines = [line for r in house.seen if isinstance(r, OutputBatch) for line in r.lines]
+    assert lines == [f"task {command.task}", "done"]
+    assert end.outcome.endswith("done") and end.files_changed == ("b.txt",)
+    assert sh(house.remote, "git", "rev-parse", command.branch) == end.head
+    assert str(command.task) in sh(house.remote, "git", "log", "-1", "--format=%B", command.branch)
+
+
+def test_a_command_that_comes_twice_runs_once(house: House, tmp_path: Path) -> None:
+    command = house.spawn(f"echo run >>{tmp_path}/count")
+    house.send(command, command)
+    house.ending(command.task)
+    house.send(command)
+    after = house.spawn("true")
+    house.send(after)
+    house.ending(after.task)
+    assert (tmp_path / "count").read_text() == "run\n"
+
+
+def test_a_cancelled_task_ends_with_its_whole_tree(house: House) -> None:
+    stubborn = "trap '' TERM; setsid sleep 300 & (trap '' TERM; sleep 301) & while :; do sleep 0.1; done"
+    command = house.spawn(stubborn)
+    house.send(command)
+    house.wait(lambda r: isinstance(r, TaskStarted))
+    began = time.monotonic()
+    house.send(CancelTask(task=command.task, attempt=1, owner="default", reason="enough"))
+    end = house.ending(command.task)
+    assert isinstance(end, TaskInterrupted) and end.cancelled and end.reason == "enough"
+    assert time.monotonic() - began < 10
+    assert not marked(command.task)
+    assert command.branch not in house.branches()
+
+
+def test_cancelled_before_its_first_step_it_is_interrupted(house: House) -> None:
+    command = house.spawn("sleep 300")
+    house.send(command, CancelTask(task=command.task, attempt=1, owner="default"))
+    end = house.ending(command.task)
+    assert isinstance(end, TaskInterrupted) and end.cancelled
+
+
+def test_what_is_not_ours_is_killed_and_never_pushed(house: House) -> None:
+    command = house.spawn("echo x >x; sleep 300")
+    house.send(command)
+    house.wait(lambda r: isinstance(r, TaskStarted))
+    house.reply(NotYours(task=command.task, attempt=1))
+    house.wait(lambda r: isinstance(r, Heartbeat) and not r.running and bool(house.seen))
+    assert no_process_of(command.task)
+    after = house.spawn("true")
+    house.send(after)
+    house.ending(after.task)
+    assert command.branch not in house.branches()
+    assert not any(
+        isinstance(r, TaskInterrupted | TaskSucceeded | TaskFailed) and r.task == command.task for r in house.seen
+    )
+
+
+def test_killed_and_restarted_it_reports_the_task_interrupted_and_leaves_no_process(house: House) -> None:
+    command = house.spawn("setsid sleep 300 & echo begun; sleep 301")
+    house.send(command)
+    house.wait(lambda r: isinstance(r, OutputBatch))
+    house.process.kill()
+    house.process.wait()
+    assert marked(command.task)
+    house.start()
+    end = house.ending(command.task)
+    assert isinstance(end, TaskInterrupted) and not end.cancelled
+    assert not marked(command.task)
+    assert not list((house.settings.home / "daemons" / "d1" / "worktrees").iterdir())
+
+
+def test_reports_that_nobody_acknowledged_come_again_after_a_restart(house: House) -> None:
+    house.acknowledging = False
+    command = house.spawn("echo x")
+    house.send(command)
+    end = house.ending(command.task)
+    house.process.kill()
+    house.process.wait()
+    house.seen.clear()
+    house.start()
+    assert house.ending(command.task) == end
+    house.seen.clear()
+    house.reply(Identify())
+    house.wait(lambda r: isinstance(r, Hello))
+    assert house.ending(command.task) == end
+
+
+def test_sigterm_interrupts_and_says_goodbye(house: House) -> None:
+    command = house.spawn("sleep 300")
+    house.send(command)
+    house.wait(lambda r: isinstance(r, TaskStarted))
+    house.process.send_signal(signal.SIGTERM)
+    end = house.ending(command.task)
+    assert isinstance(end, TaskInterrupted) and not end.cancelled
+    house.wait(lambda r: isinstance(r, Goodbye))
+    assert house.process.wait(10) == 0
+    assert not marked(command.task)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"agent": "claude"}, "can't run the agent 'claude'"),
+        ({"kind": "plan"}, "can't plan prose"),
+        ({"repository_url": "/nowhere/at/all"}, "can't be cloned"),
+        ({"base_branch": "gone"}, "'gone' doesn't exist"),
+    ],
+)
+def test_what_a_retry_cannot_mend_fails_for_good(house: House, more: dict[str, object], words: str) -> None:
+    command = house.spawn("true", **more)
+    house.send(command)
+    end = house.ending(command.task)
+    assert isinstance(end, TaskFailed) and end.permanent and words in end.reason
+
+
+def test_a_failing_script_says_its_exit_code_and_its_tail(house: House) -> None:
+    command = house.spawn("echo oh no >&2; exit 3")
+    house.send(command)
+    end = house.ending(command.task)
+    assert isinstance(end, TaskFailed) and not end.permanent
+    assert end.exit_code == 3 and end.tail == "oh no"
+
+
+def test_a_plan_runs_its_last_fenced_block_and_pushes_nothing(house: House) -> None:
+    command = house.spawn("Plan.\n```sh\necho first\n```\n```sh\necho second\n```\n", kind="plan")
+    house.send(command)
+    end = house.ending(command.task)
+    assert isinstance(end, TaskSucceeded) and end.outcome == "second" and end.branch is None
+    assert house.branches() == ["main"]
+
+
+def test_a_grandchild_that_holds_the_pipe_does_not_hold_up_the_end(house: House) -> None:
+    command = house.spawn("sleep 300 & echo done")
+    house.send(command)
+    began = time.monotonic()
+    assert isinstance(house.ending(command.task), TaskSucceeded)
+    assert time.monotonic() - began < 6 and not marked(command.task)
+
+
+def test_without_a_repository_it_works_in_an_empty_folder(house: House) -> None:
+    command = house.spawn("ls -A | wc -l", repository_url=None)
+    house.send(command)
+    end = house.ending(command.task)
+    assert isinstance(end, TaskSucceeded) and end.outcome.strip() == "0" and end.branch is None
