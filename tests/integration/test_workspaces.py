@@ -1,0 +1,191 @@
+"""Workspaces on real repositories."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from services.daemon import workspaces as module
+from services.daemon.git import git
+from services.daemon.workspaces import WorkspaceFailed, Workspaces
+from shared.domain.ids import new_id
+from shared.messages.commands import SpawnTask
+
+
+def sh(folder: Path, *argv: str) -> str:
+    return subprocess.run(argv, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+class Shop:
+    """A remote with one commit, and a daemon's workspaces."""
+
+    def __init__(self, folder: Path) -> None:
+        self.local = folder / "local"
+        sh(folder, "git", "init", "--quiet", "-b", "main", "local")
+        for key, value in (("user.name", "x"), ("user.email", "x@y")):
+            sh(self.local, "git", "config", key, value)
+        (self.local / "a.txt").write_text("a\n")
+        sh(self.local, "git", "add", ".")
+        sh(self.local, "git", "commit", "-qm", "first")
+        self.remote = folder / "remote.git"
+        sh(folder, "git", "clone", "--quiet", "--bare", str(self.local), str(self.remote))
+        self.workspaces = Workspaces(folder / "d")
+
+    def command(self, name: str, **more: object) -> SpawnTask:
+        values: dict[str, object] = {"kind": "step", "branch": f"makima/{name}", "repository_url": str(self.remote)}
+        return SpawnTask(
+            task=new_id(),
+            attempt=1,
+            owner="o",
+            directive=new_id(),
+            name=name,
+            **{**values, **more},  # type: ignore[arg-type]
+        )
+
+    async def work(self, command: SpawnTask, **files: str) -> tuple[str, ...]:
+        """An attempt that writes files (`a` is a.txt) and leaves them uncommitted; the files changed."""
+        made = await self.workspaces.make(command)
+        for name, text in files.items():
+            (made.folder / f"{name}.txt").write_text(text)
+        work = await self.workspaces.commit(made, command)
+        changed = await self.workspaces.changed(made, work)
+        await self.workspaces.push(made, work)
+        await self.workspaces.discard(command)
+        assert not made.folder.exists()
+        return changed
+
+    def files(self, branch: str) -> list[str]:
+        return sh(self.remote, "git", "ls-tree", "-r", "--name-only", branch).splitlines()
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> Shop:
+    shop = Shop(tmp_path)
+    await shop.workspaces.remove_orphans()
+    return shop
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_diamond_carries_both_sides_and_its_leftovers(shop: Shop) -> None:
+    assert await shop.work(shop.command("top"), top="1\n") == ("top.txt",)
+    left, right = (shop.command(n, start_from="makima/top") for n in ("left", "right"))
+    await asyncio.gather(shop.work(left, left="1\n"), shop.work(right, right="1\n"))
+    join = shop.command("join", start_from="makima/left", merge_branches=("makima/right",))
+    assert await shop.work(join, join="1\n") == ("join.txt",)
+    assert shop.files("makima/join") == ["a.txt", "join.txt", "left.txt", "right.txt", "top.txt"]
+    assert str(join.task) in sh(shop.remote, "git", "log", "-1", "--format=%B", "makima/join")
+    assert "Merge makima/right" in sh(shop.remote, "git", "log", "--format=%s", "makima/join")
+
+
+async def test_branches_of_our_own_are_not_fetched(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    await shop.work(shop.command("top"), top="1\n")
+    said: list[str] = []
+
+    async def noted(folder: Path, *arguments: str) -> str:
+        said.append(arguments[0])
+        return await git(folder, *arguments)
+
+    monkeypatch.setattr(module, "git", noted)
+    await shop.work(shop.command("next", start_from="makima/top"), next="1\n")
+    assert said == ["for-each-ref", "worktree", "status", "add", "commit", "rev-parse", "diff", "push"]
+
+
+async def test_a_base_that_moved_is_seen(shop: Shop) -> None:
+    await shop.work(shop.command("one"))
+    (shop.local / "b.txt").write_text("b\n")
+    sh(shop.local, "git", "add", ".")
+    sh(shop.local, "git", "commit", "-qm", "second")
+    sh(shop.local, "git", "push", "-q", str(shop.remote), "main")
+    await shop.work(shop.command("two"))
+    assert shop.files("makima/one") == ["a.txt"] and shop.files("makima/two") == ["a.txt", "b.txt"]
+
+
+async def test_a_conflict_names_its_files_and_branches(shop: Shop) -> None:
+    await shop.work(shop.command("left"), a="left\n")
+    await shop.work(shop.command("right"), a="right\n")
+    join = shop.command("join", start_from="makima/left", merge_branches=("makima/right",))
+    with pytest.raises(WorkspaceFailed, match=r"makima/right conflicts with makima/left in a\.txt") as raised:
+        await shop.work(join)
+    assert raised.value.permanent
+    await shop.workspaces.discard(join)
+    assert shop.workspaces.held() == ()
+
+
+async def test_a_completion_delivers_and_delivers_again(shop: Shop) -> None:
+    await shop.work(shop.command("one"), one="1\n")
+    await shop.work(shop.command("two"), two="1\n")
+    more = {"kind": "completion", "agent": "native", "target_branch": "makima/directive-x"}
+    assert await shop.work(shop.command("first", merge_branches=("makima/one",), **more)) == ("one.txt",)
+    await shop.work(shop.command("again", merge_branches=("makima/two",), **more))
+    assert shop.files("makima/directive-x") == ["a.txt", "one.txt", "two.txt"]
+
+
+async def test_a_repository_with_uncommitted_changes_is_not_touched(shop: Shop) -> None:
+    (shop.local / "a.txt").write_text("in work\n")
+    (shop.local / "new.txt").write_text("new\n")
+    before = sh(shop.local, "git", "status", "--porcelain=v2", "--branch")
+    await shop.work(shop.command("one", repository_url=str(shop.local)), a="theirs\n")
+    assert sh(shop.local, "git", "status", "--porcelain=v2", "--branch") == before
+    assert (shop.local / "a.txt").read_text() == "in work\n"
+    heads = sh(shop.local, "git", "for-each-ref", "--format=%(refname)")
+    assert heads.splitlines() == ["refs/heads/main", "refs/heads/makima/one"]
+
+
+async def test_a_branch_that_is_there_already_is_not_overwritten(shop: Shop) -> None:
+    await shop.work(shop.command("one"), one="1\n")
+    with pytest.raises(WorkspaceFailed, match="the push of makima/one was refused"):
+        await shop.work(shop.command("other", branch="makima/one"), one="2\n")
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"start_from": "makima/gone"}, "'makima/gone', where this task starts, is not on the remote"),
+        ({"merge_branches": ("makima/gone",)}, "not on the remote: makima/gone"),
+        ({"base_branch": "gone"}, "the base branch 'gone' doesn't exist"),
+        ({"repository_url": "/nowhere"}, "/nowhere can't be cloned"),
+    ],
+)
+async def test_what_is_not_there_is_said(shop: Shop, more: dict[str, object], words: str) -> None:
+    with pytest.raises(WorkspaceFailed, match=words) as raised:
+        await shop.workspaces.make(shop.command("one", **more))
+    assert raised.value.permanent
+
+
+async def test_an_empty_repository_is_said(shop: Shop, tmp_path: Path) -> None:
+    sh(tmp_path, "git", "init", "--quiet", "--bare", "empty.git")
+    with pytest.raises(WorkspaceFailed, match="the repository is empty: make a first commit"):
+        await shop.workspaces.make(shop.command("one", repository_url=str(tmp_path / "empty.git")))
+
+
+async def test_unresolved_conflicts_are_not_committed(shop: Shop) -> None:
+    await shop.work(shop.command("left"), a="left\n")
+    command = shop.command("one")
+    made = await shop.workspaces.make(command)
+    (made.folder / "a.txt").write_text("mine\n")
+    sh(made.folder, "git", "commit", "-qam", "mine")
+    subprocess.run(
+        ("git", "merge", "refs/remotes/origin/makima/left"), cwd=made.folder, capture_output=True, check=False
+    )
+    with pytest.raises(WorkspaceFailed, match=r"conflicts unresolved in a\.txt"):
+        await shop.workspaces.commit(made, command)
+
+
+async def test_orphans_are_removed_and_their_branch_can_be_made_again(shop: Shop, tmp_path: Path) -> None:
+    command = shop.command("one")
+    await shop.workspaces.make(command)
+    assert shop.workspaces.held() == (command.task,)
+    later = Workspaces(tmp_path / "d")
+    await later.remove_orphans()
+    assert later.held() == ()
+    assert (await later.make(command)).folder.exists()
