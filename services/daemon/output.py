@@ -37,7 +37,7 @@ class Output:
 
     def feed(self, data: bytes) -> None:
         """Take in bytes; a line's end may be anywhere in them."""
-        *whole, rest = data.split(b"\n")
+        *whole, rest = self._skip(data).split(b"\n") if self._dropped else data.split(b"\n")
         for piece in whole:
             self._extend(piece)
             self._end_line()
@@ -62,6 +62,16 @@ class Output:
     def tail(self) -> str:
         """The last lines, at most TAIL_LETTERS."""
         return "\n".join(self._tail)[-TAIL_LETTERS:]
+
+    def _skip(self, data: bytes) -> bytes:
+        """Once cut, only count all but the last lines: an endless output costs next to nothing."""
+        begin, *last = data.rsplit(b"\n", TAIL_LINES + 1)
+        if len(last) <= TAIL_LINES:
+            return data
+        self._dropped += len(self._rest) + self._over + len(begin) + 1
+        self._rest.clear()
+        self._over = 0
+        return b"\n".join(last)
 
     def _extend(self, piece: bytes) -> None:
         room = self._longest - len(self._rest)

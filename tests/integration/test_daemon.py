@@ -313,3 +313,14 @@ def test_without_a_repository_it_works_in_an_empty_folder(house: House) -> None:
     house.send(command)
     end = house.ending(command.task)
     assert isinstance(end, TaskSucceeded) and end.outcome.strip() == "0" and end.branch is None
+
+
+def test_a_flood_of_output_is_cut_and_holds_up_nothing(house: House) -> None:
+    command = house.spawn("yes 'some words of a line' | head -c 200M || true; head -c 50M /dev/zero; echo; echo done")
+    house.send(command)
+    end = house.ending(command.task)
+    assert isinstance(end, TaskSucceeded) and end.outcome.endswith("done")
+    lines = [line for r in house.seen if isinstance(r, OutputBatch) for line in r.lines]
+    assert sum(len(line) + 1 for line in lines) < 21 << 20 and lines[-1].startswith("[output cut at")
+    peak = (Path("/proc") / str(house.process.pid) / "status").read_text().partition("VmHWM:")[2].split()[0]
+    assert int(peak) < 200 << 10, f"{peak} KiB"

@@ -32,3 +32,10 @@ def test_an_endless_output_is_cut_with_a_mark_and_keeps_its_tail() -> None:
     output = Output(most_bytes=8)
     assert lines(output, b"one\ntwo\nthree\nlast\n") == ["one", "two", "[output cut at 8 bytes: 11 more]"]
     assert output.outcome().endswith("last")
+
+
+def test_once_cut_it_only_counts_and_counts_right() -> None:
+    output = Output(most_bytes=4)
+    shown = lines(output, b"one\ntwo\nth", b"ree\n" * 1000, b"end\n")
+    assert shown == ["one", f"[output cut at 4 bytes: {4 + 2 + 4000 + 4} more]"]
+    assert output.outcome().endswith("ree\nend")
