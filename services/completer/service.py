@@ -8,12 +8,10 @@ from itertools import groupby
 from uuid import UUID
 
 from shared.config import Settings
-from shared.domain.ids import new_id
 from shared.domain.names import delivery_branch
 from shared.domain.readiness import leaves
 from shared.messages.events import DeliveryFinished, DirectiveChanged, Event, TaskChanged, TaskCreated
-from shared.service.phase import Surroundings, listen, surroundings
-from shared.service.process import ready
+from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.store.database import Row
 from shared.store.statements import statements
@@ -47,7 +45,7 @@ async def _deliver(around: Surroundings, due: Sequence[Row]) -> None:
         claimed = await unit.rows(
             SQL["deliver"],
             {
-                "ids": [new_id() for _ in firsts],
+                "ids": [around.new_id() for _ in firsts],
                 "owners": [f["owner_id"] for f in firsts],
                 "directives": [f["id"] for f in firsts],
                 "targets": [f["pr_branch"] or delivery_branch(f["title"], f["id"]) for f in firsts],
@@ -57,11 +55,14 @@ async def _deliver(around: Surroundings, due: Sequence[Row]) -> None:
         unit.record(*(TaskCreated(directive=c["directive_id"], task=c["id"], kind="completion") for c in claimed))
 
 
+async def run(around: Surroundings, stop: asyncio.Event) -> None:
+    """Complete until `stop` is set."""
+    reactor = Reactor(lambda d: reconcile(around, d), around.settings.sweep_seconds, around.chance)
+    around.ready()
+    await serve(reactor, stop, listen(around, CONSUMES, reactor))
+
+
 async def main(settings: Settings, stop: asyncio.Event) -> None:
-    """Run the completer until `stop` is set."""
+    """Run the completer's process until `stop` is set."""
     async with surroundings(settings, "completer", EMITS) as around:
-        reactor = Reactor(lambda d: reconcile(around, d), settings.sweep_seconds, around.chance)
-        listening = asyncio.create_task(listen(around, CONSUMES, reactor))
-        ready()
-        await reactor.run(stop)
-        listening.cancel()
+        await run(around, stop)

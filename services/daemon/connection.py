@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 import structlog
 
-from shared.bus.channel import Channel
+from shared.bus.bus import MessageChannel
 from shared.messages.commands import AnyCommand
 from shared.messages.frames import (
     COMMANDS,
@@ -30,7 +30,7 @@ MOST_WARNINGS = 10
 class Connection:
     """Sending never waits; one task sends and one receives, each for the connection's whole life."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: MessageChannel) -> None:
         self._channel = channel
         self._outbox: asyncio.Queue[AnyReport] = asyncio.Queue()
         self._unreadable = 0

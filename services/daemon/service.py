@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
-import zmq.asyncio
 
 from services.daemon import processes
 from services.daemon.attempt import Attempt
@@ -22,7 +21,7 @@ from services.daemon.journal import Attempt as Key
 from services.daemon.journal import Journal
 from services.daemon.processes import Group
 from services.daemon.workspaces import Workspaces
-from shared.bus.channel import Channel
+from shared.bus.zeromq import ZeroMQ
 from shared.config import Settings
 from shared.messages.commands import AnyCommand, CancelTask, SpawnTask
 from shared.messages.reports import (
@@ -263,8 +262,8 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     folder = settings.home / "daemons" / name
     with _alone(folder):
         await asyncio.to_thread(fallback_identity)
-        context = zmq.asyncio.Context()
-        connection = Connection(Channel(context, settings.socket("daemons"), f"daemon/{name}", identity=name.encode()))
+        bus = ZeroMQ(settings)
+        connection = Connection(bus.channel("daemons", f"daemon/{name}", identity=name.encode()))
         journal = Journal(folder / "journal")
         daemon = Daemon(settings, connection, journal, Workspaces(folder), folder, name)
         log.info("daemon starts", daemon=name, process=os.getpid())
@@ -286,7 +285,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         for task in working:
             task.cancel()
         connection.close()
-        context.term()
+        bus.close()
         journal.close()
         if stopped not in done:
             raise OSError("the connection's work ended by itself; see the log")

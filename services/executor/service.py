@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
+from psycopg import OperationalError
 
-from shared.bus.channel import Channel
+from shared.bus.bus import MessageChannel
 from shared.config import Settings
-from shared.domain.ids import new_id
 from shared.domain.names import task_branch
 from shared.domain.readiness import start
 from shared.messages.commands import CancelTask, SpawnTask, Unroutable
@@ -24,8 +24,7 @@ from shared.messages.events import (
     TaskCreated,
 )
 from shared.messages.frames import COMMANDS, REPLIES, FrameUnreadable
-from shared.service.phase import Surroundings, listen, surroundings
-from shared.service.process import ready
+from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.service.tokens import load_secret, task_token
 from shared.store.database import Row
@@ -45,7 +44,7 @@ ACCEPTED_WITHIN_SECONDS = 2.5
 class Executor:
     """Everything that is due is asked for at once: slots are shared by all of an owner's directives."""
 
-    def __init__(self, around: Surroundings, commands: Channel) -> None:
+    def __init__(self, around: Surroundings, commands: MessageChannel) -> None:
         self._around = around
         self._commands = commands
         self._secret = load_secret(around.settings.home)
@@ -82,7 +81,7 @@ class Executor:
         due = await self._around.database.rows(SQL["due_steps"])
         if not due:
             return []
-        tasks = {new_id(): _task(row, self._around.settings.agent or "shell") for row in due}
+        tasks = {self._around.new_id(): _task(row, self._around.settings.agent or "shell") for row in due}
         async with self._around.database.unit_of_work() as unit:
             claimed = await unit.rows(SQL["claim_steps"], self._columns(tasks))
             mine = [{"id": c["id"], **tasks[c["id"]]} for c in claimed]
@@ -144,7 +143,10 @@ class Executor:
                     log.warning("reply skipped", error=str(error))
                     continue
                 if refused := [r for r in replies if isinstance(r, Unroutable)]:
-                    await self._put_back(refused)
+                    try:
+                        await self._put_back(refused)
+                    except OperationalError as error:
+                        log.warning("not put back; sent again when unaccepted", tasks=len(refused), error=str(error))
 
     async def _put_back(self, refused: Sequence[Unroutable]) -> None:
         parameters = {
@@ -193,15 +195,14 @@ def _starting(task: dict[str, Any] | Row) -> TaskChanged:
     )
 
 
+async def run(around: Surroundings, stop: asyncio.Event) -> None:
+    """Execute until `stop` is set."""
+    executor = Executor(around, around.bus.channel("commands", "executor"))
+    around.ready()
+    await serve(executor.reactor, stop, listen(around, CONSUMES, executor.reactor), executor.receive_replies())
+
+
 async def main(settings: Settings, stop: asyncio.Event) -> None:
-    """Run the executor until `stop` is set."""
+    """Run the executor's process until `stop` is set."""
     async with surroundings(settings, "executor", EMITS) as around:
-        executor = Executor(around, Channel(around.context, settings.socket("commands"), "executor"))
-        working = [
-            asyncio.create_task(listen(around, CONSUMES, executor.reactor)),
-            asyncio.create_task(executor.receive_replies()),
-        ]
-        ready()
-        await executor.reactor.run(stop)
-        for task in working:
-            task.cancel()
+        await run(around, stop)

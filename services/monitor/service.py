@@ -11,7 +11,7 @@ import structlog
 from psycopg import OperationalError
 
 from services.monitor import decisions, ledger
-from shared.bus.channel import Channel
+from shared.bus.bus import MessageChannel
 from shared.config import Settings
 from shared.domain.statuses import TaskKind
 from shared.messages.events import (
@@ -37,8 +37,7 @@ from shared.messages.reports import (
     Report,
     TaskSucceeded,
 )
-from shared.service.phase import Surroundings, listen, surroundings
-from shared.service.process import ready
+from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.store.database import UnitOfWork
 
@@ -58,7 +57,7 @@ Heard = list[tuple[bytes, AnyReport]]
 class Monitor:
     """Takes whatever waits as one batch: one transaction, then one acknowledgement a daemon."""
 
-    def __init__(self, around: Surroundings, reports: Channel) -> None:
+    def __init__(self, around: Surroundings, reports: MessageChannel) -> None:
         self._around = around
         self._reports = reports
         self._lease = around.settings.lease_seconds
@@ -184,18 +183,16 @@ def _array(items: Sequence[str]) -> str:
     return "{" + ",".join(f'"{i}"' for i in escaped) + "}"
 
 
+async def run(around: Surroundings, stop: asyncio.Event) -> None:
+    """Monitor until `stop` is set."""
+    monitor = Monitor(around, around.bus.channel("reports", "monitor"))
+    sweep = min(around.settings.sweep_seconds, LEASE_CHECK_SECONDS)
+    reactor = Reactor(monitor.reconcile, sweep, around.chance)
+    around.ready()
+    await serve(reactor, stop, listen(around, CONSUMES, reactor), monitor.announce(), monitor.receive())
+
+
 async def main(settings: Settings, stop: asyncio.Event) -> None:
-    """Run the monitor until `stop` is set."""
+    """Run the monitor's process until `stop` is set."""
     async with surroundings(settings, "monitor", EMITS) as around:
-        monitor = Monitor(around, Channel(around.context, settings.socket("reports"), "monitor"))
-        sweep = min(settings.sweep_seconds, LEASE_CHECK_SECONDS)
-        reactor = Reactor(monitor.reconcile, sweep, around.chance)
-        working = [
-            asyncio.create_task(listen(around, CONSUMES, reactor)),
-            asyncio.create_task(monitor.announce()),
-            asyncio.create_task(monitor.receive()),
-        ]
-        ready()
-        await reactor.run(stop)
-        for task in working:
-            task.cancel()
+        await run(around, stop)

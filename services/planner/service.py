@@ -7,7 +7,6 @@ from uuid import UUID
 
 from services.planner import prompts
 from shared.config import Settings
-from shared.domain.ids import new_id
 from shared.messages.events import (
     DirectiveChanged,
     DirectiveCreated,
@@ -17,8 +16,7 @@ from shared.messages.events import (
     TaskChanged,
     TaskCreated,
 )
-from shared.service.phase import Surroundings, listen, surroundings
-from shared.service.process import ready
+from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.store.statements import statements
 
@@ -39,7 +37,7 @@ async def reconcile(around: Surroundings, directives: frozenset[UUID] | None) ->
         claimed = await unit.rows(
             SQL["plan"],
             {
-                "ids": [new_id() for _ in due],
+                "ids": [around.new_id() for _ in due],
                 "owners": [d["owner_id"] for d in due],
                 "directives": [d["id"] for d in due],
                 "agents": [d["agent"] for d in due],
@@ -51,11 +49,14 @@ async def reconcile(around: Surroundings, directives: frozenset[UUID] | None) ->
         unit.record(*(TaskCreated(directive=c["directive_id"], task=c["id"], kind="plan") for c in claimed))
 
 
+async def run(around: Surroundings, stop: asyncio.Event) -> None:
+    """Plan until `stop` is set."""
+    reactor = Reactor(lambda d: reconcile(around, d), around.settings.sweep_seconds, around.chance)
+    around.ready()
+    await serve(reactor, stop, listen(around, CONSUMES, reactor))
+
+
 async def main(settings: Settings, stop: asyncio.Event) -> None:
-    """Run the planner until `stop` is set."""
+    """Run the planner's process until `stop` is set."""
     async with surroundings(settings, "planner", EMITS) as around:
-        reactor = Reactor(lambda d: reconcile(around, d), settings.sweep_seconds, around.chance)
-        listening = asyncio.create_task(listen(around, CONSUMES, reactor))
-        ready()
-        await reactor.run(stop)
-        listening.cancel()
+        await run(around, stop)

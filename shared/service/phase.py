@@ -1,18 +1,20 @@
-"""A phase's process: database, publisher, subscriber and reactor around one `reconcile`."""
+"""What a service is handed: database, bus, randomness, ids; and how its parts run together until it is stopped."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
-import zmq.asyncio
-
-from shared.bus.events import Publisher, Subscriber
+from shared.bus.bus import Bus
+from shared.bus.zeromq import ZeroMQ
 from shared.config import Settings
+from shared.domain.ids import new_id
 from shared.messages.events import Event
+from shared.service.process import ready
 from shared.service.reactor import Reactor
 from shared.store.database import Database, connect
 from shared.store.migrate import migrate
@@ -20,31 +22,49 @@ from shared.store.migrate import migrate
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a service is handed, so that none takes its bus, its settings or its randomness from a module."""
+    """All that a service takes from outside, so that it takes nothing from a module.
+
+    Time is the running loop's (`asyncio.sleep`, `call_later`) and, in SQL, `makima.now()`.
+    """
 
     settings: Settings
     database: Database
-    context: zmq.asyncio.Context
+    bus: Bus
     chance: random.Random
+    new_id: Callable[[], UUID] = new_id
+    ready: Callable[[], None] = ready
 
 
 @asynccontextmanager
 async def surroundings(settings: Settings, sender: str, emits: Iterable[type[Event]]) -> AsyncIterator[Surroundings]:
     """Postgres (migrated) and the bus. What a unit of work records is published after its commit."""
-    context = zmq.asyncio.Context()
-    publisher = Publisher(context, settings.socket("events-in"), sender, emits, drop=settings.drop_events)
+    bus = ZeroMQ(settings)
+    publisher = bus.publisher(sender, emits)
     try:
         await asyncio.to_thread(migrate, settings.postgres(), settings.owner)
         async with connect(settings.postgres(), publisher.publish) as database:
-            yield Surroundings(settings=settings, database=database, context=context, chance=random.Random())
+            yield Surroundings(settings=settings, database=database, bus=bus, chance=random.Random())
     finally:
         publisher.close()
-        context.destroy(linger=0)
+        bus.close()
 
 
 async def listen(around: Surroundings, consumes: Iterable[type[Event]], reactor: Reactor) -> None:
     """Wake the reactor with every event of these types, for ever."""
-    subscriber = Subscriber(around.context, around.settings.socket("events-out"), consumes)
+    subscriber = around.bus.subscriber(consumes)
     while True:
         event = await subscriber.receive()
         reactor.wake([event.directive])
+
+
+async def serve(reactor: Reactor, stop: asyncio.Event, *working: Coroutine[None, None, None]) -> None:
+    """Run the reactor until `stop` is set, and beside it what works for ever.
+
+    An error of one of them ends all and is raised (in an ExceptionGroup): better a process that dies and is started
+    again than one that lives on without a part of itself.
+    """
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(work) for work in working]
+        await reactor.run(stop)
+        for task in tasks:
+            task.cancel()

@@ -63,4 +63,7 @@ def run(name: str, main: Main) -> int:
     except OSError as error:
         print(f"makima {name}: {error}", file=sys.stderr)
         return 1
+    except ExceptionGroup:
+        structlog.get_logger().exception("service broke", service=name)
+        return 1
     return 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, LiteralString
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, LiteralString, Protocol
 
 import msgspec
 from psycopg import AsyncConnection
@@ -25,10 +25,38 @@ _AUDIT: LiteralString = """
 _json = msgspec.json.Encoder()
 
 
+class Cursor(Protocol):
+    """What a statement gave."""
+
+    @property
+    def description(self) -> Sequence[Any] | None:
+        """None when it gives no rows."""
+
+    async def fetchall(self) -> list[DictRow]:
+        """Its rows."""
+
+
+class Connection(Protocol):
+    """One connection to Postgres, in a transaction from its first statement on."""
+
+    async def execute(self, query: LiteralString, params: Any = None, *, prepare: bool | None = None) -> Cursor:  # noqa: ANN401
+        """Run a statement."""
+
+    async def commit(self) -> None:
+        """End the transaction; what it wrote is durable."""
+
+
+class Pool(Protocol):
+    """Hands out connections: psycopg's pool, or whatever stands in for it in a simulation."""
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        """A connection for a while; rolled back when an exception ends that while."""
+
+
 class UnitOfWork:
     """One transaction. `record` keeps events for the audit log and for publishing after the commit."""
 
-    def __init__(self, connection: AsyncConnection[DictRow]) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.events: list[Event] = []
 
@@ -53,7 +81,7 @@ class UnitOfWork:
 class Database:
     """A pool of connections to one Postgres, opened by `connect`."""
 
-    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[DictRow]], publish: Publish | None = None) -> None:
+    def __init__(self, pool: Pool, publish: Publish | None = None) -> None:
         self._pool = pool
         self.publish = publish
 

@@ -1,0 +1,180 @@
+"""What the broker does with each message, free of sockets: frames come in by `receive` and leave by `send`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from services.broker.presence import Daemon, Presence
+from shared.config import Settings
+from shared.messages.commands import AnyReply, CancelTask, Routed, SpawnTask, Unroutable
+from shared.messages.events import DaemonConnected, DaemonLost, Event, TaskOutput
+from shared.messages.frames import (
+    COMMANDS,
+    REPLIES,
+    REPORT_REPLIES,
+    REPORTS,
+    FrameUnreadable,
+    encode_event,
+    header,
+    read_header,
+)
+from shared.messages.reports import (
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Identify,
+    OutputBatch,
+    TaskFailed,
+    TaskInterrupted,
+    TaskSucceeded,
+)
+
+log = structlog.get_logger()
+
+EMITS = frozenset({DaemonConnected, DaemonLost, TaskOutput})
+READY_SECONDS = 6.0
+"""A monitor unheard for longer gets no reports."""
+CHECK_SECONDS = 0.5
+"""How often `check` wants to be called."""
+
+Send = Callable[[str, Sequence[bytes]], bool]
+"""Sends parts from one of the broker's endpoints; whether the peer could be reached."""
+
+
+class Broker:
+    """Proxies events, routes commands and reports. `receive` and `check` are called from one thread, one at a time."""
+
+    def __init__(self, settings: Settings, send: Send, clock: Callable[[], float]) -> None:
+        self.settings = settings
+        self.presence = Presence()
+        self._send = send
+        self._clock = clock
+        self._monitors: dict[bytes, float] = {}
+        self._turn = 0
+        self.unreadable = 0
+        self._handlers: dict[str, Callable[[list[bytes]], None]] = {
+            "events-in": self._on_event,
+            "events-out": self._on_subscription,
+            "commands": self._on_command,
+            "daemons": self._on_daemon,
+            "reports": self._on_monitor,
+        }
+
+    def receive(self, endpoint: str, parts: list[bytes]) -> None:
+        """Take in one message. What can't be read is counted, logged now and then, and skipped."""
+        try:
+            self._handlers[endpoint](parts)
+        except (FrameUnreadable, ValueError) as error:
+            self.unreadable += 1
+            if self.unreadable <= 10 or self.unreadable % 1000 == 0:
+                log.warning("message skipped", error=str(error), count=self.unreadable)
+
+    def check(self) -> None:
+        """Notice the daemons that are lost."""
+        for daemon in self.presence.lost(self._clock(), self.settings.lost_seconds):
+            self._gone(daemon)
+            body = REPORTS.encode([Goodbye(daemon=daemon.name, owner=daemon.owner)])
+            self._to_monitor(daemon.name.encode(), header("broker"), body)
+
+    def _on_event(self, parts: list[bytes]) -> None:
+        self._send("events-out", parts)
+
+    def _on_subscription(self, parts: list[bytes]) -> None:
+        self._send("events-in", parts)
+
+    def _on_command(self, parts: list[bytes]) -> None:
+        sender, _, head, body = _exactly(parts, 4)
+        read_header(head)
+        replies: list[AnyReply] = []
+        batches: dict[bytes, list[object]] = {}
+        for command in COMMANDS.decode(body):
+            identity = self.presence.holder(command.task, command.attempt)
+            if identity is None and isinstance(command, SpawnTask):
+                chosen = self.presence.choose(command)
+                if isinstance(chosen, str):
+                    replies.append(Unroutable(task=command.task, attempt=command.attempt, reason=chosen))
+                    continue
+                identity = chosen
+                self.presence.daemons[identity].running.add((command.task, command.attempt))
+            if identity is None:
+                if isinstance(command, CancelTask):
+                    reason = "no connected daemon runs it"
+                    replies.append(Unroutable(task=command.task, attempt=command.attempt, reason=reason))
+                continue
+            batches.setdefault(identity, []).append(command)
+            name = self.presence.daemons[identity].name
+            replies.append(Routed(task=command.task, attempt=command.attempt, daemon=name))
+        for identity, commands in batches.items():
+            self._send("daemons", [identity, b"commands", head, COMMANDS.encode(commands)])  # type: ignore[arg-type]
+        if replies:
+            self._send("commands", [sender, b"replies", header("broker"), REPLIES.encode(replies)])
+
+    def _on_daemon(self, parts: list[bytes]) -> None:
+        identity, _, head, body = _exactly(parts, 4)
+        read_header(head)
+        known = self.presence.heard(identity, self._clock())
+        for report in REPORTS.decode(body):
+            if isinstance(report, Hello):
+                known = True
+                if self.presence.hello(identity, report, self._clock()):
+                    log.info("daemon connected", daemon=report.daemon, owner=report.owner, capacity=report.capacity)
+                    self._emit(DaemonConnected(daemon=report.daemon, owner=report.owner))
+            elif isinstance(report, Heartbeat):
+                self.presence.runs(identity, report.running)
+            elif isinstance(report, Goodbye):
+                if daemon := self.presence.daemons.pop(identity, None):
+                    self._gone(daemon)
+            elif isinstance(report, OutputBatch):
+                self._emit(
+                    TaskOutput(
+                        directive=report.directive,
+                        task=report.task,
+                        attempt=report.attempt,
+                        first=report.first,
+                        lines=report.lines,
+                    )
+                )
+            elif isinstance(report, TaskSucceeded | TaskFailed | TaskInterrupted):
+                self.presence.ended(identity, report.task, report.attempt)
+        if not known:
+            self._identify(identity)
+        self._to_monitor(identity, head, body)
+
+    def _on_monitor(self, parts: list[bytes]) -> None:
+        monitor, topic, head, identity, body = _exactly(parts, 5)
+        if topic == b"ready":
+            if monitor not in self._monitors:
+                for known in self.presence.daemons:
+                    self._identify(known)
+            self._monitors[monitor] = self._clock()
+        else:
+            self._send("daemons", [identity, b"acks", head, body])
+
+    def _to_monitor(self, identity: bytes, head: bytes, body: bytes) -> None:
+        """Hand a body on to the next ready monitor. Without one it is dropped, and the daemon sends it again."""
+        oldest = self._clock() - READY_SECONDS
+        self._monitors = {m: at for m, at in self._monitors.items() if at > oldest}
+        for monitor in list(self._monitors)[self._turn % (len(self._monitors) or 1) :] + list(self._monitors):
+            self._turn += 1
+            if self._send("reports", [monitor, b"reports", head, identity, body]):
+                return
+            self._monitors.pop(monitor, None)
+
+    def _identify(self, identity: bytes) -> None:
+        self._send("daemons", [identity, b"acks", header("broker"), REPORT_REPLIES.encode([Identify()])])
+
+    def _gone(self, daemon: Daemon) -> None:
+        log.info("daemon gone", daemon=daemon.name, owner=daemon.owner)
+        self._emit(DaemonLost(daemon=daemon.name, owner=daemon.owner))
+
+    def _emit(self, event: Event) -> None:
+        if not self.settings.drop_events:
+            self._send("events-out", encode_event(event, "broker"))
+
+
+def _exactly(parts: list[bytes], number: int) -> list[bytes]:
+    if len(parts) != number:
+        raise FrameUnreadable(f"{len(parts)} parts instead of {number}")
+    return parts

@@ -1,0 +1,37 @@
+"""The bus over ZeroMQ: its sockets connect to the broker's endpoints as the settings name them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import zmq.asyncio
+
+from shared.bus.channel import Channel
+from shared.bus.events import Publisher, Subscriber
+from shared.config import Settings
+from shared.messages.events import Event
+
+
+class ZeroMQ:
+    """A `Bus` on one ZeroMQ context of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._context = zmq.asyncio.Context()
+
+    def publisher(self, sender: str, emits: Iterable[type[Event]]) -> Publisher:
+        """A publisher of these events."""
+        endpoint = self._settings.socket("events-in")
+        return Publisher(self._context, endpoint, sender, emits, drop=self._settings.drop_events)
+
+    def subscriber(self, types: Iterable[type[Event]] = ()) -> Subscriber:
+        """A subscriber to these events; to all when none is given."""
+        return Subscriber(self._context, self._settings.socket("events-out"), types)
+
+    def channel(self, endpoint: str, sender: str, identity: bytes | None = None) -> Channel:
+        """A channel to one of the broker's endpoints."""
+        return Channel(self._context, self._settings.socket(endpoint), sender, identity)
+
+    def close(self) -> None:
+        """Close every socket at once, and the context."""
+        self._context.destroy(linger=0)
