@@ -1,3 +1,5 @@
+-- ==== Access
+
 -- name: own
 -- The owner of this cluster, with the hash of its person's token.
 INSERT INTO makima.owner (id, name, token_hash) VALUES (%(id)s, %(name)s, %(hash)s)
@@ -8,6 +10,8 @@ RETURNING id;
 -- The task of a token, as long as its attempt is live.
 SELECT t.id, t.directive_id, t.kind, t.owner_id FROM makima.task t
  WHERE t.id = %(task)s AND t.attempt = %(attempt)s AND t.status IN ('starting', 'running', 'paused');
+
+-- ==== Directives
 
 -- name: create
 INSERT INTO makima.directive (id, owner_id, title, goal, repository_url, base_branch, agent, on_failure, max_parallel, max_attempts)
@@ -29,6 +33,8 @@ SELECT NOT EXISTS (SELECT FROM makima.step WHERE directive_id = %(id)s)
    AND NOT EXISTS (SELECT FROM makima.plan_request WHERE directive_id = %(id)s AND served_by IS NULL)
    AND NOT EXISTS (SELECT FROM makima.task WHERE directive_id = %(id)s AND kind = 'plan'
                       AND status IN ('pending', 'starting', 'running', 'paused')) AS needed;
+
+-- ==== Steps
 
 -- name: step_names
 SELECT id, name FROM makima.step WHERE directive_id = %(id)s AND removed_by IS NULL;
@@ -66,6 +72,8 @@ WITH chosen AS (
 )
 SELECT id FROM held UNION ALL SELECT id FROM gone;
 
+-- ==== Directives, read
+
 -- name: list
 SELECT id, title, status, pause_reason, repository_url, pr_branch, pr_url, created_at
   FROM makima.directive WHERE owner_id = %(owner)s ORDER BY id;
@@ -85,6 +93,8 @@ SELECT s.id, s.name, s.status, s.generation, s.order_index, s.branch, s.reason, 
  WHERE s.directive_id = %(id)s
  ORDER BY s.order_index, s.id;
 
+-- ==== Tasks
+
 -- name: tasks
 SELECT t.id, t.kind, t.name, t.status, t.attempt, t.daemon, t.branch, t.reason, t.waiting_reason, t.step_id, t.directive_id
   FROM makima.task t
@@ -101,11 +111,15 @@ UPDATE makima.task SET cancel_asked = 'cancelled by a person', version = version
  WHERE id = %(task)s AND owner_id = %(owner)s AND status IN ('pending', 'starting', 'running', 'paused')
 RETURNING directive_id, attempt, kind, status;
 
+-- ==== Daemons
+
 -- name: daemons
 SELECT d.name, d.capacity, d.connected, d.draining, d.labels, d.agents,
        (SELECT count(*) FROM makima.task t WHERE t.owner_id = d.owner_id AND t.daemon = d.name
            AND t.status IN ('starting', 'running', 'paused'))::integer AS running
   FROM makima.daemon d WHERE d.owner_id = %(owner)s ORDER BY d.name;
+
+-- ==== Events
 
 -- name: events
 SELECT e.seq, e.type, e.directive_id, e.body, e.at FROM makima.event e
