@@ -31,3 +31,7 @@ down:
 # A sample repository, a goal and a plan, run live to their delivered branches.
 demo:
     python -m examples.demo
+
+# The workloads of docs/benchmarks.md, as a table and in bench/results: all, or those named (W1 W2 ...).
+bench *ARGS:
+    python -m bench {{ ARGS }}

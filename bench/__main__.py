@@ -1,0 +1,78 @@
+"""`python -m bench [NAME...]`: run the workloads, print a table, write the results."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import figures
+from bench.cluster import BenchFailed
+from bench.figures import Figure, Result
+from bench.workloads import workloads
+
+
+def main() -> int:
+    """Run what was named, or all; 1 when one could not be run. A missed goal is shown, and no failure."""
+    known = workloads()
+    parser = argparse.ArgumentParser(prog="just bench")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
+    parser.add_argument("--scale", type=float, default=1.0, help="a part of the real size, to see that it works")
+    arguments = parser.parse_args()
+    names = [name.upper() for name in arguments.names] or list(known)
+    if unknown := [name for name in names if name not in known]:
+        print(f"bench: no workload {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory() as folder:
+        machine = figures.machine(Path(folder))
+    failed = False
+    for name in names:
+        began = time.monotonic()
+        try:
+            found = list(known[name].run(arguments.scale))
+        except BenchFailed as error:
+            print(f"bench: {name}: {error}", file=sys.stderr)
+            failed = True
+            continue
+        result = Result(
+            workload=name,
+            title=known[name].title,
+            figures=found,
+            machine=machine,
+            commit=figures.commit(),
+            at=figures.now(),
+            seconds=round(time.monotonic() - began, 1),
+            scale=arguments.scale,
+        )
+        _show(result)
+        if arguments.scale == 1.0:
+            figures.write(result)
+    return int(failed)
+
+
+def _show(result: Result) -> None:
+    table = Table(title=f"{result.workload}: {result.title} ({result.seconds:.0f} s)", title_justify="left")
+    for column in ("figure", "value", "goal", ""):
+        table.add_column(column, justify="left" if column in ("figure", "") else "right")
+    for figure in result.figures:
+        table.add_row(figure.name, f"{figure.value:,.2f} {figure.unit}", _goal(figure), _verdict(figure))
+    Console().print(table)
+
+
+def _goal(figure: Figure) -> str:
+    if figure.goal is None:
+        return ""
+    return f"{'>=' if figure.at_least else '<='} {figure.goal:,g} {figure.unit}"
+
+
+def _verdict(figure: Figure) -> str:
+    return {None: "", True: "met", False: "[bold]missed[/bold]"}[figure.met]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

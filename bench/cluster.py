@@ -1,0 +1,204 @@
+"""A cluster to be measured: its own home and port, no daemon of its own, a durable Postgres; and those who drive it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import psutil
+import psycopg
+
+from bench.daemon import Seen
+from bench.figures import ROOT
+from shared.config import Settings, load
+
+STEP_SECONDS = 120.0
+"""A workload that makes no progress for so long has failed."""
+
+
+class BenchFailed(RuntimeError):
+    """A workload could not be run: what was missing."""
+
+
+class Driver:
+    """The bench daemon's process, seen from outside."""
+
+    def __init__(self, environment: Mapping[str, str], name: str, slots: int, all_reports: bool = False) -> None:
+        argv = [sys.executable, "-m", "bench.daemon", *(["--all-reports"] if all_reports else [])]
+        named = {**environment, "MAKIMA_DAEMON_NAME": name, "MAKIMA_SLOTS": str(slots)}
+        self.process = subprocess.Popen(argv, env=named, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def say(self, line: str) -> None:
+        """Give it one line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def collect(self, tasks: int) -> list[Seen]:
+        """Wait until so many more tasks have ended; all that ended since the last time."""
+        assert self.process.stdout is not None
+        self.say(f"collect {tasks}")
+        if not (answer := self.process.stdout.readline()):
+            raise BenchFailed(f"the bench daemon ended with code {self.process.wait()}")
+        return msgspec.json.decode(answer, type=list[Seen])
+
+    def close(self) -> None:
+        """End it; it says goodbye."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+class Api:
+    """One connection to the gateway, kept open."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._connection = http.client.HTTPConnection(settings.host, settings.port, timeout=STEP_SECONDS)
+        self._connection.connect()
+        assert isinstance(self._connection.sock, socket.socket)
+        self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        token = (settings.home / "token").read_text().strip()
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+    def call(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
+        """The answer to a request. Raises BenchFailed."""
+        self._connection.request(method, path, msgspec.json.encode(body) if body is not None else None, self._headers)
+        answer = self._connection.getresponse()
+        text = answer.read()
+        if answer.status >= 400:
+            raise BenchFailed(f"{method} {path}: {answer.status} {text[:300]!r}")
+        return json.loads(text) if text else None
+
+    def create(self, title: str, steps: Sequence[Mapping[str, object]], *, parallel: int = 64, start: bool) -> UUID:
+        """Make a directive with its plan; its id."""
+        body = {
+            "title": title,
+            "goal": "bench",
+            "repository_url": "file:///bench",
+            "base_branch": "main",
+            "max_parallel": parallel,
+            "steps": steps[:5000],
+            "start": start and len(steps) <= 5000,
+        }
+        directive = UUID(self.call("POST", "/v1/directives", body)["id"])
+        for at in range(5000, len(steps), 5000):
+            self.call("POST", f"/v1/directives/{directive}/steps", {"steps": steps[at : at + 5000]})
+        if start and len(steps) > 5000:
+            self.start(directive)
+        return directive
+
+    def start(self, directive: UUID) -> None:
+        """Start a draft."""
+        self.call("POST", f"/v1/directives/{directive}/start")
+
+
+class Cluster:
+    """A running cluster of one home."""
+
+    def __init__(self, home: Path, environment: dict[str, str], ready_seconds: float) -> None:
+        self.home = home
+        self.environment = environment
+        self.settings = load(environment)
+        self.ready_seconds = ready_seconds
+        self._drivers: list[Driver] = []
+
+    def api(self) -> Api:
+        """A connection to its gateway."""
+        return Api(self.settings)
+
+    def driver(self, slots: int = 64, name: str = "bench", all_reports: bool = False) -> Driver:
+        """A bench daemon, connected."""
+        driver = Driver(self.environment, name, slots, all_reports)
+        self._drivers.append(driver)
+        self.await_rows("SELECT FROM makima.daemon WHERE connected AND name = %s", (name,), 1)
+        return driver
+
+    def sql(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """A connection of our own to its Postgres."""
+        return psycopg.connect(self.settings.postgres(), autocommit=True)
+
+    def await_rows(self, statement: str, parameters: Sequence[object], number: int) -> None:
+        """Wait until a query yields so many rows. Raises BenchFailed."""
+        deadline = time.monotonic() + STEP_SECONDS
+        with self.sql() as connection:
+            while len(connection.execute(statement.encode(), parameters).fetchall()) < number:
+                if time.monotonic() > deadline:
+                    raise BenchFailed(f"not {number} rows within {STEP_SECONDS:.0f} s: {statement}")
+                time.sleep(0.02)
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """Its processes by name; Postgres with a process a connection is `postgres` alone."""
+        state = json.loads((self.home / "run" / "cluster.json").read_text())
+        return {name: psutil.Process(pid) for name, pid in state["processes"].items()}
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Processor time that each process has taken, its children's included."""
+        return {name: _cpu(process) for name, process in self.processes().items()}
+
+    def close_drivers(self) -> None:
+        """End the bench daemons."""
+        for driver in self._drivers:
+            driver.close()
+        self._drivers.clear()
+
+
+@contextmanager
+def cluster(*, daemons: int = 0, **settings: str) -> Iterator[Cluster]:
+    """A cluster in a home of its own, up from nothing, and down again at the end. Raises BenchFailed."""
+    home = Path(tempfile.mkdtemp(prefix="makima-bench-"))
+    home.chmod(0o755)  # the database's own user must reach its folder
+    environment = _environment(home, settings)
+    argv = [sys.executable, "-m", "services.cluster", "up", "--daemons", str(daemons)]
+    began = time.monotonic()
+    with (home / "errors").open("w+") as errors:
+        process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line.startswith("makima is up"):
+            process.wait(30)
+            errors.seek(0)
+            raise BenchFailed(f"the cluster didn't start: {errors.read().strip()}")
+        running = Cluster(home, environment, time.monotonic() - began)
+        try:
+            yield running
+        finally:
+            running.close_drivers()
+            process.terminate()
+            process.wait(30)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def _environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("MAKIMA_")}
+    named = {f"MAKIMA_{key.upper()}": value for key, value in settings.items()}
+    return {**kept, "PYTHONPATH": str(ROOT), "MAKIMA_HOME": str(home), "MAKIMA_PORT": str(port), **named}
+
+
+def _cpu(process: psutil.Process) -> float:
+    total = 0.0
+    for one in (process, *process.children(recursive=True)):
+        try:
+            times = one.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system
+    return total

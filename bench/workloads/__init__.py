@@ -1,0 +1,28 @@
+"""The workloads by name. Each takes a scale: 1 is the real size, CI runs a tiny one to see that it works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.figures import Figure
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One workload: its title for the table, and what runs it at a scale in (0, 1]."""
+
+    title: str
+    run: Callable[[float], Sequence[Figure]]
+
+
+def workloads() -> dict[str, Workload]:
+    """All of them, in order."""
+    from bench.workloads import chain, fan, request
+
+    return {
+        "W1": Workload("a chain of 100 steps: one hop", chain.run),
+        "W2": Workload("1 -> 1000 -> 1 in one directive, 64 slots", fan.one_directive),
+        "W3": Workload("100 directives of 1 -> 8 -> 1 at once", fan.many_directives),
+        "W4": Workload("create and start a one-step directive over HTTP", request.run),
+    }

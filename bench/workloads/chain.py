@@ -1,0 +1,49 @@
+"""W1: one directive, a chain of steps. A hop is from the report of a step to the SpawnTask of the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.cluster import Api, Driver, cluster
+from bench.daemon import Seen
+from bench.figures import Figure, spread
+
+STEPS = 100
+ROUNDS = 5
+
+
+def run(scale: float) -> list[Figure]:
+    """W1: hops of a chain, several times over, each a directive of its own after one to warm up."""
+    with cluster() as running:
+        driver, api = running.driver(), running.api()
+        hops = measure(api, driver, scale)
+    with cluster() as running:
+        driver, api = running.driver(all_reports=True), running.api()
+        all_reports = measure(api, driver, scale)
+    return [
+        *spread("hop", hops, "ms", 3.0, 8.0),
+        *spread("hop with accepted and started reported too", all_reports, "ms", None, None),
+    ]
+
+
+def measure(api: Api, driver: Driver, scale: float) -> list[float]:
+    """The hops of some chains, in milliseconds."""
+    steps = max(round(STEPS * scale), 3)
+    _chain(api, driver, "warm up", steps)
+    return [hop for n in range(max(round(ROUNDS * scale), 1)) for hop in _chain(api, driver, f"chain {n}", steps)]
+
+
+def plan(steps: int) -> list[dict[str, object]]:
+    """A chain."""
+    return [{"name": f"step {n}", "taskPlan": "true", "dependsOn": [n - 1] if n else []} for n in range(steps)]
+
+
+def _chain(api: Api, driver: Driver, title: str, steps: int) -> list[float]:
+    api.create(title, plan(steps), start=True)
+    return hops([s for s in driver.collect(steps + 1) if s.name.startswith("step ")])
+
+
+def hops(seen: Sequence[Seen]) -> list[float]:
+    """Milliseconds from each report to the next step's SpawnTask."""
+    inside = sorted(seen, key=lambda s: s.received)
+    return [(b.received - a.reported) / 1e6 for a, b in zip(inside, inside[1:], strict=False)]

@@ -1,0 +1,61 @@
+"""W2 and W3: many steps at once. Steps a second from the request that starts them to the last durable end."""
+
+from __future__ import annotations
+
+import time
+from statistics import median
+from uuid import UUID
+
+from bench.cluster import Api, Driver, cluster
+from bench.figures import Figure
+
+ROUNDS = 3
+SLOTS = 64
+
+
+def one_directive(scale: float) -> list[Figure]:
+    """W2: 1 -> 1000 -> 1."""
+    return _rates(scale, 1, max(round(1000 * scale), 2))
+
+
+def many_directives(scale: float) -> list[Figure]:
+    """W3: 100 directives of 1 -> 8 -> 1."""
+    return _rates(scale, max(round(100 * scale), 2), 8)
+
+
+def plan(width: int) -> list[dict[str, object]]:
+    """One step, `width` that depend on it, one that depends on them all."""
+    middle = [{"name": f"step {n}", "taskPlan": "true", "dependsOn": ["first"]} for n in range(width)]
+    last = {"name": "last", "taskPlan": "true", "dependsOn": [m["name"] for m in middle]}
+    return [{"name": "first", "taskPlan": "true"}, *middle, last]
+
+
+def _rates(scale: float, directives: int, width: int) -> list[Figure]:
+    with cluster() as running:
+        driver, api = running.driver(SLOTS), running.api()
+        _run(api, driver, directives, width)
+        before, began = running.cpu_seconds(), time.monotonic()
+        rates = [_run(api, driver, directives, width) for _ in range(max(round(ROUNDS * scale), 1))]
+        steps = len(rates) * directives * (width + 2)
+        took = time.monotonic() - began
+        after = running.cpu_seconds()
+    shares = {name: after[name] - before.get(name, 0.0) for name in after}
+    return [
+        Figure(name="steps a second", value=median(rates), unit="/s", goal=5000, at_least=True),
+        *(
+            Figure(name=f"CPU of {name} a step", value=seconds / steps * 1e6, unit="us")
+            for name, seconds in shares.items()
+        ),
+        Figure(name="wall time with creation a step", value=took / steps * 1e6, unit="us"),
+    ]
+
+
+def _run(api: Api, driver: Driver, directives: int, width: int) -> float:
+    steps = directives * (width + 2)
+    ids: list[UUID] = [api.create(f"fan {n}", plan(width), start=False) for n in range(directives)]
+    began = time.monotonic_ns()
+    for directive in ids:
+        api.start(directive)
+    seen = driver.collect(steps + directives)
+    ended = max(s.acknowledged for s in seen if s.name != "deliver")
+    return steps / ((ended - began) / 1e9)
