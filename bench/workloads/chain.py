@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from bench.cluster import Api, Driver, cluster
@@ -46,4 +47,4 @@ def _chain(api: Api, driver: Driver, title: str, steps: int) -> list[float]:
 def hops(seen: Sequence[Seen]) -> list[float]:
     """Milliseconds from each report to the next step's SpawnTask."""
     inside = sorted(seen, key=lambda s: s.received)
-    return [(b.received - a.reported) / 1e6 for a, b in zip(inside, inside[1:], strict=False)]
+    return [(b.received - a.reported) / 1e6 for a, b in itertools.pairwise(inside)]

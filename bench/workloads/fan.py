@@ -25,9 +25,12 @@ def many_directives(scale: float) -> list[Figure]:
 
 def plan(width: int) -> list[dict[str, object]]:
     """One step, `width` that depend on it, one that depends on them all."""
-    middle = [{"name": f"step {n}", "taskPlan": "true", "dependsOn": ["first"]} for n in range(width)]
-    last = {"name": "last", "taskPlan": "true", "dependsOn": [m["name"] for m in middle]}
-    return [{"name": "first", "taskPlan": "true"}, *middle, last]
+    middle = [f"step {n}" for n in range(width)]
+    return [
+        {"name": "first", "taskPlan": "true"},
+        *({"name": name, "taskPlan": "true", "dependsOn": ["first"]} for name in middle),
+        {"name": "last", "taskPlan": "true", "dependsOn": middle},
+    ]
 
 
 def _rates(scale: float, directives: int, width: int) -> list[Figure]:
