@@ -24,6 +24,7 @@ import psycopg
 from bench.daemon import Seen
 from bench.figures import ROOT
 from shared.config import Settings, load
+from shared.domain.plans import PlannedStep
 
 STEP_SECONDS = 120.0
 """A workload that makes no progress for so long has failed."""
@@ -85,7 +86,7 @@ class Api:
             raise BenchFailed(f"{method} {path}: {answer.status} {text[:300]!r}")
         return json.loads(text) if text else None
 
-    def create(self, title: str, steps: Sequence[Mapping[str, object]], *, parallel: int = 64, start: bool) -> UUID:
+    def create(self, title: str, steps: Sequence[PlannedStep], *, parallel: int = 64, start: bool) -> UUID:
         """Make a directive with its plan; its id."""
         body = {
             "title": title,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from bench.cluster import Api, Driver, cluster
 from bench.daemon import Seen
 from bench.figures import Figure, spread
+from shared.domain.plans import PlannedStep
 
 STEPS = 100
 ROUNDS = 5
@@ -34,9 +35,9 @@ def measure(api: Api, driver: Driver, scale: float) -> list[float]:
     return [hop for n in range(max(round(ROUNDS * scale), 1)) for hop in _chain(api, driver, f"chain {n}", steps)]
 
 
-def plan(steps: int) -> list[dict[str, object]]:
+def plan(steps: int) -> list[PlannedStep]:
     """A chain."""
-    return [{"name": f"step {n}", "taskPlan": "true", "dependsOn": [n - 1] if n else []} for n in range(steps)]
+    return [PlannedStep(name=f"step {n}", task_plan="true", depends_on=(n - 1,) if n else ()) for n in range(steps)]
 
 
 def _chain(api: Api, driver: Driver, title: str, steps: int) -> list[float]:

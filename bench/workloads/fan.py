@@ -8,6 +8,7 @@ from uuid import UUID
 
 from bench.cluster import Api, Driver, cluster
 from bench.figures import Figure
+from shared.domain.plans import PlannedStep
 
 ROUNDS = 3
 SLOTS = 64
@@ -23,13 +24,13 @@ def many_directives(scale: float) -> list[Figure]:
     return _rates(scale, max(round(100 * scale), 2), 8)
 
 
-def plan(width: int) -> list[dict[str, object]]:
+def plan(width: int) -> list[PlannedStep]:
     """One step, `width` that depend on it, one that depends on them all."""
-    middle = [f"step {n}" for n in range(width)]
+    middle = tuple(f"step {n}" for n in range(width))
     return [
-        {"name": "first", "taskPlan": "true"},
-        *({"name": name, "taskPlan": "true", "dependsOn": ["first"]} for name in middle),
-        {"name": "last", "taskPlan": "true", "dependsOn": middle},
+        PlannedStep(name="first", task_plan="true"),
+        *(PlannedStep(name=name, task_plan="true", depends_on=("first",)) for name in middle),
+        PlannedStep(name="last", task_plan="true", depends_on=middle),
     ]
 
 

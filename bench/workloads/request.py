@@ -6,13 +6,14 @@ import time
 
 from bench.cluster import cluster
 from bench.figures import Figure, spread
+from shared.domain.plans import PlannedStep
 
 TIMES = 200
 
 
 def run(scale: float) -> list[Figure]:
     """W4."""
-    plan = [{"name": "only", "taskPlan": "true"}]
+    plan = [PlannedStep(name="only", task_plan="true")]
     took = []
     with cluster() as running:
         driver, api = running.driver(), running.api()
