@@ -1,18 +1,32 @@
-"""One attempt's life: workspace, agent, commit, push, and how it ended."""
+"""One attempt's life: workspace, setup, rounds of the agent and its check, commit, push, and how it ended."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
-from services.daemon import agents
+import structlog
+
+from services.daemon import cgroups, rounds
+from services.daemon.agents import environment
+from services.daemon.agents.adapter import AgentFailed, Assignment
+from services.daemon.agents.registry import SIGN_IN, Registry, adapter
+from services.daemon.cgroups import Cgroups
 from services.daemon.git import GitError
-from services.daemon.output import Output
+from services.daemon.masking import Mask
+from services.daemon.output import Log
 from services.daemon.processes import Group
-from services.daemon.workspaces import WorkspaceFailed, Workspaces
+from services.daemon.rounds import Again, Over, Told, Well
+from services.daemon.running import Ended, Place, Run
+from services.daemon.watchdogs import Limits
+from services.daemon.workspaces import Workspace, WorkspaceFailed, Workspaces
+from shared.config import Settings
+from shared.config.agents import AgentSettings
 from shared.messages.commands import SpawnTask
 from shared.messages.reports import (
     OutputBatch,
@@ -23,8 +37,11 @@ from shared.messages.reports import (
     TaskSucceeded,
 )
 
+log = structlog.get_logger()
+
 MOST_FILES = 2000
 REASON_LETTERS = 4000
+NATIVE = "native"
 
 
 class Reporter(Protocol):
@@ -40,20 +57,33 @@ class Reporter(Protocol):
         """Journal the process group of an attempt."""
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What all attempts on one daemon share."""
+
+    settings: Settings
+    registry: Registry
+    workspaces: Workspaces
+    cgroups: Cgroups
+
+
 class Attempt:
     """Runs one SpawnTask to its end. Cancelled, its processes are ended, and then it is interrupted."""
 
-    def __init__(self, command: SpawnTask, workspaces: Workspaces, reporter: Reporter, run_folder: Path) -> None:
+    def __init__(self, command: SpawnTask, machine: Machine, reporter: Reporter, run_folder: Path) -> None:
         self.command = command
         self.key = (command.task, command.attempt)
         self.cancel_reason: str | None = None
         """Set before it is cancelled because somebody asked for it."""
         self.ours = True
         """False: it belongs to another daemon now. Nothing more is pushed or reported."""
-        self._workspaces = workspaces
+        self._machine = machine
+        self._workspaces = machine.workspaces
         self._reporter = reporter
         self._run_folder = run_folder
-        self._output = Output()
+        self._log = Log(run_folder, Mask([command.token]), machine.settings.output_bytes)
+        self._cgroup: Path | None = None
+        self._run: Run | None = None
         self._lines = 0
         self._running: asyncio.Task[Report] | None = None
         self._cancelled = False
@@ -87,7 +117,7 @@ class Attempt:
             return self.interrupted()
         except TimeoutError:
             return self.failed(f"not done after {self.command.timeout_seconds:g} s: ended")
-        except agents.AgentFailed as error:
+        except AgentFailed as error:
             return self.failed(str(error), permanent=True)
         except WorkspaceFailed as error:
             return self.failed(str(error), permanent=error.permanent)
@@ -98,6 +128,8 @@ class Attempt:
         """Remove its files."""
         await self._workspaces.discard(self.command)
         await asyncio.to_thread(shutil.rmtree, self._run_folder, True)
+        if self._cgroup is not None:
+            cgroups.remove(self._cgroup)
 
     def interrupted(self) -> TaskInterrupted:
         """The report that it was stopped, and why."""
@@ -111,25 +143,13 @@ class Attempt:
 
     async def _work(self) -> Report:
         command = self.command
-        native = command.agent == "native"
-        if not native:
-            agents.script(command)  # what can't run at all needs no workspace
+        agent = None if command.agent == NATIVE else self._machine.registry.settings(command.agent)
+        self._run_folder.mkdir(parents=True, exist_ok=True)
         workspace = await self._workspaces.make(command)
-
-        def started(group: Group | None = None) -> None:
-            if group is not None:
-                self._reporter.runs(self.key, group)
-            report = TaskStarted(
-                seq=self._reporter.next_seq(), task=command.task, attempt=command.attempt, branch=workspace.branch
-            )
-            self._reporter.report(report)
-
-        if native:
-            started()
-        else:
-            code = await agents.run(command, self._run_folder, workspace.folder, self._output, self._said, started)
-            if code:
-                return self.failed(f"the agent ended with {_ending(code)}", code=code)
+        if agent is None:
+            self._started(workspace)
+        elif over := await self._rounds(workspace, agent):
+            return self.failed(over.reason, over.exit_code, over.permanent)
         if not workspace.branch or workspace.cache is None:
             return self._succeeded()
         work = await self._workspaces.commit(workspace, command)
@@ -137,6 +157,87 @@ class Attempt:
             self._workspaces.changed(workspace, work), self._workspaces.push(workspace, work)
         )
         return self._succeeded(workspace.branch, work.head, changed)
+
+    async def _rounds(self, workspace: Workspace, agent: AgentSettings) -> Over | None:
+        """Run the agent until it did well (None) or the attempt is over."""
+        settings = self._machine.settings
+        name = f"{self.command.task.hex}-{self.command.attempt}"
+        memory = settings.agent_memory_mib and settings.agent_memory_mib << 20
+        self._cgroup = self._machine.cgroups.make(name, memory)
+        place = Place(
+            task=self.command.task,
+            attempt=self.command.attempt,
+            worktree=workspace.folder,
+            cgroup=self._cgroup,
+            nice=settings.nice,
+            memory_bytes=memory,
+        )
+        prompt, session, resumed = self.command.prompt, self.command.resume_session, 0
+        try:
+            while True:
+                ended = await self._round(workspace, place, agent, prompt, session)
+                session = ended.session or session
+                told = Told(
+                    agent=self.command.agent,
+                    speaks=adapter(agent).speaks,
+                    resumable=session is not None,
+                    resumed=resumed,
+                    sign_in=SIGN_IN.get(agent.kind, ""),
+                )
+                match rounds.after(ended, told):
+                    case Well():
+                        return None
+                    case Again(prompt, why):
+                        log.info("agent resumed", why=why)
+                        resumed += 1
+                    case Over() as over:
+                        return over
+        finally:
+            self._log.finish()
+            if lines := self._log.take():
+                self._said(lines)
+
+    async def _round(
+        self, workspace: Workspace, place: Place, agent: AgentSettings, prompt: str, session: str | None
+    ) -> Ended:
+        settings = self._machine.settings
+        spoken = adapter(agent)
+        launch = spoken.start(
+            Assignment(
+                kind=self.command.kind,
+                prompt=prompt,
+                session=session or str(self.command.task),
+                resumes=session is not None,
+                folder=self._run_folder,
+                settings=agent,
+                tool_seconds=settings.tool_seconds,
+            )
+        )
+        surroundings = environment.build(self.command, agent, os.environ, launch.environment)
+        self._run = Run(
+            place=place,
+            adapter=spoken,
+            limits=Limits(
+                stall_seconds=settings.stall_seconds,
+                tool_seconds=settings.tool_seconds,
+                exit_seconds=settings.exit_seconds,
+            ),
+            log=self._log,
+            on_started=lambda group: self._started(workspace, group),
+            on_lines=self._said,
+        )
+        return await self._run.to_its_end(launch, surroundings)
+
+    def _started(self, workspace: Workspace, group: Group | None = None) -> None:
+        if group is not None:
+            self._reporter.runs(self.key, group)
+        report = TaskStarted(
+            seq=self._reporter.next_seq(),
+            task=self.command.task,
+            attempt=self.command.attempt,
+            branch=workspace.branch,
+        )
+        self._reporter.report(report)
 
     def _said(self, lines: list[str]) -> None:
         command = self.command
@@ -161,7 +262,7 @@ class Attempt:
             attempt=self.command.attempt,
             branch=branch,
             head=head,
-            outcome=self._output.outcome(),
+            outcome=self._log.outcome(),
             files_changed=changed[:MOST_FILES],
         )
 
@@ -173,10 +274,6 @@ class Attempt:
             attempt=self.command.attempt,
             reason=reason[:REASON_LETTERS].replace("\0", ""),
             exit_code=code,
-            tail=self._output.tail(),
+            tail=self._log.tail(),
             permanent=permanent,
         )
-
-
-def _ending(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"

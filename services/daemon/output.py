@@ -1,8 +1,10 @@
-"""An agent's output as lines: bounded in length and in sum, free of what a database can't store. Pure."""
+"""An agent's output: bytes into lines, and a log of bounded size that keeps the first and the last half."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 LONGEST_LINE = 16 << 10
 MOST_BYTES = 20 << 20
@@ -11,47 +13,142 @@ OUTCOME_LETTERS = 2000
 TAIL_LETTERS = 8000
 
 
-class Output:
-    """Takes bytes as they come, gives out complete lines. Its memory is bounded, whatever it is fed.
+class Lines:
+    """Bytes as they come into complete lines. A line's memory is bounded, whatever is fed.
 
-    >>> output = Output()
-    >>> output.feed(b"one\\ntw")
-    >>> output.take()
+    >>> lines = Lines()
+    >>> lines.feed(b"one\\ntw")
     ['one']
-    >>> output.finish()
-    >>> output.take()
+    >>> lines.rest()
     ['tw']
     """
 
-    def __init__(self, longest_line: int = LONGEST_LINE, most_bytes: int = MOST_BYTES) -> None:
-        self._longest = longest_line
-        self._most = most_bytes
+    def __init__(self, longest: int = LONGEST_LINE) -> None:
+        self._longest = longest
         self._rest = bytearray()
         self._over = 0
+
+    def feed(self, data: bytes) -> list[str]:
+        """Take in bytes; the lines that are complete with them."""
+        *whole, rest = data.split(b"\n")
+        lines = []
+        for piece in whole:
+            self._extend(piece)
+            lines.append(self._end())
+        self._extend(rest)
+        return lines
+
+    def rest(self) -> list[str]:
+        """The output has ended: what is left is a line."""
+        return [self._end()] if self._rest or self._over else []
+
+    def give_up(self) -> bytes:
+        """What is left, as it came: somebody else goes on with the bytes."""
+        rest = bytes(self._rest)
+        self._rest.clear()
+        self._over = 0
+        return rest
+
+    def _extend(self, piece: bytes) -> None:
+        room = self._longest - len(self._rest)
+        self._rest += piece[:room]
+        self._over += max(len(piece) - room, 0)
+
+    def _end(self) -> str:
+        line = self._rest.decode(errors="replace")
+        if self._over:
+            line = f"{line} [{self._over} bytes cut]"
+        self._rest.clear()
+        self._over = 0
+        return line
+
+
+class Spool:
+    """The last bytes of an endless stream, in two files by turns. A disk that refuses costs the bytes, no more."""
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        self._files = (folder / "output.1", folder / "output.2")
+        self._most = most_bytes
+        self._now = 0
+        self._size = 0
+        self.total = 0
+        """Bytes that were written in all."""
+
+    def write(self, data: bytes) -> None:
+        """Keep bytes, forgetting the oldest where there is no room."""
+        self.total += len(data)
+        if self._size >= self._most:
+            self._now, self._size = 1 - self._now, 0
+        try:
+            with self._files[self._now].open("ab" if self._size else "wb") as file:
+                file.write(data)
+            self._size += len(data)
+        except OSError:
+            self._size = 0  # what is there may be torn: begin anew
+
+    def last(self) -> bytes:
+        """What is kept, at most `most_bytes`."""
+        kept = b""
+        for file in (self._files[1 - self._now], self._files[self._now]):
+            try:
+                kept += file.read_bytes()
+            except OSError:
+                continue
+        return kept[-self._most :]
+
+
+class Log:
+    """The lines of one attempt as they are kept: clean, and of bounded size.
+
+    The first half of `most_bytes` is given out as it comes. After it all goes to a spool in `folder`, whose last half
+    is given out at the end, with a mark that says how much is missing between the two.
+    """
+
+    def __init__(self, folder: Path, clean: Callable[[str], str], most_bytes: int = MOST_BYTES) -> None:
+        self._clean = clean
+        self._half = most_bytes // 2
+        self._spool = Spool(folder, self._half)
         self._taken = 0
-        self._dropped = 0
         self._lines: list[str] = []
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self.waiting_bytes = 0
         """Bytes of the lines that wait to be taken."""
 
-    def feed(self, data: bytes) -> None:
-        """Take in bytes; a line's end may be anywhere in them."""
-        *whole, rest = self._skip(data).split(b"\n") if self._dropped else data.split(b"\n")
-        for piece in whole:
-            self._extend(piece)
-            self._end_line()
-        self._extend(rest)
+    @property
+    def full(self) -> bool:
+        """The first half is there: only the end of what follows is kept, and may be handed in as bytes."""
+        return self._taken >= self._half
+
+    def add(self, lines: Iterable[str]) -> None:
+        """Take in lines."""
+        for line in lines:
+            if self.full:
+                self.add_bytes(line.encode(errors="replace") + b"\n")
+            else:
+                self._keep(line)
+                if self.full:
+                    self._lines.append(
+                        f"[over {self._half} bytes: of the rest only the end is kept, and shown at the end]"
+                    )
+
+    def add_bytes(self, data: bytes) -> None:
+        """Take in bytes once it is full, without looking at them."""
+        self._spool.write(data)
 
     def finish(self) -> None:
-        """The output has ended: what is left is a line, and what was cut in sum is said."""
-        if self._rest or self._over:
-            self._end_line()
-        if self._dropped:
-            self._lines.append(f"[output cut at {self._most} bytes: {self._dropped} more]")
+        """The output has ended: give out the last half."""
+        if not self._spool.total:
+            return
+        last = self._spool.last()
+        if missing := self._spool.total - len(last):
+            self._lines.append(f"[{missing} bytes cut]")
+        lines = Lines()
+        for line in (*lines.feed(last), *lines.rest()):
+            self._keep(line)
+        self._spool.total = 0
 
     def take(self) -> list[str]:
-        """The complete lines since the last time."""
+        """The lines since the last time."""
         taken, self._lines, self.waiting_bytes = self._lines, [], 0
         return taken
 
@@ -63,32 +160,10 @@ class Output:
         """The last lines, at most TAIL_LETTERS."""
         return "\n".join(self._tail)[-TAIL_LETTERS:]
 
-    def _skip(self, data: bytes) -> bytes:
-        """Once cut, only count all but the last lines: an endless output costs next to nothing."""
-        begin, *last = data.rsplit(b"\n", TAIL_LINES + 1)
-        if len(last) <= TAIL_LINES:
-            return data
-        self._dropped += len(self._rest) + self._over + len(begin) + 1
-        self._rest.clear()
-        self._over = 0
-        return b"\n".join(last)
-
-    def _extend(self, piece: bytes) -> None:
-        room = self._longest - len(self._rest)
-        self._rest += piece[:room]
-        self._over += max(len(piece) - room, 0)
-
-    def _end_line(self) -> None:
-        size = len(self._rest) + 1
-        line = self._rest.decode(errors="replace").replace("\0", "")
-        if self._over:
-            line = f"{line} [{self._over} bytes cut]"
+    def _keep(self, line: str) -> None:
+        line = self._clean(line)
+        size = len(line) + 1
+        self._taken += size
+        self.waiting_bytes += size
+        self._lines.append(line)
         self._tail.append(line)
-        if self._dropped or self._taken + size > self._most:
-            self._dropped += size + self._over
-        else:
-            self._taken += size
-            self.waiting_bytes += size
-            self._lines.append(line)
-        self._rest.clear()
-        self._over = 0

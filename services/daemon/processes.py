@@ -1,13 +1,17 @@
-"""The processes of one attempt: found by their group and by a marker in their environment, and ended, all of them."""
+"""The processes of one attempt: found by their control group, else by their process group and a marker in their
+environment, and ended, all of them."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
+
+from services.daemon import cgroups
 
 GRACE_SECONDS = 5.0
 _CHECK_SECONDS = 0.05
@@ -32,8 +36,14 @@ def marker(task: UUID, attempt: int) -> dict[str, str]:
     return {"MAKIMA_TASK_ID": str(task), "MAKIMA_ATTEMPT": str(attempt)}
 
 
-def find(task: UUID, attempt: int, group: Group | None) -> list[int]:
-    """The ids of an attempt's live processes, besides this one: those of its group, and those that carry its marker."""
+def find(task: UUID, attempt: int, group: Group | None, cgroup: Path | None = None) -> list[int]:
+    """The ids of an attempt's live processes, besides this one.
+
+    Those of its control group, which nothing leaves; without one, those of its process group and those that carry its
+    marker, wherever they forked to.
+    """
+    if cgroup is not None:
+        return _in_cgroup(cgroup, group)
     wanted = [f"{k}={v}".encode() for k, v in marker(task, attempt).items()]
     groups = _still_ours(group)
     found = []
@@ -52,24 +62,69 @@ def find(task: UUID, attempt: int, group: Group | None) -> list[int]:
     return found
 
 
-async def end(task: UUID, attempt: int, group: Group | None, grace_seconds: float = GRACE_SECONDS) -> None:
+async def end(
+    task: UUID, attempt: int, group: Group | None, grace_seconds: float = GRACE_SECONDS, cgroup: Path | None = None
+) -> None:
     """End an attempt's processes: SIGTERM, and after the grace SIGKILL until none is left."""
     loop = asyncio.get_running_loop()
     number = signal.SIGTERM
     deadline = loop.time() + grace_seconds
     last = deadline + 2.0
     signalled: set[int] = set()
-    while left := await asyncio.to_thread(find, task, attempt, group):
+    while left := await _find(task, attempt, group, cgroup):
         if loop.time() >= last:
             return  # unkillable: in the kernel, or multiplying faster than we kill
         if number == signal.SIGTERM and loop.time() >= deadline:
             number = signal.SIGKILL
             signalled.clear()
+            if cgroup is not None:
+                cgroups.kill(cgroup)
         for process in left:
             if process not in signalled:
                 _signal(process, number)
         signalled.update(left)
         await asyncio.sleep(_CHECK_SECONDS)
+
+
+async def _find(task: UUID, attempt: int, group: Group | None, cgroup: Path | None) -> list[int]:
+    if cgroup is not None:
+        return _in_cgroup(cgroup, group)  # one small file: no thread for that
+    return await asyncio.to_thread(find, task, attempt, group)
+
+
+def _in_cgroup(cgroup: Path, group: Group | None) -> list[int]:
+    """Its members, and the leader, which may be on its way into it."""
+    found = cgroups.members(cgroup)
+    if group is not None and group.leader not in found and _lives(group):
+        found.append(group.leader)
+    return found
+
+
+def _lives(group: Group) -> bool:
+    try:
+        return _state(_PROC / str(group.leader))[0] not in "ZX" and _started(group.leader) == group.started
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def resident_bytes(processes: Iterable[int]) -> int:
+    """The memory that these hold now; what they share is counted more than once."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    total = 0
+    for process in processes:
+        try:
+            total += int((_PROC / str(process) / "statm").read_text().split()[1]) * page
+        except (OSError, ValueError, IndexError):
+            continue  # it has ended
+    return total
+
+
+def arguments(process: int) -> list[str]:
+    """The command line of a live process; nothing of one that has ended."""
+    try:
+        return (_PROC / str(process) / "cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
 
 
 def _still_ours(group: Group | None) -> frozenset[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import hashlib
 import os
 import shutil
 import socket
@@ -13,8 +14,10 @@ from pathlib import Path
 
 import structlog
 
-from services.daemon import processes
-from services.daemon.attempt import Attempt
+from services.daemon import cgroups, processes
+from services.daemon.agents.registry import Registry
+from services.daemon.attempt import Attempt, Machine
+from services.daemon.cgroups import Cgroups
 from services.daemon.connection import Connection, size
 from services.daemon.git import fallback_identity
 from services.daemon.journal import Attempt as Key
@@ -48,7 +51,6 @@ RESEND_BYTES = 4 << 20
 RESEND_UNHEARD_BYTES = 64 << 10
 """At most so much is sent again at once; less while nothing is heard, as it may only be queueing up."""
 STOP_SECONDS = 8.5
-AGENTS = ("claude", "codex")
 
 
 class Daemon:
@@ -59,14 +61,15 @@ class Daemon:
         settings: Settings,
         connection: Connection,
         journal: Journal,
-        workspaces: Workspaces,
+        machine: Machine,
         folder: Path,
         name: str,
     ) -> None:
         self._settings = settings
         self._connection = connection
         self._journal = journal
-        self._workspaces = workspaces
+        self._machine = machine
+        self._workspaces = machine.workspaces
         self._runs = folder / "runs"
         self._name = name
         self._attempts: dict[Key, Attempt] = {}
@@ -79,7 +82,7 @@ class Daemon:
     async def recover(self) -> None:
         """Say Hello, and that what an earlier life had in hand is interrupted: its processes and files are gone."""
         in_hand = dict(self._journal.in_hand)
-        await asyncio.gather(*(processes.end(*key, group) for key, group in in_hand.items()))
+        await asyncio.gather(*(self._end(key, group) for key, group in in_hand.items()))
         await self._workspaces.remove_orphans()
         await asyncio.to_thread(shutil.rmtree, self._runs, True)
         self.hello()
@@ -87,6 +90,13 @@ class Daemon:
         for task, attempt in in_hand:
             seq = self.next_seq()
             self.report(TaskInterrupted(seq=seq, task=task, attempt=attempt, reason="the daemon restarted"))
+
+    async def _end(self, key: Key, group: Group | None) -> None:
+        """End what an earlier life's attempt left running."""
+        cgroup = self._machine.cgroups.make(f"{key[0].hex}-{key[1]}")
+        await processes.end(*key, group, cgroup=cgroup)
+        if cgroup is not None:
+            cgroups.remove(cgroup)
 
     def hello(self) -> None:
         """Say who this is and what it runs."""
@@ -97,7 +107,7 @@ class Daemon:
                     owner=self._settings.owner,
                     capacity=self._settings.slots,
                     labels=self._settings.labels,
-                    agents=("shell", *(a for a in AGENTS if shutil.which(a))),
+                    agents=self._machine.registry.present(),
                     running=self._in_hand(),
                     workspaces=self._workspaces.held(),
                     draining=self._stopping or self._disk_refuses,
@@ -154,7 +164,7 @@ class Daemon:
             case SpawnTask():
                 if key in self._attempts or self._stopping or self._journal.has_ended(key):
                     return
-                spawned = self._attempts[key] = Attempt(command, self._workspaces, self, self._run_folder(key))
+                spawned = self._attempts[key] = Attempt(command, self._machine, self, self._run_folder(key))
                 self.report(TaskAccepted(seq=self.next_seq(), task=command.task, attempt=command.attempt))
                 spawned.start()
                 self._working[key] = asyncio.create_task(self._run(spawned))
@@ -265,7 +275,13 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         bus = ZeroMQ(settings)
         connection = Connection(bus.channel("daemons", f"daemon/{name}", identity=name.encode()))
         journal = Journal(folder / "journal")
-        daemon = Daemon(settings, connection, journal, Workspaces(folder), folder, name)
+        machine = Machine(
+            settings=settings,
+            registry=Registry(settings.agents),
+            workspaces=Workspaces(folder),
+            cgroups=Cgroups.of_this_process(hashlib.sha256(str(folder).encode()).hexdigest()[:12]),
+        )
+        daemon = Daemon(settings, connection, journal, machine, folder, name)
         log.info("daemon starts", daemon=name, process=os.getpid())
         await daemon.recover()
         working = [

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from shared.config.agents import AgentSettings
+
 LONGEST_SOCKET_PATH = 100
 """Characters of a Unix socket's path; the kernel's limit is 107."""
 
@@ -45,6 +47,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     lost_seconds: Positive = 10.0
     lease_seconds: Positive = 30.0
     drop_events: bool = False
+    agents: dict[str, AgentSettings] = {}
+    """By name, over those that are built in: shell, claude, codex."""
+    stall_seconds: Positive = 600.0
+    """An agent silent for so long, with no tool call running, is stopped and resumed once."""
+    tool_seconds: Positive = 3600.0
+    """So long may one tool call take, or a script."""
+    exit_seconds: Positive = 10.0
+    """From an agent's result to its exit; then its process tree is ended, and the result counts."""
+    max_check_rounds: Count = 2
+    """How often an agent is resumed with the output of a check that failed."""
+    output_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 20 << 20
+    """Of a task's output the first and the last half of this are kept."""
+    agent_memory_mib: Annotated[int, msgspec.Meta(ge=16)] | None = None
+    """What one agent with all its processes may hold."""
+    nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
 
     def run_folder(self) -> Path:
         """Where sockets lie: under the home, or where its path is too long, in a short folder of its own."""

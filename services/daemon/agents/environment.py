@@ -1,0 +1,56 @@
+"""An agent's environment, built up from nothing: what it needs, and nothing of what the daemon was started with."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from services.daemon import processes
+from services.daemon.git import fallback_identity
+from shared.config.agents import AgentSettings
+from shared.messages.commands import SpawnTask
+
+KEPT = (
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "XDG_CONFIG_HOME",
+    "XDG_CACHE_HOME",
+)
+"""Of the daemon's own variables: who it is and how it writes. Credentials are passed on by name only."""
+_SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "AUTH")
+
+
+def build(
+    command: SpawnTask, settings: AgentSettings, own: Mapping[str, str], more: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment of one run. `own` is the daemon's, `more` the adapter's."""
+    return {
+        **dict(fallback_identity()),
+        **{k: own[k] for k in KEPT if k in own},
+        **{k: v for k, v in own.items() if _named(k, settings.pass_environment)},
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{own.get('PATH', os.defpath)}",
+        **more,
+        **settings.environment,
+        **command.environment,
+        **processes.marker(command.task, command.attempt),
+        "MAKIMA_DIRECTIVE_ID": str(command.directive),
+        "MAKIMA_TOKEN": command.token,
+    }
+
+
+def secrets(environment: Mapping[str, str]) -> list[str]:
+    """The values in an environment that must not be seen in any output."""
+    return [v for k, v in environment.items() if any(word in k.upper() for word in _SECRET_WORDS)]
+
+
+def _named(variable: str, patterns: tuple[str, ...]) -> bool:
+    return any(variable.startswith(p[:-1]) if p.endswith("*") else variable == p for p in patterns)

@@ -1,0 +1,110 @@
+"""What follows when an agent's run has ended: it did well, it is run again, or the attempt is over. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from services.daemon.agents.events import Trouble
+from services.daemon.running import Ended, ending
+from services.daemon.watchdogs import Stop
+
+LIMIT_SECONDS = 300.0
+"""How long a limit is waited for when nobody says when it is reset."""
+MOST_LIMIT_SECONDS = 8 * 24 * 3600.0
+OVERLOAD_SECONDS = 60.0
+TAIL_LETTERS = 6000
+
+STALLED = "You were silent for too long and were stopped. Go on where you were; avoid commands that wait for input."
+NO_RESULT = "You ended before you were done. Look at the state of the work, go on, and finish it."
+
+
+class Well(msgspec.Struct, frozen=True):
+    """The run ended well."""
+
+
+class Again(msgspec.Struct, frozen=True):
+    """Run the agent once more, in the same session, with these words."""
+
+    prompt: str
+    why: str
+
+
+class Over(msgspec.Struct, frozen=True, kw_only=True):
+    """The attempt is over.
+
+    `wait_seconds`: no failure, it goes on after so long. `blocked`: a person must mend something first.
+    """
+
+    reason: str
+    exit_code: int | None = None
+    permanent: bool = False
+    blocked: bool = False
+    wait_seconds: float | None = None
+
+
+Next = Well | Again | Over
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What of an attempt decides, besides the run that just ended."""
+
+    agent: str
+    speaks: bool
+    resumable: bool
+    """The agent has a session that can be resumed."""
+    resumed: int = 0
+    """How often it was resumed after it stalled or ended without a result."""
+    sign_in: str = ""
+    """What a person does to sign the agent in."""
+
+
+def after(ended: Ended, told: Told) -> Next:
+    """What follows."""
+    name = told.agent
+    if ended.out_of_memory or ended.stopped is Stop.MEMORY:
+        return Over(reason=f"the agent {name} used more memory than it may", exit_code=ended.code)
+    if ended.stopped is Stop.TOKENS:
+        return Over(reason=f"the agent {name} used up its tokens: {ended.tokens}", permanent=True)
+    if ended.problem is not None and not (ended.result and ended.result.ok):
+        return _troubled(ended, told)
+    if ended.stopped is Stop.STALLED:
+        why = f"the agent {name} was silent for too long"
+        return Again(STALLED, why) if told.resumable and not told.resumed else Over(reason=f"{why}: stopped")
+    if ended.result is not None:
+        if ended.result.ok:
+            return Well()
+        return Over(reason=f"the agent {name} says that it failed: {ended.result.text or 'no reason given'}")
+    if ended.code:
+        return Over(reason=f"the agent {name} ended with {ending(ended.code)}", exit_code=ended.code)
+    if not told.speaks:
+        return Well()
+    why = f"the agent {name} ended without a result"
+    return Again(NO_RESULT, why) if told.resumable and not told.resumed else Over(reason=why, exit_code=0)
+
+
+def _troubled(ended: Ended, told: Told) -> Over:
+    assert ended.problem is not None
+    problem, name = ended.problem, told.agent
+    match problem.trouble:
+        case Trouble.LIMITED:
+            seconds = min(problem.seconds or LIMIT_SECONDS, MOST_LIMIT_SECONDS)
+            return Over(reason=f"{name} has reached a limit: {problem.text}", wait_seconds=seconds)
+        case Trouble.OVERLOADED:
+            seconds = problem.seconds or OVERLOAD_SECONDS
+            return Over(reason=f"{name}'s server is overloaded: {problem.text}", wait_seconds=seconds)
+        case Trouble.SIGNED_OUT:
+            return Over(reason=f"{name} is not signed in: {problem.text}; {told.sign_in}", blocked=True)
+        case Trouble.BUDGET:
+            return Over(reason=f"{name} used up its budget: {problem.text}", permanent=True)
+        case Trouble.TURNS:
+            return Over(reason=f"{name} used up its turns: {problem.text}")
+        case _:
+            return Over(reason=f"{name} failed: {problem.text}", exit_code=ended.code or None)
+
+
+def check_failed(command: str, output: str) -> str:
+    """The words with which an agent is resumed after the check failed."""
+    return (
+        f"The check `{command}` fails on your work. Mend what it says, and run it yourself before you end.\n"
+        f"Its output ends with:\n\n{output[-TAIL_LETTERS:]}"
+    )
