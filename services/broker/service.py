@@ -15,12 +15,14 @@ import zmq
 
 from services.broker.routing import CHECK_SECONDS, Broker
 from shared.config import ConfigError, Settings, load
+from shared.failpoints import hit
 from shared.service.process import configure_logs, ready
 
 log = structlog.get_logger()
 
 MOST_A_TURN = 256
 """Messages taken from one socket before the others have their turn."""
+_PLACES = {e: f"broker.{e}" for e in ("events-in", "events-out", "commands", "daemons", "reports")}
 
 
 class Sockets:
@@ -53,11 +55,14 @@ class Sockets:
 
     def send(self, endpoint: str, parts: Sequence[bytes]) -> bool:
         """Send parts; whether the peer could be reached. Never waits."""
+        place = _PLACES[endpoint]
+        hit(place, "before_send")
         try:
             self._bound[endpoint].send_multipart(parts, zmq.NOBLOCK)
         except zmq.ZMQError as error:
             log.info("peer unreachable", endpoint=endpoint, error=str(error))
             return False
+        hit(place, "after_send")
         return True
 
     def serve(self, broker: Broker, stop: socket.socket) -> None:

@@ -24,7 +24,7 @@ SQL = statements("services.completer")
 async def reconcile(around: Surroundings, directives: frozenset[UUID] | None) -> None:
     """Record what was delivered, then make the completion tasks that are due."""
     chosen = {"directives": None if directives is None else list(directives)}
-    async with around.database.unit_of_work() as unit:
+    async with around.database.unit_of_work("completer.record") as unit:
         for row in await unit.rows(SQL["finished"], chosen):
             unit.record(
                 DeliveryFinished(directive=row["id"], branch=row["pr_branch"] or ""),
@@ -41,7 +41,7 @@ async def _deliver(around: Surroundings, due: Sequence[Row]) -> None:
     deliveries = [list(rows) for _, rows in groupby(due, key=lambda r: r["id"])]
     firsts = [rows[0] for rows in deliveries]
     merges = [leaves([(r["step_id"], r["branch"], r["depends_on"]) for r in rows]) for rows in deliveries]
-    async with around.database.unit_of_work() as unit:
+    async with around.database.unit_of_work("completer.deliver") as unit:
         claimed = await unit.rows(
             SQL["deliver"],
             {

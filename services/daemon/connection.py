@@ -54,7 +54,7 @@ class Connection:
                 waiting.append(self._outbox.get_nowait())
             for batch in batches(waiting):
                 try:
-                    await self._channel.send(b"reports", REPORTS.encode(batch))
+                    await self._channel.send("daemon.report", b"reports", REPORTS.encode(batch))
                 except FrameTooLarge as error:
                     log.error("report dropped", error=str(error))
             for _ in waiting:

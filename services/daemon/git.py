@@ -10,6 +10,8 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+from shared.failpoints import hit
+
 FALLBACK_IDENTITY = {
     "GIT_AUTHOR_NAME": "makima",
     "GIT_AUTHOR_EMAIL": "makima@localhost",
@@ -50,6 +52,7 @@ async def git(folder: Path, *arguments: str) -> str:
 
     Raises GitError.
     """
+    hit(f"daemon.git.{arguments[0]}", "before")
     process = await asyncio.create_subprocess_exec(
         "git",
         *_OURS,
@@ -71,4 +74,5 @@ async def git(folder: Path, *arguments: str) -> str:
     if process.returncode:
         said = (err or out).decode(errors="replace")
         raise GitError(arguments, process.returncode, said)
+    hit(f"daemon.git.{arguments[0]}", "after")
     return out.decode(errors="replace")

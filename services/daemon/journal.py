@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from services.daemon.processes import Group
+from shared.failpoints import hit
 from shared.messages.frames import REPORTS
 from shared.messages.reports import Report, TaskAccepted, TaskFailed, TaskInterrupted, TaskSucceeded
 
@@ -81,7 +82,9 @@ class Journal:
         self._track(report)
         self._append(_reported(report))
         if isinstance(report, TaskSucceeded | TaskFailed | TaskInterrupted):
+            hit("daemon.journal", "before_sync")
             os.fsync(self._file.fileno())
+            hit("daemon.journal", "after_sync")
 
     def runs(self, attempt: Attempt, group: Group) -> None:
         """Note the process group of an attempt in hand."""
@@ -130,6 +133,7 @@ class Journal:
         body = msgspec.msgpack.encode(record)
         data = _RECORD.pack(len(body), zlib.crc32(body)) + body
         begin = self._file.tell()
+        hit("daemon.journal", "before_write")
         try:
             if self._file.write(data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
@@ -137,6 +141,7 @@ class Journal:
             self._file.truncate(begin)  # a torn record would hide those that follow it
             self._file.seek(begin)
             raise
+        hit("daemon.journal", "after_write")
 
     def _load(self) -> None:
         data = self._path.read_bytes() if self._path.exists() else b""
@@ -184,8 +189,10 @@ class Journal:
         try:
             for record in records:
                 self._append(record)
+            hit("daemon.journal", "before_compact")
             os.fsync(self._file.fileno())
             draft.replace(self._path)
+            hit("daemon.journal", "after_compact")
         except OSError:
             self._file.close()
             self._file = old

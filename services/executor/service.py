@@ -61,18 +61,18 @@ class Executor:
             cancels = [
                 CancelTask(task=r["id"], attempt=r["attempt"], owner=owner, reason=r["cancel_asked"]) for r in rows
             ]
-            await self._commands.send(b"commands", COMMANDS.encode(cancels))
+            await self._commands.send("executor.cancel", b"commands", COMMANDS.encode(cancels))
         wait = await self._around.database.rows(SQL["next_wait"])
         if wait and (seconds := wait[0]["seconds"]) is not None:
             asyncio.get_running_loop().call_later(min(seconds, 3600) + 0.005, self.reactor.wake, (None,))
 
     async def _unaccepted(self) -> list[SpawnTask]:
-        async with self._around.database.unit_of_work() as unit:
+        async with self._around.database.unit_of_work("executor.resend") as unit:
             rows = await unit.rows(SQL["unaccepted"], {"after": ACCEPTED_WITHIN_SECONDS})
         return [self._spawn(r) for r in rows]
 
     async def _claim_pending(self) -> list[SpawnTask]:
-        async with self._around.database.unit_of_work() as unit:
+        async with self._around.database.unit_of_work("executor.claim_pending") as unit:
             rows = await unit.rows(SQL["claim_pending"], {"lease": self._around.settings.lease_seconds})
             unit.record(*(_starting(r) for r in rows))
         return [self._spawn(r) for r in rows]
@@ -82,7 +82,7 @@ class Executor:
         if not due:
             return []
         tasks = {self._around.new_id(): _task(row, self._around.settings.agent or "shell") for row in due}
-        async with self._around.database.unit_of_work() as unit:
+        async with self._around.database.unit_of_work("executor.claim_steps") as unit:
             claimed = await unit.rows(SQL["claim_steps"], self._columns(tasks))
             mine = [{"id": c["id"], **tasks[c["id"]]} for c in claimed]
             unit.record(*(_starting(t) for t in mine))
@@ -131,7 +131,9 @@ class Executor:
         if spawns:
             asyncio.get_running_loop().call_later(ACCEPTED_WITHIN_SECONDS + 0.1, self.reactor.wake, (None,))
         for at in range(0, len(spawns), SPAWNS_A_MESSAGE):
-            await self._commands.send(b"commands", COMMANDS.encode(spawns[at : at + SPAWNS_A_MESSAGE]))
+            await self._commands.send(
+                "executor.spawn", b"commands", COMMANDS.encode(spawns[at : at + SPAWNS_A_MESSAGE])
+            )
 
     async def receive_replies(self) -> None:
         """Put back what the broker could not route, for ever."""
@@ -154,7 +156,7 @@ class Executor:
             "attempts": [r.attempt for r in refused],
             "reasons": [r.reason for r in refused],
         }
-        async with self._around.database.unit_of_work() as unit:
+        async with self._around.database.unit_of_work("executor.put_back") as unit:
             for row in await unit.rows(SQL["put_back"], parameters):
                 unit.record(
                     TaskChanged(

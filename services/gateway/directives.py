@@ -47,7 +47,7 @@ async def create(data: NewDirective, caller: Caller, database: Database, setting
     """Make a directive, with or without its plan, started or as a draft."""
     _refuse_bad_texts(data)
     directive = new_id()
-    async with database.unit_of_work() as unit:
+    async with database.unit_of_work("gateway.create") as unit:
         await unit.rows(
             SQL["create"],
             {
@@ -90,7 +90,7 @@ async def change(directive: UUID, verb: str, caller: Caller, database: Database)
         raise NotFoundException(f"a directive can't be asked to {verb}; it can: {', '.join(VERBS)}")
     status = VERBS[verb]
     reason = "paused by a person" if status is DirectiveStatus.PAUSED else None
-    async with database.unit_of_work() as unit:
+    async with database.unit_of_work("gateway.change") as unit:
         row = await lock(unit, caller.person(), directive)
         try:
             check_directive(DirectiveStatus(row["status"]), status)

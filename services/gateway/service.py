@@ -78,7 +78,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set."""
     async with surroundings(settings, "gateway", EMITS) as around:
         token = person_token(settings.home)
-        async with around.database.unit_of_work() as unit:
+        async with around.database.unit_of_work("gateway.own") as unit:
             rows = await unit.rows(SQL["own"], {"id": new_id(), "name": settings.owner, "hash": hash_of(token)})
         gate = Gate(around.database, load_secret(settings.home), token, rows[0]["id"])
         app = application(around.database, settings, gate)

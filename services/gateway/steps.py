@@ -29,7 +29,7 @@ async def add_steps(directive: UUID, data: NewSteps, caller: Caller, database: D
     """Add a batch whole or not at all; a planning task's is held until it ends."""
     caller.on(directive)
     planning = caller.task if caller.kind == "plan" else None
-    async with database.unit_of_work() as unit:
+    async with database.unit_of_work("gateway.add_steps") as unit:
         row = await lock(unit, caller, directive)
         ids = await store(unit, directive, data.steps, row["generation"] + (planning is not None), planning)
         if planning is None:
@@ -41,7 +41,7 @@ async def add_steps(directive: UUID, data: NewSteps, caller: Caller, database: D
 async def remove_step(directive: UUID, step: UUID, caller: Caller, database: Database) -> None:
     """Remove a step that hasn't run; a planning task's removal counts when it ends well."""
     caller.on(directive)
-    async with database.unit_of_work() as unit:
+    async with database.unit_of_work("gateway.remove_step") as unit:
         await lock(unit, caller, directive)
         if not await unit.rows(SQL["remove_step"], {"step": step, "directive": directive, "task": caller.task}):
             raise HTTPException(f"step {step} is not there, or runs or completed already", status_code=409)

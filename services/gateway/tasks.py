@@ -28,7 +28,7 @@ async def task_log(task: UUID, caller: Caller, database: Database) -> list[dict[
 @post("/v1/tasks/{task:uuid}/cancel", status_code=202)
 async def cancel(task: UUID, caller: Caller, database: Database) -> dict[str, str]:
     """Ask for a task's end; the row holds the promise until it is kept."""
-    async with database.unit_of_work() as unit:
+    async with database.unit_of_work("gateway.cancel") as unit:
         for row in await unit.rows(SQL["cancel"], {"task": task, "owner": caller.person().owner}):
             unit.record(
                 TaskChanged(

@@ -65,7 +65,7 @@ class Monitor:
     async def announce(self) -> None:
         """Tell the broker, again and again, that this monitor takes reports."""
         while True:
-            await self._reports.send(b"ready", b"", b"")
+            await self._reports.send("monitor.announce", b"ready", b"", b"")
             await asyncio.sleep(ANNOUNCE_SECONDS)
 
     async def receive(self) -> None:
@@ -86,7 +86,7 @@ class Monitor:
     async def take(self, heard: Heard) -> None:
         """Write one batch and acknowledge it."""
         refused: list[tuple[bytes, NotYours]] = []
-        async with self._around.database.unit_of_work() as unit:
+        async with self._around.database.unit_of_work("monitor.take") as unit:
             await self._presence(unit, [r for _, r in heard])
             refused += await self._leases(unit, heard)
             refused += await self._outcomes(unit, heard)
@@ -100,7 +100,7 @@ class Monitor:
         for identity, done in seqs.items():
             replies.setdefault(identity, []).append(Ack(seqs=tuple(done)))
         for identity, answers in replies.items():
-            await self._reports.send(b"acks", identity, REPORT_REPLIES.encode(answers))
+            await self._reports.send("monitor.acknowledge", b"acks", identity, REPORT_REPLIES.encode(answers))
 
     async def _presence(self, unit: UnitOfWork, reports: Sequence[AnyReport]) -> None:
         last = {r.daemon: r for r in reports if isinstance(r, Hello | Goodbye)}
@@ -161,7 +161,7 @@ class Monitor:
     async def reconcile(self, directives: frozenset[UUID] | None) -> None:
         """Lost leases, cancelled tasks that never ran, readiness and idleness: the safety net, and people's changes."""
         chosen = None if directives is None else list(directives)
-        async with self._around.database.unit_of_work() as unit:
+        async with self._around.database.unit_of_work("monitor.reconcile") as unit:
             due = []
             if directives is None:
                 lost = [row["id"] for row in await unit.rows(SQL["lost"])]

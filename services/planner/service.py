@@ -33,7 +33,7 @@ async def reconcile(around: Surroundings, directives: frozenset[UUID] | None) ->
     due = await around.database.rows(SQL["due"], {"directives": chosen, "agent": around.settings.agent or "shell"})
     if not due:
         return
-    async with around.database.unit_of_work() as unit:
+    async with around.database.unit_of_work("planner.plan") as unit:
         claimed = await unit.rows(
             SQL["plan"],
             {

@@ -31,8 +31,8 @@ class EventSubscriber(Protocol):
 class MessageChannel(Protocol):
     """Sends and receives `[topic, header, *rest]` to and from the broker; one task receives."""
 
-    async def send(self, topic: bytes, *rest: bytes) -> None:
-        """Queue one message for the broker."""
+    async def send(self, point: str, topic: bytes, *rest: bytes) -> None:
+        """Queue one message for the broker. `point` names the failpoints around it: service and what it sends."""
 
     async def receive(self) -> list[bytes]:
         """The next message's parts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zmq
 import zmq.asyncio
 
+from shared.failpoints import hit
 from shared.messages.frames import header
 
 
@@ -23,9 +24,11 @@ class Channel:
         self._socket.connect(endpoint)
         self._sender = sender
 
-    async def send(self, topic: bytes, *rest: bytes) -> None:
-        """Queue one message for the broker."""
+    async def send(self, point: str, topic: bytes, *rest: bytes) -> None:
+        """Queue one message for the broker, between the failpoints of this name."""
+        hit(point, "before_send")
         await self._socket.send_multipart([topic, header(self._sender), *rest])
+        hit(point, "after_send")
 
     async def receive(self) -> list[bytes]:
         """The next message's parts."""

@@ -8,6 +8,7 @@ import structlog
 import zmq
 import zmq.asyncio
 
+from shared.failpoints import hit
 from shared.messages.events import AnyEvent, Event
 from shared.messages.frames import FrameUnreadable, decode_event, encode_event, event_type
 
@@ -30,6 +31,7 @@ class Publisher:
         self._socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
         self._socket.connect(endpoint)
         self._sender = sender
+        self._place = f"{sender}.events"
         self._emits = frozenset(emits)
         self._drop = drop
 
@@ -40,8 +42,10 @@ class Publisher:
                 raise UndeclaredEvent(f"{self._sender} doesn't declare {event_type(event)} in its EMITS")
         if self._drop:
             return
+        hit(self._place, "before_publish")
         for event in events:
             self._socket.send_multipart(encode_event(event, self._sender), flags=zmq.NOBLOCK)
+        hit(self._place, "after_publish")
 
     def close(self) -> None:
         """Close the socket; what is still queued is dropped."""

@@ -16,9 +16,10 @@ LONGEST_SOCKET_PATH = 100
 """Characters of a Unix socket's path; the kernel's limit is 107."""
 
 NOT_SETTINGS = frozenset(
-    f"MAKIMA_{n}" for n in ("API_URL", "TOKEN", "TASK_ID", "DIRECTIVE_ID", "ATTEMPT", "CONFIG", "READY_FD")
+    f"MAKIMA_{n}"
+    for n in ("API_URL", "TOKEN", "TASK_ID", "DIRECTIVE_ID", "ATTEMPT", "CONFIG", "READY_FD", "FAILPOINTS")
 )
-"""Variables of the same prefix that are no settings: a task's own, the settings' file, the sign of readiness."""
+"""Variables of the same prefix that are no settings: a task's own, files and signs for the process itself."""
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]

@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from shared.failpoints import hit
 from shared.messages.events import Event
 from shared.messages.frames import event_type
 
@@ -86,13 +87,18 @@ class Database:
         self.publish = publish
 
     @asynccontextmanager
-    async def unit_of_work(self) -> AsyncIterator[UnitOfWork]:
-        """A transaction, committed at the end and rolled back on an exception; its events go out after the commit."""
+    async def unit_of_work(self, point: str) -> AsyncIterator[UnitOfWork]:
+        """A transaction, committed at the end and rolled back on an exception; its events go out after the commit.
+
+        `point` names the failpoints around commit and publishing: the service and what it does here.
+        """
         async with self._pool.connection() as connection:
             unit = UnitOfWork(connection)
             yield unit
             await unit.flush()
+            hit(point, "before_commit")
             await connection.commit()
+            hit(point, "after_commit")  # and before its events are published
         if unit.events and self.publish is not None:
             await self.publish(unit.events)
 

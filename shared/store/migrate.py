@@ -8,6 +8,7 @@ from typing import LiteralString
 import psycopg
 
 from shared.domain.ids import new_id
+from shared.failpoints import hit
 
 LOCK = 0x6D616B69
 _TABLE: LiteralString = (
@@ -27,9 +28,11 @@ def migrate(url: str, owner: str | None = None) -> list[str]:
         done = {row[0] for row in connection.execute("SELECT number FROM public.makima_migration")}
         for number, name, text in _files("up"):
             if number not in done:
+                hit("store.migrate", "before")
                 with connection.transaction():
                     connection.execute(text)
                     connection.execute("INSERT INTO public.makima_migration VALUES (%s, %s)", (number, name))
+                hit("store.migrate", "after")
                 applied.append(name)
         if owner is not None:
             connection.execute(_OWNER, (new_id(), owner))
@@ -44,9 +47,11 @@ def revert(url: str, to: int = 0) -> list[str]:
         done = {row[0] for row in connection.execute("SELECT number FROM public.makima_migration")}
         for number, name, text in reversed(_files("down")):
             if number > to and number in done:
+                hit("store.revert", "before")
                 with connection.transaction():
                     connection.execute(text)
                     connection.execute("DELETE FROM public.makima_migration WHERE number = %s", (number,))
+                hit("store.revert", "after")
                 reverted.append(name)
     return reverted
 
