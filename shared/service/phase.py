@@ -42,7 +42,7 @@ async def surroundings(settings: Settings, sender: str, emits: Iterable[type[Eve
     publisher = bus.publisher(sender, emits)
     try:
         await asyncio.to_thread(migrate, settings.postgres(), settings.owner)
-        async with connect(settings.postgres(), publisher.publish) as database:
+        async with connect(settings.postgres(), publisher.publish, name=f"makima {sender}") as database:
             yield Surroundings(settings=settings, database=database, bus=bus, chance=random.Random())
     finally:
         publisher.close()

@@ -110,15 +110,20 @@ class Database:
 
 
 @asynccontextmanager
-async def connect(url: str, publish: Publish | None = None, most: int = 4) -> AsyncIterator[Database]:
-    """A database with at most `most` connections. Waits for Postgres with backoff, for as long as it takes."""
+async def connect(
+    url: str, publish: Publish | None = None, most: int = 4, name: str = "makima"
+) -> AsyncIterator[Database]:
+    """A database with at most `most` connections, shown under `name` in Postgres.
+
+    Waits for Postgres with backoff, for as long as it takes.
+    """
     pool: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
         url,
         min_size=1,
         max_size=most,
         open=False,
         connection_class=AsyncConnection[DictRow],
-        kwargs={"row_factory": dict_row, "application_name": "makima"},
+        kwargs={"row_factory": dict_row, "application_name": name},
         reconnect_timeout=86_400,
     )
     async with pool:

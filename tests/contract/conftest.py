@@ -1,0 +1,38 @@
+"""A stage a module: one database, the broker's sockets played by the test, and the service under test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests import postgres
+from tests.contract.ledger import assert_own_rows_only
+from tests.contract.stage import Stage
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Postgres]:
+    """The session's Postgres."""
+    with postgres.running(tmp_path_factory.mktemp("postgres")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def theatre(
+    server: postgres.Postgres, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Stage]:
+    """The module's stage, with the service that the module names in SERVICE (and its SETTINGS) running on it."""
+    service: str = request.module.SERVICE
+    settings: dict[str, str] = getattr(request.module, "SETTINGS", {})
+    with Stage(server, tmp_path_factory.mktemp(service), service, **settings) as stage:
+        stage.start()
+        yield stage
+
+
+@pytest.fixture
+def stage(theatre: Stage) -> Iterator[Stage]:
+    """The stage, swept. When the test is over: the service wrote its own rows only, as the tables of 1-domain say."""
+    theatre.sweep()
+    yield theatre
+    assert_own_rows_only(theatre)

@@ -1,0 +1,133 @@
+"""The table "who writes what": for each service the rows that are its own. What isn't here isn't."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from shared.domain.statuses import DIRECTIVE_TRANSITIONS
+
+Row = dict[str, Any]
+
+
+class Write(msgspec.Struct, frozen=True, kw_only=True):
+    """One row that was written: its values before (None when inserted) and after (None when deleted)."""
+
+    seq: int
+    xact: str
+    by: str
+    table: str
+    op: str
+    before: Row | None
+    after: Row | None
+
+    @property
+    def changed(self) -> set[str]:
+        """The columns whose values differ."""
+        before, after = self.before or {}, self.after or {}
+        return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+
+    @property
+    def move(self) -> tuple[str | None, str | None]:
+        """The status before and after."""
+        return (self.before or {}).get("status"), (self.after or {}).get("status")
+
+    def __str__(self) -> str:
+        what = sorted(self.changed) if self.op == "UPDATE" else self.after or self.before
+        return f"{self.op} {self.table} {what} {self.move}"
+
+
+Owns = Callable[[Write], bool]
+
+
+def inserts(**columns: str) -> Owns:
+    """Insertions; only of rows with one of the values a column, separated by spaces."""
+    return lambda w: w.op == "INSERT" and all((w.after or {})[n] in v.split() for n, v in columns.items())
+
+
+def updates(columns: str, moves: str | None = None) -> Owns:
+    """Updates of these columns (and the version); of the status only in these moves, written `a>b`."""
+    allowed = {*columns.split(), "version"}
+
+    def owns(w: Write) -> bool:
+        before, after = w.move
+        moved = before != after and f"{before}>{after}" not in (moves or "").split()
+        return w.op == "UPDATE" and w.changed <= allowed | ({"status"} if moves else set()) and not moved
+
+    return owns
+
+
+def deletes(write: Write) -> bool:
+    """Deletions."""
+    return write.op == "DELETE"
+
+
+_ENDS = "failed cancelled completed"
+_MONITORED = " ".join(
+    f"{before}>{after}"
+    for before in ("pending", "starting", "running", "paused")
+    for after in ("running", "paused", "pending", *_ENDS.split())
+    if (before, after) != ("pending", "running")
+)
+
+OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
+    "planner": {
+        "task": (inserts(kind="plan", status="pending"),),
+        "plan_request": (updates("served_by"),),
+    },
+    "executor": {
+        "task": (
+            inserts(kind="step", status="starting"),
+            updates("waiting_reason dispatched_at lease_until not_before", "pending>starting starting>pending"),
+        ),
+    },
+    "monitor": {
+        "task": (
+            updates(
+                "attempt failures losses not_before daemon branch head session outcome reason cost_usd tokens "
+                "lease_until ended_at waiting_reason",
+                _MONITORED,
+            ),
+        ),
+        "attempt": (inserts(), updates("daemon session branch ended_at outcome reason tail exit_code")),
+        "task_output": (inserts(),),
+        "daemon": (inserts(), updates("labels agents capacity connected draining last_seen")),
+        "step": (
+            updates(
+                "task_id branch outcome reason completed_at held_by removed_by",
+                "pending>ready ready>running ready>completed ready>failed running>completed running>failed "
+                "running>ready pending>skipped ready>skipped",
+            ),
+            deletes,
+        ),
+        "step_dependency": (deletes,),
+        "directive": (updates("generation pause_reason", "active>idle active>paused idle>paused"),),
+        "plan_request": (inserts(reason="failure"), updates("served_by")),
+    },
+    "completer": {
+        "task": (inserts(kind="completion verification", status="pending"),),
+        "directive": (updates("pr_branch pr_url delivered_at", "idle>completed"),),
+        "step": (updates("delivered"),),
+    },
+    "gateway": {
+        "owner": (inserts(), updates("token_hash")),
+        "directive": (
+            inserts(status="draft"),
+            updates(
+                "title goal pause_reason pr_branch pr_url",
+                " ".join(f"{b}>{a}" for b, after in DIRECTIVE_TRANSITIONS.items() for a in after if a != "idle"),
+            ),
+        ),
+        "goal_history": (inserts(),),
+        "plan_request": (inserts(reason="goal orders user"), updates("served_by")),
+        "step": (
+            inserts(status="pending"),
+            updates("removed_by reason", "pending>ready failed>pending pending>skipped ready>skipped failed>skipped"),
+            deletes,
+        ),
+        "step_dependency": (inserts(), deletes),
+        "task": (updates("cancel_asked"),),
+    },
+}

@@ -1,0 +1,105 @@
+"""The planner: each reason to plan becomes one plan task, once, and nothing else is written."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.messages.events import (
+    DirectiveChanged,
+    DirectiveCreated,
+    Event,
+    PlanFinished,
+    PlanRequested,
+    TaskChanged,
+    TaskCreated,
+)
+from tests.contract.frames import unreadable_events
+from tests.contract.stage import Stage
+
+SERVICE = "planner"
+
+
+def fence(stage: Stage) -> None:
+    """All that the planner was told before has been done when this returns."""
+    later = stage.rows.directive(title="Later")
+    stage.rows.plan_request(later)
+    stage.publish(PlanRequested(directive=later))
+    stage.await_event(TaskCreated, directive=later)
+
+
+@pytest.mark.parametrize("hint", [DirectiveChanged, DirectiveCreated, PlanFinished, PlanRequested, TaskChanged])
+def test_any_hint_makes_unserved_requests_one_plan_task(stage: Stage, hint: type[Event]) -> None:
+    directive = stage.rows.directive(title="A job", goal="Make it better")
+    requests = {stage.rows.plan_request(directive, reason) for reason in ("goal", "user")}
+    stage.publish(hint(directive=directive))
+    created = stage.await_event(TaskCreated, directive=directive)
+    (task,) = stage.rows.all("task", directive_id=directive)
+    assert (task["id"], task["kind"], task["status"], created.kind) == (created.task, "plan", "pending", "plan")
+    assert "Make it better" in task["prompt"]
+    assert {r["id"] for r in stage.rows.all("plan_request", served_by=task["id"])} == requests
+
+
+def test_a_hint_doubled_or_late_plans_once(stage: Stage) -> None:
+    directive = stage.rows.directive()
+    stage.rows.plan_request(directive)
+    stage.publish(*[PlanRequested(directive=directive)] * 3)
+    stage.await_event(TaskCreated, directive=directive)
+    stage.publish(PlanRequested(directive=directive))
+    fence(stage)
+    assert len(stage.rows.all("task", directive_id=directive)) == 1
+
+
+def test_a_request_while_a_plan_task_is_live_waits_for_its_end(stage: Stage) -> None:
+    directive = stage.rows.directive()
+    live = stage.rows.task(directive, "plan", status="running")
+    request = stage.rows.plan_request(directive)
+    stage.publish(PlanRequested(directive=directive))
+    fence(stage)
+    assert [t["id"] for t in stage.rows.all("task", directive_id=directive)] == [live]
+    stage.rows.change("task", live, status="completed")
+    stage.publish(TaskChanged(directive=directive, task=live, status="completed"))
+    stage.await_event(TaskCreated, directive=directive)
+    assert stage.rows.one("plan_request", request)["served_by"] not in (None, live)
+
+
+@pytest.mark.parametrize("status", ["draft", "paused", "awaiting_approval", "archived"])
+def test_a_directive_that_is_not_active_is_not_planned(stage: Stage, status: str) -> None:
+    directive = stage.rows.directive(status=status)
+    stage.rows.plan_request(directive)
+    stage.publish(PlanRequested(directive=directive))
+    fence(stage)
+    assert stage.rows.all("task", directive_id=directive) == []
+
+
+def test_hints_about_what_is_not_there_change_nothing(stage: Stage) -> None:
+    directive = stage.rows.directive()
+    stage.publish(PlanRequested(directive=directive), TaskChanged(), PlanFinished(directive=stage.rows.owner()))
+    fence(stage)
+    assert stage.rows.all("task", directive_id=directive) == []
+
+
+def test_frames_that_cannot_be_read_are_skipped(stage: Stage) -> None:
+    stage.publish_raw(*unreadable_events("plan.requested"))
+    fence(stage)
+    assert stage.alive
+    assert [e for e in stage.events if isinstance(e, TaskCreated)][1:] == []
+
+
+def test_requests_from_before_its_start_are_served_without_any_hint(stage: Stage) -> None:
+    stage.kill()
+    directives = {stage.rows.directive() for _ in range(3)}
+    for directive in directives:
+        stage.rows.plan_request(directive)
+    stage.start()
+    stage.until(lambda: {t["directive_id"] for t in stage.rows.all("task")} == directives, "a task a directive")
+
+
+def test_two_planners_make_one_task_a_directive(stage: Stage) -> None:
+    stage.start()
+    directives = [stage.rows.directive() for _ in range(20)]
+    for directive in directives:
+        stage.rows.plan_request(directive)
+    stage.publish(*(PlanRequested(directive=d) for d in directives))
+    stage.until(lambda: len(stage.rows.all("task")) == len(directives), "a task a directive")
+    fence(stage)
+    assert len(stage.rows.all("task")) == len(directives) + 1

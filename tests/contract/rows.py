@@ -1,0 +1,98 @@
+"""Builders of rows, as earlier services would have left them; and a look at what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from shared.domain.ids import new_id
+
+OWNER = "default"
+"""The owner whose rows are made when none is named: the one of the settings."""
+
+
+class Rows:
+    """Rows of one database. Every builder takes any column by name, and gives the row's id."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def owner(self, name: str = OWNER) -> UUID:
+        """An owner by name, made when it isn't there."""
+        insert = "INSERT INTO makima.owner (id, name) VALUES (%s, %s)"
+        statement = f"{insert} ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id"
+        row = self._connection.execute(statement, (new_id(), name)).fetchone()
+        assert row is not None
+        owner: UUID = row[0]
+        return owner
+
+    def directive(self, title: str = "A job", owner: str = OWNER, **columns: object) -> UUID:
+        """An active directive on a repository."""
+        values = {"status": "active", "goal": "Make it", "repository_url": "/srv/repository.git", **columns}
+        return self._add("directive", title=title, owner_id=self.owner(owner), **values)
+
+    def step(self, directive: UUID, name: str = "Step", depends_on: Iterable[UUID] = (), **columns: object) -> UUID:
+        """A pending step."""
+        step = self._add("step", directive_id=directive, name=name, **columns)
+        for position, need in enumerate(depends_on):
+            self._insert("step_dependency", step_id=step, depends_on=need, position=position)
+        return step
+
+    def task(self, directive: UUID, kind: str = "step", step: UUID | None = None, **columns: object) -> UUID:
+        """A pending task. One that runs is given status and daemon, too."""
+        owner = self.one("directive", directive)["owner_id"]
+        values = {"name": kind, **columns}
+        return self._add("task", directive_id=directive, owner_id=owner, kind=kind, step_id=step, **values)
+
+    def running_step(
+        self, directive: UUID, name: str = "Step", daemon: str = "d1", **columns: object
+    ) -> tuple[UUID, UUID]:
+        """A step that runs on a daemon; its id and its task's."""
+        step = self.step(directive, name, status="running", **columns)
+        task = self.task(directive, step=step, name=name, status="running", daemon=daemon, lease_until="infinity")
+        self._connection.execute("UPDATE makima.step SET task_id = %s WHERE id = %s", (task, step))
+        return step, task
+
+    def plan_request(self, directive: UUID, reason: str = "goal", **columns: object) -> UUID:
+        """An unserved request."""
+        return self._add("plan_request", directive_id=directive, reason=reason, **columns)
+
+    def daemon(self, name: str = "d1", owner: str = OWNER, capacity: int = 4, **columns: object) -> None:
+        """A connected daemon."""
+        self._insert("daemon", owner_id=self.owner(owner), name=name, capacity=capacity, connected=True, **columns)
+
+    def change(self, table: str, row: UUID, **columns: object) -> None:
+        """Set columns of a row."""
+        pairs = sql.SQL(", ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in columns)
+        statement = sql.SQL("UPDATE makima.{} SET {} WHERE id = %s").format(sql.Identifier(table), pairs)
+        self._connection.execute(statement, [*columns.values(), row])
+
+    def one(self, table: str, row: UUID) -> dict[str, Any]:
+        """The row of this id. Fails when it isn't there."""
+        (found,) = self.all(table, id=row)
+        return found
+
+    def all(self, table: str, **columns: object) -> list[dict[str, Any]]:
+        """The rows that have these values."""
+        wanted = sql.SQL(" AND ").join(
+            [sql.SQL("{} IS NOT DISTINCT FROM %s").format(sql.Identifier(n)) for n in columns] or [sql.SQL("true")]
+        )
+        statement = sql.SQL("SELECT * FROM makima.{} WHERE {}").format(sql.Identifier(table), wanted)
+        with self._connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(statement, list(columns.values())).fetchall()
+
+    def _add(self, table: str, **columns: object) -> UUID:
+        made = new_id()
+        self._insert(table, id=made, **columns)
+        return made
+
+    def _insert(self, table: str, **columns: object) -> None:
+        names = sql.SQL(", ").join(sql.Identifier(name) for name in columns)
+        holes = sql.SQL(", ").join(sql.Placeholder() for _ in columns)
+        statement = sql.SQL("INSERT INTO makima.{} ({}) VALUES ({})").format(sql.Identifier(table), names, holes)
+        self._connection.execute(statement, list(columns.values()))

@@ -1,0 +1,86 @@
+"""One embedded Postgres a test session, and a database of its own for whoever asks, cloned from a migrated template."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from shared.store import embedded
+from shared.store.migrate import migrate
+
+START_SECONDS = 60.0
+
+
+class Postgres:
+    """A running server. Nothing of it outlives the session, so it doesn't wait for the disk."""
+
+    def __init__(self, sockets: Path) -> None:
+        self._sockets = sockets
+        self._numbers = count(1)
+
+    def url(self, database: str) -> str:
+        """How to connect to one of its databases."""
+        return f"postgresql://postgres@/{database}?host={self._sockets}"
+
+    def connect(self, database: str, name: str = "test") -> psycopg.Connection:
+        """A connection that commits at once, under a name that tells the test's writes from a service's."""
+        return psycopg.connect(self.url(database), autocommit=True, application_name=name)
+
+    def empty(self) -> str:
+        """The name of a new empty database."""
+        return self._create("template0")
+
+    def fresh(self) -> str:
+        """The name of a new database, fully migrated."""
+        return self._create("migrated")
+
+    def create_template(self) -> None:
+        """Migrate once what `fresh` clones."""
+        with self.connect("postgres") as connection:
+            connection.execute("CREATE DATABASE migrated")
+        migrate(self.url("migrated"))
+
+    def _create(self, template: str) -> str:
+        name = f"test_{next(self._numbers)}"
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        with self.connect("postgres") as connection:
+            connection.execute(statement)
+        return name
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Postgres]:
+    """A server on a fresh data folder, ended with the block."""
+    sockets = folder / "run"
+    embedded.initialise(folder, sockets)
+    argv = [*embedded.command(folder, sockets), "-c", "fsync=off", "-c", "full_page_writes=off"]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(argv, user=embedded.server_user(), stdout=log, stderr=log)
+    try:
+        postgres = Postgres(sockets)
+        _await(postgres, folder / "log")
+        postgres.create_template()
+        yield postgres
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(START_SECONDS)
+
+
+def _await(postgres: Postgres, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            postgres.connect("postgres").close()
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.02)
+        else:
+            return
