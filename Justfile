@@ -35,3 +35,18 @@ demo:
 # The workloads of docs/benchmarks.md, as a table and in bench/results: all, or those named (W1 W2 ...).
 bench *ARGS:
     python -m bench {{ ARGS }}
+
+# Write what is made from the declarations: golden bytes of new messages, docs/asyncapi.yaml, docs/state-machines.md.
+generate: golden asyncapi state-machines
+
+# Keep the bytes of new messages, and of new fields; those kept before never change.
+golden:
+    python -m tools.golden
+
+# Write docs/asyncapi.yaml from the messages and what each service declares.
+asyncapi:
+    python -m tools.asyncapi
+
+# Draw docs/state-machines.md from the transition tables.
+state-machines:
+    python -m tools.state_machines

@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from services.broker.presence import Daemon, Presence
+from shared.bus.skipped import Skipped
 from shared.config import Settings
+from shared.messages import channels
+from shared.messages.channels import ByChannel
 from shared.messages.commands import AnyReply, CancelTask, Routed, SpawnTask, Unroutable
 from shared.messages.events import DaemonConnected, DaemonLost, Event, TaskOutput
 from shared.messages.frames import (
@@ -21,10 +24,12 @@ from shared.messages.frames import (
     read_header,
 )
 from shared.messages.reports import (
+    Ack,
     Goodbye,
     Heartbeat,
     Hello,
     Identify,
+    NotYours,
     OutputBatch,
     TaskFailed,
     TaskInterrupted,
@@ -34,6 +39,16 @@ from shared.messages.reports import (
 log = structlog.get_logger()
 
 EMITS = frozenset({DaemonConnected, DaemonLost, TaskOutput})
+SENDS: ByChannel = {
+    "commands": frozenset(channels.REPLIES),
+    "daemons": frozenset((*channels.COMMANDS, Ack, NotYours, Identify)),
+    "reports": frozenset(channels.REPORTS),
+}
+RECEIVES: ByChannel = {
+    "commands": frozenset(channels.COMMANDS),
+    "daemons": frozenset(channels.REPORTS),
+    "reports": frozenset({Ack, NotYours}),
+}
 READY_SECONDS = 6.0
 """A monitor unheard for longer gets no reports."""
 CHECK_SECONDS = 0.5
@@ -53,7 +68,7 @@ class Broker:
         self._clock = clock
         self._monitors: dict[bytes, float] = {}
         self._turn = 0
-        self.unreadable = 0
+        self._skipped = Skipped()
         self._handlers: dict[str, Callable[[list[bytes]], None]] = {
             "events-in": self._on_event,
             "events-out": self._on_subscription,
@@ -67,9 +82,7 @@ class Broker:
         try:
             self._handlers[endpoint](parts)
         except (FrameUnreadable, ValueError) as error:
-            self.unreadable += 1
-            if self.unreadable <= 10 or self.unreadable % 1000 == 0:
-                log.warning("message skipped", error=str(error), count=self.unreadable)
+            self._skipped(error)
 
     def check(self) -> None:
         """Notice the daemons that are lost."""
@@ -89,7 +102,7 @@ class Broker:
         read_header(head)
         replies: list[AnyReply] = []
         batches: dict[bytes, list[object]] = {}
-        for command in COMMANDS.decode(body):
+        for command in COMMANDS.decode(body, self._skipped):
             identity = self.presence.holder(command.task, command.attempt)
             if identity is None and isinstance(command, SpawnTask):
                 chosen = self.presence.choose(command)
@@ -115,7 +128,7 @@ class Broker:
         identity, _, head, body = _exactly(parts, 4)
         read_header(head)
         known = self.presence.heard(identity, self._clock())
-        for report in REPORTS.decode(body):
+        for report in REPORTS.decode(body, self._skipped):
             if isinstance(report, Hello):
                 known = True
                 if self.presence.hello(identity, report, self._clock()):

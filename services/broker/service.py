@@ -13,10 +13,12 @@ from pathlib import Path
 import structlog
 import zmq
 
-from services.broker.routing import CHECK_SECONDS, Broker
+from services.broker.routing import CHECK_SECONDS, EMITS, RECEIVES, SENDS, Broker
 from shared.config import ConfigError, Settings, load
 from shared.failpoints import hit
 from shared.service.process import configure_logs, ready
+
+__all__ = ["EMITS", "RECEIVES", "SENDS", "Broker", "Sockets", "main"]
 
 log = structlog.get_logger()
 

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from shared.bus.bus import MessageChannel
+from shared.bus.skipped import Skipped
 from shared.messages.commands import AnyCommand
 from shared.messages.frames import (
     COMMANDS,
@@ -24,7 +25,6 @@ from shared.messages.reports import AnyReport, AnyReportReply
 log = structlog.get_logger()
 
 BATCH_BYTES = LIMIT_BYTES // 2
-MOST_WARNINGS = 10
 
 
 class Connection:
@@ -33,7 +33,7 @@ class Connection:
     def __init__(self, channel: MessageChannel) -> None:
         self._channel = channel
         self._outbox: asyncio.Queue[AnyReport] = asyncio.Queue()
-        self._unreadable = 0
+        self._skipped = Skipped()
         self.heard = 0
         """How many messages have arrived."""
 
@@ -73,17 +73,15 @@ class Connection:
                 topic, head, body = parts
                 read_header(head)
                 if topic == b"commands":
-                    for command in COMMANDS.decode(body):
+                    for command in COMMANDS.decode(body, self._skipped):
                         on_command(command)
                 elif topic == b"acks":
-                    for reply in REPORT_REPLIES.decode(body):
+                    for reply in REPORT_REPLIES.decode(body, self._skipped):
                         on_reply(reply)
                 else:
                     raise FrameUnreadable(f"topic {topic[:40]!r}")
             except FrameUnreadable as error:
-                self._unreadable += 1
-                if self._unreadable <= MOST_WARNINGS or self._unreadable % 1000 == 0:
-                    log.warning("message skipped", error=str(error), count=self._unreadable)
+                self._skipped(error)
 
     def close(self) -> None:
         """Close the socket."""

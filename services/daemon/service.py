@@ -26,6 +26,8 @@ from services.daemon.processes import Group
 from services.daemon.workspaces import Workspaces
 from shared.bus.zeromq import ZeroMQ
 from shared.config import Settings
+from shared.messages import channels
+from shared.messages.channels import ByChannel
 from shared.messages.commands import AnyCommand, CancelTask, SpawnTask
 from shared.messages.reports import (
     Ack,
@@ -45,6 +47,8 @@ from shared.service.process import ready
 
 log = structlog.get_logger()
 
+SENDS: ByChannel = {"daemons": frozenset(channels.REPORTS)}
+RECEIVES: ByChannel = {"daemons": frozenset({SpawnTask, CancelTask, Ack, NotYours, Identify})}
 RESEND_SECONDS = 2.0
 LONGEST_RESEND_SECONDS = 30.0
 RESEND_BYTES = 4 << 20

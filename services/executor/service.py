@@ -10,9 +10,12 @@ import structlog
 from psycopg import OperationalError
 
 from shared.bus.bus import MessageChannel
+from shared.bus.skipped import Skipped
 from shared.config import Settings
 from shared.domain.names import task_branch
 from shared.domain.readiness import start
+from shared.messages import channels
+from shared.messages.channels import ByChannel
 from shared.messages.commands import CancelTask, SpawnTask, Unroutable
 from shared.messages.events import (
     DaemonConnected,
@@ -23,7 +26,7 @@ from shared.messages.events import (
     TaskChanged,
     TaskCreated,
 )
-from shared.messages.frames import COMMANDS, REPLIES, FrameUnreadable
+from shared.messages.frames import COMMANDS, REPLIES, read_header
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.service.tokens import load_secret, task_token
@@ -36,6 +39,8 @@ CONSUMES: frozenset[type[Event]] = frozenset(
     {StepReady, TaskCreated, TaskChanged, DirectiveChanged, SlotsFree, DaemonConnected}
 )
 EMITS: frozenset[type[Event]] = frozenset({TaskCreated, TaskChanged})
+SENDS: ByChannel = {"commands": frozenset({SpawnTask, CancelTask})}
+RECEIVES: ByChannel = {"commands": frozenset(channels.REPLIES)}
 SQL = statements("services.executor")
 SPAWNS_A_MESSAGE = 50
 ACCEPTED_WITHIN_SECONDS = 2.5
@@ -47,6 +52,7 @@ class Executor:
     def __init__(self, around: Surroundings, commands: MessageChannel) -> None:
         self._around = around
         self._commands = commands
+        self._skipped = Skipped()
         self._secret = load_secret(around.settings.home)
         self.reactor = Reactor(lambda _: self.reconcile(), around.settings.sweep_seconds, around.chance)
 
@@ -140,9 +146,11 @@ class Executor:
         while True:
             for parts in await self._commands.receive_waiting():
                 try:
-                    replies = REPLIES.decode(parts[-1])
-                except FrameUnreadable as error:
-                    log.warning("reply skipped", error=str(error))
+                    _, head, body = parts
+                    read_header(head)
+                    replies = REPLIES.decode(body, self._skipped)
+                except ValueError as error:
+                    self._skipped(error)
                     continue
                 if refused := [r for r in replies if isinstance(r, Unroutable)]:
                     try:

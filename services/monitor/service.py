@@ -12,8 +12,11 @@ from psycopg import OperationalError
 
 from services.monitor import decisions, ledger
 from shared.bus.bus import MessageChannel
+from shared.bus.skipped import Skipped
 from shared.config import Settings
 from shared.domain.statuses import TaskKind
+from shared.messages import channels
+from shared.messages.channels import ByChannel
 from shared.messages.events import (
     DirectiveChanged,
     Event,
@@ -24,7 +27,7 @@ from shared.messages.events import (
     StepReady,
     TaskChanged,
 )
-from shared.messages.frames import REPORT_REPLIES, REPORTS, FrameUnreadable
+from shared.messages.frames import REPORT_REPLIES, REPORTS, read_header
 from shared.messages.reports import (
     Ack,
     AnyReport,
@@ -47,6 +50,8 @@ CONSUMES: frozenset[type[Event]] = frozenset({DirectiveChanged, StepAdded, TaskC
 EMITS: frozenset[type[Event]] = frozenset(
     {TaskChanged, StepChanged, StepReady, PlanFinished, DirectiveChanged, SlotsFree}
 )
+SENDS: ByChannel = {"reports": frozenset({Ack, NotYours})}
+RECEIVES: ByChannel = {"reports": frozenset(channels.REPORTS)}
 SQL = ledger.SQL
 ANNOUNCE_SECONDS = 2.0
 LEASE_CHECK_SECONDS = 2.0
@@ -60,6 +65,7 @@ class Monitor:
     def __init__(self, around: Surroundings, reports: MessageChannel) -> None:
         self._around = around
         self._reports = reports
+        self._skipped = Skipped()
         self._lease = around.settings.lease_seconds
 
     async def announce(self) -> None:
@@ -74,10 +80,12 @@ class Monitor:
             heard: Heard = []
             for parts in await self._reports.receive_waiting():
                 try:
-                    _, _, identity, body = parts
-                    heard.extend((identity, report) for report in REPORTS.decode(body))
-                except (FrameUnreadable, ValueError) as error:
-                    log.warning("report skipped", error=str(error))
+                    _, head, identity, body = parts
+                    read_header(head)
+                    identity.decode()
+                    heard.extend((identity, report) for report in REPORTS.decode(body, self._skipped))
+                except ValueError as error:
+                    self._skipped(error)
             try:
                 await self.take(heard)
             except OperationalError as error:

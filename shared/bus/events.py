@@ -8,6 +8,7 @@ import structlog
 import zmq
 import zmq.asyncio
 
+from shared.bus.skipped import Skipped
 from shared.failpoints import hit
 from shared.messages.events import AnyEvent, Event
 from shared.messages.frames import FrameUnreadable, decode_event, encode_event, event_type
@@ -63,7 +64,7 @@ class Subscriber:
         for topic in topics:
             self._socket.subscribe(topic)
         self._socket.connect(endpoint)
-        self.unreadable = 0
+        self._skipped = Skipped()
 
     async def receive(self) -> AnyEvent:
         """The next event. What can't be read is counted and skipped."""
@@ -72,8 +73,7 @@ class Subscriber:
             try:
                 return decode_event(parts)
             except FrameUnreadable as error:
-                self.unreadable += 1
-                log.debug("event skipped", error=str(error), count=self.unreadable)
+                self._skipped(error)
 
     def close(self) -> None:
         """Close the socket."""

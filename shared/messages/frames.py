@@ -6,7 +6,7 @@ list of messages and its topic the channel's name. A receiver skips and counts w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -53,12 +53,12 @@ def header(sender: str) -> bytes:
 
 
 def read_header(data: bytes) -> Header:
-    """The header of a frame. Raises FrameUnreadable on anything else and on a version that isn't ours or older."""
+    """The header of a frame. Raises FrameUnreadable on anything else, and on a version beyond the next one."""
     try:
         decoded = _header.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise FrameUnreadable(f"header: {error}") from None
-    if decoded.v < 1:
+    if not 1 <= decoded.v <= VERSION + 1:
         raise FrameUnreadable(f"header: version {decoded.v}")
     return decoded
 
@@ -84,8 +84,11 @@ class Batch(Generic[M]):
             raise FrameTooLarge(f"{len(messages)} x {', '.join(names)}: {len(body)} bytes, at most {LIMIT_BYTES}")
         return body
 
-    def decode(self, body: bytes) -> list[M]:
-        """The messages; of those of an unknown type, none. Raises FrameUnreadable when the body is no list at all."""
+    def decode(self, body: bytes, skipped: Callable[[str], None] = lambda _: None) -> list[M]:
+        """The messages; of those that can't be read, none: `skipped` is called with why, once for each.
+
+        Raises FrameUnreadable when the body is no list at all.
+        """
         try:
             return self._whole.decode(body)
         except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -98,10 +101,8 @@ class Batch(Generic[M]):
         for raw in raws:
             try:
                 known.append(self._item.decode(raw))
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                continue
-        if raws and not known:
-            raise FrameUnreadable("body: no message of a known type")
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                skipped(f"body: {error}")
         return known
 
 

@@ -1,0 +1,66 @@
+"""The broker's channels: which messages each one carries. A service names those that it RECEIVES and SENDS by them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import get_args
+
+import msgspec
+
+from shared.messages.commands import AnyCommand, AnyReply
+from shared.messages.events import AnyEvent
+from shared.messages.reports import AnyReport, AnyReportReply
+
+Message = type[msgspec.Struct]
+ByChannel = Mapping[str, frozenset[Message]]
+
+
+class Channel(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the broker's sockets (events have two, a proxy between them) and all that it carries."""
+
+    name: str
+    pattern: str
+    connects: str
+    about: str
+    messages: tuple[Message, ...]
+
+
+COMMANDS: tuple[Message, ...] = get_args(AnyCommand)
+REPLIES: tuple[Message, ...] = get_args(AnyReply)
+REPORTS: tuple[Message, ...] = get_args(AnyReport)
+ACKS: tuple[Message, ...] = get_args(AnyReportReply)
+
+CHANNELS = (
+    Channel(
+        name="events",
+        pattern="XSUB and XPUB, a proxy",
+        connects="PUB to events-in, SUB to events-out",
+        about="Hints that something became true: one message a frame, under the topic `<type>/<directive id>`. "
+        "Losing, doubling or reordering them costs time, never correctness.",
+        messages=get_args(AnyEvent),
+    ),
+    Channel(
+        name="commands",
+        pattern="ROUTER",
+        connects="DEALER",
+        about="What is to be done, and the broker's replies: a list of messages a frame. A row promises each command; "
+        "it is sent again until a daemon has accepted it.",
+        messages=(*COMMANDS, *REPLIES),
+    ),
+    Channel(
+        name="daemons",
+        pattern="ROUTER, mandatory, with handover",
+        connects="DEALER, whose identity is the daemon's name",
+        about="Commands and acknowledgements down to a daemon, its reports up: a list of messages a frame. "
+        "A report is journaled before it is sent, and sent again until it is acknowledged.",
+        messages=(*COMMANDS, *REPORTS, *ACKS),
+    ),
+    Channel(
+        name="reports",
+        pattern="ROUTER, mandatory",
+        connects="DEALER, which says `ready` every two seconds",
+        about="Reports to one of the monitors that are ready, and its answers, given after its commit: "
+        "a list of messages a frame, with the daemon's identity between header and body.",
+        messages=(*REPORTS, *ACKS),
+    ),
+)
