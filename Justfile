@@ -20,10 +20,6 @@ fmt:
 test *ARGS: check
     pytest {{ ARGS }}
 
-# Every fault, the whole matrix of failpoints included.
-test-faults *ARGS:
-    pytest tests/faults -m "long or not long" {{ ARGS }}
-
 # Start the cluster on this machine, in the foreground.
 up *ARGS:
     python -m cli up {{ ARGS }}

@@ -10,7 +10,8 @@ from uuid import UUID
 from shared.config import Settings
 from shared.domain.names import delivery_branch
 from shared.domain.readiness import leaves
-from shared.messages.events import DeliveryFinished, DirectiveChanged, Event, TaskChanged, TaskCreated
+from shared.domain.statuses import TaskKind
+from shared.messages.events import AnyEvent, DeliveryFinished, DirectiveChanged, Event, TaskChanged, TaskCreated
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.store.database import Row
@@ -55,11 +56,18 @@ async def _deliver(around: Surroundings, due: Sequence[Row]) -> None:
         unit.record(*(TaskCreated(directive=c["directive_id"], task=c["id"], kind="completion") for c in claimed))
 
 
+def wakes(event: AnyEvent) -> Sequence[UUID | None]:
+    """A task's changes matter here unless it is of another kind."""
+    if isinstance(event, TaskChanged) and event.kind in (TaskKind.PLAN, TaskKind.STEP):
+        return ()
+    return (event.directive,)
+
+
 async def run(around: Surroundings, stop: asyncio.Event) -> None:
     """Complete until `stop` is set."""
     reactor = Reactor(lambda d: reconcile(around, d), around.settings.sweep_seconds, around.chance)
     around.ready()
-    await serve(reactor, stop, listen(around, CONSUMES, reactor))
+    await serve(reactor, stop, listen(around, CONSUMES, reactor, wakes))
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

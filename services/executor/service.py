@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import structlog
 from psycopg import OperationalError
@@ -18,6 +19,7 @@ from shared.messages import channels
 from shared.messages.channels import ByChannel
 from shared.messages.commands import CancelTask, SpawnTask, Unroutable
 from shared.messages.events import (
+    AnyEvent,
     DaemonConnected,
     DirectiveChanged,
     Event,
@@ -54,12 +56,14 @@ class Executor:
         self._commands = commands
         self._skipped = Skipped()
         self._secret = load_secret(around.settings.home)
-        self.reactor = Reactor(lambda _: self.reconcile(), around.settings.sweep_seconds, around.chance)
+        self._alarm: asyncio.TimerHandle | None = None
+        self.reactor = Reactor(self.reconcile, around.settings.sweep_seconds, around.chance)
 
-    async def reconcile(self) -> None:
-        """Dispatch all that is due, and pass on what is to be cancelled."""
-        await self._send(await self._claim_pending())
-        await self._send(await self._claim_steps())
+    async def reconcile(self, directives: frozenset[UUID] | None) -> None:
+        """Dispatch whatever is due; woken for all, also send again, pass on cancellations, see what waits."""
+        await self._send(await self._claim())
+        if directives is not None:
+            return
         await self._send(await self._unaccepted())
         rows = await self._around.database.rows(SQL["cancels"])
         if rows:
@@ -70,27 +74,21 @@ class Executor:
             await self._commands.send("executor.cancel", b"commands", COMMANDS.encode(cancels))
         wait = await self._around.database.rows(SQL["next_wait"])
         if wait and (seconds := wait[0]["seconds"]) is not None:
-            asyncio.get_running_loop().call_later(min(seconds, 3600) + 0.005, self.reactor.wake, (None,))
+            self._look_again(min(seconds, 3600) + 0.005)
 
     async def _unaccepted(self) -> list[SpawnTask]:
         async with self._around.database.unit_of_work("executor.resend") as unit:
             rows = await unit.rows(SQL["unaccepted"], {"after": ACCEPTED_WITHIN_SECONDS})
         return [self._spawn(r) for r in rows]
 
-    async def _claim_pending(self) -> list[SpawnTask]:
-        async with self._around.database.unit_of_work("executor.claim_pending") as unit:
-            rows = await unit.rows(SQL["claim_pending"], {"lease": self._around.settings.lease_seconds})
-            unit.record(*(_starting(r) for r in rows))
-        return [self._spawn(r) for r in rows]
-
-    async def _claim_steps(self) -> list[SpawnTask]:
-        due = await self._around.database.rows(SQL["due_steps"])
-        if not due:
-            return []
-        tasks = {self._around.new_id(): _task(row, self._around.settings.agent or "shell") for row in due}
-        async with self._around.database.unit_of_work("executor.claim_steps") as unit:
-            claimed = await unit.rows(SQL["claim_steps"], self._columns(tasks))
-            mine = [{"id": c["id"], **tasks[c["id"]]} for c in claimed]
+    async def _claim(self) -> list[SpawnTask]:
+        async with self._around.database.unit_of_work("executor.claim") as unit:
+            pending, due = await unit.rows_of_each(
+                (SQL["claim_pending"], {"lease": self._around.settings.lease_seconds}), (SQL["due_steps"], None)
+            )
+            tasks = {self._around.new_id(): _task(row, self._around.settings.agent or "shell") for row in due}
+            claimed = await unit.rows(SQL["claim_steps"], self._columns(tasks)) if tasks else []
+            mine = [*pending, *({"id": c["id"], **tasks[c["id"]]} for c in claimed)]
             unit.record(*(_starting(t) for t in mine))
         return [self._spawn(t) for t in mine]
 
@@ -135,11 +133,24 @@ class Executor:
 
     async def _send(self, spawns: Sequence[SpawnTask]) -> None:
         if spawns:
-            asyncio.get_running_loop().call_later(ACCEPTED_WITHIN_SECONDS + 0.1, self.reactor.wake, (None,))
+            self._look_again(ACCEPTED_WITHIN_SECONDS + 0.1)
         for at in range(0, len(spawns), SPAWNS_A_MESSAGE):
             await self._commands.send(
                 "executor.spawn", b"commands", COMMANDS.encode(spawns[at : at + SPAWNS_A_MESSAGE])
             )
+
+    def _look_again(self, seconds: float) -> None:
+        """Look at everything in so many seconds at the latest."""
+        loop = asyncio.get_running_loop()
+        at = loop.time() + seconds
+        if self._alarm is None or self._alarm.when() > at:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = loop.call_at(at, self._look)
+
+    def _look(self) -> None:
+        self._alarm = None
+        self.reactor.wake([None])
 
     async def receive_replies(self) -> None:
         """Put back what the broker could not route, for ever."""
@@ -179,6 +190,17 @@ class Executor:
         self.reactor.wake([None])
 
 
+def wakes(event: AnyEvent) -> Sequence[UUID | None]:
+    """A directive means: claim what is due. None means to look at everything, for what isn't a task's ordinary way."""
+    match event:
+        case StepReady() | TaskCreated() | TaskChanged(status="completed" | "failed" | "cancelled"):
+            return (event.directive,)
+        case TaskChanged(status="starting") | TaskChanged(status="running", reason=None):
+            return ()
+        case _:
+            return (None,)
+
+
 def _task(row: Row, agent: str) -> dict[str, Any]:
     """The task of a ready step: where it starts (rule 7) and what it is told."""
     begin = start(row["branches"], row["pr_branch"], row["last_completed"])
@@ -209,7 +231,7 @@ async def run(around: Surroundings, stop: asyncio.Event) -> None:
     """Execute until `stop` is set."""
     executor = Executor(around, around.bus.channel("commands", "executor"))
     around.ready()
-    await serve(executor.reactor, stop, listen(around, CONSUMES, executor.reactor), executor.receive_replies())
+    await serve(executor.reactor, stop, listen(around, CONSUMES, executor.reactor, wakes), executor.receive_replies())
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

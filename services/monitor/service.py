@@ -14,10 +14,11 @@ from services.monitor import decisions, ledger
 from shared.bus.bus import MessageChannel
 from shared.bus.skipped import Skipped
 from shared.config import Settings
-from shared.domain.statuses import TaskKind
+from shared.domain.statuses import ENDED_TASK, ON_A_DAEMON, TaskKind
 from shared.messages import channels
 from shared.messages.channels import ByChannel
 from shared.messages.events import (
+    AnyEvent,
     DirectiveChanged,
     Event,
     PlanFinished,
@@ -182,6 +183,13 @@ class Monitor:
             await ledger.advance_all(unit, chosen)
 
 
+def wakes(event: AnyEvent) -> Sequence[UUID | None]:
+    """A task's changes are this service's own words, but for one that somebody cancels before it ran."""
+    if isinstance(event, TaskChanged) and event.status in (ON_A_DAEMON | ENDED_TASK):
+        return ()
+    return (event.directive,)
+
+
 def _is_plan(task: decisions.Known | None) -> bool:
     return task is not None and task.kind is TaskKind.PLAN
 
@@ -197,7 +205,7 @@ async def run(around: Surroundings, stop: asyncio.Event) -> None:
     sweep = min(around.settings.sweep_seconds, LEASE_CHECK_SECONDS)
     reactor = Reactor(monitor.reconcile, sweep, around.chance)
     around.ready()
-    await serve(reactor, stop, listen(around, CONSUMES, reactor), monitor.announce(), monitor.receive())
+    await serve(reactor, stop, listen(around, CONSUMES, reactor, wakes), monitor.announce(), monitor.receive())
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

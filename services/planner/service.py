@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from uuid import UUID
 
 from services.planner import prompts
 from shared.config import Settings
+from shared.domain.statuses import TaskKind
 from shared.messages.events import (
+    AnyEvent,
     DirectiveChanged,
     DirectiveCreated,
     Event,
@@ -49,11 +52,18 @@ async def reconcile(around: Surroundings, directives: frozenset[UUID] | None) ->
         unit.record(*(TaskCreated(directive=c["directive_id"], task=c["id"], kind="plan") for c in claimed))
 
 
+def wakes(event: AnyEvent) -> Sequence[UUID | None]:
+    """A task's changes matter here unless it is of another kind."""
+    if isinstance(event, TaskChanged) and event.kind in (TaskKind.STEP, TaskKind.COMPLETION, TaskKind.VERIFICATION):
+        return ()
+    return (event.directive,)
+
+
 async def run(around: Surroundings, stop: asyncio.Event) -> None:
     """Plan until `stop` is set."""
     reactor = Reactor(lambda d: reconcile(around, d), around.settings.sweep_seconds, around.chance)
     around.ready()
-    await serve(reactor, stop, listen(around, CONSUMES, reactor))
+    await serve(reactor, stop, listen(around, CONSUMES, reactor, wakes))
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

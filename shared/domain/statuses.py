@@ -101,6 +101,9 @@ LIVE_TASK = frozenset({_T.PENDING, _T.STARTING, _T.RUNNING, _T.PAUSED})
 ON_A_DAEMON = frozenset({_T.STARTING, _T.RUNNING, _T.PAUSED})
 """Statuses that take one of a daemon's slots."""
 
+ENDED_TASK = frozenset({_T.COMPLETED, _T.FAILED, _T.CANCELLED})
+"""Statuses that a task never leaves."""
+
 SETTLED_STEP = frozenset({_S.COMPLETED, _S.SKIPPED})
 """Statuses that satisfy whoever depends on a step."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -13,7 +13,7 @@ from shared.bus.bus import Bus
 from shared.bus.zeromq import ZeroMQ
 from shared.config import Settings
 from shared.domain.ids import new_id
-from shared.messages.events import Event
+from shared.messages.events import AnyEvent, Event
 from shared.service.process import ready
 from shared.service.reactor import Reactor
 from shared.store.database import Database, connect
@@ -35,6 +35,19 @@ class Surroundings:
     ready: Callable[[], None] = ready
 
 
+Wakes = Callable[[AnyEvent], Sequence[UUID | None]]
+"""Which directives a service looks at after an event: none, some, or all of them (None).
+
+It keeps a service asleep while others work. An event that wakes wrongly costs a needless look, one that wrongly
+doesn't waits for the sweep.
+"""
+
+
+def its_directive(event: AnyEvent) -> Sequence[UUID | None]:
+    """Wake for the event's own directive."""
+    return (event.directive,)
+
+
 @asynccontextmanager
 async def surroundings(settings: Settings, sender: str, emits: Iterable[type[Event]]) -> AsyncIterator[Surroundings]:
     """Postgres (migrated) and the bus. What a unit of work records is published after its commit."""
@@ -49,12 +62,14 @@ async def surroundings(settings: Settings, sender: str, emits: Iterable[type[Eve
         bus.close()
 
 
-async def listen(around: Surroundings, consumes: Iterable[type[Event]], reactor: Reactor) -> None:
-    """Wake the reactor with every event of these types, for ever."""
+async def listen(
+    around: Surroundings, consumes: Iterable[type[Event]], reactor: Reactor, wakes: Wakes = its_directive
+) -> None:
+    """Wake the reactor with the events of these types, for ever."""
     subscriber = around.bus.subscriber(consumes)
     while True:
-        event = await subscriber.receive()
-        reactor.wake([event.directive])
+        if woken := wakes(await subscriber.receive()):
+            reactor.wake(woken)
 
 
 async def serve(reactor: Reactor, stop: asyncio.Event, *working: Coroutine[None, None, None]) -> None:

@@ -38,13 +38,16 @@ class Cursor(Protocol):
 
 
 class Connection(Protocol):
-    """One connection to Postgres, in a transaction from its first statement on."""
+    """One connection to Postgres; a transaction is begun by BEGIN."""
 
     async def execute(self, query: LiteralString, params: Any = None, *, prepare: bool | None = None) -> Cursor:  # noqa: ANN401
         """Run a statement."""
 
     async def commit(self) -> None:
         """End the transaction; what it wrote is durable."""
+
+    def pipeline(self) -> AbstractAsyncContextManager[object]:
+        """What is executed meanwhile goes out at once, and its results are there at the end: one round trip."""
 
 
 class Pool(Protocol):
@@ -59,12 +62,24 @@ class UnitOfWork:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._begun = False
         self.events: list[Event] = []
 
     async def rows(self, statement: LiteralString, parameters: dict[str, Any] | None = None) -> list[DictRow]:
         """Run one statement, prepared at once; its rows, none when it returns none."""
-        cursor = await self._connection.execute(statement, parameters, prepare=True)
-        return await cursor.fetchall() if cursor.description else []
+        (rows,) = await self.rows_of_each((statement, parameters))
+        return rows
+
+    async def rows_of_each(self, *asked: tuple[LiteralString, dict[str, Any] | None]) -> list[list[DictRow]]:
+        """Run statements one after another in one round trip; the rows of each."""
+        if self._begun and len(asked) == 1:
+            return [await _rows(await self._connection.execute(*asked[0], prepare=True))]
+        async with self._connection.pipeline():
+            if not self._begun:
+                self._begun = True
+                await self._connection.execute("BEGIN")
+            cursors = [await self._connection.execute(*one, prepare=True) for one in asked]
+        return [await _rows(cursor) for cursor in cursors]
 
     def record(self, *events: Event) -> None:
         """Keep events: written to the audit log before the commit, published after it."""
@@ -95,9 +110,10 @@ class Database:
         async with self._pool.connection() as connection:
             unit = UnitOfWork(connection)
             yield unit
-            await unit.flush()
             hit(point, "before_commit")
-            await connection.commit()
+            async with connection.pipeline():
+                await unit.flush()
+                await connection.commit()
             hit(point, "after_commit")  # and before its events are published
         if unit.events and self.publish is not None:
             await self.publish(unit.events)
@@ -105,8 +121,11 @@ class Database:
     async def rows(self, statement: LiteralString, parameters: dict[str, Any] | None = None) -> list[DictRow]:
         """One read-only statement."""
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(statement, parameters, prepare=True)
-            return await cursor.fetchall()
+            return await _rows(await connection.execute(statement, parameters, prepare=True))
+
+
+async def _rows(cursor: Cursor) -> list[DictRow]:
+    return await cursor.fetchall() if cursor.description else []
 
 
 @asynccontextmanager
@@ -123,7 +142,7 @@ async def connect(
         max_size=most,
         open=False,
         connection_class=AsyncConnection[DictRow],
-        kwargs={"row_factory": dict_row, "application_name": name},
+        kwargs={"autocommit": True, "row_factory": dict_row, "application_name": name},
         reconnect_timeout=86_400,
     )
     async with pool:
