@@ -20,6 +20,11 @@ fmt:
 test *ARGS: check
     pytest {{ ARGS }}
 
+# Install the real agents that tests run against scripted models: pinned, in tests/agents, for nobody else.
+agents-install:
+    @command -v npm >/dev/null || { echo "just: npm is missing: install your system's packages nodejs and npm" >&2; exit 1; }
+    npm install --prefix tests/agents --no-package-lock --no-fund --no-audit --loglevel error
+
 # Start the cluster on this machine, in the foreground.
 up *ARGS:
     python -m cli up {{ ARGS }}

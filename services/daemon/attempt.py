@@ -208,6 +208,7 @@ class Attempt:
                 prompt=prompt,
                 session=session or str(self.command.task),
                 resumes=session is not None,
+                worktree=workspace.folder,
                 folder=self._run_folder,
                 settings=agent,
                 tool_seconds=settings.tool_seconds,

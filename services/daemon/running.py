@@ -155,7 +155,7 @@ class Run:
         assert process.stderr is not None
         return [
             asyncio.create_task(self._read_events(process.stdout, watch)),
-            asyncio.create_task(self._read_lines(process.stderr, watch)),
+            asyncio.create_task(self._read_events(process.stderr, watch)),
         ]
 
     async def _read_lines(self, reader: asyncio.StreamReader, watch: Watch) -> None:
@@ -168,9 +168,9 @@ class Run:
                 if self.log.full:
                     self.log.add_bytes(lines.give_up() + chunk)
                 else:
-                    self._kept(lines.feed(chunk), watch)
+                    self._said(lines.feed(chunk), watch)
         finally:
-            self._kept(lines.rest(), watch)
+            self._said(lines.rest(), watch)
 
     async def _read_events(self, reader: asyncio.StreamReader, watch: Watch) -> None:
         lines = Lines(LONGEST_EVENT)
@@ -179,13 +179,6 @@ class Run:
                 self._said(lines.feed(chunk), watch)
         finally:
             self._said(lines.rest(), watch)
-
-    def _kept(self, lines: Iterable[str], watch: Watch) -> None:
-        if self.adapter.speaks:
-            self.log.add(lines)
-        else:
-            self._said(lines, watch)
-        self._batch()
 
     def _said(self, lines: Iterable[str], watch: Watch) -> None:
         now = asyncio.get_running_loop().time()

@@ -25,11 +25,14 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     session: str
     """The session to resume, or the id that a new one should get where the agent lets one choose."""
     resumes: bool = False
+    worktree: Path
     folder: Path
     """Of the run: outside the worktree, gone after it."""
     settings: AgentSettings
     tool_seconds: float
     """How long one tool call may take."""
+    spent_tokens: int = 0
+    """What the session to be resumed has taken before."""
     max_cost_usd: float | None = None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from services.daemon import processes
-from services.daemon.git import fallback_identity
+from services.daemon.git import FALLBACK_IDENTITY, fallback_identity
 from shared.config.agents import AgentSettings
 from shared.messages.commands import SpawnTask
 
@@ -34,7 +34,7 @@ def build(
 ) -> dict[str, str]:
     """The environment of one run. `own` is the daemon's, `more` the adapter's."""
     return {
-        **dict(fallback_identity()),
+        **(FALLBACK_IDENTITY if "HOME" in settings.environment else dict(fallback_identity())),
         **{k: own[k] for k in KEPT if k in own},
         **{k: v for k, v in own.items() if _named(k, settings.pass_environment)},
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{own.get('PATH', os.defpath)}",

@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Mapping
 
 from services.daemon.agents.adapter import Adapter, AgentFailed
+from services.daemon.agents.claude import Claude
+from services.daemon.agents.codex import Codex
 from services.daemon.agents.command import Command
 from services.daemon.agents.shell import Shell
 from shared.config.agents import DEFAULT_AGENTS, AgentSettings
@@ -23,6 +25,10 @@ def adapter(settings: AgentSettings) -> Adapter:
             return Shell()
         case "command":
             return Command()
+        case "claude":
+            return Claude()
+        case "codex":
+            return Codex()
         case _:
             raise AgentFailed(f"no adapter for the kind {settings.kind!r}")
 

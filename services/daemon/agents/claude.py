@@ -1,0 +1,255 @@
+"""`claude`: Claude Code's command line, `-p` with stream-json both ways.
+
+https://docs.claude.com/en/docs/claude-code/cli-reference. Recorded lines: tests/unit/test_agents.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+import msgspec
+
+from services.daemon.agents.adapter import Assignment, Launch
+from services.daemon.agents.events import (
+    Event,
+    Problem,
+    Raw,
+    Result,
+    Session,
+    Text,
+    ToolCall,
+    ToolResult,
+    Trouble,
+    Usage,
+    Waiting,
+)
+
+DEFAULT_PERMISSION_MODE = "acceptEdits"
+DEFAULT_TOOLS = ("Bash", "Edit", "Write", "Read", "NotebookEdit", "WebFetch", "WebSearch", "Task")
+LONGEST_WAIT_SECONDS = 120.0
+"""A retry that it would wait longer for is a limit: its slot goes to others meanwhile."""
+
+_ERRORS = {
+    "authentication_failed": Trouble.SIGNED_OUT,
+    "oauth_org_not_allowed": Trouble.SIGNED_OUT,
+    "billing_error": Trouble.SIGNED_OUT,
+    "rate_limit": Trouble.LIMITED,
+    "overloaded": Trouble.OVERLOADED,
+}
+_SUBTYPES = {"error_max_turns": Trouble.TURNS, "error_max_budget_usd": Trouble.BUDGET}
+_NO_SESSION = "No conversation found"
+_RESET_AT = re.compile(r"limit reached\|(\d{10})\b")
+
+
+class _Block(msgspec.Struct):
+    type: str
+    text: str = ""
+    id: str = ""
+    name: str = ""
+    input: dict[str, object] = {}
+    tool_use_id: str = ""
+    content: str | list[dict[str, object]] | None = None
+    is_error: bool | None = None
+
+
+class _Tokens(msgspec.Struct):
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_creation_input_tokens: int | None = None
+
+
+class _Message(msgspec.Struct):
+    content: str | list[_Block] = ""
+    id: str = ""
+    model: str = ""
+    usage: _Tokens = msgspec.field(default_factory=_Tokens)
+
+
+class _ModelUsage(msgspec.Struct, rename="camel"):
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+
+
+class _RateLimit(msgspec.Struct, rename="camel"):
+    status: str = ""
+    resets_at: float | None = None
+
+
+class _Line(msgspec.Struct):
+    type: str
+    subtype: str = ""
+    session_id: str = ""
+    message: _Message | None = None
+    error: str | None = None
+    is_error: bool = False
+    result: str | None = None
+    errors: list[str] = []
+    api_error_status: int | None = None
+    total_cost_usd: float | None = None
+    model_usage: dict[str, _ModelUsage] = msgspec.field(name="modelUsage", default={})
+    retry_delay_ms: float = 0.0
+    error_status: int | None = None
+    rate_limit_info: _RateLimit | None = None
+
+
+_decoder = msgspec.json.Decoder(_Line)
+
+
+class Claude:
+    """Its standard input stays open until its result, so that it can be told more."""
+
+    speaks = True
+
+    def __init__(self) -> None:
+        self._session = ""
+        self._trouble: Trouble | None = None
+        self._reset: float | None = None
+        """Until when it is limited, by the wall clock."""
+
+    def start(self, assignment: Assignment) -> Launch:
+        """A new session gets the id that it was handed, so that it is known before the first word."""
+        settings = assignment.settings
+        tools = DEFAULT_TOOLS if settings.allowed_tools is None else settings.allowed_tools
+        if assignment.resumes:
+            _bring_session(assignment)
+        argv = [
+            *(settings.command or ("claude",)),
+            "-p",
+            *("--input-format", "stream-json", "--output-format", "stream-json", "--verbose"),
+            *(("--resume",) if assignment.resumes else ("--session-id",)),
+            assignment.session,
+            *("--permission-mode", settings.permission_mode or DEFAULT_PERMISSION_MODE),
+            *(("--allowedTools", ",".join(tools)) if tools else ()),
+            *(("--model", settings.model) if settings.model else ()),
+            *(("--max-turns", str(settings.max_turns)) if settings.max_turns else ()),
+            *(("--max-budget-usd", f"{assignment.max_cost_usd:.4f}") if assignment.max_cost_usd else ()),
+            *settings.extra_args,
+        ]
+        milliseconds = str(int(assignment.tool_seconds * 1000))
+        return Launch(
+            argv=tuple(argv),
+            stdin=self.message(assignment.prompt),
+            keeps_stdin=True,
+            environment={
+                "BASH_DEFAULT_TIMEOUT_MS": milliseconds,  # one limit of a tool call, the daemon's
+                "BASH_MAX_TIMEOUT_MS": milliseconds,
+                "DISABLE_AUTOUPDATER": "1",
+            },
+        )
+
+    def message(self, text: str) -> bytes:
+        """A user's message; it reads one whenever a turn of the model ends."""
+        return msgspec.json.encode({"type": "user", "message": {"role": "user", "content": text}}) + b"\n"
+
+    def read(self, line: str) -> tuple[Event, ...]:
+        """See the table of recorded lines."""
+        try:
+            said = _decoder.decode(line)
+        except msgspec.MsgspecError:
+            return (Raw(line),)
+        match said.type:
+            case "system":
+                return self._system(said)
+            case "assistant" if said.message is not None:
+                return self._assistant(said, said.message)
+            case "user" if said.message is not None:
+                return _tool_results(said.message)
+            case "rate_limit_event" if said.rate_limit_info is not None:
+                if said.rate_limit_info.status == "rejected":
+                    self._reset = said.rate_limit_info.resets_at
+                return ()
+            case "result":
+                return self._result(said)
+            case "stream_event" | "keep_alive" | "control_response":
+                return ()
+            case _:
+                return (Raw(line),)
+
+    def _system(self, said: _Line) -> tuple[Event, ...]:
+        if said.subtype == "init" and said.session_id and said.session_id != self._session:
+            self._session = said.session_id
+            return (Session(said.session_id),)
+        if said.subtype != "api_retry":
+            return ()
+        trouble = _ERRORS.get(said.error or "", Trouble.OTHER)
+        seconds = said.retry_delay_ms / 1000
+        why = f"{said.error or 'an error'} {said.error_status or ''}".strip()
+        if trouble is Trouble.SIGNED_OUT or seconds > LONGEST_WAIT_SECONDS:
+            return (Problem(trouble, why, seconds),)
+        if trouble is Trouble.LIMITED:
+            self._reset = time.time() + seconds
+        return (Waiting(f"{why}, again in {seconds:.0f} s"),)
+
+    def _assistant(self, said: _Line, message: _Message) -> tuple[Event, ...]:
+        if said.error is not None:
+            self._trouble = _ERRORS.get(said.error, Trouble.OTHER)
+            return ()  # its words come again in the result
+        blocks = message.content if isinstance(message.content, list) else [_Block("text", message.content)]
+        events: list[Event] = []
+        for block in blocks:
+            if block.type == "text":
+                events.append(Text(block.text))
+            elif block.type == "tool_use":
+                events.append(ToolCall(block.id, block.name, _detail(block.input)))
+        u = message.usage
+        tokens = u.input_tokens + (u.cache_creation_input_tokens or 0) + u.output_tokens
+        return (*events, Usage(message.id, tokens))
+
+    def _result(self, said: _Line) -> tuple[Event, ...]:
+        text = said.result or "; ".join(said.errors)
+        tokens = sum(
+            m.input_tokens + m.output_tokens + m.cache_creation_input_tokens for m in said.model_usage.values()
+        )
+        result = Result(not said.is_error, text, said.total_cost_usd, tokens)
+        if not said.is_error:
+            return (result,)
+        trouble = _SUBTYPES.get(said.subtype) or self._trouble or Trouble.OTHER
+        if text.startswith(_NO_SESSION):
+            trouble = Trouble.SESSION
+        if match := _RESET_AT.search(text):
+            trouble, self._reset = Trouble.LIMITED, float(match[1])
+        limited = trouble is Trouble.LIMITED and self._reset is not None
+        seconds = max(self._reset - time.time(), 1.0) if limited and self._reset is not None else None
+        return (result, Problem(trouble, text or "no reason given", seconds))
+
+
+def _detail(given: dict[str, object]) -> str:
+    """What matters of a tool's input: its command, its file, else all of it."""
+    for key in ("command", "file_path", "path", "pattern", "url", "query", "prompt"):
+        if isinstance(value := given.get(key), str):
+            return value
+    return msgspec.json.encode(given).decode()
+
+
+def _tool_results(message: _Message) -> tuple[Event, ...]:
+    blocks = message.content if isinstance(message.content, list) else []
+    return tuple(
+        ToolResult(b.tool_use_id, _words(b.content), bool(b.is_error)) for b in blocks if b.type == "tool_result"
+    )
+
+
+def _words(content: str | list[dict[str, object]] | None) -> str:
+    if isinstance(content, str) or content is None:
+        return content or ""
+    return "\n".join(str(part.get("text", f"[{part.get('type')}]")) for part in content)
+
+
+def _bring_session(assignment: Assignment) -> None:
+    """It keeps a session by the folder that it began in, and each attempt has a folder of its own: copy it there."""
+    base = assignment.settings.environment.get("CLAUDE_CONFIG_DIR") or os.environ.get("CLAUDE_CONFIG_DIR")
+    home = assignment.settings.environment.get("HOME") or os.environ.get("HOME", "/")
+    projects = (Path(base) if base else Path(home) / ".claude") / "projects"
+    here = projects / re.sub(r"[^A-Za-z0-9]", "-", str(assignment.worktree.resolve()))
+    name = f"{assignment.session}.jsonl"
+    try:
+        newest = max(projects.glob(f"*/{name}"), key=lambda f: f.stat().st_mtime, default=None)
+        if newest is not None and newest.parent != here:
+            here.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(newest, here / name)
+    except OSError:
+        return  # then it says itself that it doesn't know the session
