@@ -1,17 +1,34 @@
-"""One HTTP request to the gateway, and its errors as one line."""
+"""Requests to the gateway, and their errors as one line."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import os
+import time
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+PATIENCE_SECONDS = 30.0
+"""How long an agent waits for a gateway that is being started again. A person is told at once."""
+ANSWER_SECONDS = 60.0
+SILENCE_SECONDS = 60.0
+"""A stream says something every 15 s; one silent for longer is dead."""
+
 
 class Failed(Exception):
-    """What went wrong, in one line with the mend."""
+    """What went wrong, in one line with the mend. `status` is the answer's, 0 when there was none."""
+
+    def __init__(self, words: str, status: int = 0) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+class StreamBroke(Exception):
+    """A live stream ended before its time; it may be asked for again from where it was."""
 
 
 def home() -> Path:
@@ -27,28 +44,85 @@ def address() -> str:
 
 
 def call(method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
-    """The answer to a request, decoded. Raises Failed."""
-    url = urlsplit(address())
-    connection = http.client.HTTPConnection(url.hostname or "127.0.0.1", url.port or 80, timeout=60)
-    headers = {"Authorization": f"Bearer {_token()}", "Content-Type": "application/json"}
+    """The answer to a request, decoded. Raises Failed.
+
+    A POST carries an Idempotency-Key, so it may be asked again when its answer got lost: it is done once.
+    """
+    headers = {"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {}
+    told = json.dumps(body) if body is not None else None
+    deadline = time.monotonic() + (PATIENCE_SECONDS if "MAKIMA_TASK_ID" in os.environ else 0)
+    lost = 0
+    while True:
+        connection = _connection(ANSWER_SECONDS)
+        try:
+            connection.request(method, path, told, {**_headers(), **headers})
+            answer = connection.getresponse()
+            text = answer.read()
+        except (ConnectionResetError, http.client.HTTPException, OSError) as error:
+            lost += isinstance(error, ConnectionResetError | http.client.HTTPException)
+            if lost != 1 and time.monotonic() > deadline:
+                raise _unreachable(error) from None
+            time.sleep(0.1)
+            continue
+        finally:
+            connection.close()
+        if answer.status == 503 and time.monotonic() < deadline:
+            time.sleep(0.5)
+            continue
+        if answer.status >= 400:
+            raise _refused(answer.status, text)
+        return json.loads(text) if text else None
+
+
+def stream(path: str, after: int | None) -> Iterator[dict[str, Any]]:
+    """Live events, each as the gateway's EventRow. Raises Failed, and StreamBroke when it ends before its time."""
+    connection = _connection(SILENCE_SECONDS)
+    headers = {**_headers(), "Accept": "text/event-stream"}
+    if after is not None:
+        headers["Last-Event-ID"] = str(after)
     try:
-        connection.request(method, path, json.dumps(body) if body is not None else None, headers)
-        answer = connection.getresponse()
-        text = answer.read()
-    except OSError as error:
-        raise Failed(f"no gateway answers at {address()} ({error}); `makima up` starts one") from None
+        try:
+            connection.request("GET", path, headers=headers)
+            answer = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise _unreachable(error) from None
+        if answer.status >= 400:
+            raise _refused(answer.status, answer.read())
+        try:
+            for line in answer:
+                if line.startswith(b"data: ") and len(line) > len(b"data: {}\n"):
+                    yield json.loads(line[6:])
+        except (OSError, http.client.HTTPException, ValueError):
+            pass  # told below: however it ended, it ended before its time
+        raise StreamBroke(path)
     finally:
         connection.close()
-    if answer.status >= 400:
-        raise Failed(_words(text) or f"the gateway answered {answer.status}")
-    return json.loads(text) if text else None
 
 
-def _words(text: bytes) -> str:
+def _connection(timeout_seconds: float) -> http.client.HTTPConnection:
+    url = urlsplit(address())
+    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     try:
-        return str(json.loads(text)["detail"]).replace("\n", " ")
+        return kind(url.hostname or "127.0.0.1", url.port, timeout=timeout_seconds)
+    except ValueError as error:
+        raise Failed(f"{address()} is no address ({error}); see MAKIMA_API_URL and MAKIMA_PORT") from None
+
+
+def _headers() -> dict[str, str]:
+    return {"Authorization": f"Bearer {_token()}", "Content-Type": "application/json"}
+
+
+def _unreachable(error: Exception) -> Failed:
+    why = str(error) or type(error).__name__
+    return Failed(f"no gateway answers at {address()} ({why}); `makima up` starts one")
+
+
+def _refused(status: int, text: bytes) -> Failed:
+    try:
+        words = str(json.loads(text)["detail"]).replace("\n", " ")
     except (ValueError, KeyError, TypeError):
-        return ""
+        words = f"the gateway answered {status}"
+    return Failed(words, status)
 
 
 def _token() -> str:

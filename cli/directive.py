@@ -84,7 +84,7 @@ def _changing(name: str) -> Verb:
 
 
 def _log(arguments: Arguments) -> int:
-    events = call("GET", f"/v1/events?directive={arguments.id}")
+    events = call("GET", f"/v1/directives/{arguments.id}/events?limit=10000")
     if arguments.output == "json":
         return print_json(events)
     for event in events:

@@ -16,7 +16,7 @@ def watch(directive: str, timeout: float | None) -> int:
     began, after = time.monotonic(), 0
     names: dict[str, str] = {}
     while True:
-        for event in call("GET", f"/v1/events?directive={directive}&after={after}"):
+        for event in call("GET", f"/v1/directives/{directive}/events?after={after}"):
             after = event["seq"]
             if line := _line(event, names):
                 print(f"{time.monotonic() - began:7.2f}  {line}", flush=True)

@@ -7,17 +7,23 @@ from uuid import UUID
 from litestar.exceptions import NotFoundException
 
 from services.gateway.access import SQL, Caller
+from services.gateway.problems import VersionConflict
 from shared.domain.ids import new_id
 from shared.domain.statuses import DirectiveStatus
 from shared.messages.events import DirectiveChanged, PlanRequested, StepReady
 from shared.store.database import Row, UnitOfWork
 
 
-async def lock(unit: UnitOfWork, caller: Caller, directive: UUID) -> Row:
-    """The owner's directive, locked until the unit of work ends. Raises NotFoundException."""
+async def lock(unit: UnitOfWork, caller: Caller, directive: UUID, version: int | None = None) -> Row:
+    """The owner's directive, locked until the unit of work ends.
+
+    Raises NotFoundException, and VersionConflict when it isn't at the version that the caller has seen.
+    """
     rows = await unit.rows(SQL["lock"], {"id": directive, "owner": caller.owner})
     if not rows:
         raise NotFoundException(f"no directive {directive}")
+    if version is not None and rows[0]["version"] != version:
+        raise VersionConflict(version, rows[0]["version"], f"directive {directive}")
     return rows[0]
 
 

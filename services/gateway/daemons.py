@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from litestar import get
 
 from services.gateway.access import SQL, Caller
+from services.gateway.answers import DaemonRow, answers
 from shared.store.database import Database
 
 
 @get("/v1/daemons")
-async def list_daemons(caller: Caller, database: Database) -> list[dict[str, Any]]:
+async def list_daemons(caller: Caller, database: Database) -> list[DaemonRow]:
     """The owner's daemons."""
-    return await database.rows(SQL["daemons"], {"owner": caller.person().owner})
+    return answers(DaemonRow, await database.rows(SQL["daemons"], {"owner": caller.person().owner}))
 
 
 ROUTES = (list_daemons,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, LiteralString, Protocol
 from uuid import UUID
 
 import msgspec
@@ -11,13 +11,16 @@ from litestar.exceptions import HTTPException, NotFoundException
 
 from services.gateway import steps
 from services.gateway.access import SQL, Caller
+from services.gateway.answers import DirectiveRow, DirectiveShown, answer, answers
 from services.gateway.changes import activate, lock
+from services.gateway.events import Limit
+from services.gateway.idempotency import Once
 from shared.config import Settings
 from shared.domain.ids import new_id
 from shared.domain.plans import PlannedStep
 from shared.domain.statuses import DirectiveStatus, TransitionRefused, check_directive
 from shared.messages.events import DirectiveChanged, DirectiveCreated
-from shared.store.database import Database
+from shared.store.database import Database, Row
 
 VERBS = {
     "start": DirectiveStatus.ACTIVE,
@@ -43,11 +46,15 @@ class NewDirective(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 @post("/v1/directives")
-async def create(data: NewDirective, caller: Caller, database: Database, settings: Settings) -> dict[str, Any]:
+async def create(
+    data: NewDirective, caller: Caller, database: Database, settings: Settings, once: Once
+) -> DirectiveShown:
     """Make a directive, with or without its plan, started or as a draft."""
     _refuse_bad_texts(data)
     directive = new_id()
     async with database.unit_of_work("gateway.create") as unit:
+        if known := await once.known(unit, DirectiveShown):
+            return known
         await unit.rows(
             SQL["create"],
             {
@@ -68,30 +75,41 @@ async def create(data: NewDirective, caller: Caller, database: Database, setting
             await steps.store(unit, directive, data.steps, generation=0, held_by=None)
         if data.start:
             await activate(unit, directive)
-    return await shown(database, caller, directive)
+        return await once.keep(unit, await shown(unit, caller, directive))
 
 
 @get("/v1/directives")
-async def list_directives(caller: Caller, database: Database) -> list[dict[str, Any]]:
-    """All directives, oldest first."""
-    return await database.rows(SQL["list"], {"owner": caller.person().owner})
+async def list_directives(
+    caller: Caller,
+    database: Database,
+    status: DirectiveStatus | None = None,
+    before: UUID | None = None,
+    limit: Limit = 1000,
+) -> list[DirectiveRow]:
+    """The newest directives (before one, for the next page), oldest first."""
+    asked = {"owner": caller.person().owner, "before": before, "status": status, "limit": limit}
+    return answers(DirectiveRow, (await database.rows(SQL["list"], asked))[::-1])
 
 
 @get("/v1/directives/{directive:uuid}")
-async def show(directive: UUID, caller: Caller, database: Database) -> dict[str, Any]:
+async def show(directive: UUID, caller: Caller, database: Database) -> DirectiveShown:
     """One directive with its steps."""
     return await shown(database, caller.on(directive), directive)
 
 
 @post("/v1/directives/{directive:uuid}/{verb:str}", status_code=200)
-async def change(directive: UUID, verb: str, caller: Caller, database: Database) -> dict[str, Any]:
-    """Start, pause, resume or archive; 409 when the table of transitions doesn't allow it."""
+async def change(
+    directive: UUID, verb: str, caller: Caller, database: Database, once: Once, version: int | None = None
+) -> DirectiveShown:
+    """Start, pause, resume or archive; 409 when it can't be from here, or `version` is an old one."""
     if verb not in VERBS:
         raise NotFoundException(f"a directive can't be asked to {verb}; it can: {', '.join(VERBS)}")
     status = VERBS[verb]
     reason = "paused by a person" if status is DirectiveStatus.PAUSED else None
     async with database.unit_of_work("gateway.change") as unit:
-        row = await lock(unit, caller.person(), directive)
+        if known := await once.known(unit, DirectiveShown):
+            return known
+        row = await lock(unit, caller.person(), directive, version)
         try:
             check_directive(DirectiveStatus(row["status"]), status)
         except TransitionRefused as error:
@@ -101,15 +119,22 @@ async def change(directive: UUID, verb: str, caller: Caller, database: Database)
         else:
             await unit.rows(SQL["set_status"], {"id": directive, "status": status.value, "reason": reason})
             unit.record(DirectiveChanged(directive=directive, status=status, reason=reason))
-    return await shown(database, caller, directive)
+        return await once.keep(unit, await shown(unit, caller, directive))
 
 
-async def shown(database: Database, caller: Caller, directive: UUID) -> dict[str, Any]:
+class Reader(Protocol):
+    """Where rows are read: the database, or a unit of work."""
+
+    async def rows(self, statement: LiteralString, parameters: dict[str, Any] | None = None) -> list[Row]:
+        """Run one statement."""
+
+
+async def shown(reader: Reader, caller: Caller, directive: UUID) -> DirectiveShown:
     """The directive with its steps. Raises NotFoundException."""
-    rows = await database.rows(SQL["show"], {"id": directive, "owner": caller.owner})
+    rows = await reader.rows(SQL["show"], {"id": directive, "owner": caller.owner})
     if not rows:
         raise NotFoundException(f"no directive {directive}")
-    return {**rows[0], "steps": await database.rows(SQL["steps"], {"id": directive})}
+    return answer(DirectiveShown, {**rows[0], "steps": await reader.rows(SQL["steps"], {"id": directive})})
 
 
 def _refuse_bad_texts(new: NewDirective) -> None:

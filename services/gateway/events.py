@@ -1,22 +1,81 @@
-"""Events: a directive's audit log."""
+"""Events: a directive's audit log, and the live stream (server-sent events)."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Annotated
 from uuid import UUID
 
 from litestar import get
+from litestar.exceptions import HTTPException
+from litestar.params import Parameter
+from litestar.response import Stream
 
 from services.gateway.access import SQL, Caller
+from services.gateway.answers import EventRow, answers
+from services.gateway.live import Interest, Live
+from shared.config import Settings
 from shared.store.database import Database
 
-
-@get("/v1/events")
-async def events(caller: Caller, database: Database, directive: UUID, after: int = 0) -> list[dict[str, Any]]:
-    """A directive's audit log after a sequence number."""
-    return await database.rows(
-        SQL["events"], {"owner": caller.on(directive).owner, "directive": directive, "after": after}
-    )
+Limit = Annotated[int, Parameter(ge=1, le=10_000, description="How many at most.")]
 
 
-ROUTES = (events,)
+@get("/v1/directives/{directive:uuid}/events")
+async def list_events(
+    directive: UUID, caller: Caller, database: Database, after: int = 0, limit: Limit = 1000
+) -> list[EventRow]:
+    """A directive's audit log after a number, oldest first."""
+    asked = {"owner": caller.on(directive).owner, "directive": directive, "after": after, "limit": limit}
+    return answers(EventRow, await database.rows(SQL["events"], asked))
+
+
+@get("/v1/events", media_type="text/event-stream", sync_to_thread=False)
+def stream(
+    caller: Caller,
+    live: Live,
+    settings: Settings,
+    directive: UUID | None = None,
+    task: UUID | None = None,
+    after: int | None = None,
+    last_event_id: Annotated[str | None, Parameter(header="Last-Event-ID")] = None,
+) -> Stream:
+    """Every event as it comes (server-sent events; each `data` is an EventRow), of one directive or task, or of all.
+
+    After a number (`after`, or Last-Event-ID as a browser sends it) the audit log comes first, then what is live. An
+    event without an id passes by without being kept: output, daemons. A client too slow to take them gets `cut_off` and
+    the end of its stream, and asks again with the last id that it saw.
+    """
+    if directive is not None:
+        caller.on(directive)
+    else:
+        caller.person()
+    if last_event_id is not None:
+        if not last_event_id.isdecimal():
+            raise HTTPException(f"Last-Event-ID is a number, not {last_event_id[:40]!r}", status_code=400)
+        after = int(last_event_id)
+    interest = Interest(owner=caller.owner, owner_name=settings.owner, directive=directive, task=task)
+    return Stream(_frames(live, interest, after), headers={"cache-control": "no-store", "x-accel-buffering": "no"})
+
+
+async def _frames(live: Live, interest: Interest, after: int | None) -> AsyncIterator[bytes]:
+    sending = asyncio.current_task()
+    async with live.listening(interest) as (client, position):
+        client.on_end = lambda: _let_go(sending)
+        yield b"retry: 1000\n\n"
+        if after is not None:
+            async with aclosing(live.replay(interest, after, position)) as old:  # type: ignore[type-var]
+                async for chunk in old:
+                    yield chunk
+        async for chunk in client.frames():
+            yield chunk
+
+
+def _let_go(sending: asyncio.Task[None] | None) -> None:
+    """A stream that is stuck in sending never comes back to see that it has ended: it gets a moment, then is ended."""
+    if sending is not None:
+        asyncio.get_running_loop().call_later(1.0, sending.cancel)
+
+
+ROUTES = (list_events, stream)

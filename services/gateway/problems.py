@@ -1,23 +1,79 @@
-"""Errors as problem details (RFC 9457)."""
+"""Errors as problem details (RFC 9457): a line that says what, where, and the mend. No traceback leaves the process."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
+import psycopg
+import structlog
 from litestar import Request, Response
 from litestar.datastructures import State
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, SerializationException
+from litestar.types import ExceptionHandlersMap
+from psycopg_pool import PoolTimeout
 
+log = structlog.get_logger()
 AnyRequest = Request[Any, Any, State]
+Problem = Response[dict[str, Any]]
 
 
-def problem(_: AnyRequest, error: HTTPException) -> Response[dict[str, Any]]:
-    """Every error as RFC 9457 says."""
+class VersionConflict(HTTPException):
+    """Somebody else changed it: 409, with the current version as the problem's `version`."""
+
+    status_code = 409
+
+    def __init__(self, asked: int, current: int, what: str) -> None:
+        super().__init__(detail=f"{what} has changed: it is at version {current}, not {asked}; look at it again")
+        self.version = current
+
+
+def refused(request: AnyRequest, error: HTTPException) -> Problem:
+    """What a handler or the framework refused."""
     detail = error.detail
+    if isinstance(error, NotFoundException) and detail == "Not Found":
+        detail = f"there is nothing at {request.url.path}; ids are whole UUIDs, as the lists show them"
+    elif isinstance(error, MethodNotAllowedException):
+        detail = f"{request.url.path} doesn't take {request.method}"
+    elif isinstance(error.__cause__, SerializationException):
+        detail = f"the body can't be read: {detail}"
     if error.extra:
         extra = error.extra if isinstance(error.extra, list) else [error.extra]
         detail += ": " + "; ".join(
             f"{e.get('key', '')} {e.get('message', e)}".strip() if isinstance(e, dict) else str(e) for e in extra
         )
-    body = {"type": "about:blank", "title": type(error).__name__, "status": error.status_code, "detail": detail}
-    return Response(body, status_code=error.status_code, media_type="application/problem+json")
+    more = {"version": error.version} if isinstance(error, VersionConflict) else {}
+    return _problem(error.status_code, detail, error.headers, **more)
+
+
+def unstorable(_: AnyRequest, error: Exception) -> Problem:
+    """A value that Postgres refuses, e.g. a number out of its range."""
+    return _problem(422, f"a value can't be stored: {str(error).splitlines()[0]}")
+
+
+def unavailable(_: AnyRequest, error: Exception) -> Problem:
+    """Postgres doesn't answer."""
+    log.warning("postgres doesn't answer", error=str(error))
+    return _problem(503, "Postgres doesn't answer just now; ask again", {"retry-after": "1"})
+
+
+def unexpected(request: AnyRequest, error: Exception) -> Problem:
+    """A fault of ours: the traceback goes to the log."""
+    log.error("request failed", method=request.method, path=request.url.path, error=str(error), exc_info=error)
+    return _problem(500, f"the gateway failed at this ({type(error).__name__}); its log says more")
+
+
+def _problem(
+    status: int, detail: str, headers: dict[str, str] | None = None, **more: object
+) -> Response[dict[str, Any]]:
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
+    return Response(body, status_code=status, media_type="application/problem+json", headers=headers)
+
+
+HANDLERS: ExceptionHandlersMap = {
+    HTTPException: refused,
+    psycopg.DataError: unstorable,
+    psycopg.OperationalError: unavailable,
+    PoolTimeout: unavailable,
+    Exception: unexpected,
+}

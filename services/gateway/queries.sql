@@ -75,18 +75,27 @@ SELECT id FROM held UNION ALL SELECT id FROM gone;
 -- ==== Directives, read
 
 -- name: list
-SELECT id, title, status, pause_reason, repository_url, pr_branch, pr_url, created_at
-  FROM makima.directive WHERE owner_id = %(owner)s ORDER BY id;
+-- The newest directives before one, with their steps counted by status (directive_by_owner, step_by_directive).
+SELECT d.id, d.title, d.status, d.pause_reason, d.repository_url, d.pr_branch, d.pr_url, d.created_at, d.version,
+       coalesce((SELECT jsonb_object_agg(c.status, c.many)
+                   FROM (SELECT s.status, count(*) AS many FROM makima.step s WHERE s.directive_id = d.id GROUP BY 1) c),
+                '{}') AS steps,
+       coalesce((SELECT sum(t.cost_usd) FROM makima.task t WHERE t.directive_id = d.id), 0)::float AS cost_usd
+  FROM makima.directive d
+ WHERE d.owner_id = %(owner)s AND (%(before)s::uuid IS NULL OR d.id < %(before)s)
+   AND (%(status)s::text IS NULL OR d.status = %(status)s)
+ ORDER BY d.id DESC LIMIT %(limit)s;
 
 -- name: show
-SELECT d.id, d.title, d.goal, d.status, d.pause_reason, d.repository_url, d.pr_branch, d.pr_url, d.generation, d.version,
-       coalesce(sum(t.cost_usd), 0)::float AS cost_usd, coalesce(sum(t.tokens), 0)::bigint AS tokens
+SELECT d.*, coalesce(sum(t.cost_usd), 0)::float AS cost_usd, coalesce(sum(t.tokens), 0)::bigint AS tokens
   FROM makima.directive d LEFT JOIN makima.task t ON t.directive_id = d.id
  WHERE d.id = %(id)s AND d.owner_id = %(owner)s GROUP BY d.id;
 
 -- name: steps
-SELECT s.id, s.name, s.status, s.generation, s.order_index, s.branch, s.reason, t.id AS task_id,
-       coalesce(t.attempt, 0) AS attempts, t.daemon, t.waiting_reason,
+-- Steps with their newest task.
+SELECT s.id, s.name, s.status, s.description, s.task_plan, s.files, s.generation, s.order_index, s.branch, s.reason,
+       t.id AS task_id, t.status AS task_status, coalesce(t.attempt, 0) AS attempts, t.daemon, t.waiting_reason,
+       t.dispatched_at AS started_at, t.ended_at,
        coalesce((SELECT array_agg(e.depends_on ORDER BY e.position) FROM makima.step_dependency e WHERE e.step_id = s.id), '{}') AS depends_on
   FROM makima.step s
   LEFT JOIN LATERAL (SELECT * FROM makima.task t WHERE t.step_id = s.id ORDER BY t.id DESC LIMIT 1) AS t ON true
@@ -96,15 +105,29 @@ SELECT s.id, s.name, s.status, s.generation, s.order_index, s.branch, s.reason, 
 -- ==== Tasks
 
 -- name: tasks
-SELECT t.id, t.kind, t.name, t.status, t.attempt, t.daemon, t.branch, t.reason, t.waiting_reason, t.step_id, t.directive_id
+-- The newest tasks before one, of a directive or of all.
+SELECT t.id, t.kind, t.name, t.status, t.attempt, t.agent, t.daemon, t.branch, t.reason, t.waiting_reason, t.step_id,
+       t.directive_id, t.cost_usd::float, t.tokens, t.created_at, t.ended_at
   FROM makima.task t
  WHERE t.owner_id = %(owner)s AND (%(directive)s::uuid IS NULL OR t.directive_id = %(directive)s)
- ORDER BY t.id DESC LIMIT 1000;
+   AND (%(before)s::uuid IS NULL OR t.id < %(before)s) AND (%(status)s::text IS NULL OR t.status = %(status)s)
+ ORDER BY t.id DESC LIMIT %(limit)s;
+
+-- name: task
+SELECT t.id, t.kind, t.name, t.status, t.attempt, t.agent, t.daemon, t.branch, t.reason, t.waiting_reason, t.step_id,
+       t.directive_id, t.cost_usd::float, t.tokens, t.created_at, t.ended_at, t.prompt, t.outcome
+  FROM makima.task t WHERE t.id = %(task)s AND t.owner_id = %(owner)s;
+
+-- name: attempts
+SELECT a.number, a.daemon, a.agent, a.session, a.branch, a.started_at, a.ended_at, a.outcome, a.reason, a.exit_code
+  FROM makima.attempt a WHERE a.task_id = %(task)s ORDER BY a.number;
 
 -- name: output
 SELECT o.attempt, o.first_seq, o.events FROM makima.task_output o
   JOIN makima.task t ON t.id = o.task_id
- WHERE o.task_id = %(task)s AND t.owner_id = %(owner)s ORDER BY o.attempt, o.first_seq;
+ WHERE o.task_id = %(task)s AND t.owner_id = %(owner)s
+   AND (o.attempt, o.first_seq) > (%(after_attempt)s, %(after_seq)s)
+ ORDER BY o.attempt, o.first_seq LIMIT %(limit)s;
 
 -- name: cancel
 UPDATE makima.task SET cancel_asked = 'cancelled by a person', version = version + 1
@@ -114,7 +137,7 @@ RETURNING directive_id, attempt, kind, status;
 -- ==== Daemons
 
 -- name: daemons
-SELECT d.name, d.capacity, d.connected, d.draining, d.labels, d.agents,
+SELECT d.name, d.capacity, d.connected, d.draining, d.labels, d.agents, d.last_seen,
        (SELECT count(*) FROM makima.task t WHERE t.owner_id = d.owner_id AND t.daemon = d.name
            AND t.status IN ('starting', 'running', 'paused'))::integer AS running
   FROM makima.daemon d WHERE d.owner_id = %(owner)s ORDER BY d.name;
@@ -124,4 +147,51 @@ SELECT d.name, d.capacity, d.connected, d.draining, d.labels, d.agents,
 -- name: events
 SELECT e.seq, e.type, e.directive_id, e.body, e.at FROM makima.event e
   JOIN makima.directive d ON d.id = e.directive_id AND d.owner_id = %(owner)s
- WHERE e.directive_id = %(directive)s AND e.seq > %(after)s ORDER BY e.seq LIMIT 1000;
+ WHERE e.directive_id = %(directive)s AND e.seq > %(after)s ORDER BY e.seq LIMIT %(limit)s;
+
+
+-- name: replay
+-- Entries of the log between two numbers, of one directive (event_by_directive) or of all (the primary key).
+SELECT e.seq, e.type, e.directive_id, e.body, e.at, d.owner_id FROM makima.event e
+  JOIN makima.directive d ON d.id = e.directive_id AND d.owner_id = %(owner)s
+ WHERE e.seq > %(after)s AND e.seq <= %(to)s AND (%(directive)s::uuid IS NULL OR e.directive_id = %(directive)s)
+ ORDER BY e.seq LIMIT %(limit)s;
+
+-- name: settled_position
+-- A number below which every transaction has ended: the newest entry that is not quite new. Walks the primary key back.
+SELECT coalesce((SELECT seq FROM makima.event WHERE at < makima.now() - interval '2 seconds'
+                  ORDER BY seq DESC LIMIT 1), 0) AS seq;
+
+-- name: follow
+-- What was added to the log, whosoever's it is.
+SELECT e.seq, e.type, e.directive_id, e.body, e.at, d.owner_id FROM makima.event e
+  LEFT JOIN makima.directive d ON d.id = e.directive_id
+ WHERE e.seq > %(after)s ORDER BY e.seq LIMIT %(limit)s;
+
+-- ==== Idempotency
+
+-- name: claim_key
+-- Claims a key for the transaction that does the work; gives no row when it was claimed before. Waits for one that is at it.
+INSERT INTO makima.idempotency_key (owner_id, key, request) VALUES (%(owner)s, %(key)s, %(request)s)
+    ON CONFLICT DO NOTHING RETURNING key;
+
+-- name: kept_answer
+SELECT request, answer FROM makima.idempotency_key WHERE owner_id = %(owner)s AND key = %(key)s;
+
+-- name: keep_answer
+-- Keeps the answer, and forgets those of yesterday (idempotency_key_by_age).
+WITH old AS (DELETE FROM makima.idempotency_key WHERE at < makima.now() - interval '1 day')
+UPDATE makima.idempotency_key SET answer = %(answer)s::jsonb WHERE owner_id = %(owner)s AND key = %(key)s;
+
+-- ==== Metrics
+
+-- name: counts
+-- Everything that is counted for /metrics. The open ones by their partial indexes, directives by a scan of their table.
+SELECT 'directives' AS what, status, count(*)::bigint AS many FROM makima.directive GROUP BY status
+UNION ALL
+SELECT 'tasks', status, count(*) FROM makima.task
+ WHERE status IN ('pending', 'starting', 'running', 'paused') GROUP BY status
+UNION ALL
+SELECT 'daemons', CASE WHEN connected THEN 'connected' ELSE 'lost' END, count(*) FROM makima.daemon GROUP BY 2
+UNION ALL
+SELECT 'slots', 'capacity', coalesce(sum(capacity), 0) FROM makima.daemon WHERE connected;

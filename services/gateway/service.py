@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import get_args
 
 import uvicorn
 from litestar import Litestar
 from litestar.di import Provide
-from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
 
-from services.gateway import daemons, directives, events, health, steps, tasks
+from services.gateway import daemons, directives, events, health, metrics, problems, steps, tasks
 from services.gateway.access import SQL, Caller, Gate, hash_of, person_token
-from services.gateway.problems import AnyRequest, problem
+from services.gateway.idempotency import once
+from services.gateway.live import Live
+from services.gateway.problems import AnyRequest
 from shared.config import Settings
 from shared.domain.ids import new_id
 from shared.messages.events import (
+    AnyEvent,
     DirectiveChanged,
     DirectiveCreated,
     Event,
@@ -34,21 +40,32 @@ from shared.store.database import Database
 EMITS: frozenset[type[Event]] = frozenset(
     {DirectiveCreated, DirectiveChanged, PlanRequested, StepAdded, StepRemoved, StepReady, TaskChanged}
 )
-CONSUMES: frozenset[type[Event]] = frozenset()
+CONSUMES: frozenset[type[Event]] = frozenset(get_args(AnyEvent))
+"""All: clients of the live stream hear them."""
 ROUTES = (
     *health.ROUTES,
+    *metrics.ROUTES,
     *directives.ROUTES,
     *steps.ROUTES,
     *tasks.ROUTES,
     *daemons.ROUTES,
     *events.ROUTES,
 )
+OPENAPI = OpenAPIConfig(
+    title="makima",
+    version="1",
+    description="Goals on git repositories, their steps, tasks and events. Every error is a problem detail (RFC 9457).",
+    path="/schema",
+    render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"]), YamlRenderPlugin()],
+    components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
+    security=[{"bearer": []}],
+)
 LARGEST_BODY = 20_000_000
 """Bytes of a request's body."""
 
 
-def application(database: Database, settings: Settings, gate: Gate) -> Litestar:
-    """The HTTP interface. A handler asks for `caller`, `database` and `settings` by name."""
+def application(database: Database, settings: Settings, gate: Gate, live: Live) -> Litestar:
+    """The HTTP interface. A handler asks for `caller`, `once`, `database`, `settings` and `live` by name."""
 
     async def caller(request: AnyRequest) -> Caller:
         return await gate.caller(request.headers.get("authorization"))
@@ -59,8 +76,12 @@ def application(database: Database, settings: Settings, gate: Gate) -> Litestar:
             "caller": Provide(caller),
             "database": Provide(lambda: database, sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),
+            "live": Provide(lambda: live, sync_to_thread=False),
+            "once": Provide(once),
         },
-        exception_handlers={HTTPException: problem},
+        exception_handlers=problems.HANDLERS,
+        middleware=[metrics.timed],
+        openapi_config=OPENAPI,
         request_max_body_size=LARGEST_BODY,
     )
 
@@ -81,9 +102,15 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         async with around.database.unit_of_work("gateway.own") as unit:
             rows = await unit.rows(SQL["own"], {"id": new_id(), "name": settings.owner, "hash": hash_of(token)})
         gate = Gate(around.database, load_secret(settings.home), token, rows[0]["id"])
-        app = application(around.database, settings, gate)
+        live = Live(around.database, around.bus, settings.sweep_seconds)
         config = uvicorn.Config(
-            app, host=settings.host, port=settings.port, log_config=None, lifespan="off", access_log=False
+            application(around.database, settings, gate, live),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            lifespan="off",
+            access_log=False,
+            timeout_graceful_shutdown=2,
         )
         server = Server(config)
         serving = asyncio.create_task(server.serve())
@@ -91,5 +118,6 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             await asyncio.sleep(0.005)
         ready()
         await stop.wait()
+        live.close()
         server.should_exit = True
         await serving

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 import msgspec
 from litestar import delete, post
 from litestar.exceptions import HTTPException
 
+from services.gateway import answers
 from services.gateway.access import SQL, Caller
 from services.gateway.changes import lock, make_ready, reopen
+from services.gateway.idempotency import Once
 from shared.domain.ids import new_id
 from shared.domain.plans import PlannedStep, PlanRefused, resolve
 from shared.messages.events import StepAdded, StepRemoved
@@ -25,16 +26,21 @@ class NewSteps(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 @post("/v1/directives/{directive:uuid}/steps")
-async def add_steps(directive: UUID, data: NewSteps, caller: Caller, database: Database) -> list[dict[str, Any]]:
+async def add_steps(
+    directive: UUID, data: NewSteps, caller: Caller, database: Database, once: Once
+) -> list[answers.StepAdded]:
     """Add a batch whole or not at all; a planning task's is held until it ends."""
     caller.on(directive)
     planning = caller.task if caller.kind == "plan" else None
     async with database.unit_of_work("gateway.add_steps") as unit:
+        if known := await once.known(unit, list[answers.StepAdded]):
+            return known
         row = await lock(unit, caller, directive)
         ids = await store(unit, directive, data.steps, row["generation"] + (planning is not None), planning)
         if planning is None:
             await reopen(unit, row)
-    return [{"id": str(i), "name": s.name} for i, s in zip(ids, data.steps, strict=True)]
+        added = [answers.StepAdded(id=i, name=s.name) for i, s in zip(ids, data.steps, strict=True)]
+        return await once.keep(unit, added)
 
 
 @delete("/v1/directives/{directive:uuid}/steps/{step:uuid}")

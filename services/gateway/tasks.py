@@ -2,31 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from litestar import get, post
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, NotFoundException
 
 from services.gateway.access import SQL, Caller
+from services.gateway.answers import Accepted, OutputBatch, TaskRow, TaskShown, answer, answers
+from services.gateway.events import Limit
+from shared.domain.statuses import TaskStatus
 from shared.messages.events import TaskChanged
 from shared.store.database import Database
 
 
 @get("/v1/tasks")
-async def list_tasks(caller: Caller, database: Database, directive: UUID | None = None) -> list[dict[str, Any]]:
-    """The newest tasks first."""
-    return await database.rows(SQL["tasks"], {"owner": caller.person().owner, "directive": directive})
+async def list_tasks(
+    caller: Caller,
+    database: Database,
+    directive: UUID | None = None,
+    status: TaskStatus | None = None,
+    before: UUID | None = None,
+    limit: Limit = 1000,
+) -> list[TaskRow]:
+    """The newest tasks first (before one, for the next page)."""
+    asked = {
+        "owner": caller.person().owner,
+        "directive": directive,
+        "status": status,
+        "before": before,
+        "limit": limit,
+    }
+    return answers(TaskRow, await database.rows(SQL["tasks"], asked))
+
+
+@get("/v1/tasks/{task:uuid}")
+async def show_task(task: UUID, caller: Caller, database: Database) -> TaskShown:
+    """One task with its attempts."""
+    rows = await database.rows(SQL["task"], {"owner": caller.person().owner, "task": task})
+    if not rows:
+        raise NotFoundException(f"no task {task}")
+    return answer(TaskShown, {**rows[0], "attempts": await database.rows(SQL["attempts"], {"task": task})})
 
 
 @get("/v1/tasks/{task:uuid}/log")
-async def task_log(task: UUID, caller: Caller, database: Database) -> list[dict[str, Any]]:
-    """What a task printed, in order."""
-    return await database.rows(SQL["output"], {"owner": caller.person().owner, "task": task})
+async def task_log(
+    task: UUID, caller: Caller, database: Database, after_attempt: int = 0, after_seq: int = -1, limit: Limit = 1000
+) -> list[OutputBatch]:
+    """What a task printed, in order; after a batch, for the next page."""
+    owner = caller.person().owner
+    if not await database.rows(SQL["task"], {"owner": owner, "task": task}):
+        raise NotFoundException(f"no task {task}")
+    asked = {"owner": owner, "task": task, "after_attempt": after_attempt, "after_seq": after_seq, "limit": limit}
+    return answers(OutputBatch, await database.rows(SQL["output"], asked))
 
 
 @post("/v1/tasks/{task:uuid}/cancel", status_code=202)
-async def cancel(task: UUID, caller: Caller, database: Database) -> dict[str, str]:
+async def cancel(task: UUID, caller: Caller, database: Database) -> Accepted:
     """Ask for a task's end; the row holds the promise until it is kept."""
     async with database.unit_of_work("gateway.cancel") as unit:
         for row in await unit.rows(SQL["cancel"], {"task": task, "owner": caller.person().owner}):
@@ -40,8 +71,8 @@ async def cancel(task: UUID, caller: Caller, database: Database) -> dict[str, st
                     reason="cancel asked",
                 )
             )
-            return {"status": "cancel asked"}
+            return Accepted(status="cancel asked")
     raise HTTPException(f"task {task} is not there, or has ended", status_code=409)
 
 
-ROUTES = (list_tasks, task_log, cancel)
+ROUTES = (list_tasks, show_task, task_log, cancel)

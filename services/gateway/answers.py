@@ -1,0 +1,172 @@
+"""The shape of every answer. Times are UTC, ids UUIDs, costs in US dollars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+
+A = TypeVar("A")
+
+
+class DirectiveRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A directive in a list. `steps` counts them by status."""
+
+    id: UUID
+    title: str
+    status: str
+    pause_reason: str | None
+    repository_url: str | None
+    pr_branch: str | None
+    pr_url: str | None
+    created_at: datetime
+    version: int
+    steps: dict[str, int]
+    cost_usd: float
+
+
+class StepShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A step with its newest task."""
+
+    id: UUID
+    name: str
+    status: str
+    description: str
+    task_plan: str
+    files: list[str]
+    generation: int
+    order_index: int
+    depends_on: list[UUID]
+    task_id: UUID | None
+    task_status: str | None
+    branch: str | None
+    attempts: int
+    daemon: str | None
+    reason: str | None
+    waiting_reason: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+class DirectiveShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A directive with its steps, in the order of the plan."""
+
+    id: UUID
+    title: str
+    goal: str
+    status: str
+    pause_reason: str | None
+    repository_url: str | None
+    base_branch: str | None
+    agent: str | None
+    on_failure: str
+    max_parallel: int
+    pr_branch: str | None
+    pr_url: str | None
+    generation: int
+    version: int
+    created_at: datetime
+    cost_usd: float
+    tokens: int
+    steps: list[StepShown]
+
+
+class StepAdded(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that was added."""
+
+    id: UUID
+    name: str
+
+
+class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A task in a list."""
+
+    id: UUID
+    kind: str
+    name: str
+    status: str
+    attempt: int
+    agent: str
+    daemon: str | None
+    branch: str | None
+    reason: str | None
+    waiting_reason: str | None
+    step_id: UUID | None
+    directive_id: UUID
+    cost_usd: float
+    tokens: int
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a task."""
+
+    number: int
+    daemon: str | None
+    agent: str
+    session: str | None
+    branch: str | None
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+    reason: str | None
+    exit_code: int | None
+
+
+class TaskShown(TaskRow, frozen=True, kw_only=True):
+    """A task with what it was told, what it said at its end, and its attempts."""
+
+    prompt: str
+    outcome: str
+    attempts: list[AttemptRow]
+
+
+class OutputBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Lines that a task printed, `first_seq` being the number of the first in its attempt."""
+
+    attempt: int
+    first_seq: int
+    events: list[Any]
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """What was promised."""
+
+    status: str
+
+
+class DaemonRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A daemon: `running` of its `capacity` slots are taken."""
+
+    name: str
+    capacity: int
+    running: int
+    connected: bool
+    draining: bool
+    labels: list[str]
+    agents: list[str]
+    last_seen: datetime
+
+
+class EventRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of the audit log. `seq` is its number, None for what passes by without being kept (task.output)."""
+
+    seq: int | None
+    type: str
+    directive_id: UUID | None
+    body: dict[str, Any]
+    at: datetime
+
+
+def answer(shape: type[A], row: Mapping[str, object]) -> A:
+    """A row of the database in its shape; columns that the shape doesn't have are left out."""
+    return msgspec.convert(row, shape)
+
+
+def answers(shape: type[A], rows: Sequence[Mapping[str, object]]) -> list[A]:
+    """Rows of the database in their shape."""
+    return [msgspec.convert(row, shape) for row in rows]

@@ -1,0 +1,233 @@
+"""The gateway over HTTP: live events, problem details, versions, keys, health, metrics, its own description."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.conftest import Cluster
+
+PLAN = [{"name": "One", "taskPlan": "echo first; echo second"}, {"name": "Two", "dependsOn": ["One"]}]
+
+
+@pytest.fixture(scope="module")
+def http(cluster: Cluster) -> Iterator[httpx.Client]:
+    token = (cluster.home / "token").read_text()
+    address = f"http://127.0.0.1:{cluster.environment['MAKIMA_PORT']}"
+    with httpx.Client(base_url=address, headers={"authorization": f"Bearer {token}"}, timeout=60) as client:
+        yield client
+
+
+def create(http: httpx.Client, **fields: Any) -> dict[str, Any]:
+    body = {"title": "A job", "steps": PLAN, **fields}
+    answer = http.post("/v1/directives", json=body)
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+class Events:
+    """What a stream says, event by event."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self._lines = answer.iter_lines()
+
+    def next(self) -> tuple[str | None, str, dict[str, Any]]:
+        """The next event's id, name and data."""
+        number, name = None, ""
+        for line in self._lines:
+            key, _, value = line.partition(": ")
+            if key == "id":
+                number = value
+            elif key == "event":
+                name = value
+            elif key == "data":
+                return number, name, json.loads(value)
+        return None, "end", {}
+
+    def until(self, event_name: str, **body: str) -> list[tuple[str | None, str, dict[str, Any]]]:
+        """All events up to the first of this name whose body holds these values."""
+        seen = []
+        while True:
+            event = self.next()
+            seen.append(event)
+            assert event[1] != "end", seen
+            if event[1] == event_name and body.items() <= event[2]["body"].items():
+                return seen
+
+
+@contextmanager
+def stream(http: httpx.Client, **asked: Any) -> Iterator[Events]:
+    headers = {"last-event-id": str(asked.pop("last_event_id"))} if "last_event_id" in asked else {}
+    with http.stream("GET", "/v1/events", params=asked, headers=headers) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        yield Events(answer)
+
+
+def test_a_stream_carries_every_event_of_the_log_in_order_and_the_output_as_it_passes(http: httpx.Client) -> None:
+    directive = create(http)["id"]
+    with stream(http, directive=directive, after=0) as events:
+        assert events.next()[1] == "directive.created"
+        http.post(f"/v1/directives/{directive}/start")
+        seen = events.until("directive.changed", status="completed")
+    kept = [int(number) for number, _, _ in seen if number]
+    log = http.get(f"/v1/directives/{directive}/events").json()
+    assert kept == [e["seq"] for e in log if 0 < e["seq"] <= kept[-1]][1:]
+    lines = [line for number, name, data in seen if name == "task.output" for line in data["body"]["lines"]]
+    assert lines == ["first", "second"]
+
+
+def test_a_stream_resumes_after_the_last_number_that_was_seen(http: httpx.Client) -> None:
+    directive = create(http, start=True)["id"]
+    with stream(http, directive=directive, after=0) as events:
+        seen = events.until("step.changed", status="completed", name="One")
+    last = [number for number, _, _ in seen if number][-1]
+    with stream(http, directive=directive, last_event_id=last) as events:
+        rest = events.until("directive.changed", status="completed")
+    numbers = [int(n) for n, _, _ in [*seen, *rest] if n]
+    assert numbers == sorted(set(numbers))
+    log = http.get(f"/v1/directives/{directive}/events").json()
+    assert numbers == [e["seq"] for e in log if e["seq"] <= numbers[-1]]
+
+
+def test_a_listener_that_never_reads_is_cut_off_and_the_others_get_everything(http: httpx.Client) -> None:
+    loud = "for i in $(seq 1500); do printf '%08000d\\n' $i; done"
+    directive = create(http, steps=[{"name": "Shout", "taskPlan": loud}])["id"]
+    with socket.create_connection((http.base_url.host, http.base_url.port or 80)) as stuck:
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        head = f"GET /v1/events?directive={directive}&after=0 HTTP/1.1\r\nhost: x\r\n"
+        stuck.sendall(f"{head}authorization: {http.headers['authorization']}\r\n\r\n".encode())
+        assert stuck.recv(4)
+        with stream(http, directive=directive, after=0) as events:
+            http.post(f"/v1/directives/{directive}/start")
+            seen = events.until("directive.changed", status="completed")
+        assert sum(len(data["body"]["lines"]) for _, name, data in seen if name == "task.output") == 1500
+        deadline = time.monotonic() + 30
+        while "makima_event_listeners 0.0" not in (counted := http.get("/metrics").text):
+            assert time.monotonic() < deadline, counted
+            time.sleep(0.05)
+        assert "makima_event_listeners_cut_off_total 1.0" in counted
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "says"),
+    [
+        ("GET", "/v1/directives/nonsense", None, 404, "there is nothing at /v1/directives/nonsense"),
+        ("GET", f"/v1/directives/{uuid4()}", None, 404, "no directive "),
+        ("GET", f"/v1/tasks/{uuid4()}/log", None, 404, "no task "),
+        ("GET", "/v1/nowhere", None, 404, "there is nothing at /v1/nowhere"),
+        ("PUT", "/v1/directives", None, 405, "/v1/directives doesn't take PUT"),
+        ("POST", "/v1/directives", b'{"title', 400, "the body can't be read"),
+        ("POST", "/v1/directives", b'{"title": 7}', 400, "title Expected `str`, got `int`"),
+        ("POST", "/v1/directives", b'{"title": "x", "goal": "y", "colour": 1}', 400, "unknown field `colour`"),
+        ("POST", "/v1/directives", b'{"title": "x", "goal": "y", "max_parallel": 3000000000}', 422, "can't be stored"),
+        ("POST", f"/v1/directives/{uuid4()}/dance", None, 404, "can't be asked to dance"),
+        ("GET", "/v1/tasks?limit=0", None, 400, "limit Expected `int` >= 1"),
+        ("GET", "/v1/tasks?status=asleep", None, 400, "status"),
+    ],
+)
+def test_every_error_is_a_problem_detail_of_one_line(
+    http: httpx.Client, method: str, path: str, body: bytes | None, status: int, says: str
+) -> None:
+    answer = http.request(method, path, content=body)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    problem = answer.json()
+    assert problem["status"] == status
+    assert says in problem["detail"]
+    assert "\n" not in problem["detail"]
+    assert "Traceback" not in answer.text
+
+
+def test_a_request_without_a_good_token_is_refused(http: httpx.Client) -> None:
+    for path in ("/v1/directives", "/v1/events", "/v1/tasks"):
+        answer = http.get(path, headers={"authorization": "Bearer wrong"})
+        assert (answer.status_code, answer.json()["status"]) == (401, 401)
+
+
+def test_who_changes_what_somebody_else_has_changed_is_told_the_current_version(http: httpx.Client) -> None:
+    made = create(http, goal="Later")
+    changed = http.post(f"/v1/directives/{made['id']}/archive", params={"version": made["version"]})
+    assert changed.json()["version"] == made["version"] + 1
+    late = http.post(f"/v1/directives/{made['id']}/start", params={"version": made["version"]})
+    assert (late.status_code, late.json()["version"]) == (409, made["version"] + 1)
+    assert "look at it again" in late.json()["detail"]
+
+
+def test_a_post_with_the_same_key_is_done_once_and_answered_alike(http: httpx.Client) -> None:
+    key = {"idempotency-key": str(uuid4())}
+    body = {"title": "Once", "goal": "x"}
+    first, again = (http.post("/v1/directives", json=body, headers=key) for _ in range(2))
+    assert first.status_code == again.status_code == 201
+    assert first.json() == again.json()
+    assert [d["title"] for d in http.get("/v1/directives").json()].count("Once") == 1
+    steps = {"steps": [{"name": "a"}]}
+    added = [http.post(f"/v1/directives/{first.json()['id']}/steps", json=steps, headers=key) for _ in range(2)]
+    assert [a.status_code for a in added] == [422, 422]
+    key = {"idempotency-key": str(uuid4())}
+    added = [http.post(f"/v1/directives/{first.json()['id']}/steps", json=steps, headers=key) for _ in range(2)]
+    assert added[0].json() == added[1].json()
+    assert len(http.get(f"/v1/directives/{first.json()['id']}").json()["steps"]) == 1
+
+
+def test_a_refused_post_does_not_use_its_key_up(http: httpx.Client) -> None:
+    key = {"idempotency-key": str(uuid4())}
+    directive = create(http, goal="x", steps=None)["id"]
+    cycle = {"steps": [{"name": "a", "dependsOn": ["b"]}, {"name": "b", "dependsOn": ["a"]}]}
+    assert http.post(f"/v1/directives/{directive}/steps", json=cycle, headers=key).status_code == 422
+    mended = {"steps": [{"name": "a"}]}
+    assert http.post(f"/v1/directives/{directive}/steps", json=mended, headers=key).status_code == 201
+
+
+def test_lists_come_in_pages(http: httpx.Client) -> None:
+    made = [create(http, title=f"Page {n}")["id"] for n in range(3)]
+    last = http.get("/v1/directives", params={"limit": 2}).json()
+    assert [d["id"] for d in last] == made[1:]
+    before = http.get("/v1/directives", params={"limit": 1, "before": made[1]}).json()
+    assert [d["id"] for d in before] == made[:1]
+    assert last[0]["steps"] == {"pending": 2}
+
+
+def test_the_schema_describes_every_route_with_the_shape_of_its_answer(http: httpx.Client) -> None:
+    schema = http.get("/schema").json()
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            for status, answer in operation["responses"].items():
+                if status in ("200", "201", "202") and path != "/v1/events":
+                    content = answer["content"]["application/json"]["schema"]
+                    assert content.get("$ref") or content.get("items", {}).get("$ref"), (method, path)
+    assert "StepShown" in json.dumps(schema["components"]["schemas"])
+
+
+def test_readiness_is_about_what_is_there(http: httpx.Client, cluster: Cluster) -> None:
+    assert http.get("/readyz").json() == {"status": "ok", "postgres": "ok", "broker": "ok"}
+    broker = json.loads((cluster.home / "run" / "cluster.json").read_text())["processes"]["broker"]
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        answer = http.get("/readyz")
+        assert answer.status_code == 503
+        assert "the broker doesn't answer" in answer.json()["detail"]
+        assert http.get("/healthz").status_code == 200
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    assert http.get("/readyz").status_code == 200
+
+
+def test_metrics_count_requests_by_route_and_what_the_database_holds(http: httpx.Client, tmp_path: Path) -> None:
+    http.get(f"/v1/directives/{create(http, title=tmp_path.name)['id']}")
+    text = http.get("/metrics").text
+    assert 'makima_http_request_seconds_count{method="GET",route="/v1/directives/{directive}",status="200"}' in text
+    assert 'makima_directives{status="draft"}' in text
+    assert 'makima_daemons{status="connected"} 2.0' in text
