@@ -61,7 +61,7 @@ def stream(
 
 async def _frames(live: Live, interest: Interest, after: int | None) -> AsyncIterator[bytes]:
     sending = asyncio.current_task()
-    async with live.listening(interest) as (client, position):
+    async with live.listening(interest, after) as (client, position):
         client.on_end = lambda: _let_go(sending)
         yield b"retry: 1000\n\n"
         if after is not None:

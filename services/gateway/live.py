@@ -72,8 +72,9 @@ class Interest(msgspec.Struct, frozen=True, kw_only=True):
 class Client:
     """What waits for one listener. Bounded: when too much waits, it is cut off."""
 
-    def __init__(self, interest: Interest) -> None:
+    def __init__(self, interest: Interest, above: int) -> None:
         self.interest = interest
+        self.above = above
         self.ended = asyncio.Event()
         self._frames: deque[bytes] = deque()
         self._bytes = 0
@@ -133,18 +134,24 @@ class Live:
         self.sent = 0
 
     @asynccontextmanager
-    async def listening(self, interest: Interest) -> AsyncIterator[tuple[Client, int]]:
-        """A client that gets all that comes after the returned number; what came before is for `replay`."""
-        client = Client(interest)
+    async def listening(self, interest: Interest, after: int | None) -> AsyncIterator[tuple[Client, int]]:
+        """A client that gets what comes above both `after` (None: the log's end) and the returned number.
+
+        What lies between the two is for `replay`.
+        """
         self._listening += 1
         if self._following is None:
             self._following = asyncio.ensure_future(self._follow())
         try:
             await self._positioned.wait()
+            above = after if after is not None else (await self._database.rows(SQL["last_position"]))[0]["seq"]
+            client = Client(interest, above)
             self.clients.add(client)
-            yield client, self._position
+            try:
+                yield client, self._position
+            finally:
+                self.clients.discard(client)
         finally:
-            self.clients.discard(client)
             self._listening -= 1
             if not self._listening:
                 self._rest()
@@ -235,6 +242,8 @@ class Live:
             self._position = row["seq"]
             frame = b""
             for client in tuple(self.clients):
+                if row["seq"] <= client.above:
+                    continue
                 if client.interest.covers(row["owner_id"], row["directive_id"], row["body"].get("task")):
                     frame = frame or _frame(answer(EventRow, row))
                     self._put(client, frame)

@@ -162,6 +162,9 @@ SELECT e.seq, e.type, e.directive_id, e.body, e.at, d.owner_id FROM makima.event
 SELECT coalesce((SELECT seq FROM makima.event WHERE at < makima.now() - interval '2 seconds'
                   ORDER BY seq DESC LIMIT 1), 0) AS seq;
 
+-- name: last_position
+SELECT coalesce(max(seq), 0) AS seq FROM makima.event;
+
 -- name: follow
 -- What was added to the log, whosoever's it is.
 SELECT e.seq, e.type, e.directive_id, e.body, e.at, d.owner_id FROM makima.event e
