@@ -206,7 +206,6 @@ class Attempt:
             Assignment(
                 kind=self.command.kind,
                 prompt=prompt,
-                task_plan=self.command.task_plan,
                 session=session or str(self.command.task),
                 resumes=session is not None,
                 worktree=workspace.folder,

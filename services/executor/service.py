@@ -7,17 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import structlog
 from psycopg import OperationalError
 
-from services.executor import prompts
-from services.executor.prompts import Brief, Dependency
 from shared.bus.bus import MessageChannel
 from shared.bus.skipped import Skipped
 from shared.config import Settings
 from shared.domain.names import task_branch
-from shared.domain.readiness import Start, start
+from shared.domain.readiness import start
 from shared.messages import channels
 from shared.messages.channels import ByChannel
 from shared.messages.commands import CancelTask, SpawnTask, Unroutable
@@ -31,7 +28,7 @@ from shared.messages.events import (
     TaskChanged,
     TaskCreated,
 )
-from shared.messages.frames import COMMANDS, REPLIES, read_header
+from shared.messages.frames import COMMANDS, LIMIT_BYTES, REPLIES, read_header
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.service.tokens import load_secret, task_token
@@ -48,9 +45,10 @@ SENDS: ByChannel = {"commands": frozenset({SpawnTask, CancelTask})}
 RECEIVES: ByChannel = {"commands": frozenset(channels.REPLIES)}
 SQL = statements("services.executor")
 SPAWNS_A_MESSAGE = 50
+CANCELS_A_MESSAGE = 1000
 ACCEPTED_WITHIN_SECONDS = 2.5
-SCRIPTED = "shell"
-"""The agent that runs a task plan as it stands, instead of reading a prompt."""
+ASK_AGAIN_SECONDS = 0.2
+TOO_LARGE = f"its command is larger than a frame may be ({LIMIT_BYTES} bytes); shorten its texts"
 
 
 class Executor:
@@ -76,7 +74,8 @@ class Executor:
             cancels = [
                 CancelTask(task=r["id"], attempt=r["attempt"], owner=owner, reason=r["cancel_asked"]) for r in rows
             ]
-            await self._commands.send("executor.cancel", b"commands", COMMANDS.encode(cancels))
+            for body in COMMANDS.bodies(cancels, CANCELS_A_MESSAGE)[0]:
+                await self._commands.send("executor.cancel", b"commands", body)
         wait = await self._around.database.rows(SQL["next_wait"])
         if wait and (seconds := wait[0]["seconds"]) is not None:
             self._look_again(min(seconds, 3600) + 0.005)
@@ -122,9 +121,8 @@ class Executor:
             step=task["step_id"],
             kind=task["kind"],
             name=task["name"],
-            prompt=_told(task),
+            prompt=task["prompt"],
             agent=task["agent"],
-            task_plan=(task["task_plan"] or "") if task["agent"] == SCRIPTED else "",
             repository_url=task["repository_url"],
             base_branch=task["base_branch"],
             start_from=task["start_from"],
@@ -140,9 +138,12 @@ class Executor:
     async def _send(self, spawns: Sequence[SpawnTask]) -> None:
         if spawns:
             self._look_again(ACCEPTED_WITHIN_SECONDS + 0.1)
-        for at in range(0, len(spawns), SPAWNS_A_MESSAGE):
-            await self._commands.send(
-                "executor.spawn", b"commands", COMMANDS.encode(spawns[at : at + SPAWNS_A_MESSAGE])
+        bodies, too_large = COMMANDS.bodies(spawns, SPAWNS_A_MESSAGE)
+        for body in bodies:
+            await self._commands.send("executor.spawn", b"commands", body)
+        if too_large:
+            await self._put_back(
+                [Unroutable(task=s.task, attempt=s.attempt, reason=TOO_LARGE) for s in too_large], 60.0
             )
 
     def _look_again(self, seconds: float) -> None:
@@ -175,11 +176,12 @@ class Executor:
                     except OperationalError as error:
                         log.warning("not put back; sent again when unaccepted", tasks=len(refused), error=str(error))
 
-    async def _put_back(self, refused: Sequence[Unroutable]) -> None:
+    async def _put_back(self, refused: Sequence[Unroutable], for_seconds: float = ASK_AGAIN_SECONDS) -> None:
         parameters = {
             "tasks": [r.task for r in refused],
             "attempts": [r.attempt for r in refused],
             "reasons": [r.reason for r in refused],
+            "seconds": for_seconds,
         }
         async with self._around.database.unit_of_work("executor.put_back") as unit:
             for row in await unit.rows(SQL["put_back"], parameters):
@@ -217,31 +219,10 @@ def _task(row: Row, agent: str) -> dict[str, Any]:
         "session": None,
         "target_branch": None,
         "agent": row["agent"] or agent,
-        "prompt": prompts.step(_brief(row, begin)),
+        "prompt": row["task_plan"],
         "start_from": begin.branch,
         "merge_branches": list(begin.merge),
     }
-
-
-def _brief(row: Row, begin: Start) -> Brief:
-    """A row of `due_steps` as the prompt takes it."""
-    handed_on = tuple(msgspec.convert(d, Dependency) for d in row["handed_on"])
-    return Brief(
-        directive=row["title"],
-        name=row["name"],
-        task_plan=row["task_plan"],
-        description=row["description"],
-        start=begin.branch,
-        merges=begin.merge,
-        dependencies=handed_on,
-        unlisted=row["dependencies"] - len(handed_on),
-    )
-
-
-def _told(task: dict[str, Any] | Row) -> str:
-    """A task's prompt, with what failed last time when something did."""
-    prompt: str = task["prompt"]
-    return prompts.again(prompt, task["failed_reason"], task["failed_tail"] or "") if task["failed_reason"] else prompt
 
 
 def _starting(task: dict[str, Any] | Row) -> TaskChanged:

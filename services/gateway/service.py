@@ -26,13 +26,8 @@ from shared.messages.events import (
     DirectiveChanged,
     DirectiveCreated,
     Event,
-    OrderChanged,
-    PlanFinished,
     PlanRequested,
-    QuestionAnswered,
-    QuestionAsked,
     StepAdded,
-    StepChanged,
     StepReady,
     StepRemoved,
     TaskChanged,
@@ -43,20 +38,7 @@ from shared.service.tokens import load_secret
 from shared.store.database import Database
 
 EMITS: frozenset[type[Event]] = frozenset(
-    {
-        DirectiveCreated,
-        DirectiveChanged,
-        PlanRequested,
-        StepAdded,
-        StepRemoved,
-        StepReady,
-        StepChanged,
-        TaskChanged,
-        PlanFinished,
-        OrderChanged,
-        QuestionAsked,
-        QuestionAnswered,
-    }
+    {DirectiveCreated, DirectiveChanged, PlanRequested, StepAdded, StepRemoved, StepReady, TaskChanged}
 )
 CONSUMES: frozenset[type[Event]] = frozenset(get_args(AnyEvent))
 """All: clients of the live stream hear them."""

@@ -9,8 +9,7 @@ import msgspec
 
 from shared.domain import outcomes
 from shared.domain.outcomes import Live, Verdict
-from shared.domain.policies import PLANNED_NOTHING, OnFailure
-from shared.domain.statuses import AttemptOutcome, CancelCause, TaskKind
+from shared.domain.statuses import AttemptOutcome, TaskKind
 from shared.messages.reports import (
     NotYours,
     Report,
@@ -31,14 +30,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     step: UUID | None
     kind: TaskKind
     live: Live
-    name: str = ""
-    on_failure: OnFailure = OnFailure.REPLAN
-    approve_plan: bool = False
-    has_budget: bool = False
-    cancel_cause: CancelCause | None = None
-    """Why its end was asked for, when that is no person's wish that it fail."""
-    gave_up: str | None = None
-    """Why its agent says that it can't do it."""
+    on_failure: str = "replan"
 
 
 class Decision(msgspec.Struct, kw_only=True):
@@ -57,7 +49,9 @@ class Decision(msgspec.Struct, kw_only=True):
     tokens: int = 0
     tail: str | None = None
     exit_code: int | None = None
-    files_changed: tuple[str, ...] = ()
+
+
+PLANNED_NOTHING = "planned nothing: no step was added"
 
 
 def decide(
@@ -68,9 +62,9 @@ def decide(
 ) -> tuple[dict[UUID, Decision], list[tuple[str, NotYours]]]:
     """One decision a task, and the refusals.
 
-    `reports` are (daemon, report) in order of arrival, `planned` how many steps each planning task added or kept,
-    `chances` a number in [0, 1) a report for the backoff's jitter. A late or doubled word of the daemon that had the
-    attempt is neither decided nor refused: it is simply acknowledged.
+    `reports` are (daemon, report) in order of arrival, `planned` how many steps each planning task holds, `chances`
+    a number in [0, 1) a report for the backoff's jitter. A late or doubled word of the daemon that had the attempt
+    is neither decided nor refused: it is simply acknowledged.
     """
     decisions: dict[UUID, Decision] = {}
     refused: list[tuple[str, NotYours]] = []
@@ -121,32 +115,22 @@ def _decide(
             decision.branch, decision.session = report.branch or None, report.session
         case TaskPaused():
             decision.verdict = outcomes.paused(live)
-        case TaskSucceeded() if task.cancel_cause is CancelCause.SUPERSEDED:
-            decision.verdict, decision.reason = outcomes.cancelled(live), "it was superseded"
-        case TaskSucceeded() if task.gave_up:
-            decision.verdict, decision.reason = outcomes.failed(live, chance), f"the agent gave up: {task.gave_up}"
         case TaskSucceeded() if task.kind is TaskKind.PLAN and not planned:
             decision.verdict, decision.reason = outcomes.failed(live, chance), PLANNED_NOTHING
         case TaskSucceeded():
             decision.verdict = outcomes.succeeded(live)
             decision.branch, decision.head, decision.outcome = report.branch, report.head, report.outcome
             decision.session = report.session or decision.session
-            decision.files_changed = report.files_changed
             decision.cost_usd, decision.tokens = report.cost_usd, report.tokens
         case TaskFailed():
             decision.verdict = outcomes.failed(live, chance, permanent=report.permanent)
             decision.reason, decision.tail, decision.exit_code = report.reason, report.tail, report.exit_code
         case TaskInterrupted():
-            decision.verdict = _ended(task, live) if report.cancelled else outcomes.interrupted(live)
+            decision.verdict = outcomes.cancelled(live) if report.cancelled else outcomes.interrupted(live)
             decision.reason = report.reason or "interrupted"
         case _:
             raise TypeError(f"no decision on {type(report).__name__}")
     return decision
-
-
-def _ended(task: Known, live: Live) -> Verdict:
-    """What a task becomes whose end was asked for: its step has failed, unless it was only to stop for now."""
-    return outcomes.stopped(live) if task.cancel_cause is CancelCause.STOPPED else outcomes.cancelled(live)
 
 
 def lost(task: Known) -> Decision:
@@ -158,4 +142,4 @@ def lost(task: Known) -> Decision:
 
 def cancelled(task: Known, reason: str) -> Decision:
     """A task that never ran is to be cancelled."""
-    return Decision(task=task, attempt=task.live.attempt, verdict=_ended(task, task.live), reason=reason)
+    return Decision(task=task, attempt=task.live.attempt, verdict=outcomes.cancelled(task.live), reason=reason)

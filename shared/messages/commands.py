@@ -18,8 +18,7 @@ class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
     """By the executor: run this attempt. The broker answers Routed or Unroutable, the daemon reports TaskAccepted.
 
     `start_from` None means the base branch, `base_branch` None the remote's HEAD. `merge_branches` are merged
-    into the start, in order. `task_plan` is what the agent "shell" runs: a step's task plan, a planning's goal.
-    `agent` "native" runs no agent: the daemon merges `merge_branches` (a completion).
+    into the start, in order. `agent` "native" runs no agent: the daemon merges `merge_branches` (a completion).
     """
 
     owner: str
@@ -28,7 +27,6 @@ class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
     kind: str
     name: str
     prompt: str = ""
-    task_plan: str = ""
     agent: str = "shell"
     repository_url: str | None = None
     base_branch: str | None = None
