@@ -132,13 +132,15 @@ def as_svg(title: str, steps: Sequence[Step]) -> str:
         colour = COLOURS[step["status"]]
         label = clean(step["name"])
         short = label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…"
-        parts.append(
-            f"<g><title>{escape(label)}: {step['status']}</title>"
-            f'<rect x="{corner_x}" y="{corner_y:.0f}" width="{width}" height="{height}" rx="8" fill="#ffffff" stroke="#e2e8f0"/>'
-            f'<rect x="{corner_x}" y="{corner_y:.0f}" width="5" height="{height}" rx="2" fill="{colour}"/>'
-            f'<text x="{corner_x + 16}" y="{corner_y + 19:.0f}" fill="#0f172a">{escape(short)}</text>'
-            f'<text x="{corner_x + 16}" y="{corner_y + 35:.0f}" font-size="11" fill="#64748b">{step["status"]}</text></g>'
-        )
+        box = f'x="{corner_x}" y="{corner_y:.0f}" height="{height}"'
+        parts += [
+            f"<g><title>{escape(label)}: {step['status']}</title>",
+            f'<rect {box} width="{width}" rx="8" fill="#ffffff" stroke="#e2e8f0"/>',
+            f'<rect {box} width="5" rx="2" fill="{colour}"/>',
+            f'<text x="{corner_x + 16}" y="{corner_y + 19:.0f}" fill="#0f172a">{escape(short)}</text>',
+            f'<text x="{corner_x + 16}" y="{corner_y + 35:.0f}" font-size="11" fill="#64748b">{step["status"]}</text>',
+            "</g>",
+        ]
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

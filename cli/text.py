@@ -14,9 +14,9 @@ def clean(text: object) -> str:
     """A text that people or agents wrote, as one line without control characters.
 
     >>> clean("a\\x1b[31mred\\x1b[0m\\nline")
-    'aredline'
+    'ared line'
     """
-    return _UNPRINTABLE.sub("", str(text)).replace("\t", "    ")
+    return _UNPRINTABLE.sub("", " ".join(str(text).splitlines())).replace("\t", "    ")
 
 
 def duration(seconds: float) -> str:
