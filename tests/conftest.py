@@ -14,8 +14,6 @@ from typing import Any
 
 import pytest
 
-from tests.postgres import home
-
 ROOT = Path(__file__).parents[1]
 
 
@@ -72,13 +70,12 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two daemons, and a sweep of an hour: nothing here may wait for one."""
-    with home() as folder:
-        running = Cluster(folder, sweep_seconds="3600")
-        running.makima("up", "--detach", "--daemons", "2")
-        yield running
-        running.makima("down")
+    running = Cluster(tmp_path_factory.mktemp("home"), sweep_seconds="3600")
+    running.makima("up", "--detach", "--daemons", "2")
+    yield running
+    running.makima("down")
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ UPDATE makima.task t
   FROM chosen, makima.directive d
  WHERE t.id = chosen.id AND d.id = t.directive_id
 RETURNING t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, t.agent, t.attempt, t.session, t.daemon,
-          t.start_from, t.merge_branches, t.target_branch, d.repository_url, d.base_branch;
+          t.start_from, t.merge_branches, t.target_branch, t.delivery, d.repository_url, d.base_branch;
 
 -- name: unaccepted
 -- Dispatched a while ago, and no daemon has said that it has it: sent again, the same attempt. Relies on task_by_lease.
@@ -97,7 +97,7 @@ UPDATE makima.task t SET dispatched_at = makima.now()
  WHERE d.id = t.directive_id AND t.status = 'starting' AND t.daemon IS NULL
    AND t.dispatched_at < makima.now() - %(after)s * interval '1 second'
 RETURNING t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, t.agent, t.attempt, t.session, t.daemon,
-          t.start_from, t.merge_branches, t.target_branch, d.repository_url, d.base_branch;
+          t.start_from, t.merge_branches, t.target_branch, t.delivery, d.repository_url, d.base_branch;
 
 -- name: next_wait
 -- Seconds until the next task that backs off may go.
@@ -108,7 +108,7 @@ SELECT extract(epoch FROM min(t.not_before) - makima.now())::float AS seconds
 -- Unroutable: starting -> pending, with the reason, unless the attempt has moved on meanwhile.
 UPDATE makima.task t
    SET status = 'pending', waiting_reason = u.reason, lease_until = NULL, version = t.version + 1,
-       not_before = makima.now() + %(seconds)s * interval '1 second'
+       not_before = makima.now() + interval '0.2 second'
   FROM unnest(%(tasks)s::uuid[], %(attempts)s::integer[], %(reasons)s::text[]) AS u (id, attempt, reason)
  WHERE t.id = u.id AND t.attempt = u.attempt AND t.status = 'starting'
 RETURNING t.id, t.directive_id, t.attempt, t.kind, t.waiting_reason;
