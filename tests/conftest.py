@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.postgres import home
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -70,12 +72,13 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """Two daemons, and a sweep of an hour: nothing here may wait for one."""
-    running = Cluster(tmp_path_factory.mktemp("home"), sweep_seconds="3600")
-    running.makima("up", "--detach", "--daemons", "2")
-    yield running
-    running.makima("down")
+    with home() as folder:
+        running = Cluster(folder, sweep_seconds="3600")
+        running.makima("up", "--detach", "--daemons", "2")
+        yield running
+        running.makima("down")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,8 +58,25 @@ class Postgres:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Postgres]:
+def running() -> Iterator[Postgres]:
     """A server on a fresh data folder, ended with the block."""
+    with home() as folder, _server(folder) as postgres:
+        yield postgres
+
+
+@contextmanager
+def home() -> Iterator[Path]:
+    """A folder for a Postgres, or for a cluster with one.
+
+    Not one of pytest's: as root the server runs as a user of its own, and any pytest that starts on the machine takes
+    the folder above all of its own away from other users again.
+    """
+    with tempfile.TemporaryDirectory(prefix="makima-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[Postgres]:
     sockets = folder / "run"
     embedded.initialise(folder, sockets)
     argv = [*embedded.command(folder, sockets), "-c", "fsync=off", "-c", "full_page_writes=off"]

@@ -108,7 +108,7 @@ SELECT extract(epoch FROM min(t.not_before) - makima.now())::float AS seconds
 -- Unroutable: starting -> pending, with the reason, unless the attempt has moved on meanwhile.
 UPDATE makima.task t
    SET status = 'pending', waiting_reason = u.reason, lease_until = NULL, version = t.version + 1,
-       not_before = makima.now() + interval '0.2 second'
+       not_before = makima.now() + %(seconds)s * interval '1 second'
   FROM unnest(%(tasks)s::uuid[], %(attempts)s::integer[], %(reasons)s::text[]) AS u (id, attempt, reason)
  WHERE t.id = u.id AND t.attempt = u.attempt AND t.status = 'starting'
 RETURNING t.id, t.directive_id, t.attempt, t.kind, t.waiting_reason;

@@ -30,7 +30,7 @@ from shared.messages.events import (
     TaskChanged,
     TaskCreated,
 )
-from shared.messages.frames import COMMANDS, REPLIES, read_header
+from shared.messages.frames import COMMANDS, LIMIT_BYTES, REPLIES, read_header
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.service.tokens import load_secret, task_token
@@ -47,7 +47,10 @@ SENDS: ByChannel = {"commands": frozenset({SpawnTask, CancelTask})}
 RECEIVES: ByChannel = {"commands": frozenset(channels.REPLIES)}
 SQL = statements("services.executor")
 SPAWNS_A_MESSAGE = 50
+CANCELS_A_MESSAGE = 1000
 ACCEPTED_WITHIN_SECONDS = 2.5
+ASK_AGAIN_SECONDS = 0.2
+TOO_LARGE = f"its command is larger than a frame may be ({LIMIT_BYTES} bytes); shorten its texts"
 
 
 class Executor:
@@ -73,7 +76,8 @@ class Executor:
             cancels = [
                 CancelTask(task=r["id"], attempt=r["attempt"], owner=owner, reason=r["cancel_asked"]) for r in rows
             ]
-            await self._commands.send("executor.cancel", b"commands", COMMANDS.encode(cancels))
+            for body in COMMANDS.bodies(cancels, CANCELS_A_MESSAGE)[0]:
+                await self._commands.send("executor.cancel", b"commands", body)
         wait = await self._around.database.rows(SQL["next_wait"])
         if wait and (seconds := wait[0]["seconds"]) is not None:
             self._look_again(min(seconds, 3600) + 0.005)
@@ -137,11 +141,13 @@ class Executor:
     async def _send(self, spawns: Sequence[SpawnTask]) -> None:
         if spawns:
             self._look_again(ACCEPTED_WITHIN_SECONDS + 0.1)
-        plain = [s for s in spawns if s.delivery is None]
-        messages = [plain[at : at + SPAWNS_A_MESSAGE] for at in range(0, len(plain), SPAWNS_A_MESSAGE)]
-        messages += [[s] for s in spawns if s.delivery is not None]  # each holds a pull request's whole text
-        for message in messages:
-            await self._commands.send("executor.spawn", b"commands", COMMANDS.encode(message))
+        bodies, too_large = COMMANDS.bodies(spawns, SPAWNS_A_MESSAGE)
+        for body in bodies:
+            await self._commands.send("executor.spawn", b"commands", body)
+        if too_large:
+            await self._put_back(
+                [Unroutable(task=s.task, attempt=s.attempt, reason=TOO_LARGE) for s in too_large], 60.0
+            )
 
     def _look_again(self, seconds: float) -> None:
         """Look at everything in so many seconds at the latest."""
@@ -173,11 +179,12 @@ class Executor:
                     except OperationalError as error:
                         log.warning("not put back; sent again when unaccepted", tasks=len(refused), error=str(error))
 
-    async def _put_back(self, refused: Sequence[Unroutable]) -> None:
+    async def _put_back(self, refused: Sequence[Unroutable], for_seconds: float = ASK_AGAIN_SECONDS) -> None:
         parameters = {
             "tasks": [r.task for r in refused],
             "attempts": [r.attempt for r in refused],
             "reasons": [r.reason for r in refused],
+            "seconds": for_seconds,
         }
         async with self._around.database.unit_of_work("executor.put_back") as unit:
             for row in await unit.rows(SQL["put_back"], parameters):

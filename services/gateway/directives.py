@@ -17,7 +17,7 @@ from services.gateway.events import Limit
 from services.gateway.idempotency import Once
 from shared.config import Settings
 from shared.domain.ids import new_id
-from shared.domain.plans import PlannedStep
+from shared.domain.plans import MOST_TEXT_BYTES, PlannedStep
 from shared.domain.statuses import DirectiveStatus, TransitionRefused, check_directive
 from shared.messages.events import DirectiveChanged, DirectiveCreated
 from shared.store.database import Database, Row
@@ -142,6 +142,9 @@ def _refuse_bad_texts(new: NewDirective) -> None:
         raise HTTPException("a directive needs a title, and a goal or a plan", status_code=422)
     if any("\0" in text for text in (new.title, new.goal, new.repository_url or "", new.base_branch or "")):
         raise HTTPException("a text holds a NUL byte; remove it", status_code=422)
+    if (size := len(new.goal.encode())) > MOST_TEXT_BYTES:
+        detail = f"the goal has {size} bytes, at most {MOST_TEXT_BYTES}; commit what is long, and name its path"
+        raise HTTPException(detail, status_code=422)
 
 
 ROUTES = (create, list_directives, show, change)

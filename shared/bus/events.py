@@ -11,7 +11,7 @@ import zmq.asyncio
 from shared.bus.skipped import Skipped
 from shared.failpoints import hit
 from shared.messages.events import AnyEvent, Event
-from shared.messages.frames import FrameUnreadable, decode_event, encode_event, event_type
+from shared.messages.frames import FrameTooLarge, FrameUnreadable, decode_event, encode_event, event_type
 
 log = structlog.get_logger()
 HIGH_WATER_MARK = 100_000
@@ -45,7 +45,10 @@ class Publisher:
             return
         hit(self._place, "before_publish")
         for event in events:
-            self._socket.send_multipart(encode_event(event, self._sender), flags=zmq.NOBLOCK)
+            try:
+                self._socket.send_multipart(encode_event(event, self._sender), flags=zmq.NOBLOCK)
+            except FrameTooLarge as error:  # a hint less; what it hints at is committed
+                log.error("event refused", error=str(error))
         hit(self._place, "after_publish")
 
     def close(self) -> None:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from uuid import UUID
 
+_lock = threading.Lock()
+_last = UUID(int=0)
+
 
 def new_id() -> UUID:
-    """A fresh UUIDv7 from the system's clock and randomness."""
-    return uuid7(time.time_ns() // 1_000_000, os.urandom(10))
+    """A fresh UUIDv7 from the system's clock and randomness, above all that this process made before.
+
+    So rows that are made in one go sort in the order they were made, also within a millisecond.
+    """
+    global _last
+    with _lock:
+        _last = max(uuid7(time.time_ns() // 1_000_000, os.urandom(10)), UUID(int=_last.int + 1))
+        return _last
 
 
 def uuid7(milliseconds: int, randomness: bytes) -> UUID:

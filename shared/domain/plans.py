@@ -10,6 +10,8 @@ import msgspec
 
 LONGEST_NAME = 200
 MOST_STEPS = 5000
+MOST_TEXT_BYTES = 500_000
+"""Of one step's texts together: its command has to fit in one message, with what its prompt adds."""
 
 
 class PlannedStep(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -62,6 +64,12 @@ def _check_texts(position: int, step: PlannedStep) -> None:
         raise PlanRefused(f"steps[{position}]: `name` is empty; say in a few words what the step does")
     if len(step.name) > LONGEST_NAME:
         raise PlanRefused(f"steps[{position}]: `name` has {len(step.name)} letters; at most {LONGEST_NAME}")
+    size = sum(len(text.encode()) for text in (step.name, step.description, step.task_plan, *step.files))
+    if size > MOST_TEXT_BYTES:
+        raise PlanRefused(
+            f"steps[{position}] ({step.name!r}): its texts have {size} bytes, at most {MOST_TEXT_BYTES}; "
+            f"commit what is long to the repository, and name its path"
+        )
     if any("\0" in text for text in (step.name, step.description, step.task_plan, *step.files)):
         raise PlanRefused(f"steps[{position}] ({step.name!r}): a text holds a NUL byte; remove it")
     if not -(2**31) <= step.order_index < 2**31:

@@ -6,7 +6,7 @@ list of messages and its topic the channel's name. A receiver skips and counts w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -21,6 +21,8 @@ from shared.messages.reports import AnyReport, AnyReportReply
 VERSION = 1
 LIMIT_BYTES = 1 << 20
 """Sizes over this are refused by their sender."""
+_LIST_BYTES = 5
+"""The most that MessagePack takes to say how long a list is."""
 
 M = TypeVar("M")
 
@@ -83,6 +85,23 @@ class Batch(Generic[M]):
             names = sorted({type(m).__name__ for m in messages})
             raise FrameTooLarge(f"{len(messages)} x {', '.join(names)}: {len(body)} bytes, at most {LIMIT_BYTES}")
         return body
+
+    def bodies(self, messages: Iterable[M], most: int) -> tuple[list[bytes], list[M]]:
+        """The messages in order in bodies of at most `most` under the limit; and those too large for any body."""
+        cut: list[list[msgspec.Raw]] = []
+        too_large: list[M] = []
+        room = 0
+        for message in messages:
+            raw = _encoder.encode(message)
+            if len(raw) > LIMIT_BYTES - _LIST_BYTES:
+                too_large.append(message)
+                continue
+            if not cut or len(cut[-1]) == most or len(raw) > room:
+                cut.append([])
+                room = LIMIT_BYTES - _LIST_BYTES
+            cut[-1].append(msgspec.Raw(raw))
+            room -= len(raw)
+        return [_encoder.encode(raws) for raws in cut], too_large
 
     def decode(self, body: bytes, skipped: Callable[[str], None] = lambda _: None) -> list[M]:
         """The messages; of those that can't be read, none: `skipped` is called with why, once for each.

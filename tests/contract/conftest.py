@@ -12,9 +12,9 @@ from tests.contract.stage import Stage
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Postgres]:
+def server() -> Iterator[postgres.Postgres]:
     """The session's Postgres."""
-    with postgres.running(tmp_path_factory.mktemp("postgres")) as running:
+    with postgres.running() as running:
         yield running
 
 

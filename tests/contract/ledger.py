@@ -41,10 +41,12 @@ _INSTALL = """
     END $$;
 """
 _SWEEP = """
-    DO $$ DECLARE names text; BEGIN
-        SELECT string_agg(format('makima.%I', tablename), ', ') INTO names
-          FROM pg_tables WHERE schemaname = 'makima' AND tablename <> 'owner';
-        EXECUTE 'TRUNCATE contract.write, ' || names;
+    DO $$ DECLARE name text; BEGIN
+        SET LOCAL session_replication_role = replica;  -- neither foreign keys nor our own triggers
+        FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'makima' AND tablename <> 'owner' LOOP
+            EXECUTE format('DELETE FROM makima.%I', name);
+        END LOOP;
+        DELETE FROM contract.write;
     END $$;
 """
 
@@ -56,7 +58,12 @@ def install(connection: psycopg.Connection) -> None:
 
 def sweep(connection: psycopg.Connection) -> None:
     """Empty every table but the owners', and the notes."""
-    connection.execute(_SWEEP)
+    while True:
+        try:
+            connection.execute(_SWEEP)
+        except psycopg.errors.DeadlockDetected:
+            continue  # the service was in the midst of something, and went on
+        return
 
 
 def writes(stage: Stage, by: str | None = None) -> list[Write]:

@@ -54,7 +54,7 @@ class Rows:
     ) -> tuple[UUID, UUID]:
         """A step that runs on a daemon; its id and its task's."""
         step = self.step(directive, name, status="running", **columns)
-        task = self.task(directive, step=step, name=name, status="running", daemon=daemon, lease_until="infinity")
+        task = self.task(directive, step=step, name=name, status="running", daemon=daemon, lease_until="2100-01-01")
         self._connection.execute("UPDATE makima.step SET task_id = %s WHERE id = %s", (task, step))
         return step, task
 
@@ -63,8 +63,10 @@ class Rows:
         return self._add("plan_request", directive_id=directive, reason=reason, **columns)
 
     def daemon(self, name: str = "d1", owner: str = OWNER, capacity: int = 4, **columns: object) -> None:
-        """A connected daemon."""
-        self._insert("daemon", owner_id=self.owner(owner), name=name, capacity=capacity, connected=True, **columns)
+        """A connected daemon, in the place of an earlier one of its name."""
+        belongs = self.owner(owner)
+        self._connection.execute("DELETE FROM makima.daemon WHERE owner_id = %s AND name = %s", (belongs, name))
+        self._insert("daemon", owner_id=belongs, name=name, capacity=capacity, connected=True, **columns)
 
     def change(self, table: str, row: UUID, **columns: object) -> None:
         """Set columns of a row."""

@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,7 +75,7 @@ class Stage:
         self.events: list[AnyEvent] = []
         self.commands: list[AnyCommand] = []
         self.acks: list[tuple[str, AnyReportReply]] = []
-        self.subscriptions: set[bytes] = set()
+        self._subscriptions: Counter[bytes] = Counter()
         self.headers: list[bytes] = []
         self._peers: dict[str, bytes] = {}
         self._log = folder / f"{service}.log"
@@ -84,6 +85,7 @@ class Stage:
         self._events_out = self._bind(zmq.XPUB, "events-out")
         self._commands = self._bind(zmq.ROUTER, "commands")
         self._reports = self._bind(zmq.ROUTER, "reports")
+        self._events_out.setsockopt(zmq.XPUB_VERBOSE, 1)  # let us see every subscription, not only the first
         self._events_in.send(b"\x01")  # all events, of whoever connects
         self._connected = self._events_in.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self._poller = zmq.Poller()
@@ -114,6 +116,8 @@ class Stage:
 
     def start(self) -> None:
         """Start one more process of the service; return when it is ready, and hears and is heard."""
+        topics = [b"\x01" + f"{event_type(t)}/".encode() for t in ledger.consumes(self.service)]
+        wanted = self._subscriptions + Counter(topics)
         reading, writing = os.pipe()
         with self._log.open("ab") as log:
             process = subprocess.Popen(
@@ -127,8 +131,7 @@ class Stage:
         os.close(writing)
         with os.fdopen(reading, "rb") as ready:
             assert ready.read(1), f"{self.service} is not ready: {self._log.read_text()}"
-        wanted = {f"{event_type(t)}/".encode() for t in ledger.consumes(self.service)}
-        self.until(lambda: wanted <= self.subscriptions, f"subscriptions to {sorted(wanted)}")
+        self.until(lambda: self._subscriptions >= wanted, f"subscriptions to {sorted(wanted)}")
         self.until(lambda: self._connected.poll(0), "connection to publish on")
         self._connected.recv_multipart()
 
@@ -149,7 +152,6 @@ class Stage:
 
     def _forget_processes(self) -> None:
         self._processes.clear()
-        self.subscriptions.clear()
         self._peers.clear()
 
     @property
@@ -279,8 +281,7 @@ class Stage:
 
     def _take(self, bound: zmq.Socket[bytes], parts: list[bytes]) -> None:
         if bound is self._events_out:
-            topic = parts[0]
-            (self.subscriptions.add if topic[0] else self.subscriptions.discard)(topic[1:])
+            self._subscriptions[parts[0]] += 1
         elif bound is self._events_in:
             event = decode_event(parts)
             assert parts[0] == f"{event_type(event)}/{event.directive or ''}".encode(), "a topic is its event's"

@@ -1,0 +1,247 @@
+"""The executor: what is due is claimed in the database, then sent; what can't be routed waits with its reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.domain.ids import new_id
+from shared.domain.names import task_branch
+from shared.messages.commands import CancelTask, Routed, SpawnTask, Unroutable
+from shared.messages.events import (
+    DaemonConnected,
+    DirectiveChanged,
+    Event,
+    SlotsFree,
+    StepReady,
+    TaskChanged,
+    TaskCreated,
+)
+from shared.messages.frames import REPLIES
+from tests.contract.frames import unreadable_batches, unreadable_events
+from tests.contract.stage import Stage
+
+SERVICE = "executor"
+
+
+def fence(stage: Stage) -> None:
+    """All that the executor was told before has been done when this returns."""
+    later = stage.rows.directive(title="Later", owner="fence")
+    stage.rows.daemon("fence", owner="fence", capacity=1000)
+    step = stage.rows.step(later, status="ready")
+    stage.publish(StepReady(directive=later, steps=(step,)))
+    stage.await_command(SpawnTask, step=step)
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [StepReady, TaskCreated, TaskChanged, DirectiveChanged, SlotsFree, DaemonConnected],
+    ids=lambda e: e.__name__,
+)
+def test_any_hint_makes_a_ready_step_one_task_that_is_claimed_and_then_sent(stage: Stage, hint: type[Event]) -> None:
+    stage.rows.daemon()
+    directive = stage.rows.directive()
+    step = stage.rows.step(directive, "Build it", status="ready", task_plan="make")
+    stage.publish(hint(directive=directive))
+    sent = stage.await_command(SpawnTask, step=step)
+    task = stage.rows.one("task", sent.task)
+    assert (task["status"], task["attempt"], task["step_id"]) == ("starting", 1, step)
+    assert task["lease_until"] is not None
+    assert (sent.attempt, sent.kind, sent.name, sent.directive) == (1, "step", "Build it", directive)
+    assert sent.prompt.endswith("make") or "make" in sent.prompt
+    assert sent.branch == task_branch("Build it", sent.task, 1)
+    assert sent.token.startswith("mkt_")
+    assert sent.owner == "default"
+    stage.await_event(TaskChanged, task=sent.task, status="starting")
+
+
+def test_a_step_starts_from_its_first_dependency_and_merges_the_others(stage: Stage) -> None:
+    stage.rows.daemon()
+    directive = stage.rows.directive(pr_branch="makima/directive-a")
+    done = [
+        stage.rows.step(directive, name, status="completed", branch=f"makima/{name}", completed_at="now")
+        for name in ("a", "b", "c")
+    ]
+    ran_on = stage.rows.task(directive, step=done[1], status="completed", daemon="d7")
+    stage.rows.change("step", done[1], task_id=ran_on)
+    step = stage.rows.step(directive, "joined", depends_on=(done[1], done[0]), status="ready")
+    alone = stage.rows.step(directive, "alone", status="ready")
+    stage.publish(StepReady(directive=directive, steps=(step, alone)))
+    sent = stage.await_command(SpawnTask, step=step)
+    assert (sent.start_from, sent.merge_branches, sent.prefer_daemon) == ("makima/b", ("makima/a",), "d7")
+    assert stage.await_command(SpawnTask, step=alone).start_from == "makima/directive-a"
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("plan", "active"), ("completion", "idle"), ("verification", "idle"), ("step", "active")]
+)
+def test_a_pending_task_of_whatever_kind_is_dispatched(stage: Stage, kind: str, status: str) -> None:
+    stage.rows.daemon()
+    directive = stage.rows.directive(status=status)
+    step = stage.rows.step(directive, status="ready") if kind == "step" else None
+    task = stage.rows.task(directive, kind, step=step, attempt=2, session="s1", merge_branches=["x", "y"])
+    stage.publish(TaskCreated(directive=directive, task=task, kind=kind))
+    sent = stage.await_command(SpawnTask, task=task)
+    assert (sent.kind, sent.attempt, sent.resume_session, sent.merge_branches) == (kind, 2, "s1", ("x", "y"))
+    assert sent.branch.endswith("-2")
+    stage.await_row("task", id=task, status="starting", attempt=2)
+
+
+def test_hints_doubled_late_or_about_nothing_dispatch_once(stage: Stage) -> None:
+    stage.rows.daemon()
+    directive = stage.rows.directive()
+    step = stage.rows.step(directive, status="ready")
+    stage.publish(*[StepReady(directive=directive, steps=(step,))] * 3)
+    stage.await_command(SpawnTask, step=step)
+    stage.publish(StepReady(directive=directive, steps=(step,)), StepReady(directive=new_id(), steps=(new_id(),)))
+    fence(stage)
+    assert len(stage.rows.all("task", directive_id=directive)) == 1
+
+
+def test_no_more_is_claimed_than_there_are_free_slots(stage: Stage) -> None:
+    stage.rows.daemon(capacity=3)
+    directive = stage.rows.directive(max_parallel=10)
+    stage.rows.running_step(directive, "already")
+    steps = [stage.rows.step(directive, f"s{n}", status="ready") for n in range(5)]
+    stage.publish(StepReady(directive=directive, steps=tuple(steps)))
+    fence(stage)
+    assert len(stage.rows.all("task", directive_id=directive, status="starting")) == 2
+
+
+def test_no_more_of_a_directive_runs_at_once_than_it_allows(stage: Stage) -> None:
+    stage.rows.daemon(capacity=100)
+    directive = stage.rows.directive(max_parallel=2)
+    steps = [stage.rows.step(directive, f"s{n}", status="ready") for n in range(5)]
+    stage.publish(StepReady(directive=directive, steps=tuple(steps)))
+    fence(stage)
+    started = stage.rows.all("task", directive_id=directive)
+    assert [t["step_id"] for t in started] == steps[:2]
+
+
+@pytest.mark.parametrize("status", ["draft", "paused", "awaiting_approval", "idle", "archived"])
+def test_nothing_of_a_directive_that_is_not_active_starts(stage: Stage, status: str) -> None:
+    stage.rows.daemon()
+    directive = stage.rows.directive(status=status)
+    step = stage.rows.step(directive, status="ready")
+    stage.publish(StepReady(directive=directive, steps=(step,)))
+    fence(stage)
+    assert stage.rows.all("task", directive_id=directive) == []
+
+
+def test_a_task_that_backs_off_starts_when_its_time_has_come_without_a_hint(stage: Stage) -> None:
+    stage.rows.daemon()
+    directive = stage.rows.directive()
+    step = stage.rows.step(directive, status="running")
+    task = stage.rows.task(directive, step=step, attempt=2, not_before="2100-01-01")
+    stage.publish(TaskChanged(directive=directive, task=task))
+    fence(stage)
+    assert stage.rows.one("task", task)["status"] == "pending"
+    stage.connection.execute("UPDATE makima.task SET not_before = now() + interval '0.3 second' WHERE id = %s", (task,))
+    stage.publish(TaskChanged(directive=directive, task=task))
+    stage.await_command(SpawnTask, task=task, attempt=2)
+
+
+def test_what_no_daemon_can_take_waits_with_the_reason_and_is_asked_for_again(stage: Stage) -> None:
+    stage.rows.daemon()
+    directive = stage.rows.directive()
+    step = stage.rows.step(directive, status="ready")
+    stage.publish(StepReady(directive=directive, steps=(step,)))
+    sent = stage.await_command(SpawnTask, step=step)
+    stage.connection.execute("UPDATE makima.daemon SET connected = false")
+    refusal = Unroutable(task=sent.task, attempt=1, reason="4 of 4 slots taken")
+    stage.reply(refusal, refusal)
+    stage.await_event(TaskChanged, task=sent.task, status="pending", reason="4 of 4 slots taken")
+    row = stage.rows.one("task", sent.task)
+    assert (row["status"], row["waiting_reason"], row["lease_until"], row["attempt"]) == (
+        "pending", "4 of 4 slots taken", None, 1
+    )  # fmt: skip
+    stage.commands.clear()
+    stage.connection.execute("UPDATE makima.daemon SET connected = true")
+    stage.publish(DaemonConnected(daemon="d1", owner="default"))
+    stage.await_command(SpawnTask, task=sent.task, attempt=1)
+    assert stage.await_row("task", id=sent.task, status="starting")["waiting_reason"] is None
+
+
+def test_a_late_refusal_does_not_take_back_what_runs(stage: Stage) -> None:
+    stage.rows.daemon()
+    directive = stage.rows.directive()
+    _, task = stage.rows.running_step(directive)
+    stage.publish(DirectiveChanged(directive=directive))
+    fence(stage)
+    stage.reply(
+        Unroutable(task=task, attempt=1, reason="late"),
+        Unroutable(task=new_id(), attempt=1, reason="of nobody"),
+        Routed(task=task, attempt=1, daemon="d1"),
+    )
+    fence(stage)
+    row = stage.rows.one("task", task)
+    assert (row["status"], row["waiting_reason"], row["daemon"]) == ("running", None, "d1")
+
+
+def test_a_command_that_no_daemon_accepted_is_sent_again_as_the_same_attempt(stage: Stage) -> None:
+    stage.rows.daemon()
+    directive = stage.rows.directive()
+    step = stage.rows.step(directive, status="ready")
+    stage.publish(StepReady(directive=directive, steps=(step,)))
+    first = stage.await_command(SpawnTask, step=step)
+    stage.reply(Routed(task=first.task, attempt=1, daemon="d1"))
+    stage.until(lambda: [c for c in stage.commands if c == first][1:], "the same command once more")
+
+
+@pytest.mark.parametrize("status", ["starting", "running", "paused"])
+def test_a_cancel_that_somebody_asked_for_is_passed_on(stage: Stage, status: str) -> None:
+    directive = stage.rows.directive()
+    step = stage.rows.step(directive, status="running")
+    task = stage.rows.task(directive, step=step, status=status, daemon="d1", cancel_asked="not wanted", attempt=3)
+    stage.publish(TaskChanged(directive=directive, task=task, reason="cancel asked"))
+    sent = stage.await_command(CancelTask, task=task)
+    assert (sent.attempt, sent.reason, sent.owner) == (3, "not wanted", "default")
+    assert stage.rows.one("task", task)["status"] == status
+
+
+def test_a_pending_task_whose_end_is_asked_for_is_not_started(stage: Stage) -> None:
+    stage.rows.daemon()
+    directive = stage.rows.directive()
+    task = stage.rows.task(directive, "plan", cancel_asked="not wanted")
+    stage.publish(TaskChanged(directive=directive, task=task))
+    fence(stage)
+    assert stage.rows.one("task", task)["status"] == "pending"
+
+
+def test_frames_that_cannot_be_read_are_skipped(stage: Stage) -> None:
+    stage.publish_raw(*unreadable_events("step.ready"))
+    fence(stage)
+    stage.reply_raw(*unreadable_batches(b"replies", REPLIES.encode([])))
+    fence(stage)
+    stage.await_log("message skipped")
+    assert stage.alive
+
+
+def test_two_executors_never_claim_one_step_twice(stage: Stage) -> None:
+    stage.start()
+    stage.rows.daemon(capacity=200)
+    directives = [stage.rows.directive(max_parallel=20) for _ in range(5)]
+    steps = [stage.rows.step(d, f"s{n}", status="ready") for d in directives for n in range(20)]
+    stage.publish(*(StepReady(directive=d) for d in directives))
+    stage.until(lambda: {c.step for c in stage.commands if isinstance(c, SpawnTask)} >= set(steps), "every step sent")
+    assert sorted(t["step_id"] for t in stage.rows.all("task")) == sorted(steps)
+
+
+def test_what_was_ready_before_its_start_is_dispatched_without_any_hint(stage: Stage) -> None:
+    stage.kill()
+    stage.rows.daemon()
+    step = stage.rows.step(stage.rows.directive(), status="ready")
+    stage.start()
+    stage.await_command(SpawnTask, step=step)
+
+
+def test_a_plan_too_long_for_one_frame_waits_with_that_reason_and_holds_up_nobody(stage: Stage) -> None:
+    stage.rows.daemon(capacity=100)
+    directive = stage.rows.directive(max_parallel=100)
+    long = stage.rows.step(directive, "long", status="ready", task_plan="x" * (2 << 20))
+    middling = [stage.rows.step(directive, f"s{n}", status="ready", task_plan="x" * 200_000) for n in range(12)]
+    stage.publish(StepReady(directive=directive))
+    stage.until(lambda: {c.step for c in stage.commands if isinstance(c, SpawnTask)} >= set(middling), "the others")
+    stage.until(
+        lambda: [t for t in stage.rows.all("task", step_id=long) if "1048576" in (t["waiting_reason"] or "")],
+        "the reason why the long one waits",
+    )
