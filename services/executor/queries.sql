@@ -88,21 +88,25 @@ UPDATE makima.task t
   FROM chosen, makima.directive d
  WHERE t.id = chosen.id AND d.id = t.directive_id
 RETURNING t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, t.agent, t.attempt, t.session, t.daemon,
-          t.start_from, t.merge_branches, t.target_branch, t.delivery, d.repository_url, d.base_branch;
+          t.start_from, t.merge_branches, t.target_branch, d.repository_url, d.base_branch;
 
 -- name: unaccepted
--- Dispatched a while ago, and no daemon has said that it has it: sent again, the same attempt. Relies on task_by_lease.
+-- Dispatched a while ago, and no daemon has said that it has it: sent again, the same attempt. Relies on task_on_a_daemon.
 UPDATE makima.task t SET dispatched_at = makima.now()
   FROM makima.directive d
  WHERE d.id = t.directive_id AND t.status = 'starting' AND t.daemon IS NULL
    AND t.dispatched_at < makima.now() - %(after)s * interval '1 second'
 RETURNING t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, t.agent, t.attempt, t.session, t.daemon,
-          t.start_from, t.merge_branches, t.target_branch, t.delivery, d.repository_url, d.base_branch;
+          t.start_from, t.merge_branches, t.target_branch, d.repository_url, d.base_branch;
 
--- name: next_wait
--- Seconds until the next task that backs off may go.
-SELECT extract(epoch FROM min(t.not_before) - makima.now())::float AS seconds
-  FROM makima.task t WHERE t.status = 'pending' AND t.not_before > makima.now();
+-- name: next_look
+-- Seconds until the next task that backs off may go, or the next one is unaccepted for too long.
+-- Relies on task_pending and task_on_a_daemon.
+SELECT extract(epoch FROM min(due.at) - makima.now())::float AS seconds
+  FROM (SELECT min(t.not_before) FROM makima.task t WHERE t.status = 'pending' AND t.not_before > makima.now()
+         UNION ALL
+        SELECT min(t.dispatched_at) + %(after)s * interval '1 second'
+          FROM makima.task t WHERE t.status = 'starting' AND t.daemon IS NULL) AS due (at);
 
 -- name: put_back
 -- Unroutable: starting -> pending, with the reason, unless the attempt has moved on meanwhile.

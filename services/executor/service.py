@@ -8,13 +8,11 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from msgspec import convert
 from psycopg import OperationalError
 
 from shared.bus.bus import MessageChannel
 from shared.bus.skipped import Skipped
 from shared.config import Settings
-from shared.domain.delivery import Delivery
 from shared.domain.names import task_branch
 from shared.domain.readiness import start
 from shared.messages import channels
@@ -78,9 +76,9 @@ class Executor:
             ]
             for body in COMMANDS.bodies(cancels, CANCELS_A_MESSAGE)[0]:
                 await self._commands.send("executor.cancel", b"commands", body)
-        wait = await self._around.database.rows(SQL["next_wait"])
-        if wait and (seconds := wait[0]["seconds"]) is not None:
-            self._look_again(min(seconds, 3600) + 0.005)
+        (look,) = await self._around.database.rows(SQL["next_look"], {"after": ACCEPTED_WITHIN_SECONDS})
+        if look["seconds"] is not None:
+            self._look_again(min(look["seconds"], 3600) + 0.005)
 
     async def _unaccepted(self) -> list[SpawnTask]:
         async with self._around.database.unit_of_work("executor.resend") as unit:
@@ -135,12 +133,11 @@ class Executor:
             environment={"MAKIMA_API_URL": f"http://{self._around.settings.host}:{self._around.settings.port}"},
             token=task_token(self._secret, task["id"], attempt),
             prefer_daemon=task["daemon"],
-            delivery=convert(task["delivery"], Delivery) if task.get("delivery") else None,
         )
 
     async def _send(self, spawns: Sequence[SpawnTask]) -> None:
         if spawns:
-            self._look_again(ACCEPTED_WITHIN_SECONDS + 0.1)
+            self._look_again(ACCEPTED_WITHIN_SECONDS + 0.005)
         bodies, too_large = COMMANDS.bodies(spawns, SPAWNS_A_MESSAGE)
         for body in bodies:
             await self._commands.send("executor.spawn", b"commands", body)

@@ -92,13 +92,16 @@ SELECT d.*, coalesce(sum(t.cost_usd), 0)::float AS cost_usd, coalesce(sum(t.toke
  WHERE d.id = %(id)s AND d.owner_id = %(owner)s GROUP BY d.id;
 
 -- name: steps
--- Steps with their newest task.
+-- Steps with their newest task: the live one, else the one that settled them. Relies on task_one_live_a_step.
 SELECT s.id, s.name, s.status, s.description, s.task_plan, s.files, s.generation, s.order_index, s.branch, s.reason,
        t.id AS task_id, t.status AS task_status, coalesce(t.attempt, 0) AS attempts, t.daemon, t.waiting_reason,
        t.dispatched_at AS started_at, t.ended_at,
        coalesce((SELECT array_agg(e.depends_on ORDER BY e.position) FROM makima.step_dependency e WHERE e.step_id = s.id), '{}') AS depends_on
   FROM makima.step s
-  LEFT JOIN LATERAL (SELECT * FROM makima.task t WHERE t.step_id = s.id ORDER BY t.id DESC LIMIT 1) AS t ON true
+  LEFT JOIN makima.task t
+    ON t.id = coalesce((SELECT l.id FROM makima.task l
+                         WHERE l.step_id = s.id AND l.kind = 'step' AND l.status IN ('pending', 'starting', 'running', 'paused')),
+                       s.task_id)
  WHERE s.directive_id = %(id)s
  ORDER BY s.order_index, s.id;
 
@@ -186,19 +189,7 @@ SELECT request, answer FROM makima.idempotency_key WHERE owner_id = %(owner)s AN
 WITH old AS (DELETE FROM makima.idempotency_key WHERE at < makima.now() - interval '1 day')
 UPDATE makima.idempotency_key SET answer = %(answer)s::jsonb WHERE owner_id = %(owner)s AND key = %(key)s;
 
--- ==== Counts
-
--- name: overview
--- An owner's directives, live tasks, daemons and slots by status (directive_by_owner, the partial indexes of live tasks).
-SELECT 'directives' AS what, status, count(*)::bigint AS many FROM makima.directive WHERE owner_id = %(owner)s GROUP BY status
-UNION ALL
-SELECT 'tasks', status, count(*) FROM makima.task
- WHERE owner_id = %(owner)s AND status IN ('pending', 'starting', 'running', 'paused') GROUP BY status
-UNION ALL
-SELECT 'daemons', CASE WHEN connected THEN 'connected' ELSE 'lost' END, count(*) FROM makima.daemon
- WHERE owner_id = %(owner)s GROUP BY 2
-UNION ALL
-SELECT 'slots', 'capacity', coalesce(sum(capacity), 0) FROM makima.daemon WHERE owner_id = %(owner)s AND connected;
+-- ==== Metrics
 
 -- name: counts
 -- Everything that is counted for /metrics. The open ones by their partial indexes, directives by a scan of their table.

@@ -16,10 +16,9 @@ WITH new AS (
         %(ids)s::uuid[], %(attempts)s::integer[], %(statuses)s::text[], %(next_attempts)s::integer[],
         %(failures)s::integer[], %(losses)s::integer[], %(delays)s::float[], %(daemons)s::text[], %(branches)s::text[],
         %(heads)s::text[], %(sessions)s::text[], %(outcomes)s::text[], %(reasons)s::text[], %(costs)s::numeric[],
-        %(tokens)s::bigint[], %(ends)s::text[], %(tails)s::text[], %(exit_codes)s::integer[], %(step_statuses)s::text[],
-        %(results)s::jsonb[])
+        %(tokens)s::bigint[], %(ends)s::text[], %(tails)s::text[], %(exit_codes)s::integer[], %(step_statuses)s::text[])
         AS u (id, attempt, status, next_attempt, failures, losses, delay, daemon, branch, head, session, outcome, reason,
-              cost, tokens, ended_as, tail, exit_code, step_status, result)
+              cost, tokens, ended_as, tail, exit_code, step_status)
 ), tasks AS (
     UPDATE makima.task t
        SET status = new.status, attempt = new.next_attempt, failures = new.failures, losses = new.losses,
@@ -27,7 +26,7 @@ WITH new AS (
            daemon = CASE WHEN new.status <> 'pending' THEN coalesce(new.daemon, t.daemon) END, branch = coalesce(new.branch, t.branch),
            head = coalesce(new.head, t.head), session = coalesce(new.session, t.session),
            outcome = CASE WHEN new.outcome = '' THEN t.outcome ELSE new.outcome END,
-           result = coalesce(new.result, t.result), reason = coalesce(new.reason, t.reason), cost_usd = t.cost_usd + new.cost, tokens = t.tokens + new.tokens,
+           reason = coalesce(new.reason, t.reason), cost_usd = t.cost_usd + new.cost, tokens = t.tokens + new.tokens,
            lease_until = CASE WHEN new.status IN ('starting', 'running', 'paused')
                               THEN makima.now() + %(lease)s * interval '1 second' END,
            ended_at = CASE WHEN new.status IN ('completed', 'failed', 'cancelled') THEN makima.now() END,
@@ -76,10 +75,12 @@ WITH settled AS (
      UNION
     SELECT s.id FROM opened JOIN makima.step s ON s.directive_id = opened.directive_id
                                               AND s.order_index = opened.order_index AND s.status = 'pending'
+), pending AS MATERIALIZED (  -- so that rule 1 is asked of the candidates only
+    SELECT s AS step FROM makima.step s WHERE s.id = ANY (ARRAY(SELECT id FROM candidates)) AND s.status = 'pending'
 ), ready AS (
     UPDATE makima.step s SET status = 'ready', version = s.version + 1
-      FROM candidates
-     WHERE s.id = candidates.id AND s.status = 'pending' AND makima.may_run(s)
+      FROM pending
+     WHERE s.id = (pending.step).id AND s.status = 'pending' AND makima.may_run(pending.step)
     RETURNING s.id, s.directive_id
 )
 SELECT directive_id, array_agg(id) AS steps FROM ready GROUP BY directive_id;
@@ -90,7 +91,7 @@ WITH ready AS (
     UPDATE makima.step s SET status = 'ready', version = s.version + 1
       FROM makima.directive d
      WHERE d.id = s.directive_id AND d.status = 'active' AND s.status = 'pending'
-       AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
+       AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'active')))
        AND makima.may_run(s)
     RETURNING s.id, s.directive_id
 )
@@ -100,7 +101,7 @@ SELECT directive_id, array_agg(id) AS steps FROM ready GROUP BY directive_id;
 -- Active directives with steps, every one terminal, and no planning due or live (rule 11).
 UPDATE makima.directive d SET status = 'idle', version = d.version + 1
  WHERE d.status = 'active'
-   AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
+   AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'active')))
    AND EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id)
    AND NOT EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id AND s.status IN ('pending', 'ready', 'running'))
    AND NOT EXISTS (SELECT FROM makima.plan_request r WHERE r.directive_id = d.id AND r.served_by IS NULL)
@@ -191,7 +192,7 @@ SELECT o.id, u.name, u.labels::text[], u.agents::text[], u.capacity, true, u.dra
 UPDATE makima.daemon SET connected = false WHERE name = ANY (%(names)s) AND connected;
 
 -- name: lost
--- Tasks whose lease ran out, locked. Relies on task_by_lease.
+-- Tasks whose lease ran out, locked. Relies on task_on_a_daemon.
 SELECT t.id, t.attempt, t.daemon FROM makima.task t
  WHERE t.status IN ('starting', 'running', 'paused') AND t.lease_until < makima.now()
    FOR UPDATE SKIP LOCKED;
