@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 PATIENCE_SECONDS = 30.0
 """How long an agent waits for a gateway that is being started again. A person is told at once."""
 ANSWER_SECONDS = 60.0
+DEFAULT_ADDRESS = "http://127.0.0.1:8420"
 SILENCE_SECONDS = 60.0
 """A stream says something every 15 s; one silent for longer is dead."""
 
@@ -39,8 +40,16 @@ def home() -> Path:
 
 
 def address() -> str:
-    """The gateway's address."""
-    return os.environ.get("MAKIMA_API_URL") or f"http://127.0.0.1:{os.environ.get('MAKIMA_PORT', '8420')}"
+    """The gateway's address: as the environment says, else of the cluster that runs on this home, else the default."""
+    if named := os.environ.get("MAKIMA_API_URL"):
+        return named
+    if port := os.environ.get("MAKIMA_PORT"):
+        return f"http://127.0.0.1:{port}"
+    try:
+        running: str = json.loads((home() / "run" / "cluster.json").read_text())["address"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return DEFAULT_ADDRESS
+    return running
 
 
 def call(method: str, path: str, body: object = None) -> Any:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""`makima up`, `down`, `status`: handed on to the cluster's own process."""
+"""`makima up` and `down`: handed on to the cluster's own process."""
 
 from __future__ import annotations
 
@@ -20,11 +20,6 @@ def up(command: argparse.ArgumentParser) -> None:
 def down(command: argparse.ArgumentParser) -> None:
     """Declare `down`."""
     declare(command, lambda _: run_module("services.cluster", "down"))
-
-
-def status(command: argparse.ArgumentParser) -> None:
-    """Declare `status`."""
-    declare(command, lambda _: run_module("services.cluster", "status"))
 
 
 def run_module(module: str, *arguments: str) -> int:

@@ -13,7 +13,8 @@ from cli.command import Verb
 COMMANDS = {
     "up": ("cli.cluster:up", "start the cluster on this machine"),
     "down": ("cli.cluster:down", "end it"),
-    "status": ("cli.cluster:status", "what runs"),
+    "status": ("cli.status:register", "what runs, what is broken since when, and what is under way"),
+    "doctor": ("cli.doctor:register", "what is in force and what is missing, each with its mend"),
     "directive": ("cli.directive:register", "goals on repositories, and their steps"),
     "task": ("cli.task:register", "jobs on daemons"),
     "daemon": ("cli.daemon:register", "workers that run tasks"),

@@ -10,7 +10,7 @@ import types
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -63,6 +63,8 @@ def _value(kind: Any, name: str, number: int) -> Any:  # noqa: ANN401 - whatever
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return _value(next(a for a in arguments if a is not type(None)), name, number)
+    if origin is Literal:
+        return arguments[0]
     if origin is tuple:
         return tuple(_value(arguments[0], name, number + at) for at in range(2))
     if origin is dict:

@@ -1,4 +1,4 @@
-"""`python -m services.cluster up|down|status [--detach] [--daemons N]`"""
+"""`python -m services.cluster up|down [--detach] [--daemons N]`"""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STOP_SECONDS = 15.0
 def main() -> int:
     """Carry out one verb; its exit code."""
     parser = argparse.ArgumentParser(prog="makima")
-    parser.add_argument("verb", choices=("up", "down", "status"))
+    parser.add_argument("verb", choices=("up", "down"))
     parser.add_argument("--detach", action="store_true")
     parser.add_argument("--daemons", type=int)
     arguments = parser.parse_args()
@@ -35,7 +35,7 @@ def main() -> int:
             settings = msgspec.structs.replace(settings, daemons=arguments.daemons)
         if arguments.verb == "up":
             return _detach(settings) if arguments.detach else _up(settings)
-        return _down(settings) if arguments.verb == "down" else _status(settings)
+        return _down(settings)
     except (ClusterFailed, ConfigError, EmbeddedPostgresFailed) as error:
         print(f"makima: {error}", file=sys.stderr)
         return 1
@@ -81,17 +81,6 @@ def _down(settings: Settings) -> int:
             return 1
         time.sleep(0.02)
     print("makima is down")
-    return 0
-
-
-def _status(settings: Settings) -> int:
-    state = running(settings)
-    if state is None:
-        print(f"no cluster runs on {settings.home}; `makima up` starts one")
-        return 1
-    print(f"makima runs at {state.address}, process {state.pid}, home {settings.home}")
-    for name, pid in state.processes.items():
-        print(f"  {name:<12} process {pid}")
     return 0
 
 

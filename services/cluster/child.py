@@ -39,6 +39,9 @@ class Child:
         self.name = name
         self.ready = asyncio.Event()
         self.restarts = 0
+        self.broken: str | None = None
+        """Why it isn't there, from its death until it says that it is ready again."""
+        self.broken_since = 0.0
         self.process: asyncio.subprocess.Process | None = None
         self._argv = list(argv)
         self._environment = dict(environment)
@@ -74,6 +77,9 @@ class Child:
             code = await self._run_once()
             if time.monotonic() - started > STEADY_SECONDS:
                 backoff = FIRST_BACKOFF_SECONDS
+            if self.broken is None:
+                self.broken_since = time.time()
+            self.broken = f"signal {-code}" if code < 0 else f"exit code {code}"
             log.warning("process died", process=self.name, code=code, restart_in=backoff)
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
@@ -98,6 +104,8 @@ class Child:
                 )
             finally:
                 os.close(sender)
+        if not self._says_ready:
+            self.broken = None
         os.set_blocking(receiver, False)
         loop = asyncio.get_running_loop()
         loop.add_reader(receiver, self._heard, receiver)
@@ -112,6 +120,7 @@ class Child:
     def _heard(self, receiver: int) -> None:
         if os.read(receiver, 1):
             self.ready.set()
+            self.broken = None
         asyncio.get_running_loop().remove_reader(receiver)
 
     def _die_with_parent(self) -> None:

@@ -28,6 +28,14 @@ class ClusterFailed(RuntimeError):
     """Why the cluster can't start, with the mend."""
 
 
+class Broken(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that died and is not ready again: why, since when (Unix time), and how often it was started again."""
+
+    why: str
+    since: float
+    restarts: int
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """What `{home}/run/cluster.json` says of a running cluster."""
 
@@ -35,6 +43,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     started: float
     processes: dict[str, int]
+    broken: dict[str, Broken] = {}
 
 
 def running(settings: Settings) -> State | None:
@@ -51,7 +60,7 @@ def running(settings: Settings) -> State | None:
 
 async def up(settings: Settings) -> None:
     """Run the cluster until SIGTERM or SIGINT. Raises ClusterFailed when it can't start."""
-    began = time.monotonic()
+    began, started = time.monotonic(), time.time()
     lock = _acquire(settings)
     _refuse_taken_port(settings)
     stop = asyncio.Event()
@@ -67,14 +76,14 @@ async def up(settings: Settings) -> None:
             children.append(child)
             child.start()
         await _all_ready(children, stop)
-        _write_state(settings, children)
+        _write_state(settings, children, started)
         if not stop.is_set():
             print(f"makima is up: {_address(settings)} ({time.monotonic() - began:.1f} s)", flush=True)
         while not stop.is_set():
             try:
                 await asyncio.wait_for(stop.wait(), 1)
             except TimeoutError:
-                _write_state(settings, children)  # processes may have been restarted
+                _write_state(settings, children, started)  # processes may have been restarted
     finally:
         await _stop(children)
         (settings.home / "run" / "cluster.json").unlink(missing_ok=True)
@@ -180,9 +189,14 @@ def _lock_file(settings: Settings) -> Path:
     return settings.home / "run" / "cluster.lock"
 
 
-def _write_state(settings: Settings, children: list[Child]) -> None:
+def _write_state(settings: Settings, children: list[Child], started: float) -> None:
     processes = {c.name: c.process.pid for c in children if c.process is not None}
-    state = State(pid=os.getpid(), address=_address(settings), started=time.time(), processes=processes)
+    broken = {
+        c.name: Broken(why=c.broken, since=c.broken_since, restarts=c.restarts)
+        for c in children
+        if c.broken is not None
+    }
+    state = State(pid=os.getpid(), address=_address(settings), started=started, processes=processes, broken=broken)
     draft = settings.home / "run" / ".cluster.json"
     draft.write_bytes(msgspec.json.encode(state))
     draft.replace(settings.home / "run" / "cluster.json")

@@ -1,57 +1,157 @@
--- name: due
--- Idle directives with completed steps that are not delivered and no live delivery (rule 11), a row a step.
--- Relies on directive_open, step_undelivered, task_one_live_delivery.
-SELECT d.id, d.owner_id, d.title, d.repository_url, d.pr_branch, s.id AS step_id, s.branch, s.outcome,
-       coalesce((SELECT array_agg(e.depends_on ORDER BY e.position)
-                   FROM makima.step_dependency e WHERE e.step_id = s.id), '{}') AS depends_on
-  FROM makima.directive d
-  JOIN makima.step s ON s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered
- WHERE d.status = 'idle'
+-- name: unsettled
+-- Deliveries, verifications and looks at pull requests that ended well and of which nothing was drawn yet, with
+-- their directives locked. Relies on task_unsettled_delivery.
+SELECT t.id AS task_id, t.agent AS task_agent, t.delivery, t.result, t.created_at, d.id, d.owner_id, d.title, d.goal, d.agent,
+       d.status, d.on_failure, d.repository_url, d.delivery_fixes, d.pr_url, d.pr_branch, d.pr_etag, d.pr_looks, d.generation,
+       t.target_branch,
+       coalesce((SELECT jsonb_agg(jsonb_build_object(
+                     'id', s.id, 'name', s.name, 'description', s.description, 'outcome', left(s.outcome, 2000),
+                     'status', s.status, 'branch', s.branch, 'order_index', s.order_index,
+                     'depends_on', coalesce((SELECT jsonb_agg(e.depends_on) FROM makima.step_dependency e
+                                              WHERE e.step_id = s.id), '[]'))
+                     ORDER BY s.order_index, s.completed_at, s.id)
+                   FROM makima.step s WHERE s.directive_id = d.id AND s.held_by IS NULL), '[]') AS steps
+  FROM makima.task t
+  JOIN makima.directive d ON d.id = t.directive_id
+ WHERE t.kind IN ('completion', 'verification') AND t.status = 'completed' AND NOT t.settled
    AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
+ ORDER BY d.id, t.id
+   FOR NO KEY UPDATE OF d, t;
+
+-- name: settle
+-- Write what follows from them. A status changes only where the directive is idle: a person may have been faster.
+WITH new AS (
+    SELECT u.*, u.left_out::uuid[] AS leave, u.removed::text[] AS gone
+      FROM unnest(%(tasks)s::uuid[], %(directives)s::uuid[], %(statuses)s::text[], %(reasons)s::text[], %(branches)s::text[],
+                  %(rounds)s::integer[], %(urls)s::text[], %(states)s::text[], %(etags)s::text[], %(looks_in)s::float[],
+                  %(looks)s::integer[], %(delivered)s::boolean[], %(verified)s::boolean[], %(fixes)s::integer[],
+                  %(left_outs)s::text[], %(removed)s::text[])
+           AS u (task_id, id, status, reason, branch, round, url, state, etag, look_in, looks, delivered, verified, fixes,
+                 left_out, removed)
+), tasks AS (
+    UPDATE makima.task t SET settled = true, version = t.version + 1 FROM new WHERE t.id = new.task_id
+), held AS (
+    UPDATE makima.step s SET delivered = true
+      FROM new JOIN makima.task t ON t.id = new.task_id
+     CROSS JOIN LATERAL jsonb_array_elements(t.delivery -> 'steps') AS o (step)
+     WHERE new.delivered AND s.directive_id = new.id AND s.id = (o.step ->> 'id')::uuid
+), cleaned AS (
+    UPDATE makima.step s SET branch_removed = true FROM new WHERE s.directive_id = new.id AND s.branch = ANY (new.gone)
+)
+UPDATE makima.directive d
+   SET status = CASE WHEN d.status = 'idle' THEN coalesce(new.status, d.status) ELSE d.status END,
+       pause_reason = CASE WHEN d.status = 'idle' AND new.status = 'paused' THEN new.reason ELSE d.pause_reason END,
+       pr_branch = coalesce(new.branch, d.pr_branch), pr_round = coalesce(new.round, d.pr_round),
+       pr_url = coalesce(new.url, d.pr_url), pr_state = coalesce(new.state, d.pr_state),
+       pr_etag = coalesce(new.etag, d.pr_etag), pr_looks = new.looks,
+       pr_look_at = makima.now() + new.look_in * interval '1 second',
+       delivered_at = CASE WHEN new.delivered THEN makima.now() ELSE d.delivered_at END,
+       verified = CASE WHEN new.delivered THEN new.verified ELSE d.verified OR new.verified END,
+       delivery_fixes = CASE WHEN new.delivered THEN 0 ELSE d.delivery_fixes + new.fixes END,
+       left_out = CASE WHEN new.delivered THEN d.left_out ELSE d.left_out || new.leave END,
+       version = d.version + 1
+  FROM new, makima.directive old
+ WHERE d.id = new.id AND old.id = d.id
+RETURNING d.id, d.status, old.status AS before, d.pr_branch, d.pr_url, new.reason, new.delivered;
+
+-- name: add_fixes
+-- Steps that mend what breaks the check, each depending on the steps that break it, so that it starts from just those.
+WITH new AS (
+    SELECT u.*, u.needs::uuid[] AS all_needs
+      FROM unnest(%(ids)s::uuid[], %(directives)s::uuid[], %(names)s::text[], %(plans)s::text[], %(indexes)s::integer[],
+                  %(generations)s::integer[], %(needs)s::text[])
+           AS u (id, directive_id, name, plan, order_index, generation, needs)
+), added AS (
+    INSERT INTO makima.step (id, directive_id, name, description, task_plan, order_index, generation, status)
+    SELECT id, directive_id, name, 'Mends the check on the merged result', plan, order_index, generation, 'ready' FROM new
+)
+INSERT INTO makima.step_dependency (step_id, depends_on, position)
+SELECT new.id, n.need, n.at - 1 FROM new CROSS JOIN LATERAL unnest(new.all_needs) WITH ORDINALITY AS n (need, at);
+
+-- name: due
+-- Idle directives with completed steps that are not delivered and no live delivery (rule 11), a row a directive with
+-- all of its steps. Relies on directive_open, step_undelivered, task_one_live_delivery.
+SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.base_branch, d.pr_branch, d.pr_url, d.pr_state, d.pr_round,
+       d.merge_into_base, d.check_command, d.left_out,
+       extract(epoch FROM makima.now() - d.created_at)::float AS seconds, cost.usd, cost.tokens, steps.all AS steps
+  FROM makima.directive d
+ CROSS JOIN LATERAL (SELECT coalesce(sum(t.cost_usd), 0)::float AS usd, coalesce(sum(t.tokens), 0)::bigint AS tokens
+                       FROM makima.task t WHERE t.directive_id = d.id) AS cost
+ CROSS JOIN LATERAL (SELECT jsonb_agg(jsonb_build_object(
+                                'id', s.id, 'name', s.name, 'status', s.status, 'branch', s.branch, 'head', t.head,
+                                'outcome', left(s.outcome, 2000), 'reason', s.reason, 'delivered', s.delivered,
+                                'branch_removed', s.branch_removed)
+                                ORDER BY s.order_index, s.completed_at, s.id) AS all
+                       FROM makima.step s LEFT JOIN makima.task t ON t.id = s.task_id
+                      WHERE s.directive_id = d.id AND s.held_by IS NULL) AS steps
+ WHERE d.status = 'idle' AND d.repository_url IS NOT NULL
+   AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
+   AND EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered
+                  AND s.branch IS NOT NULL AND s.id <> ALL (d.left_out))
    AND NOT EXISTS (SELECT FROM makima.task t
                     WHERE t.directive_id = d.id AND t.kind IN ('completion', 'verification')
                       AND (t.status IN ('pending', 'starting', 'running', 'paused')
-                           OR t.status = 'completed' AND t.ended_at > coalesce(d.delivered_at, '-infinity')))
- ORDER BY d.id, s.order_index, s.completed_at, s.id;
+                           OR t.status = 'completed' AND NOT t.settled))
+ ORDER BY d.id;
 
--- name: deliver
--- Insert the completion tasks; inserting the row is the claim.
-INSERT INTO makima.task (id, owner_id, directive_id, kind, name, agent, target_branch, merge_branches)
-SELECT u.id, u.owner_id, u.directive_id, 'completion', 'deliver', 'native', u.target, u.merges::text[]
-  FROM unnest(%(ids)s::uuid[], %(owners)s::uuid[], %(directives)s::uuid[], %(targets)s::text[], %(merges)s::text[])
-       AS u (id, owner_id, directive_id, target, merges)
+-- name: looks_due
+-- Idle directives whose pull request is to be looked for (rule 12: delivered, a forge expected, none known), or whose
+-- open pull request is to be looked at. Relies on directive_open, directive_watched, task_one_live_delivery.
+SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.pr_branch, d.pr_url, d.pr_round, d.pr_etag,
+       CASE WHEN d.pr_url IS NULL THEN 'verify' ELSE 'watch' END AS action,
+       coalesce((SELECT jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'branch', s.branch))
+                   FROM makima.step s
+                  WHERE s.directive_id = d.id AND s.status = 'completed' AND s.branch IS NOT NULL
+                    AND NOT s.branch_removed), '[]') AS steps
+  FROM makima.directive d
+ WHERE d.status = 'idle' AND d.delivered_at IS NOT NULL
+   AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
+   AND (d.pr_url IS NULL AND NOT d.verified OR d.pr_state = 'open' AND d.pr_look_at <= makima.now())
+   AND NOT EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered
+                      AND s.branch IS NOT NULL AND s.id <> ALL (d.left_out))
+   AND NOT EXISTS (SELECT FROM makima.task t
+                    WHERE t.directive_id = d.id AND t.kind IN ('completion', 'verification')
+                      AND (t.status IN ('pending', 'starting', 'running', 'paused')
+                           OR t.status = 'completed' AND NOT t.settled))
+ ORDER BY d.id;
+
+-- name: next_look
+-- Seconds until the next pull request is looked at. Relies on directive_watched.
+SELECT extract(epoch FROM min(d.pr_look_at) - makima.now())::float AS seconds
+  FROM makima.directive d WHERE d.status = 'idle' AND d.pr_state = 'open' AND d.pr_look_at > makima.now();
+
+-- name: order
+-- Insert completion and verification tasks; inserting the row is the claim.
+INSERT INTO makima.task (id, owner_id, directive_id, kind, name, agent, prompt, target_branch, merge_branches, delivery)
+SELECT u.id, u.owner_id, u.directive_id, u.kind, u.name, u.agent, u.prompt, u.target, u.merges::text[], u.delivery
+  FROM unnest(%(ids)s::uuid[], %(owners)s::uuid[], %(directives)s::uuid[], %(kinds)s::text[], %(names)s::text[],
+              %(agents)s::text[], %(prompts)s::text[], %(targets)s::text[], %(merges)s::text[], %(deliveries)s::jsonb[])
+       AS u (id, owner_id, directive_id, kind, name, agent, prompt, target, merges, delivery)
     ON CONFLICT DO NOTHING
-RETURNING id, directive_id;
+RETURNING id, directive_id, kind;
 
--- name: finished
--- Record deliveries that ended well: the branch, the steps that it holds, and the directive as completed.
-WITH done AS (
-    SELECT DISTINCT ON (t.directive_id) t.directive_id, t.branch, t.created_at, t.ended_at
-      FROM makima.directive d
-      JOIN makima.task t ON t.directive_id = d.id AND t.kind = 'completion' AND t.status = 'completed'
-     WHERE d.status = 'idle' AND t.ended_at > coalesce(d.delivered_at, '-infinity')
-       AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
-     ORDER BY t.directive_id, t.ended_at DESC
-), steps AS (
-    UPDATE makima.step s SET delivered = true
-      FROM done
-     WHERE s.directive_id = done.directive_id AND s.status = 'completed' AND s.completed_at <= done.created_at
-)
-UPDATE makima.directive d
-   SET pr_branch = done.branch, delivered_at = done.ended_at, status = 'completed', version = d.version + 1
-  FROM done
- WHERE d.id = done.directive_id AND d.status = 'idle'
-RETURNING d.id, d.pr_branch;
-
--- name: without_repository
--- Directives without a repository have no branch: their last step's outcome is the delivery.
+-- name: nothing_to_deliver
+-- Idle directives in which nothing is left to deliver and nothing waits: without a repository their last step's
+-- outcome is the delivery; with a pull request that was closed they are paused again, with the reason.
 WITH done AS (
     UPDATE makima.directive d
-       SET status = 'completed', delivered_at = makima.now(), version = d.version + 1
-     WHERE d.status = 'idle' AND d.repository_url IS NULL
+       SET status = CASE WHEN d.repository_url IS NULL THEN 'completed' ELSE 'paused' END,
+           pause_reason = CASE WHEN d.repository_url IS NOT NULL
+                               THEN coalesce(d.pr_url, 'its pull request') || ' was closed without being merged: change the '
+                                    || 'goal or add steps for a new one, archive it, or say that it is done' END,
+           delivered_at = makima.now(), version = d.version + 1
+     WHERE d.status = 'idle'
        AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
-    RETURNING d.id
+       AND (d.repository_url IS NULL
+            OR d.pr_state = 'closed'
+               AND NOT EXISTS (SELECT FROM makima.step s
+                                WHERE s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered
+                                  AND s.branch IS NOT NULL AND s.id <> ALL (d.left_out))
+               AND NOT EXISTS (SELECT FROM makima.task t
+                                WHERE t.directive_id = d.id AND t.kind IN ('completion', 'verification')
+                                  AND t.status IN ('pending', 'starting', 'running', 'paused')))
+    RETURNING d.id, d.status, d.pause_reason
 ), steps AS (
     UPDATE makima.step s SET delivered = true FROM done WHERE s.directive_id = done.id AND s.status = 'completed'
 )
-SELECT id FROM done;
+SELECT id, status, coalesce(pause_reason, 'no repository to deliver to') AS reason FROM done;

@@ -17,6 +17,7 @@ from services.daemon.agents import environment
 from services.daemon.agents.adapter import AgentFailed, Assignment
 from services.daemon.agents.registry import SIGN_IN, Registry, adapter
 from services.daemon.cgroups import Cgroups
+from services.daemon.delivery.delivering import Delivering
 from services.daemon.git import GitError
 from services.daemon.masking import Mask
 from services.daemon.output import Log
@@ -27,6 +28,7 @@ from services.daemon.watchdogs import Limits
 from services.daemon.workspaces import Workspace, WorkspaceFailed, Workspaces
 from shared.config import Settings
 from shared.config.agents import AgentSettings
+from shared.domain.delivery import Delivered, Result
 from shared.messages.commands import SpawnTask
 from shared.messages.reports import (
     OutputBatch,
@@ -145,10 +147,12 @@ class Attempt:
         command = self.command
         agent = None if command.agent == NATIVE else self._machine.registry.settings(command.agent)
         self._run_folder.mkdir(parents=True, exist_ok=True)
+        if command.delivery is not None:
+            return await self._deliver(agent)
         workspace = await self._workspaces.make(command)
         if agent is None:
             self._started(workspace)
-        elif over := await self._rounds(workspace, agent):
+        elif over := await self._rounds(workspace, agent, command.prompt):
             return self.failed(over.reason, over.exit_code, over.permanent)
         if not workspace.branch or workspace.cache is None:
             return self._succeeded()
@@ -158,7 +162,27 @@ class Attempt:
         )
         return self._succeeded(workspace.branch, work.head, changed)
 
-    async def _rounds(self, workspace: Workspace, agent: AgentSettings) -> Over | None:
+    async def _deliver(self, agent: AgentSettings | None) -> Report:
+        """Deliver; the agent, where there is one, resolves what conflicts."""
+        command, branch = self.command, self.command.target_branch or ""
+        self._started(Workspace(self._run_folder, branch=branch))
+
+        async def resolve(worktree: Path, prompt: str) -> None:
+            assert agent is not None
+            workspace = Workspace(worktree, branch=branch)
+            if over := await self._rounds(workspace, agent, f"{command.prompt}\n\n{prompt}"):
+                raise AgentFailed(over.reason)
+
+        def say(line: str) -> None:
+            self._said([line])
+
+        resolver = None if agent is None else resolve
+        result = await Delivering(command, self._machine.settings, self._workspaces, say, resolver).carry_out()
+        if isinstance(result, Delivered):
+            return self._succeeded(result.branch, result.head or None, result=result)
+        return self._succeeded(result=result)
+
+    async def _rounds(self, workspace: Workspace, agent: AgentSettings, prompt: str) -> Over | None:
         """Run the agent until it did well (None) or the attempt is over."""
         settings = self._machine.settings
         name = f"{self.command.task.hex}-{self.command.attempt}"
@@ -172,7 +196,7 @@ class Attempt:
             nice=settings.nice,
             memory_bytes=memory,
         )
-        prompt, session, resumed = self.command.prompt, self.command.resume_session, 0
+        session, resumed = self.command.resume_session, 0
         try:
             while True:
                 ended = await self._round(workspace, place, agent, prompt, session)
@@ -255,7 +279,11 @@ class Attempt:
         self._lines += len(lines)
 
     def _succeeded(
-        self, branch: str | None = None, head: str | None = None, changed: tuple[str, ...] = ()
+        self,
+        branch: str | None = None,
+        head: str | None = None,
+        changed: tuple[str, ...] = (),
+        result: Result | None = None,
     ) -> TaskSucceeded:
         return TaskSucceeded(
             seq=self._reporter.next_seq(),
@@ -265,6 +293,7 @@ class Attempt:
             head=head,
             outcome=self._log.outcome(),
             files_changed=changed[:MOST_FILES],
+            result=result,
         )
 
     def failed(self, reason: str, code: int | None = None, permanent: bool = False) -> TaskFailed:

@@ -32,11 +32,12 @@ _OURS = (
 
 
 class GitError(RuntimeError):
-    """A git command that did not succeed: which, its exit code, and what it said."""
+    """A git command that did not succeed: which, its exit code, what it said, and its standard output."""
 
-    def __init__(self, arguments: tuple[str, ...], code: int, said: str) -> None:
+    def __init__(self, arguments: tuple[str, ...], code: int, said: str, out: str = "") -> None:
         self.code = code
         self.said = said
+        self.out = out
         super().__init__(f"git {arguments[0]}: {said.strip() or f'exit code {code}'}")
 
 
@@ -47,11 +48,24 @@ def fallback_identity() -> tuple[tuple[str, str], ...]:
     return () if named.stdout.strip() else tuple(FALLBACK_IDENTITY.items())
 
 
+_TRANSIENT = ("could not resolve", "timed out", "connection refused", "connection reset", "early eof", "hung up")
+
+
+def is_transient(error: GitError) -> bool:
+    """Whether a remote could not be reached, which passes."""
+    return any(sign in error.said.lower() for sign in _TRANSIENT)
+
+
 async def git(folder: Path, *arguments: str) -> str:
     """Run git in a folder; its standard output. Never asks for a password; cancelled, it ends git and its helpers.
 
     Raises GitError.
     """
+    return (await git_said(folder, *arguments))[0]
+
+
+async def git_said(folder: Path, *arguments: str) -> tuple[str, str]:
+    """The same, with what it said on standard error: a remote's own words. Raises GitError."""
     hit(f"daemon.git.{arguments[0]}", "before")
     process = await asyncio.create_subprocess_exec(
         "git",
@@ -73,6 +87,6 @@ async def git(folder: Path, *arguments: str) -> str:
         raise
     if process.returncode:
         said = (err or out).decode(errors="replace")
-        raise GitError(arguments, process.returncode, said)
+        raise GitError(arguments, process.returncode, said, out.decode(errors="replace"))
     hit(f"daemon.git.{arguments[0]}", "after")
-    return out.decode(errors="replace")
+    return out.decode(errors="replace"), err.decode(errors="replace")

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from services.daemon.git import GitError, git
+from services.daemon.git import GitError, git, is_transient
 from shared.messages.commands import SpawnTask
 
 _HEAD = "refs/makima/head"
 """Where the cache keeps the commit of the remote's HEAD."""
-_TRANSIENT = ("could not resolve", "timed out", "connection refused", "connection reset", "early eof", "hung up")
 
 
 class WorkspaceFailed(RuntimeError):
@@ -77,7 +76,7 @@ class Workspaces:
         A plan's only looks, and a completion's works for `target_branch`: both are on no branch of their own.
         Raises WorkspaceFailed and GitError.
         """
-        folder = self._worktrees / f"{command.task.hex}-{command.attempt}"
+        folder = self._folder(command)
         if command.repository_url is None:
             folder.mkdir()
             return Workspace(folder)
@@ -95,6 +94,36 @@ class Workspaces:
             if command.kind != "completion":
                 start = (await git(folder, "rev-parse", "HEAD")).strip()
         return Workspace(folder, cache, start, branch)
+
+    async def repository(self, command: SpawnTask) -> Path:
+        """The cache of a command's repository, brought up to date. Raises WorkspaceFailed."""
+        if command.repository_url is None:
+            raise WorkspaceFailed("there is no repository to deliver to", permanent=True)
+        cache = self._cache(command.repository_url)
+        await self._fetch(cache, command)
+        return cache
+
+    async def branches(self, cache: Path) -> dict[str, str]:
+        """The commits of all of the remote's branches; under "" that of its HEAD."""
+        return await self._resolve(cache, ("",))
+
+    async def have(self, cache: Path, commits: Iterable[str]) -> set[str]:
+        """Those of these commits that the cache has."""
+        return {c for c in commits if await _has(cache, c)}
+
+    async def checkout(self, command: SpawnTask, commit: str, part: str = "") -> Path:
+        """A clean worktree of the attempt's at a commit; `part` names one beside its first."""
+        assert command.repository_url is not None
+        cache = self._cache(command.repository_url)
+        folder = self._folder(command, part)
+        await self.remove(Workspace(folder, cache))
+        await git(cache, "worktree", "add", "--quiet", "--force", "--detach", str(folder), commit)
+        return folder
+
+    async def drop(self, command: SpawnTask, part: str) -> None:
+        """Remove such a worktree."""
+        assert command.repository_url is not None
+        await self.remove(Workspace(self._folder(command, part), self._cache(command.repository_url)))
 
     async def commit(self, workspace: Workspace, command: SpawnTask) -> Work:
         """Commit what is left over. Raises WorkspaceFailed when a merge was left with conflicts."""
@@ -139,9 +168,12 @@ class Workspaces:
 
     async def discard(self, command: SpawnTask) -> None:
         """Remove whatever stands of an attempt's workspace, made to its end or not."""
-        folder = self._worktrees / f"{command.task.hex}-{command.attempt}"
+        folder = self._folder(command)
         cache = self._cache(command.repository_url) if command.repository_url is not None else None
         await self.remove(Workspace(folder, cache))
+
+    def _folder(self, command: SpawnTask, part: str = "") -> Path:
+        return self._worktrees / (f"{command.task.hex}-{command.attempt}" + (f"-{part}" if part else ""))
 
     def _cache(self, repository_url: str) -> Path:
         return self._repositories / f"{hashlib.sha256(repository_url.encode()).hexdigest()[:16]}.git"
@@ -200,9 +232,8 @@ class Workspaces:
                         raise
                     await self._fetch_without_head(cache, fetch, command)
             except GitError as error:
-                transient = any(sign in error.said.lower() for sign in _TRANSIENT)
                 reason = f"{command.repository_url} can't be cloned: {error}"
-                raise WorkspaceFailed(reason, permanent=not transient) from None
+                raise WorkspaceFailed(reason, permanent=not is_transient(error)) from None
             self._fetched[cache] = began
 
     async def _fetch_without_head(self, cache: Path, fetch: list[str], command: SpawnTask) -> None:
@@ -234,6 +265,14 @@ class Workspaces:
                 raise WorkspaceFailed(f"{branch} can't be merged into {into}: {error}") from None
             await git(worktree, "merge", "--abort")
             raise WorkspaceFailed(f"{branch} conflicts with {into} in {', '.join(files)}", permanent=True) from None
+
+
+async def _has(cache: Path, commit: str) -> bool:
+    try:
+        await git(cache, "cat-file", "-e", f"{commit}^{{commit}}")
+    except GitError:
+        return False
+    return True
 
 
 def _settled(branch: str) -> bool:

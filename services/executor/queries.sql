@@ -88,7 +88,7 @@ UPDATE makima.task t
   FROM chosen, makima.directive d
  WHERE t.id = chosen.id AND d.id = t.directive_id
 RETURNING t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, t.agent, t.attempt, t.session, t.daemon,
-          t.start_from, t.merge_branches, t.target_branch, d.repository_url, d.base_branch;
+          t.start_from, t.merge_branches, t.target_branch, t.delivery, d.repository_url, d.base_branch;
 
 -- name: unaccepted
 -- Dispatched a while ago, and no daemon has said that it has it: sent again, the same attempt. Relies on task_on_a_daemon.
@@ -97,7 +97,7 @@ UPDATE makima.task t SET dispatched_at = makima.now()
  WHERE d.id = t.directive_id AND t.status = 'starting' AND t.daemon IS NULL
    AND t.dispatched_at < makima.now() - %(after)s * interval '1 second'
 RETURNING t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, t.agent, t.attempt, t.session, t.daemon,
-          t.start_from, t.merge_branches, t.target_branch, d.repository_url, d.base_branch;
+          t.start_from, t.merge_branches, t.target_branch, t.delivery, d.repository_url, d.base_branch;
 
 -- name: next_look
 -- Seconds until the next task that backs off may go, or the next one is unaccepted for too long.

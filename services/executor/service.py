@@ -8,11 +8,13 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from msgspec import convert
 from psycopg import OperationalError
 
 from shared.bus.bus import MessageChannel
 from shared.bus.skipped import Skipped
 from shared.config import Settings
+from shared.domain.delivery import Delivery
 from shared.domain.names import task_branch
 from shared.domain.readiness import start
 from shared.messages import channels
@@ -133,6 +135,7 @@ class Executor:
             environment={"MAKIMA_API_URL": f"http://{self._around.settings.host}:{self._around.settings.port}"},
             token=task_token(self._secret, task["id"], attempt),
             prefer_daemon=task["daemon"],
+            delivery=convert(task["delivery"], Delivery) if task.get("delivery") else None,
         )
 
     async def _send(self, spawns: Sequence[SpawnTask]) -> None:

@@ -189,7 +189,19 @@ SELECT request, answer FROM makima.idempotency_key WHERE owner_id = %(owner)s AN
 WITH old AS (DELETE FROM makima.idempotency_key WHERE at < makima.now() - interval '1 day')
 UPDATE makima.idempotency_key SET answer = %(answer)s::jsonb WHERE owner_id = %(owner)s AND key = %(key)s;
 
--- ==== Metrics
+-- ==== Counts
+
+-- name: overview
+-- An owner's directives, live tasks, daemons and slots by status (directive_by_owner, the partial indexes of live tasks).
+SELECT 'directives' AS what, status, count(*)::bigint AS many FROM makima.directive WHERE owner_id = %(owner)s GROUP BY status
+UNION ALL
+SELECT 'tasks', status, count(*) FROM makima.task
+ WHERE owner_id = %(owner)s AND status IN ('pending', 'starting', 'running', 'paused') GROUP BY status
+UNION ALL
+SELECT 'daemons', CASE WHEN connected THEN 'connected' ELSE 'lost' END, count(*) FROM makima.daemon
+ WHERE owner_id = %(owner)s GROUP BY 2
+UNION ALL
+SELECT 'slots', 'capacity', coalesce(sum(capacity), 0) FROM makima.daemon WHERE owner_id = %(owner)s AND connected;
 
 -- name: counts
 -- Everything that is counted for /metrics. The open ones by their partial indexes, directives by a scan of their table.

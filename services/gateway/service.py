@@ -14,7 +14,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
-from services.gateway import daemons, directives, events, health, metrics, problems, steps, tasks
+from services.gateway import daemons, directives, events, health, metrics, overview, problems, steps, tasks
 from services.gateway.access import SQL, Caller, Gate, hash_of, person_token
 from services.gateway.idempotency import once
 from services.gateway.live import Live
@@ -45,6 +45,7 @@ CONSUMES: frozenset[type[Event]] = frozenset(get_args(AnyEvent))
 ROUTES = (
     *health.ROUTES,
     *metrics.ROUTES,
+    *overview.ROUTES,
     *directives.ROUTES,
     *steps.ROUTES,
     *tasks.ROUTES,

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from shared.domain import outcomes
+from shared.domain.delivery import Result
 from shared.domain.outcomes import Live, Verdict
 from shared.domain.statuses import AttemptOutcome, TaskKind
 from shared.messages.reports import (
@@ -49,6 +50,7 @@ class Decision(msgspec.Struct, kw_only=True):
     tokens: int = 0
     tail: str | None = None
     exit_code: int | None = None
+    result: Result | None = None
 
 
 PLANNED_NOTHING = "planned nothing: no step was added"
@@ -122,6 +124,7 @@ def _decide(
             decision.branch, decision.head, decision.outcome = report.branch, report.head, report.outcome
             decision.session = report.session or decision.session
             decision.cost_usd, decision.tokens = report.cost_usd, report.tokens
+            decision.result = report.result
         case TaskFailed():
             decision.verdict = outcomes.failed(live, chance, permanent=report.permanent)
             decision.reason, decision.tail, decision.exit_code = report.reason, report.tail, report.exit_code

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from services.monitor.decisions import Decision, Known
 from shared.domain.outcomes import Live
 from shared.domain.statuses import StepStatus, TaskKind, TaskStatus
@@ -14,6 +16,7 @@ from shared.store.database import Row, UnitOfWork
 from shared.store.statements import statements
 
 SQL = statements("services.monitor")
+_json = msgspec.json.Encoder()
 
 
 async def read(unit: UnitOfWork, tasks: Iterable[UUID]) -> dict[UUID, Known]:
@@ -126,6 +129,7 @@ def _columns(decisions: Sequence[Decision]) -> dict[str, list[Any]]:
         "ends": [d.verdict.ended for d in decisions],
         "tails": [d.tail for d in decisions],
         "exit_codes": [d.exit_code for d in decisions],
+        "results": [_json.encode(d.result).decode().replace("\\u0000", "") if d.result else None for d in decisions],
         "step_statuses": [d.verdict.step if d.task.step else None for d in decisions],
     }
 

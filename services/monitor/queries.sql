@@ -16,9 +16,10 @@ WITH new AS (
         %(ids)s::uuid[], %(attempts)s::integer[], %(statuses)s::text[], %(next_attempts)s::integer[],
         %(failures)s::integer[], %(losses)s::integer[], %(delays)s::float[], %(daemons)s::text[], %(branches)s::text[],
         %(heads)s::text[], %(sessions)s::text[], %(outcomes)s::text[], %(reasons)s::text[], %(costs)s::numeric[],
-        %(tokens)s::bigint[], %(ends)s::text[], %(tails)s::text[], %(exit_codes)s::integer[], %(step_statuses)s::text[])
+        %(tokens)s::bigint[], %(ends)s::text[], %(tails)s::text[], %(exit_codes)s::integer[], %(step_statuses)s::text[],
+        %(results)s::jsonb[])
         AS u (id, attempt, status, next_attempt, failures, losses, delay, daemon, branch, head, session, outcome, reason,
-              cost, tokens, ended_as, tail, exit_code, step_status)
+              cost, tokens, ended_as, tail, exit_code, step_status, result)
 ), tasks AS (
     UPDATE makima.task t
        SET status = new.status, attempt = new.next_attempt, failures = new.failures, losses = new.losses,
@@ -26,7 +27,7 @@ WITH new AS (
            daemon = CASE WHEN new.status <> 'pending' THEN coalesce(new.daemon, t.daemon) END, branch = coalesce(new.branch, t.branch),
            head = coalesce(new.head, t.head), session = coalesce(new.session, t.session),
            outcome = CASE WHEN new.outcome = '' THEN t.outcome ELSE new.outcome END,
-           reason = coalesce(new.reason, t.reason), cost_usd = t.cost_usd + new.cost, tokens = t.tokens + new.tokens,
+           result = coalesce(new.result, t.result), reason = coalesce(new.reason, t.reason), cost_usd = t.cost_usd + new.cost, tokens = t.tokens + new.tokens,
            lease_until = CASE WHEN new.status IN ('starting', 'running', 'paused')
                               THEN makima.now() + %(lease)s * interval '1 second' END,
            ended_at = CASE WHEN new.status IN ('completed', 'failed', 'cancelled') THEN makima.now() END,

@@ -6,7 +6,7 @@ import hashlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -63,6 +63,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     agent_memory_mib: Annotated[int, msgspec.Meta(ge=16)] | None = None
     """What one agent with all its processes may hold."""
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
+
+    forges: dict[str, Literal["github", "gitlab", "gitea", "none"]] = {}
+    """By host: what it is, where its name does not tell."""
+    forge_patience_seconds: Annotated[float, msgspec.Meta(ge=0)] = 300.0
+    """How long a delivery asks a forge again that is down or limits the rate."""
+    merge_strategy: Literal["merge", "squash"] = "merge"
+    """How steps are delivered: by merge commits, or each as one commit."""
+    pull_request_draft: bool = False
+    pull_request_labels: tuple[str, ...] = ()
+    pull_request_reviewers: tuple[str, ...] = ()
+    pull_request_watch: bool = True
+    """Whether is looked how a pull request stands, until it is merged or closed."""
+    pull_request_poll_seconds: Positive = 60.0
+    """Until it is looked for the first time; doubled each time nothing changed, up to 15 minutes."""
+    remove_step_branches: bool = True
+    """Whether steps' branches are removed from the remote once the pull request was merged or closed."""
+    max_delivery_fixes: Count = 2
+    """How often a step is planned that mends a check which fails on the merged result."""
 
     def run_folder(self) -> Path:
         """Where sockets lie: under the home, or where its path is too long, in a short folder of its own."""

@@ -23,6 +23,7 @@ def task_branch(name: str, task_id: UUID, attempt: int) -> str:
     return f"makima/{slug(name)}-{task_id.hex[-8:]}{suffix}"
 
 
-def delivery_branch(title: str, directive_id: UUID) -> str:
-    """The branch that a directive is delivered on."""
-    return f"makima/directive-{slug(title)}-{directive_id.hex[-8:]}"
+def delivery_branch(title: str, directive_id: UUID, round_: int = 1) -> str:
+    """The branch that a directive is delivered on; after its first pull request was over, the next ones' branches."""
+    suffix = f"-{round_}" if round_ > 1 else ""
+    return f"makima/directive-{slug(title)}-{directive_id.hex[-8:]}{suffix}"

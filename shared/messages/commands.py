@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 
+from shared.domain.delivery import Delivery
+
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """What every command carries: the attempt that it is about."""
@@ -18,7 +20,8 @@ class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
     """By the executor: run this attempt. The broker answers Routed or Unroutable, the daemon reports TaskAccepted.
 
     `start_from` None means the base branch, `base_branch` None the remote's HEAD. `merge_branches` are merged
-    into the start, in order. `agent` "native" runs no agent: the daemon merges `merge_branches` (a completion).
+    into the start, in order. With a `delivery` the daemon merges and delivers by itself; `agent` is "native", or the
+    one that resolves what conflicts.
     """
 
     owner: str
@@ -43,6 +46,7 @@ class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
     token: str = ""
     prefer_daemon: str | None = None
     timeout_seconds: float | None = None
+    delivery: Delivery | None = None
 
 
 class CancelTask(Command, frozen=True, kw_only=True, tag="CancelTask"):

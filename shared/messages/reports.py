@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 
+from shared.domain.delivery import Result
+
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt that a daemon has in hand."""
@@ -85,6 +87,8 @@ class TaskSucceeded(Report, frozen=True, kw_only=True, tag="TaskSucceeded"):
     tokens: int = 0
     session: str | None = None
     files_changed: tuple[str, ...] = ()
+    result: Result | None = None
+    """Of a delivery: what came of it."""
 
 
 class TaskFailed(Report, frozen=True, kw_only=True, tag="TaskFailed"):

@@ -1,0 +1,217 @@
+"""`makima doctor`: whether this machine has what makima needs, each with its mend, and the settings in force."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from cli.command import Arguments, declare, print_json
+from cli.text import clean, columns
+
+if TYPE_CHECKING:
+    from shared.config import Settings
+
+OLDEST_GIT = (2, 31)
+PATIENCE_SECONDS = 15
+FREE_GIB = 2
+MARKS = {"ok": "✔", "warn": "!", "bad": "✘"}
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at."""
+
+    name: str
+    verdict: Literal["ok", "warn", "bad"]
+    says: str
+    mend: str = ""
+
+
+def register(command: argparse.ArgumentParser) -> None:
+    """Declare `doctor`."""
+    declare(command, _doctor)
+
+
+def _doctor(arguments: Arguments) -> int:
+    from shared.config import ConfigError, load
+
+    settings: Settings | None = None
+    try:
+        settings = load(os.environ)
+        findings = [Finding("settings", "ok", "all of them are known, and can be")]
+    except ConfigError as error:
+        findings = [Finding("settings", "bad", str(error), "mend the setting that it names")]
+    findings += _programs()
+    if settings is not None:
+        findings += [_home(settings), _port(settings), *_parts(settings), *_agents(settings)]
+    in_force = _in_force(settings) if settings is not None else {}
+    if arguments.output == "json":
+        print_json({"findings": [f._asdict() for f in findings], "settings": in_force})
+    else:
+        _print(findings, in_force)
+    return 1 if any(f.verdict == "bad" for f in findings) else 0
+
+
+def _print(findings: list[Finding], in_force: dict[str, str]) -> None:
+    width = max(len(f.name) for f in findings)
+    for found in findings:
+        print(f"{MARKS[found.verdict]} {found.name.ljust(width)}  {found.says}")
+        if found.mend:
+            print(f"  {' ' * width}  → {found.mend}")
+    print("\nSettings in force:")
+    print("\n".join(columns([(f"  {key}", value) for key, value in in_force.items()])))
+
+
+def _programs() -> Iterator[Finding]:
+    yield Finding("python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
+    version = _first_line("git", "--version")
+    if version is None:
+        yield Finding("git", "bad", "is not on PATH", "install your system's package git")
+    elif (found := _version(version)) < OLDEST_GIT:
+        oldest = ".".join(map(str, OLDEST_GIT))
+        yield Finding("git", "bad", f"{'.'.join(map(str, found))} is too old", f"install git {oldest} or newer")
+    else:
+        yield Finding("git", "ok", version)
+    if _first_line("gh", "--version") is None:
+        mend = "install gh (https://cli.github.com) for pull requests on GitHub; branches are pushed without it"
+        yield Finding("gh", "warn", "is not on PATH", mend)
+    elif _run("gh", "auth", "status").returncode:
+        yield Finding("gh", "warn", "is not signed in", "run `gh auth login` as the user that the daemon runs as")
+    else:
+        yield Finding("gh", "ok", "signed in")
+
+
+def _home(settings: Settings) -> Finding:
+    folder = settings.home
+    while not folder.exists():
+        folder = folder.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Finding("home", "bad", f"{folder} can't be written", "set MAKIMA_HOME to a folder of yours")
+    free = shutil.disk_usage(folder).free / 2**30
+    if free < FREE_GIB:
+        return Finding(
+            "home", "warn", f"{settings.home}: {free:.1f} GiB free", "make room: worktrees and output need it"
+        )
+    return Finding("home", "ok", f"{settings.home}, {free:.0f} GiB free")
+
+
+def _port(settings: Settings) -> Finding:
+    from cli.status import look
+
+    where = f"{settings.host}:{settings.port}"
+    if look()["pid"] is not None:
+        return Finding("port", "ok", f"{where}, where this home's cluster runs")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            return Finding("port", "bad", f"{where} can't be taken: {error.strerror}", "set MAKIMA_PORT to a free one")
+    return Finding("port", "ok", f"{where} is free")
+
+
+def _parts(settings: Settings) -> Iterator[Finding]:
+    """Postgres, broker and daemons: of the cluster that runs, else what it would start from."""
+    from cli.client import Failed, call
+    from cli.status import look
+
+    if look()["pid"] is None and "MAKIMA_API_URL" not in os.environ:
+        yield _postgres(settings)
+        yield Finding("cluster", "warn", f"none runs on {settings.home}", "`makima up` starts one")
+        return
+    try:
+        call("GET", "/readyz")
+        yield Finding("postgres", "ok", "answers the gateway" + ("" if settings.postgres_url else " (embedded)"))
+        yield Finding("broker", "ok", "answers the gateway")
+        daemons = [d["name"] for d in call("GET", "/v1/daemons") if d["connected"]]
+    except Failed as error:
+        yield Finding("cluster", "bad", str(error), "see `makima status`, and the logs folder of the home")
+        return
+    if daemons:
+        yield Finding("daemons", "ok", f"connected: {', '.join(map(clean, daemons))}")
+    else:
+        yield Finding("daemons", "warn", "none is connected, so every task waits", "`makima daemon run` starts one")
+
+
+def _postgres(settings: Settings) -> Finding:
+    if settings.postgres_url is None:
+        from shared.store import embedded
+
+        if (embedded.BINARIES / "initdb").exists():
+            return Finding("postgres", "ok", "embedded, started with the cluster")
+        return Finding(
+            "postgres", "bad", f"no server in {embedded.BINARIES}", "install again: delete .venv, run ./justw"
+        )
+    import psycopg
+
+    try:
+        with psycopg.connect(settings.postgres_url, connect_timeout=3) as connection:
+            return Finding("postgres", "ok", f"{_masked(settings.postgres_url)}, {connection.info.server_version}")
+    except psycopg.Error as error:
+        says = f"{_masked(settings.postgres_url)}: {str(error).splitlines()[0]}"
+        return Finding("postgres", "bad", says, "start it, or mend postgres_url; without one makima brings its own")
+
+
+def _agents(settings: Settings) -> Iterator[Finding]:
+    from services.daemon.agents.registry import program
+    from shared.config.agents import DEFAULT_AGENTS
+
+    for name, agent in {**DEFAULT_AGENTS, **settings.agents}.items():
+        needed = program(agent)
+        if (path := shutil.which(needed)) is None:
+            yield Finding(
+                f"agent {name}", "warn", f"{needed} is not on PATH", f"install {needed}, or leave {name} unused"
+            )
+        else:
+            yield Finding(f"agent {name}", "ok", f"{path}  {_first_line(path, '--version') or ''}".rstrip())
+
+
+def _in_force(settings: Settings) -> dict[str, str]:
+    shown = {}
+    for name in settings.__struct_fields__:
+        value = getattr(settings, name)
+        text = _shown(name, value)
+        shown[name] = f"{text}   (MAKIMA_{name.upper()})" if f"MAKIMA_{name.upper()}" in os.environ else text
+    return shown
+
+
+def _shown(name: str, value: object) -> str:
+    """A setting's value; what may hold a secret only by what it is called."""
+    if name == "postgres_url" and value:
+        return _masked(str(value))
+    if isinstance(value, dict | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def _masked(url: str) -> str:
+    return re.sub(r"(?<=:)[^:/@]*(?=@)", "…", url)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    found = re.search(r"(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _first_line(*argv: str) -> str | None:
+    """The first line of what a program prints; None when it isn't there."""
+    if shutil.which(argv[0]) is None:
+        return None
+    lines = [line for line in _run(*argv).stdout.splitlines() if line.strip()]
+    return clean(lines[0])[:80] if lines else ""
+
+
+def _run(*argv: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            argv, capture_output=True, text=True, errors="replace", timeout=PATIENCE_SECONDS, check=False,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return subprocess.CompletedProcess(argv, 1, "", str(error))

@@ -1,0 +1,99 @@
+"""`makima status`: the processes of this machine's cluster, what is broken since when, and what is under way."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from typing import Any
+
+from cli.client import Failed, address, call, home
+from cli.command import Arguments, declare, print_json
+from cli.text import columns, duration
+
+
+def register(command: argparse.ArgumentParser) -> None:
+    """Declare `status`."""
+    declare(command, _status)
+
+
+def _status(arguments: Arguments) -> int:
+    found = look()
+    if arguments.output == "json":
+        print_json(found)
+    else:
+        _print(found)
+    return 0 if found["trouble"] is None else 1
+
+
+def look() -> dict[str, Any]:
+    """What runs, as one document; `trouble` is None when all is well, else what isn't."""
+    state = _state()
+    found: dict[str, Any] = {
+        "address": address(),
+        "home": str(home()),
+        "pid": state and state["pid"],
+        "up_seconds": state and round(time.time() - state["started"], 1),
+        "processes": state["processes"] if state else {},
+        "broken": state.get("broken", {}) if state else {},
+        "overview": None,
+        "inbox": None,
+        "trouble": None,
+    }
+    if state is None and "MAKIMA_API_URL" not in os.environ:
+        found["trouble"] = f"no cluster runs on {home()}; `makima up` starts one"
+        return found
+    if found["broken"]:
+        found["trouble"] = f"not there: {', '.join(found['broken'])}; its log in {home() / 'logs'} says why"
+    try:
+        call("GET", "/readyz")
+        found["overview"] = call("GET", "/v1/overview")
+        found["inbox"] = _inbox()
+    except Failed as error:
+        found["trouble"] = found["trouble"] or str(error)
+    return found
+
+
+def _state() -> dict[str, Any] | None:
+    """What the supervisor wrote of itself, if it lives."""
+    try:
+        state: dict[str, Any] = json.loads((home() / "run" / "cluster.json").read_text())
+        os.kill(state["pid"], 0)
+    except PermissionError:
+        return state
+    except (OSError, ValueError, KeyError):
+        return None
+    return state
+
+
+def _inbox() -> int | None:
+    try:
+        return len(call("GET", "/v1/inbox"))
+    except Failed:
+        return None  # a gateway of an earlier version has none
+
+
+def _print(found: dict[str, Any]) -> None:
+    if found["pid"] is not None:
+        print(f"makima runs at {found['address']} for {duration(found['up_seconds'])}, home {found['home']}\n")
+        rows = []
+        for name, pid in {"supervisor": found["pid"], **found["processes"]}.items():
+            if broken := found["broken"].get(name):
+                since = duration(time.time() - broken["since"])
+                says = f"✘ {broken['why']}, for {since}; started again {broken['restarts']} times"
+            else:
+                says = "✔"
+            rows.append((f"  {name}", f"process {pid}", says))
+        print("\n".join(columns(rows)))
+    if (overview := found["overview"]) is not None:
+        running = overview["tasks"].get("running", 0) + overview["tasks"].get("starting", 0)
+        daemons = overview["daemons"].get("connected", 0)
+        print(f"\n  daemons     {daemons} connected, {running} of {overview['slots'].get('capacity', 0)} slots taken")
+        for what, none in (("directives", "none yet"), ("tasks", "none under way")):
+            counted = ", ".join(f"{many} {status.replace('_', ' ')}" for status, many in sorted(overview[what].items()))
+            print(f"  {what:<10}  {counted or none}")
+    if found["inbox"]:
+        print(f"  inbox       {found['inbox']} wait for you: makima inbox")
+    if found["trouble"]:
+        print(("\n" if found["pid"] is not None else "") + f"✘ {found['trouble']}")

@@ -1,0 +1,180 @@
+"""Rows of directives -> the tasks to insert: what is to be delivered, verified, looked at or resolved. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+
+from services.completer import prompts
+from services.completer.prompts import StepText
+from shared.config import Settings
+from shared.config.agents import DEFAULT_AGENTS
+from shared.domain.deliveries import Situation
+from shared.domain.delivery import Conflicted, Delivery, PullRequest, StepBranch
+from shared.domain.forge import Forge, forge_of
+from shared.domain.names import delivery_branch
+from shared.domain.statuses import DirectiveStatus
+from shared.store.database import Row
+
+NATIVE = "native"
+LONGEST_TITLE = 256
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """A task to insert."""
+
+    owner: UUID
+    directive: UUID
+    kind: str
+    name: str
+    target: str
+    order: Delivery
+    agent: str = NATIVE
+    prompt: str = ""
+
+
+class _Step(StepText, frozen=True, kw_only=True):
+    delivered: bool = False
+    branch_removed: bool = False
+    order_index: int = 0
+    depends_on: tuple[UUID, ...] = ()
+
+
+def deliver(row: Row, settings: Settings) -> Task:
+    """The delivery of a row of `due`."""
+    steps = msgspec.convert(row["steps"], list[_Step])
+    left_out = set(row["left_out"])
+    over = row["pr_state"] in ("merged", "closed")
+    number = row["pr_round"] + over
+    # What a closed pull request held is in no branch that anybody will merge: it comes along again.
+    again = row["pr_state"] == "closed"
+    done = [s for s in steps if s.status == "completed" and s.branch and s.id not in left_out]
+    order = Delivery(
+        action="deliver",
+        title=row["title"],
+        round=number,
+        steps=tuple(_branch(s) for s in done if again or not s.delivered),
+        earlier=() if over else tuple(_branch(s) for s in done if s.delivered),
+        strategy=settings.merge_strategy,
+        merge_into_base=row["merge_into_base"],
+        check=row["check_command"],
+        without=tuple(row["left_out"]),
+        forge=_forge(row, settings),
+        pull_request=PullRequest(
+            title=" ".join(row["title"].split())[:LONGEST_TITLE],
+            body=prompts.pull_request(
+                goal=row["goal"],
+                steps=steps,
+                left_out=row["left_out"],
+                cost_usd=row["usd"],
+                tokens=row["tokens"],
+                seconds=row["seconds"],
+            ),
+            draft=settings.pull_request_draft,
+            labels=settings.pull_request_labels,
+            reviewers=settings.pull_request_reviewers,
+        ),
+        pr_url=row["pr_url"],
+    )
+    target = delivery_branch(row["title"], row["id"], number) if over or not row["pr_branch"] else row["pr_branch"]
+    return Task(
+        owner=row["owner_id"], directive=row["id"], kind="completion", name="deliver", target=target, order=order
+    )
+
+
+def look(row: Row, settings: Settings) -> Task:
+    """The verification or the look of a row of `looks_due`."""
+    body = prompts.pull_request(goal=row["goal"], steps=())
+    order = Delivery(
+        action=row["action"],
+        title=row["title"],
+        round=row["pr_round"],
+        steps=tuple(_branch(s) for s in msgspec.convert(row["steps"], list[_Branch])),
+        forge=_forge(row, settings),
+        pull_request=PullRequest(title=" ".join(row["title"].split())[:LONGEST_TITLE], body=body),
+        pr_url=row["pr_url"],
+        etag=row["pr_etag"],
+        remove_branches=settings.remove_step_branches,
+    )
+    name = "look at the pull request" if row["action"] == "watch" else "verify"
+    return Task(
+        owner=row["owner_id"],
+        directive=row["id"],
+        kind="verification",
+        name=name,
+        target=row["pr_branch"] or "",
+        order=order,
+    )
+
+
+def resolve(row: Row, order: Delivery, conflict: Conflicted, settings: Settings) -> Task:
+    """The same delivery once more, with the directive's agent for what conflicts."""
+    steps = msgspec.convert(row["steps"], list[_Step])
+    return Task(
+        owner=row["owner_id"],
+        directive=row["id"],
+        kind="completion",
+        name="resolve and deliver",
+        target=row["target_branch"],
+        order=order,
+        agent=agent_of(row, settings),
+        prompt=prompts.completion(title=row["title"], goal=row["goal"], conflict=conflict, steps=steps),
+    )
+
+
+def situation(row: Row, order: Delivery, settings: Settings) -> Situation:
+    """What of a row of `unsettled` decides what follows."""
+    steps = msgspec.convert(row["steps"], list[_Step])
+    dependents: dict[UUID, list[UUID]] = {}
+    for step in steps:
+        for need in step.depends_on:
+            dependents.setdefault(need, []).append(step.id)
+    return Situation(
+        order=order,
+        status=DirectiveStatus(row["status"]),
+        on_failure=row["on_failure"],
+        fixes=row["delivery_fixes"],
+        max_fixes=settings.max_delivery_fixes,
+        can_judge=can_judge(agent_of(row, settings), settings),
+        forge_expected=order.forge is not None,
+        watched=settings.pull_request_watch,
+        poll_seconds=settings.pull_request_poll_seconds,
+        looks=row["pr_looks"],
+        pr_url=row["pr_url"],
+        etag=row["pr_etag"],
+        names={s.id: s.name for s in steps},
+        dependents=dependents,
+    )
+
+
+def highest_index(row: Row, steps: Sequence[UUID]) -> int:
+    """The highest order_index of these steps: a step that depends on them may not lie lower."""
+    return max((s.order_index for s in msgspec.convert(row["steps"], list[_Step]) if s.id in steps), default=0)
+
+
+def agent_of(row: Row, settings: Settings) -> str:
+    """The agent of a directive."""
+    return str(row["agent"] or settings.agent or "shell")
+
+
+def can_judge(agent: str, settings: Settings) -> bool:
+    """Whether an agent understands prose; a shell doesn't."""
+    known = settings.agents.get(agent) or DEFAULT_AGENTS.get(agent)
+    return known is None or known.kind != "shell"
+
+
+class _Branch(msgspec.Struct, frozen=True, kw_only=True):
+    id: UUID
+    name: str
+    branch: str
+    head: str | None = None
+
+
+def _branch(step: _Step | _Branch) -> StepBranch:
+    return StepBranch(id=step.id, name=step.name, branch=step.branch or "", head=step.head)
+
+
+def _forge(row: Row, settings: Settings) -> Forge | None:
+    return forge_of(row["repository_url"], settings.forges)

@@ -1,0 +1,100 @@
+"""The completer's texts: pure functions of typed arguments, a template each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from shared.domain.delivery import Broken, Conflicted
+from shared.domain.descriptions import cut, fenced, inline
+
+MOST_DETAILS = 40
+"""Steps beyond these are listed without what they did."""
+OUTCOME_LETTERS = 1000
+_SIGNS = {"completed": "done", "failed": "failed", "skipped": "skipped"}
+
+_templates = Environment(
+    loader=PackageLoader("services.completer", "prompts"),
+    undefined=StrictUndefined,
+    autoescape=False,
+    keep_trailing_newline=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+class StepText(msgspec.Struct, frozen=True, kw_only=True):
+    """A step as the texts tell of it."""
+
+    id: UUID
+    name: str
+    status: str
+    branch: str | None = None
+    head: str | None = None
+    description: str = ""
+    outcome: str = ""
+    reason: str | None = None
+
+
+def pull_request(
+    *,
+    goal: str,
+    steps: Sequence[StepText],
+    left_out: Sequence[UUID] = (),
+    orders: Sequence[str] = (),
+    cost_usd: float = 0.0,
+    tokens: int = 0,
+    seconds: float = 0.0,
+) -> str:
+    """The text of a pull request. Whatever people and agents typed stands in it exactly, as code."""
+    told = [
+        {
+            "sign": "left out" if s.id in left_out else _SIGNS.get(s.status, s.status),
+            "name": inline(s.name),
+            "commit": (s.head or "")[:12],
+            "note": inline((s.reason or "")[:300]) if s.status in ("failed", "skipped") else "",
+            "did": _indented(fenced(s.outcome[:OUTCOME_LETTERS])) if at < MOST_DETAILS and s.outcome.strip() else "",
+        }
+        for at, s in enumerate(steps)
+    ]
+    missing = [f"{inline(s.name)} breaks the check" for s in steps if s.id in left_out]
+    missing += [f"{inline(s.name)} {s.status}" for s in steps if s.status in ("failed", "skipped")]
+    cost = f"{cost_usd:.2f} USD, {tokens:,} tokens, " if cost_usd or tokens else ""
+    return cut(
+        _templates.get_template("pull_request.md.j2").render(
+            goal=fenced(goal) if goal.strip() else "",
+            steps=told,
+            orders=[inline(o) for o in orders],
+            missing=missing,
+            figures=f"{cost}{_duration(seconds)} from the goal to here.",
+        )
+    )
+
+
+def completion(*, title: str, goal: str, conflict: Conflicted, steps: Sequence[StepText]) -> str:
+    """The prompt of an agent that resolves a conflict."""
+    step = next((s for s in steps if s.id == conflict.step), None)
+    return _templates.get_template("completion.md.j2").render(
+        title=title, goal=goal, conflict=conflict, step=step, steps=[s for s in steps if s.branch]
+    )
+
+
+def fix(*, broken: Broken, names: Sequence[str]) -> str:
+    """The task plan of a step that mends a check which fails on the merged result."""
+    return _templates.get_template("fix.md.j2").render(
+        command=broken.command, names=[repr(n) for n in names], output=fenced(broken.output)
+    )
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" if line else "" for line in text.splitlines())
+
+
+def _duration(seconds: float) -> str:
+    minutes = int(seconds) // 60
+    if minutes < 1:
+        return f"{max(int(seconds), 1)} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,134 @@
+"""Merging branches into one commit, without a worktree: `git merge-tree` says the result or the conflict beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+
+from services.daemon.git import GitError, git
+from shared.domain.delivery import Strategy
+
+
+class Tip(msgspec.Struct, frozen=True, kw_only=True):
+    """A branch at a commit; of a step, with that step."""
+
+    branch: str
+    commit: str
+    step: UUID | None = None
+    name: str = ""
+
+
+class MergeConflict(RuntimeError):
+    """A merge needs judgement: which branch into what, and the files. Nothing was touched."""
+
+    def __init__(self, onto: str, tip: Tip, into: str, files: tuple[str, ...]) -> None:
+        self.onto = onto
+        self.tip = tip
+        self.into = into
+        self.files = files
+        super().__init__(f"{tip.branch} conflicts with {into} in {', '.join(files)}")
+
+
+Resolve = Callable[[MergeConflict], Awaitable[str]]
+"""The merge commit of a conflict that could be resolved. Raises the conflict when it can't."""
+
+
+async def unresolved(conflict: MergeConflict) -> str:
+    """Resolve none."""
+    raise conflict
+
+
+async def merge_all(
+    repository: Path, begin: Tip, tips: Sequence[Tip], strategy: Strategy = "merge", resolve: Resolve = unresolved
+) -> str:
+    """The commit that holds `begin` and every tip, in order. Raises MergeConflict and GitError.
+
+    `merge`: a merge commit a branch that no other holds (a chain is one), or none where it is a fast-forward.
+    `squash`: one commit a tip.
+    """
+    if strategy == "squash":
+        return await _squash_all(repository, begin, tips, resolve)
+    head = begin.commit
+    for place, tip in enumerate(await _independent(repository, head, tips)):
+        if place == 0 and await _holds(repository, tip.commit, head):
+            head = tip.commit
+        else:
+            head = await _merge(repository, begin.branch, head, tip, resolve)
+    return head
+
+
+async def tree_of(repository: Path, commit: str) -> str:
+    """The tree of a commit."""
+    return (await git(repository, "rev-parse", f"{commit}^{{tree}}")).strip()
+
+
+async def _squash_all(repository: Path, begin: Tip, tips: Sequence[Tip], resolve: Resolve) -> str:
+    """A commit a tip with the tree of the true merge: that merge is made, too, so that git knows each merge's base."""
+    head = merged = begin.commit
+    tree = await tree_of(repository, head)
+    for tip in tips:
+        merged = await _merge(repository, begin.branch, merged, tip, resolve)
+        if (new := await tree_of(repository, merged)) != tree:
+            tree = new
+            message = f"{tip.name or tip.branch}\n\nMakima-Step: {tip.step}\nMakima-Branch: {tip.branch}"
+            head = await commit_tree(repository, tree, (head,), message)
+    return head
+
+
+async def merge_base_of_squashed(repository: Path, begin: Tip, earlier: Sequence[Tip]) -> Tip:
+    """`begin` as a commit that also descends from what was squashed into it: never published."""
+    if not earlier:
+        return begin
+    tree = await tree_of(repository, begin.commit)
+    commit = await commit_tree(repository, tree, (begin.commit, *(t.commit for t in earlier)), "Delivered before")
+    return msgspec.structs.replace(begin, commit=commit)
+
+
+async def commit_tree(repository: Path, tree: str, parents: Sequence[str], message: str) -> str:
+    """A commit of a tree."""
+    named = [part for parent in parents for part in ("-p", parent)]
+    return (await git(repository, "commit-tree", *named, "-m", message.replace("\0", ""), tree)).strip()
+
+
+async def _merge(repository: Path, into: str, head: str, tip: Tip, resolve: Resolve) -> str:
+    tree, files = await merge_tree(repository, head, tip.commit)
+    if files:
+        return await resolve(MergeConflict(head, tip, into, files))
+    return await commit_tree(repository, tree, (head, tip.commit), f"Merge {tip.branch}")
+
+
+async def merge_tree(repository: Path, one: str, other: str) -> tuple[str, tuple[str, ...]]:
+    """The tree of a merge, and the files that conflict (with markers in that tree). Raises GitError."""
+    options = ("--write-tree", "-z", "--name-only", "--no-messages")
+    try:
+        out = await git(repository, "merge-tree", *options, one, other)
+    except GitError as error:
+        if error.code != 1:
+            raise
+        out = error.out
+    tree, *files = out.split("\0")
+    return tree, tuple(sorted({f for f in files if f}))
+
+
+async def _independent(repository: Path, head: str, tips: Sequence[Tip]) -> list[Tip]:
+    """The tips that neither the head nor another tip holds, in order."""
+    first = {tip.commit: tip for tip in reversed(tips)}
+    if not first:
+        return []
+    out = await git(repository, "merge-base", "--independent", head, *first)
+    wanted = set(out.split())
+    return [tip for tip in tips if tip.commit in wanted and tip.commit != head and first[tip.commit] is tip]
+
+
+async def _holds(repository: Path, commit: str, other: str) -> bool:
+    """Whether a commit descends from another."""
+    try:
+        await git(repository, "merge-base", "--is-ancestor", other, commit)
+    except GitError as error:
+        if error.code != 1:
+            raise
+        return False
+    return True

@@ -1,0 +1,73 @@
+"""Pushing to the remote: never by force, and what it refused in words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.daemon.git import GitError, git, git_said, is_transient
+
+_REFUSED = re.compile(r"^!\t[^\t]*\t(?P<why>.*)$", re.MULTILINE)
+_STALE = (
+    "fetch first",
+    "non-fast-forward",
+    "stale info",
+    "failed to update ref",
+    "cannot lock ref",
+    "incorrect old value",
+)
+
+
+class PushStale(RuntimeError):
+    """Somebody else pushed meanwhile: fetch, merge and push again."""
+
+
+class PushRefused(RuntimeError):
+    """The remote refuses. `permanent`: trying again can't mend it."""
+
+    def __init__(self, reason: str, permanent: bool) -> None:
+        self.permanent = permanent
+        super().__init__(reason)
+
+
+async def push(repository: Path, commit: str, branch: str, options: Sequence[str] = ()) -> str:
+    """Push a commit to a branch of the remote; what the remote said. Raises PushStale and PushRefused."""
+    more = [part for option in options for part in ("-o", option)]
+    try:
+        _, said = await git_said(repository, "push", "--porcelain", *more, "origin", f"{commit}:refs/heads/{branch}")
+    except GitError as error:
+        why = match["why"] if (match := _REFUSED.search(error.out)) else ""
+        if any(sign in why for sign in _STALE):
+            raise PushStale(f"{branch} moved on meanwhile: {why}") from None
+        words = _words(error.said)
+        reason = f"the push of {branch} was refused: " + ": ".join(dict.fromkeys(w for w in (why, words) if w))
+        raise PushRefused(reason, permanent=bool(why) or not is_transient(error)) from None
+    return said
+
+
+async def remove(repository: Path, branches: Sequence[str]) -> tuple[str, ...]:
+    """Remove branches from the remote; those that are gone now. Raises PushRefused."""
+    there = await on_remote(repository, branches)
+    if there:
+        try:
+            await git(repository, "push", "--porcelain", "origin", *(f":{ref}" for ref in there))
+        except GitError as error:
+            reason = f"branches can't be removed from the remote: {_words(error.said) or error}"
+            raise PushRefused(reason, permanent=not is_transient(error)) from None
+    return tuple(branches)
+
+
+async def on_remote(repository: Path, branches: Sequence[str]) -> tuple[str, ...]:
+    """The full names of those of the branches that are on the remote now."""
+    wanted = {f"refs/heads/{b}" for b in branches} | {f"refs/makima/{b}" for b in branches}
+    out = await git(repository, "ls-remote", "--quiet", "origin", "refs/heads/*", "refs/makima/*")
+    return tuple(name for line in out.splitlines() if (name := line.partition("\t")[2]) in wanted)
+
+
+def _words(said: str) -> str:
+    """What the remote itself said, on one line; else git's words."""
+    lines = [line.strip() for line in said.splitlines()]
+    remote = [line.removeprefix("remote:").strip() for line in lines if line.startswith("remote:")]
+    others = [line for line in lines if line and not line.startswith(("To ", "hint:", "error: failed to push"))]
+    return " ".join(word for word in remote if word) or " ".join(others)

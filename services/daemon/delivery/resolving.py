@@ -1,0 +1,180 @@
+"""A merge that stopped: recorded resolutions first, then an agent, whose resolution is judged natively."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from services.daemon.delivery.merging import MergeConflict, merge_tree
+from services.daemon.git import GitError, git
+
+ROUNDS = 3
+"""How often an agent is told to resolve one conflict: the first time, and what it left undone."""
+DROPPED = "Dropped:"
+"""Starts a line of the merge commit's message that says that a side of a file was dropped on purpose."""
+_MERGE = ("-c", "rerere.enabled=true", "-c", "rerere.autoUpdate=true", "merge", "--no-edit", "--no-verify")
+_GONE = "0" * 40
+
+RunAgent = Callable[[Path, str], Awaitable[None]]
+"""Runs the attempt's agent in a folder with a prompt, to its end. Raises AgentFailed or RoundOver."""
+Checkout = Callable[[str], Awaitable[Path]]
+"""A clean worktree at a commit."""
+
+
+class Unresolved(RuntimeError):
+    """The agent did not resolve a conflict: what is wrong with it, and the conflict."""
+
+    def __init__(self, conflict: MergeConflict, problems: list[str]) -> None:
+        self.conflict = conflict
+        super().__init__(f"{conflict}; the agent's resolution was refused: {'; '.join(problems)}")
+
+
+class Resolver:
+    """Resolves the conflicts of one delivery. `agent` None: by recorded resolutions alone."""
+
+    def __init__(self, repository: Path, checkout: Checkout, agent: RunAgent | None) -> None:
+        self._repository = repository
+        self._checkout = checkout
+        self._agent = agent
+
+    async def __call__(self, conflict: MergeConflict) -> str:
+        """The merge commit. Raises the conflict, Unresolved, and what the agent's run raises."""
+        worktree = await self._checkout(conflict.onto)
+        if await merge_in(worktree, conflict.tip.commit, conflict.tip.branch):
+            return await head_of(worktree)
+        if self._agent is None:
+            await git(worktree, "merge", "--abort")
+            raise conflict
+        await resolve_with(self._agent, worktree, conflict)
+        return await head_of(worktree)
+
+
+async def merge_in(worktree: Path, commit: str, branch: str) -> bool:
+    """Merge in a worktree; False when it stopped at conflicts that nobody has resolved before. Raises GitError."""
+    try:
+        await git(worktree, *_MERGE, "-m", f"Merge {branch}", commit)
+    except GitError:
+        if not await merging(worktree) or await unmerged(worktree):
+            if not await merging(worktree):
+                raise
+            return False
+        await git(worktree, "commit", "--quiet", "--no-verify", "--no-edit")
+    return True
+
+
+async def resolve_with(agent: RunAgent, worktree: Path, conflict: MergeConflict) -> None:
+    """Have an agent resolve the merge that stopped in a worktree, up to ROUNDS times. Raises Unresolved."""
+    prompt, problems = notice(conflict), [""]
+    for _ in range(ROUNDS):
+        await agent(worktree, prompt)
+        problems = await conclude(worktree, conflict)
+        if not problems:
+            return
+        prompt = "The merge is not resolved yet:\n" + "\n".join(f"- {p}" for p in problems) + "\n\n" + notice(conflict)
+    raise Unresolved(conflict, problems)
+
+
+def notice(conflict: MergeConflict) -> str:
+    """What an agent is told of a merge that stopped in its worktree."""
+    files = "\n".join(f"- {f}" for f in conflict.files)
+    what = conflict.tip.branch + (f" ({conflict.tip.name})" if conflict.tip.name else "")
+    return f"""In this worktree the merge of {what} into {conflict.into} has stopped at conflicts in:
+{files}
+
+Resolve them so that what both sides meant is kept: `git log --merge -p` shows what each did. Then `git add` each file \
+(`git rm` what is to be gone) and end the merge with `git commit --no-edit`. Do not abort it, and do not take one side \
+whole; where a side really has to go, say so in the merge commit's message in a line `{DROPPED} <file>: <why>`.
+"""
+
+
+async def conclude(worktree: Path, conflict: MergeConflict) -> list[str]:
+    """What is wrong with a resolution, in words; nothing: it is committed. Ends a merge that is only not committed."""
+    if left := await unmerged(worktree):
+        return [f"{f} still conflicts: resolve it and `git add` it" for f in left]
+    if await merging(worktree):
+        await git(worktree, "add", "--all")
+        await git(worktree, "commit", "--quiet", "--no-verify", "--no-edit")
+    elif await git(worktree, "status", "--porcelain"):
+        await git(worktree, "add", "--all")
+        await git(worktree, "commit", "--quiet", "--no-verify", "-m", f"Resolve the merge of {conflict.tip.branch}")
+    missing = await git(worktree, "rev-list", "--max-count=1", conflict.onto, conflict.tip.commit, "--not", "HEAD")
+    if missing:
+        again = shlex.join(("git", "merge", conflict.tip.commit))
+        return [f"the merge is not there any more (aborted, or reset): start it again with `{again}`"]
+    return [*await _markers(worktree, conflict), *await _dropped(worktree, conflict)]
+
+
+async def merging(worktree: Path) -> bool:
+    """Whether a merge is under way."""
+    return Path((await git(worktree, "rev-parse", "--git-path", "MERGE_HEAD")).strip()).exists()
+
+
+async def unmerged(worktree: Path) -> list[str]:
+    """The files that still conflict."""
+    out = await git(worktree, "diff", "--name-only", "--diff-filter=U", "-z")
+    return sorted({f for f in out.split("\0") if f})
+
+
+async def head_of(worktree: Path) -> str:
+    """The commit that a worktree is at."""
+    return (await git(worktree, "rev-parse", "HEAD")).strip()
+
+
+async def _markers(worktree: Path, conflict: MergeConflict) -> list[str]:
+    async def marked(commit: str) -> set[str]:
+        try:
+            out = await git(
+                worktree, "grep", "-z", "-l", "-I", "-e", "^<<<<<<< ", "-e", "^>>>>>>> ", commit, "--", *paths
+            )
+        except GitError as error:
+            if error.code == 1 and not error.out:
+                return set()
+            raise
+        return {name.partition(":")[2] for name in out.split("\0") if name}
+
+    paths = [f":(literal){f}" for f in conflict.files]
+    before = await marked(conflict.onto) | await marked(conflict.tip.commit)
+    return [f"{f} still has conflict markers" for f in sorted(await marked("HEAD") - before)]
+
+
+async def _dropped(worktree: Path, conflict: MergeConflict) -> list[str]:
+    """Files of which the result has nothing of what one side did to them."""
+    base = (await git(worktree, "merge-base", conflict.onto, conflict.tip.commit)).strip()
+    ours, theirs, result = [
+        await _blobs(worktree, base, commit) for commit in (conflict.onto, conflict.tip.commit, "HEAD")
+    ]
+    automatic, _ = await merge_tree(worktree, conflict.onto, conflict.tip.commit)
+    touched = {*conflict.files, *await _blobs(worktree, automatic, "HEAD")}
+    message = await git(worktree, "log", "--format=%B", "HEAD", "--not", conflict.onto, conflict.tip.commit)
+    on_purpose = [line.removeprefix(DROPPED).strip() for line in message.splitlines() if line.startswith(DROPPED)]
+    problems = []
+    for file in sorted(touched):
+        side = _side_dropped(ours.get(file), theirs.get(file), result.get(file))
+        if side is None or any(said.startswith(file) for said in on_purpose) or await _is_binary(worktree, base, file):
+            continue
+        who = conflict.into if side == "ours" else conflict.tip.branch
+        problems.append(f"{file} holds nothing of what {who} did to it")
+    return problems
+
+
+def _side_dropped(ours: str | None, theirs: str | None, result: str | None) -> str | None:
+    """Which side's change of a file is gone. None as a blob: not changed. A deletion has nothing to be kept."""
+    if ours == theirs or _GONE in (ours, theirs):
+        return None
+    if theirs is not None and result == ours:
+        return "theirs"
+    if ours is not None and result == theirs:
+        return "ours"
+    return None
+
+
+async def _is_binary(worktree: Path, base: str, file: str) -> bool:
+    out = await git(worktree, "diff", "--numstat", "--no-renames", base, "HEAD", "--", f":(literal){file}")
+    return out.startswith("-\t-")
+
+
+async def _blobs(worktree: Path, before: str, after: str) -> dict[str, str]:
+    out = await git(worktree, "diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", before, after)
+    parts = out.split("\0")
+    return {file: meta.split()[3] for meta, file in zip(parts[0::2], parts[1::2], strict=False)}

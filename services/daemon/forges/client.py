@@ -1,0 +1,52 @@
+"""What a delivery asks of a forge, and how a forge refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from shared.domain.delivery import PullRequest, PullRequestState
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """A pull request as the forge has it."""
+
+    number: int
+    url: str
+    state: PullRequestState
+    body: str = ""
+    etag: str | None = None
+
+
+class ForgeFailed(RuntimeError):
+    """The forge did not do what was asked: why, in words.
+
+    `passing`: it is worth asking again; after `wait_seconds`, where the forge said so.
+    """
+
+    def __init__(self, reason: str, passing: bool = False, wait_seconds: float | None = None) -> None:
+        self.passing = passing
+        self.wait_seconds = wait_seconds
+        super().__init__(reason)
+
+
+class NothingToPropose(ForgeFailed):
+    """The base branch holds everything already."""
+
+
+class Client(Protocol):
+    """One repository on a forge. Every method raises ForgeFailed."""
+
+    async def find(self, branch: str) -> Sequence[Found]:
+        """The pull requests of a branch, newest first."""
+
+    async def create(self, branch: str, base: str, wanted: PullRequest, body: str) -> Found:
+        """Make one. Raises NothingToPropose when the base holds the branch."""
+
+    async def update(self, found: Found, body: str) -> None:
+        """Replace its body."""
+
+    async def look(self, number: int, etag: str | None) -> Found | None:
+        """How one stands; None: as it did when this etag was given."""

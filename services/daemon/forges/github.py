@@ -1,0 +1,182 @@
+"""GitHub and GitHub Enterprise, by `gh api`: its REST interface with gh's own accounts. Texts go by standard input."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from services.daemon.forges.client import ForgeFailed, Found, NothingToPropose
+from shared.domain.delivery import PullRequest
+from shared.domain.forge import Forge
+from shared.failpoints import hit
+
+MISSING = "`gh` is not installed on this daemon: install it (https://cli.github.com) and sign in with `gh auth login`"
+LONGEST_TITLE = 256
+_DOWN = ("error connecting", "connection refused", "dial tcp", "dial unix", "timeout", "eof", "no such host", "reset")
+
+
+class _Pull(msgspec.Struct):
+    number: int
+    html_url: str
+    state: Literal["open", "closed"]
+    merged_at: str | None = None
+    body: str | None = None
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+
+
+class _Refusal(msgspec.Struct):
+    message: str = ""
+    errors: list[_Error | str] = []
+
+
+class Response(msgspec.Struct, frozen=True, kw_only=True):
+    """What gh printed of an answer: status, headers in lower case, body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class GitHub:
+    """One repository, asked by `gh`."""
+
+    def __init__(self, forge: Forge, folder: Path) -> None:
+        self._forge = forge
+        self._folder = folder
+        self._repository = f"repos/{forge.path}"
+
+    async def find(self, branch: str) -> Sequence[Found]:
+        """The pull requests of a branch, newest first. Raises ForgeFailed."""
+        owner = self._forge.path.partition("/")[0]
+        query = f"head={owner}:{branch}&state=all&sort=created&direction=desc&per_page=20"
+        answer = await self._ask("GET", f"{self._repository}/pulls?{query}")
+        return [_found(p) for p in msgspec.json.decode(answer.body, type=list[_Pull])]
+
+    async def create(self, branch: str, base: str, wanted: PullRequest, body: str) -> Found:
+        """Make one, and give it its labels and reviewers. Raises ForgeFailed and NothingToPropose."""
+        text = {
+            "title": one_line(wanted.title, LONGEST_TITLE),
+            "head": branch,
+            "base": base,
+            "body": body,
+            "draft": wanted.draft,
+        }
+        hit("daemon.pull_request", "before_create")
+        answer = await self._ask("POST", f"{self._repository}/pulls", text)
+        hit("daemon.pull_request", "after_create")
+        made = _found(msgspec.json.decode(answer.body, type=_Pull))
+        if wanted.labels:
+            await self._ask("POST", f"{self._repository}/issues/{made.number}/labels", {"labels": wanted.labels})
+        if wanted.reviewers:
+            path = f"{self._repository}/pulls/{made.number}/requested_reviewers"
+            await self._ask("POST", path, {"reviewers": wanted.reviewers})
+        return made
+
+    async def update(self, found: Found, body: str) -> None:
+        """Replace its body. Raises ForgeFailed."""
+        await self._ask("PATCH", f"{self._repository}/pulls/{found.number}", {"body": body})
+
+    async def look(self, number: int, etag: str | None) -> Found | None:
+        """How one stands; None: as it did when this etag was given. Raises ForgeFailed."""
+        more = ("-H", f"If-None-Match: {etag}") if etag else ()
+        answer = await self._ask("GET", f"{self._repository}/pulls/{number}", None, *more)
+        if answer.status == 304:
+            return None
+        found = _found(msgspec.json.decode(answer.body, type=_Pull))
+        return msgspec.structs.replace(found, etag=answer.headers.get("etag"))
+
+    async def _ask(self, method: str, path: str, text: Mapping[str, object] | None = None, *more: str) -> Response:
+        if shutil.which("gh") is None:
+            raise ForgeFailed(MISSING)
+        argv = ["gh", "api", "--include", "--method", method, "--hostname", self._forge.host, *more]
+        argv += [path] if text is None else ["--input", "-", path]
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            cwd=self._folder,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "GH_PROMPT_DISABLED": "1", "GH_NO_UPDATE_NOTIFIER": "1", "NO_COLOR": "1"},
+        )
+        try:
+            out, err = await process.communicate(msgspec.json.encode(text) if text is not None else None)
+        except asyncio.CancelledError:
+            process.kill()
+            await process.wait()
+            raise
+        answer = read_response(out)
+        if answer is None:
+            said = err.decode(errors="replace").strip()
+            passing = any(sign in said.lower() for sign in _DOWN)
+            raise ForgeFailed(f"{self._forge.host} can't be asked: {one_line(said, 500) or 'gh said nothing'}", passing)
+        if answer.status >= 400:
+            raise refusal(self._forge.host, answer, time.time())
+        return answer
+
+
+def read_response(out: bytes) -> Response | None:
+    """What `gh api --include` prints; None when there is no answer in it."""
+    head, _, body = out.replace(b"\r\n", b"\n").partition(b"\n\n")
+    first, *lines = head.decode(errors="replace").split("\n")
+    parts = first.split()
+    if len(parts) < 2 or not parts[0].startswith("HTTP/") or not parts[1].isdigit():
+        return None
+    pairs = (line.partition(":") for line in lines)
+    return Response(status=int(parts[1]), headers={k.strip().lower(): v.strip() for k, _, v in pairs}, body=body)
+
+
+def refusal(host: str, answer: Response, now: float) -> ForgeFailed:
+    """An answer of 400 and above in words: what a person does about it, or when it is worth asking again."""
+    try:
+        read = msgspec.json.decode(answer.body, type=_Refusal)
+    except msgspec.MsgspecError:
+        read = _Refusal()
+    details = [e if isinstance(e, str) else e.message for e in read.errors]
+    said = one_line(": ".join(part for part in (read.message, *details) if part), 500) or "no words"
+    if answer.status == 401:
+        return ForgeFailed(f"{host} refuses the daemon's account (401): {said}; sign in with `gh auth login -h {host}`")
+    if answer.status == 429 or (answer.status == 403 and _limited(answer, said)):
+        return ForgeFailed(f"{host} limits the rate: {said}", passing=True, wait_seconds=_wait(answer, now))
+    if answer.status == 403:
+        return ForgeFailed(f"{host} forbids it (403): {said}; the daemon's account needs the right to write here")
+    if answer.status == 404:
+        return ForgeFailed(f"{host} does not know the repository, or not for the daemon's account (404): {said}")
+    if answer.status == 422 and "no commits between" in said.lower():
+        return NothingToPropose(f"{host}: {said}")
+    if answer.status >= 500:
+        return ForgeFailed(f"{host} is out of order ({answer.status}): {said}", passing=True)
+    return ForgeFailed(f"{host} refuses it ({answer.status}): {said}")
+
+
+def _limited(answer: Response, said: str) -> bool:
+    exhausted = answer.headers.get("x-ratelimit-remaining") == "0"
+    return exhausted or "retry-after" in answer.headers or "rate limit" in said.lower()
+
+
+def _wait(answer: Response, now: float) -> float | None:
+    if (after := answer.headers.get("retry-after", "")).isdigit():
+        return float(after)
+    if (reset := answer.headers.get("x-ratelimit-reset", "")).isdigit():
+        return max(float(reset) - now, 1.0)
+    return None
+
+
+def one_line(text: str, longest: int) -> str:
+    """A text on one line, cut with a sign that it was."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def _found(pull: _Pull) -> Found:
+    state: Literal["open", "merged", "closed"] = "merged" if pull.merged_at else pull.state
+    return Found(number=pull.number, url=pull.html_url, state=state, body=pull.body or "")

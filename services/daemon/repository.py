@@ -1,0 +1,48 @@
+"""A repository's own settings: `.makima.toml` at the root of its base branch (rule 17)."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from services.daemon.git import GitError, git
+
+FILE = ".makima.toml"
+
+
+class RepositoryUnreadable(ValueError):
+    """`.makima.toml` can't be: where, and what is allowed."""
+
+
+class RepositorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a repository says of itself. None of it widens what an agent may touch."""
+
+    setup: str | None = None
+    """Run once in a fresh worktree."""
+    check: str | None = None
+    """Run after an agent ended well, and on what is to be delivered."""
+    copy_files: tuple[str, ...] = ()
+    """Untracked files that are taken along from the dependency's worktree."""
+    instructions: str = ""
+    """Added to every plan and step prompt."""
+    agent: str | None = None
+
+
+def parse(text: str) -> RepositorySettings:
+    """The settings in a file's text. Raises RepositoryUnreadable."""
+    try:
+        return msgspec.convert(tomllib.loads(text), RepositorySettings)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        known = ", ".join(RepositorySettings.__struct_fields__)
+        raise RepositoryUnreadable(f"{FILE} of the base branch: {error}; it may name: {known}") from None
+
+
+async def read(repository: Path, commit: str) -> RepositorySettings:
+    """The settings as of a commit; all defaults when it has no such file. Raises RepositoryUnreadable."""
+    try:
+        text = await git(repository, "cat-file", "blob", f"{commit}:{FILE}")
+    except GitError:
+        return RepositorySettings()
+    return parse(text)

@@ -1,0 +1,175 @@
+"""What follows from what came of a delivery (rules 10 to 13). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID
+
+import msgspec
+
+from shared.domain.delivery import (
+    Broken,
+    Conflicted,
+    Delivered,
+    Delivery,
+    Nothing,
+    PullRequestState,
+    Result,
+    Seen,
+)
+from shared.domain.statuses import DirectiveStatus
+
+LONGEST_POLL_SECONDS = 900.0
+
+
+class Situation(msgspec.Struct, frozen=True, kw_only=True):
+    """As much of a directive and of the task that ended as decides."""
+
+    order: Delivery
+    status: DirectiveStatus
+    on_failure: str = "replan"
+    fixes: int = 0
+    max_fixes: int = 2
+    can_judge: bool = True
+    """Its agent understands prose: it can resolve a conflict and mend a check."""
+    forge_expected: bool = False
+    watched: bool = True
+    poll_seconds: float = 60.0
+    looks: int = 0
+    pr_url: str | None = None
+    etag: str | None = None
+    names: Mapping[UUID, str] = {}
+    dependents: Mapping[UUID, Sequence[UUID]] = {}
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """What to write. None leaves a fact as it is; the status changes only where the directive is idle."""
+
+    status: DirectiveStatus | None = None
+    reason: str | None = None
+    branch: str | None = None
+    round: int | None = None
+    url: str | None = None
+    state: PullRequestState | None = None
+    etag: str | None = None
+    look_in: float | None = None
+    looks: int = 0
+    delivered: bool = False
+    """The steps of the order are delivered."""
+    verified: bool = False
+    resolve: Conflicted | None = None
+    """An agent is to resolve it."""
+    fix: Broken | None = None
+    """A step that mends it is to be planned."""
+    leave_out: tuple[UUID, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+def settle(result: Result, at: Situation) -> Settled:
+    """What follows."""
+    match result:
+        case Delivered():
+            return _delivered(result, at)
+        case Conflicted():
+            return _conflicted(result, at)
+        case Broken():
+            return _broken(result, at)
+        case Seen():
+            return _seen(result, at)
+        case Nothing() if at.order.action == "watch":
+            return Settled(reason=f"its pull request is not watched: {result.reason}")
+        case Nothing():
+            return Settled(status=DirectiveStatus.COMPLETED, reason=f"delivered: {result.reason}", verified=True)
+
+
+def _delivered(result: Delivered, at: Situation) -> Settled:
+    notes = "".join(f"; {n}" for n in result.notes)
+    facts = Settled(branch=result.branch, round=result.round, delivered=True, verified=at.order.action == "verify")
+    if result.pr_url is not None:
+        return msgspec.structs.replace(
+            facts,
+            url=result.pr_url,
+            state="open",
+            reason=f"delivered: {result.pr_url}{notes}",
+            look_in=at.poll_seconds if at.watched else None,
+        )
+    if at.forge_expected and at.order.action == "deliver":
+        return msgspec.structs.replace(facts, reason=f"delivered on {result.branch}; its pull request is looked for")
+    return msgspec.structs.replace(
+        facts, status=DirectiveStatus.COMPLETED, reason=f"delivered on {result.branch}{notes}"
+    )
+
+
+def _conflicted(result: Conflicted, at: Situation) -> Settled:
+    if at.can_judge:
+        return Settled(resolve=result)
+    commands = "; ".join(result.by_hand)
+    reason = (
+        f"the delivery conflicts: {result.branch} with {result.into} in {', '.join(result.files)}; by hand: {commands}"
+    )
+    return Settled(status=DirectiveStatus.PAUSED, reason=reason)
+
+
+def _broken(result: Broken, at: Situation) -> Settled:
+    who = named(result.steps, at.names)
+    if not result.steps:
+        reason = f"the check `{result.command}` fails on the base branch by itself: mend it there, then resume"
+        return Settled(status=DirectiveStatus.PAUSED, reason=reason)
+    if at.can_judge and at.fixes < at.max_fixes:
+        return Settled(status=DirectiveStatus.ACTIVE, reason=f"{who} break the check: a step mends it", fix=result)
+    if at.on_failure == "continue":
+        left_out = (result.steps[-1], *_all_dependents(result.steps[-1], at.dependents))
+        return Settled(leave_out=left_out, reason=f"delivered without {named(left_out, at.names)}: it breaks the check")
+    tried = f"; {at.fixes} fixes did not mend it" if at.fixes else ""
+    mend = "add a step that mends it (makima directive add-step, depending on them), or skip one, then resume"
+    return Settled(status=DirectiveStatus.PAUSED, reason=f"{who} break the check `{result.command}`{tried}: {mend}")
+
+
+def _seen(result: Seen, at: Situation) -> Settled:
+    if result.state == "merged":
+        return Settled(
+            status=DirectiveStatus.COMPLETED,
+            reason=f"{at.pr_url} was merged",
+            state="merged",
+            etag=result.etag,
+            removed=result.removed,
+        )
+    if result.state == "closed":
+        return Settled(
+            status=DirectiveStatus.PAUSED,
+            reason=closed_reason(at.pr_url),
+            state="closed",
+            etag=result.etag,
+            removed=result.removed,
+        )
+    changed = result.etag != at.etag
+    looks = 0 if changed else at.looks + 1
+    return Settled(etag=result.etag, looks=looks, look_in=next_look(at.poll_seconds, looks))
+
+
+def closed_reason(url: str | None) -> str:
+    """Why a directive whose pull request was closed is paused, and what moves it on."""
+    return (
+        f"{url} was closed without being merged: change the goal or add steps for a new pull request, archive it, "
+        "or say that it is done (makima directive update --status completed)"
+    )
+
+
+def next_look(poll_seconds: float, looks: int) -> float:
+    """Seconds until a pull request is looked at again: doubled each time nothing had changed."""
+    return float(min(poll_seconds * 2.0 ** min(looks, 10), max(LONGEST_POLL_SECONDS, poll_seconds)))
+
+
+def named(steps: Iterable[UUID], names: Mapping[UUID, str]) -> str:
+    """Steps by their names, in words."""
+    return " and ".join(repr(names.get(s, str(s))) for s in steps)
+
+
+def _all_dependents(step: UUID, dependents: Mapping[UUID, Sequence[UUID]]) -> tuple[UUID, ...]:
+    found: dict[UUID, None] = {}
+    waiting = list(dependents.get(step, ()))
+    while waiting:
+        if (one := waiting.pop()) not in found:
+            found[one] = None
+            waiting += dependents.get(one, ())
+    return tuple(found)

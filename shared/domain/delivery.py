@@ -1,0 +1,110 @@
+"""What is delivered and what came of it: the words that completer and daemon share. Pure data, and one rule on each."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from shared.domain.forge import Forge
+
+Strategy = Literal["merge", "squash"]
+PullRequestState = Literal["open", "merged", "closed"]
+
+
+class StepBranch(msgspec.Struct, frozen=True, kw_only=True):
+    """A completed step as a delivery sees it. `head` is the commit that it ended with."""
+
+    id: UUID
+    name: str
+    branch: str
+    head: str | None = None
+
+
+class PullRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pull request is to say. `body` is what stands between the markers, already under the size limit."""
+
+    title: str
+    body: str
+    draft: bool = False
+    labels: tuple[str, ...] = ()
+    reviewers: tuple[str, ...] = ()
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """The order that a completion or verification task carries to a daemon.
+
+    `deliver`: merge `steps` (in topological order), prove, check, push, and see to the pull request. `verify`: only
+    the last of it. `watch`: how the pull request `pr_url` stands, and the clean-up once it is over.
+    """
+
+    action: Literal["deliver", "verify", "watch"]
+    title: str
+    round: int = 1
+    """Counts the directive's pull requests: one that was merged or closed is followed by one on a branch of its own."""
+    steps: tuple[StepBranch, ...] = ()
+    earlier: tuple[StepBranch, ...] = ()
+    """Steps that earlier deliveries hold."""
+    strategy: Strategy = "merge"
+    merge_into_base: bool = False
+    check: str | None = None
+    """A command; None: the repository's own `check`, if it names one."""
+    without: tuple[UUID, ...] = ()
+    """Steps that are left out because they break the check."""
+    forge: Forge | None = None
+    pull_request: PullRequest | None = None
+    pr_url: str | None = None
+    etag: str | None = None
+    remove_branches: bool = False
+    """Remove the steps' branches from the remote once the pull request is over."""
+
+
+class Delivered(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="delivered"):
+    """The branch holds every step; with a forge, `pr_url` is its pull request."""
+
+    branch: str
+    head: str
+    round: int = 1
+    pr_url: str | None = None
+    notes: tuple[str, ...] = ()
+    """What a person should know: a pull request that was over, a base branch that was moved on."""
+
+
+class Conflicted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="conflicted"):
+    """A merge needs judgement. Nothing was pushed. `by_hand` are the commands that resolve it."""
+
+    branch: str
+    into: str
+    files: tuple[str, ...]
+    step: UUID | None = None
+    by_hand: tuple[str, ...] = ()
+
+
+class Broken(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="broken"):
+    """The check fails on the merged result. Nothing was pushed.
+
+    `steps` break it, and only together when there are two; none: the base branch fails it by itself.
+    """
+
+    steps: tuple[UUID, ...]
+    command: str
+    output: str
+    checks: int = 0
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="seen"):
+    """How a pull request stands. `removed` are the branches that were removed from the remote."""
+
+    state: PullRequestState
+    etag: str | None = None
+    removed: tuple[str, ...] = ()
+
+
+class Nothing(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="nothing"):
+    """Neither a pull request nor the branch is there, or it can't be seen, as `reason` says."""
+
+    reason: str
+
+
+Result = Delivered | Conflicted | Broken | Seen | Nothing

@@ -1,0 +1,127 @@
+"""What a watched directive's board knows after its events, and what it tells."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from cli.board import DELIVERED, STOPPED, Board
+from cli.drawing import Drawing
+from cli.text import clean
+
+AT = "2026-01-01T00:00:{:02d}+00:00"
+
+
+def step(name: str, status: str = "pending", **more: Any) -> dict[str, Any]:
+    return {
+        "id": name, "name": name, "status": status, "order_index": 0, "depends_on": [], "task_id": f"task-{name}",
+        "daemon": None, "attempts": 1, "reason": None, "waiting_reason": None, "started_at": None, "ended_at": None,
+        **more,
+    }  # fmt: skip
+
+
+def directive(*steps: dict[str, Any], status: str = "active", **more: Any) -> dict[str, Any]:
+    return {
+        "id": "d", "title": "Job", "status": status, "pause_reason": None, "pr_url": None, "pr_branch": None,
+        "tokens": 0, "cost_usd": 0.0, "created_at": AT.format(0), "steps": list(steps), **more,
+    }  # fmt: skip
+
+
+def event(event_type: str, second: int = 0, seq: int | None = 1, **body: Any) -> dict[str, Any]:
+    return {"seq": seq, "type": event_type, "at": AT.format(second), "directive_id": "d", "body": body}
+
+
+def output(*lines: str, first: int = 0, task: str = "task-a") -> dict[str, Any]:
+    return event("task.output", seq=None, task=task, attempt=1, first=first, lines=list(lines))
+
+
+def drawn(board: Board, height: int = 40) -> str:
+    console = Console(file=StringIO(), width=100, height=height)
+    console.print(Drawing(board))
+    written: StringIO = console.file  # type: ignore[assignment]
+    return written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("shown", "code", "says"),
+    [
+        (directive(status="completed", pr_branch="makima/x"), DELIVERED, "completed on makima/x"),
+        (directive(status="idle", pr_url="https://f/1"), DELIVERED, "delivered, https://f/1"),
+        (directive(status="idle"), None, "idle"),
+        (directive(status="paused", pause_reason="no\nmore money"), STOPPED, "paused: no more money"),
+        (directive(status="archived"), STOPPED, "archived"),
+        (directive(status="awaiting_approval"), None, "awaiting_approval"),
+    ],
+)
+def test_the_outcome_is_the_directives(shown: dict[str, Any], code: int | None, says: str) -> None:
+    board = Board(shown)
+    assert (board.outcome(), board.ending()) == (code, says)
+
+
+def test_steps_stand_after_what_they_depend_on() -> None:
+    last, first, phase = step("a", depends_on=["b"]), step("b"), step("c", order_index=1)
+    board = Board(directive(phase, last, first))
+    assert [s["name"] for s in board.directive["steps"]] == ["b", "a", "c"]
+
+
+def test_lines_tell_what_happened_since_the_first_event() -> None:
+    board = Board(directive(step("a")))
+    told = [
+        board.happened(event("directive.changed", 1, status="active")),
+        board.happened(event("step.changed", 3, step="a", name="a", status="failed", reason="exit code 3")),
+        board.happened(event("step.ready", 4, steps=["a"])),
+        board.happened(event("task.created", 4, task="t", kind="step")),
+    ]
+    assert told == [
+        ["   0.00  directive active"],
+        ["   2.00  step a failed: exit code 3"],
+        ["   3.00  1 step ready"],
+        [],
+    ]
+
+
+def test_output_that_comes_twice_is_told_once_and_without_control_characters() -> None:
+    board = Board(directive(step("a", "running")))
+    assert [line[9:] for line in board.happened(output("one", "\x1b[31mtwo\x1b[0m\x07"))] == ["a | one", "a | two"]
+    assert board.happened(output("one", "two")) == []
+    assert [line[9:] for line in board.happened(output("two", "three", first=1))] == ["a | three"]
+    assert "three" in drawn(board)
+
+
+def test_a_running_step_shows_its_daemon_and_a_waiting_one_what_it_waits_for() -> None:
+    board = Board(
+        directive(
+            step("build", "running", daemon="daemon-7"),
+            step("test", depends_on=["build"]),
+            step("ship", order_index=1),
+            step("stuck", "ready", waiting_reason="4 of 4 slots taken"),
+        )
+    )
+    text = drawn(board)
+    assert "daemon-7" in text
+    assert "after build" in text
+    assert "after phase 0" in text
+    assert "4 of 4 slots taken" in text
+    assert "0 of 4 steps done" in text
+
+
+def test_a_thousand_steps_fit_the_terminal_with_the_running_ones_seen() -> None:
+    steps = [step(f"s{n:03d}", "completed" if n < 500 else "pending") for n in range(1000)]
+    steps[500] = step("s500", "running")
+    text = drawn(Board(directive(*steps)), height=24)
+    assert len(text.splitlines()) <= 24
+    assert "s500" in text
+    assert "completed" in text
+    assert "pending" in text
+
+
+def test_markup_in_a_name_is_only_shown() -> None:
+    assert "[red]x[/red]" in drawn(Board(directive(step("[red]x[/red]"), title="[bold]t")))
+
+
+@pytest.mark.parametrize("hostile", ["\x1b]0;title\x07", "\x1b[2J", "\r", "\x00", "\x9b31m", "a\nb"])
+def test_a_cleaned_text_holds_no_control_character(hostile: str) -> None:
+    assert clean(hostile).isprintable()
