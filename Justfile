@@ -25,6 +25,10 @@ agents-install:
     @command -v npm >/dev/null || { echo "just: npm is missing: install your system's packages nodejs and npm" >&2; exit 1; }
     npm install --prefix tests/agents --no-package-lock --no-fund --no-audit --loglevel error
 
+# Every fault, the whole matrix of failpoints included.
+test-faults *ARGS:
+    pytest tests/faults -m "long or not long" {{ ARGS }}
+
 # Start the cluster on this machine, in the foreground.
 up *ARGS:
     python -m cli up {{ ARGS }}

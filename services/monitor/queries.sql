@@ -117,11 +117,13 @@ SELECT t.id, (SELECT count(*) FROM makima.step s WHERE s.directive_id = t.direct
   FROM makima.task t WHERE t.id = ANY (%(tasks)s);
 
 -- name: enforce_plan
--- Plans that ended well come into force whole (rule 5).
+-- Plans that ended well come into force whole (rule 5). A row is touched by one part only: what a plan added and then
+-- removed again is gone.
 WITH gone AS (
     DELETE FROM makima.step WHERE removed_by = ANY (%(tasks)s) AND status IN ('pending', 'ready', 'failed', 'skipped')
 ), force AS (
-    UPDATE makima.step SET held_by = NULL WHERE held_by = ANY (%(tasks)s) RETURNING directive_id
+    UPDATE makima.step SET held_by = NULL
+     WHERE held_by = ANY (%(tasks)s) AND (removed_by IS NULL OR removed_by <> ALL (%(tasks)s)) RETURNING directive_id
 )
 UPDATE makima.directive d SET generation = d.generation + 1, version = d.version + 1
  WHERE d.id IN (SELECT directive_id FROM force);
@@ -131,7 +133,8 @@ UPDATE makima.directive d SET generation = d.generation + 1, version = d.version
 WITH withdrawn AS (
     DELETE FROM makima.step WHERE held_by = ANY (%(tasks)s)
 ), released AS (
-    UPDATE makima.step SET removed_by = NULL WHERE removed_by = ANY (%(tasks)s)
+    UPDATE makima.step SET removed_by = NULL
+     WHERE removed_by = ANY (%(tasks)s) AND (held_by IS NULL OR held_by <> ALL (%(tasks)s))
 )
 UPDATE makima.plan_request SET served_by = NULL WHERE served_by = ANY (%(ended)s);
 

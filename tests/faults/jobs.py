@@ -1,0 +1,103 @@
+"""Jobs that a fault meets in their middle: between them they pass every place that commits or sends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, LiteralString
+
+from tests.conftest import Cluster
+from tests.nothing_lost import rows
+
+GOAL = """Three words, one of them at the second attempt.
+
+```sh
+step() { name=$1 plan=$2; shift 2; makima directive add-step "$name" --task-plan "$plan" "$@"; }
+step one   'echo one > one.txt'
+step two   'cat one.txt; echo two > two.txt' --depends-on one
+step three 'test -e TRIED || { touch TRIED; exit 1; }; echo three > three.txt' --depends-on one
+step four  'cat two.txt three.txt > four.txt' --depends-on two --depends-on three
+spare=$(makima directive add-step spare --task-plan 'exit 1' -o json | sed -n 's/.*"id": *"\\([^"]*\\)".*/\\1/p')
+makima directive remove-step "$spare"
+```
+"""
+
+DIRECTIVES: LiteralString = "SELECT id, status, pause_reason FROM makima.directive"
+TASKS: LiteralString = "SELECT id, directive_id, status, waiting_reason, attempt, daemon FROM makima.task"
+
+
+def persist(cluster: Cluster, *arguments: str, within_seconds: float = 40) -> str:
+    """Run a command until it succeeds, as a person does whose gateway is away for a moment; its output."""
+    deadline = time.monotonic() + within_seconds
+    while True:
+        argv = [sys.executable, "-m", "cli", *arguments]
+        done = subprocess.run(argv, env=cluster.environment, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return done.stdout.strip()
+        assert time.monotonic() < deadline, done.stderr
+        time.sleep(0.2)
+
+
+def create(cluster: Cluster, *arguments: str) -> str:
+    """A started directive's id."""
+    return persist(cluster, "directive", "create", "--title", "A job", "--start", "--quiet", *arguments)
+
+
+def deliver(cluster: Cluster, origin: Path) -> None:
+    """Planned on a daemon, one step failing at first, delivered."""
+    tried = origin.parent / "tried"
+    goal = GOAL.replace("TRIED", str(tried))
+    directive = create(cluster, "--repo", str(origin), "--goal", goal)
+    await_row(
+        lambda: [
+            r
+            for r in rows(cluster, "SELECT id, status, pause_reason FROM makima.directive")
+            if str(r["id"]) == directive
+        ],
+        lambda row: row["status"] == "completed",
+    )
+
+
+def cancel(cluster: Cluster, origin: Path) -> None:
+    """A running step cancelled by a person."""
+    directive = create(cluster, "--repo", str(origin), "--plan", _plan(origin, "sleep 300"), "--on-failure", "pause")
+    running = _task(cluster, directive, lambda row: row["status"] == "running")
+    persist(cluster, "task", "cancel", str(running["id"]))
+    _task(cluster, directive, lambda row: row["status"] == "cancelled")
+
+
+def wait_in_vain(cluster: Cluster, origin: Path) -> None:
+    """A step that asks for an agent that no daemon has, until a person gives it up."""
+    directive = create(cluster, "--repo", str(origin), "--plan", _plan(origin, "true"), "--agent", "codex")
+    _task(cluster, directive, lambda row: row["waiting_reason"] is not None)
+    persist(cluster, "directive", "archive", directive)
+
+
+def _plan(origin: Path, script: str) -> str:
+    path = origin.parent / "plan.json"
+    path.write_text(json.dumps([{"name": "only", "taskPlan": script}]))
+    return str(path)
+
+
+def _task(cluster: Cluster, directive: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    return await_row(lambda: [r for r in rows(cluster, TASKS) if str(r["directive_id"]) == directive], wanted)
+
+
+def await_row(
+    found: Callable[[], list[dict[str, Any]]],
+    wanted: Callable[[dict[str, Any]], bool],
+    within_seconds: float = 60,
+) -> dict[str, Any]:
+    """Wait for a row as wanted; it."""
+    deadline = time.monotonic() + within_seconds
+    while True:
+        seen = found()
+        for row in seen:
+            if wanted(row):
+                return row
+        assert time.monotonic() < deadline, seen
+        time.sleep(0.05)
