@@ -69,6 +69,10 @@ class Presence:
         if daemon := self.daemons.get(identity):
             daemon.running.discard((task, attempt))
 
+    def named(self, owner: str, name: str) -> bytes | None:
+        """The identity of an owner's daemon."""
+        return next((i for i, d in self.daemons.items() if (d.owner, d.name) == (owner, name)), None)
+
     def lost(self, now: float, after_seconds: float) -> list[Daemon]:
         """Remove and return the daemons unheard for so long."""
         gone = [i for i, d in self.daemons.items() if now - d.last_heard > after_seconds]

@@ -11,7 +11,7 @@ from shared.bus.skipped import Skipped
 from shared.config import Settings
 from shared.messages import channels
 from shared.messages.channels import ByChannel
-from shared.messages.commands import AnyReply, CancelTask, Routed, SpawnTask, Unroutable
+from shared.messages.commands import AnyReply, CancelTask, Drain, Routed, SpawnTask, Unroutable
 from shared.messages.events import DaemonConnected, DaemonLost, Event, TaskOutput
 from shared.messages.frames import (
     COMMANDS,
@@ -103,6 +103,10 @@ class Broker:
         replies: list[AnyReply] = []
         batches: dict[bytes, list[object]] = {}
         for command in COMMANDS.decode(body, self._skipped):
+            if isinstance(command, Drain):
+                if (named := self.presence.named(command.owner, command.daemon)) is not None:
+                    batches.setdefault(named, []).append(command)
+                continue
             identity = self.presence.holder(command.task, command.attempt)
             if identity is None and isinstance(command, SpawnTask):
                 chosen = self.presence.choose(command)

@@ -7,36 +7,40 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypedDict
 from uuid import UUID
 
+import msgspec
 import structlog
 
-from services.daemon import cgroups, rounds
+from services.daemon import cgroups, repository
 from services.daemon.agents import environment
-from services.daemon.agents.adapter import AgentFailed, Assignment
-from services.daemon.agents.registry import SIGN_IN, Registry, adapter
+from services.daemon.agents.adapter import AgentFailed
+from services.daemon.agents.registry import Registry
 from services.daemon.cgroups import Cgroups
+from services.daemon.conversation import Conversation, Heard
 from services.daemon.delivery.delivering import Delivering
 from services.daemon.git import GitError
 from services.daemon.masking import Mask
 from services.daemon.output import Log
 from services.daemon.processes import Group
-from services.daemon.rounds import Again, Over, Told, Well
-from services.daemon.running import Ended, Place, Run
-from services.daemon.watchdogs import Limits
+from services.daemon.repository import RepositorySettings, RepositoryUnreadable
+from services.daemon.rounds import Over
+from services.daemon.running import Place
 from services.daemon.workspaces import Workspace, WorkspaceFailed, Workspaces
 from shared.config import Settings
 from shared.config.agents import AgentSettings
 from shared.domain.delivery import Delivered, Result
 from shared.messages.commands import SpawnTask
 from shared.messages.reports import (
+    MessageDelivered,
     OutputBatch,
     Report,
     TaskFailed,
     TaskInterrupted,
     TaskStarted,
     TaskSucceeded,
+    TaskUsage,
 )
 
 log = structlog.get_logger()
@@ -44,6 +48,14 @@ log = structlog.get_logger()
 MOST_FILES = 2000
 REASON_LETTERS = 4000
 NATIVE = "native"
+
+
+class Usage(TypedDict):
+    """What an attempt took so far, as reports carry it."""
+
+    cost_usd: float
+    tokens: int
+    session: str | None
 
 
 class Reporter(Protocol):
@@ -63,6 +75,7 @@ class Reporter(Protocol):
 class Machine:
     """What all attempts on one daemon share."""
 
+    name: str
     settings: Settings
     registry: Registry
     workspaces: Workspaces
@@ -83,9 +96,11 @@ class Attempt:
         self._workspaces = machine.workspaces
         self._reporter = reporter
         self._run_folder = run_folder
-        self._log = Log(run_folder, Mask([command.token]), machine.settings.output_bytes)
+        self._log = Log(run_folder, Mask(self._secrets()), machine.settings.output_bytes)
         self._cgroup: Path | None = None
-        self._run: Run | None = None
+        self._conversation: Conversation | None = None
+        self._told: set[UUID] = set()
+        self._said_session: set[str | None] = set()
         self._lines = 0
         self._running: asyncio.Task[Report] | None = None
         self._cancelled = False
@@ -99,6 +114,12 @@ class Attempt:
         if self._running is not None and not self._cancelled:
             self._cancelled = True
             self._running.cancel()
+
+    def tell(self, message: UUID, text: str) -> None:
+        """Hand a person's message to its agent, once there is one."""
+        if self._conversation is not None and message not in self._told:
+            self._told.add(message)
+            self._conversation.tell(message, text)
 
     async def ended(self) -> Report:
         """Wait for its end; the report that says how."""
@@ -119,7 +140,7 @@ class Attempt:
             return self.interrupted()
         except TimeoutError:
             return self.failed(f"not done after {self.command.timeout_seconds:g} s: ended")
-        except AgentFailed as error:
+        except (AgentFailed, RepositoryUnreadable) as error:
             return self.failed(str(error), permanent=True)
         except WorkspaceFailed as error:
             return self.failed(str(error), permanent=error.permanent)
@@ -133,6 +154,11 @@ class Attempt:
         if self._cgroup is not None:
             cgroups.remove(self._cgroup)
 
+    def _secrets(self) -> list[str]:
+        named = self._machine.settings.agents.get(self.command.agent)
+        given = named.environment if named else {}
+        return [self.command.token, *environment.secrets(os.environ), *environment.secrets(given)]
+
     def interrupted(self) -> TaskInterrupted:
         """The report that it was stopped, and why."""
         return TaskInterrupted(
@@ -141,6 +167,7 @@ class Attempt:
             attempt=self.command.attempt,
             reason="the daemon stops" if self.cancel_reason is None else self.cancel_reason or "cancelled",
             cancelled=self.cancel_reason is not None,
+            **self._usage(),
         )
 
     async def _work(self) -> Report:
@@ -152,11 +179,53 @@ class Attempt:
         workspace = await self._workspaces.make(command)
         if agent is None:
             self._started(workspace)
-        elif over := await self._rounds(workspace, agent, command.prompt):
-            return self.failed(over.reason, over.exit_code, over.permanent)
+            return await self._delivered(workspace)
+        if over := await self._converse(workspace, agent, command, await _repository(workspace)):
+            kept = await self._keep(workspace) if self._conversation and self._conversation.session else None
+            return self._over(over, kept)
+        return await self._delivered(workspace)
+
+    async def _converse(
+        self, workspace: Workspace, agent: AgentSettings, command: SpawnTask, repository: RepositorySettings
+    ) -> Over | None:
+        """Run the agent in a workspace until it did well (None), or the attempt is over."""
+        settings = self._machine.settings
+        memory = settings.agent_memory_mib and settings.agent_memory_mib << 20
+        self._cgroup = self._machine.cgroups.make(f"{command.task.hex}-{command.attempt}", memory)
+        resumes = command.resume_session is not None and command.session_daemon in (None, self._machine.name)
+        before = self._conversation
+        self._conversation = Conversation(
+            command=command,
+            agent=agent,
+            settings=settings,
+            repository=repository,
+            place=Place(
+                task=command.task,
+                attempt=command.attempt,
+                worktree=workspace.folder,
+                cgroup=self._cgroup,
+                nice=settings.nice,
+                memory_bytes=memory,
+            ),
+            folder=self._run_folder,
+            log=self._log,
+            heard=Heard(
+                started=lambda group, session: self._started(workspace, group, session),
+                lines=self._said,
+                usage=self._spent,
+                delivered=self._delivered_message,
+            ),
+            session=command.resume_session if resumes else None,
+            resumes=resumes,
+            before=(before.cost_usd, before.tokens) if before else (0.0, 0),
+        )
+        return await self._conversation.to_its_end()
+
+    async def _delivered(self, workspace: Workspace) -> Report:
+        """Commit and push; the report of success."""
         if not workspace.branch or workspace.cache is None:
             return self._succeeded()
-        work = await self._workspaces.commit(workspace, command)
+        work = await self._workspaces.commit(workspace, self.command)
         changed, _ = await asyncio.gather(
             self._workspaces.changed(workspace, work), self._workspaces.push(workspace, work)
         )
@@ -169,8 +238,9 @@ class Attempt:
 
         async def resolve(worktree: Path, prompt: str) -> None:
             assert agent is not None
-            workspace = Workspace(worktree, branch=branch)
-            if over := await self._rounds(workspace, agent, f"{command.prompt}\n\n{prompt}"):
+            asked = msgspec.structs.replace(command, prompt=f"{command.prompt}\n\n{prompt}", resume_session=None)
+            over = await self._converse(Workspace(worktree, branch=branch), agent, asked, RepositorySettings())
+            if over is not None:
                 raise AgentFailed(over.reason)
 
         def say(line: str) -> None:
@@ -182,87 +252,51 @@ class Attempt:
             return self._succeeded(result.branch, result.head or None, result=result)
         return self._succeeded(result=result)
 
-    async def _rounds(self, workspace: Workspace, agent: AgentSettings, prompt: str) -> Over | None:
-        """Run the agent until it did well (None) or the attempt is over."""
-        settings = self._machine.settings
-        name = f"{self.command.task.hex}-{self.command.attempt}"
-        memory = settings.agent_memory_mib and settings.agent_memory_mib << 20
-        self._cgroup = self._machine.cgroups.make(name, memory)
-        place = Place(
-            task=self.command.task,
-            attempt=self.command.attempt,
-            worktree=workspace.folder,
-            cgroup=self._cgroup,
-            nice=settings.nice,
-            memory_bytes=memory,
-        )
-        session, resumed = self.command.resume_session, 0
+    async def _keep(self, workspace: Workspace) -> str | None:
+        """Commit and push what an agent did that will be resumed; the branch, or None when there is nothing to keep."""
+        if self.command.kind != "step" or not workspace.branch or workspace.cache is None:
+            return None
         try:
-            while True:
-                ended = await self._round(workspace, place, agent, prompt, session)
-                session = ended.session or session
-                told = Told(
-                    agent=self.command.agent,
-                    speaks=adapter(agent).speaks,
-                    resumable=session is not None,
-                    resumed=resumed,
-                    sign_in=SIGN_IN.get(agent.kind, ""),
-                )
-                match rounds.after(ended, told):
-                    case Well():
-                        return None
-                    case Again(prompt, why):
-                        log.info("agent resumed", why=why)
-                        resumed += 1
-                    case Over() as over:
-                        return over
-        finally:
-            self._log.finish()
-            if lines := self._log.take():
-                self._said(lines)
+            work = await self._workspaces.commit(workspace, self.command)
+            if work.head == workspace.start:
+                return None
+            await self._workspaces.push(workspace, work)
+        except (WorkspaceFailed, GitError) as error:
+            log.warning("work not kept", error=str(error))
+            return None
+        return workspace.branch
 
-    async def _round(
-        self, workspace: Workspace, place: Place, agent: AgentSettings, prompt: str, session: str | None
-    ) -> Ended:
-        settings = self._machine.settings
-        spoken = adapter(agent)
-        launch = spoken.start(
-            Assignment(
-                kind=self.command.kind,
-                prompt=prompt,
-                session=session or str(self.command.task),
-                resumes=session is not None,
-                worktree=workspace.folder,
-                folder=self._run_folder,
-                settings=agent,
-                tool_seconds=settings.tool_seconds,
-            )
-        )
-        surroundings = environment.build(self.command, agent, os.environ, launch.environment)
-        self._run = Run(
-            place=place,
-            adapter=spoken,
-            limits=Limits(
-                stall_seconds=settings.stall_seconds,
-                tool_seconds=settings.tool_seconds,
-                exit_seconds=settings.exit_seconds,
-            ),
-            log=self._log,
-            on_started=lambda group: self._started(workspace, group),
-            on_lines=self._said,
-        )
-        return await self._run.to_its_end(launch, surroundings)
-
-    def _started(self, workspace: Workspace, group: Group | None = None) -> None:
+    def _started(self, workspace: Workspace, group: Group | None = None, session: str | None = None) -> None:
         if group is not None:
             self._reporter.runs(self.key, group)
+        if session in self._said_session:
+            return
+        self._said_session.add(session)
         report = TaskStarted(
             seq=self._reporter.next_seq(),
             task=self.command.task,
             attempt=self.command.attempt,
             branch=workspace.branch,
+            session=session,
         )
         self._reporter.report(report)
+
+    def _spent(self) -> None:
+        seq = self._reporter.next_seq()
+        self._reporter.report(TaskUsage(seq=seq, task=self.command.task, attempt=self.command.attempt, **self._usage()))
+
+    def _usage(self) -> Usage:
+        """What every report on an attempt's end carries."""
+        talk = self._conversation
+        if talk is None:
+            return {"cost_usd": 0.0, "tokens": 0, "session": None}
+        return {"cost_usd": talk.cost_usd, "tokens": talk.tokens, "session": talk.session}
+
+    def _delivered_message(self, message: UUID, how: str) -> None:
+        seq = self._reporter.next_seq()
+        self._reporter.report(
+            MessageDelivered(seq=seq, task=self.command.task, attempt=self.command.attempt, message=message, how=how)
+        )
 
     def _said(self, lines: list[str]) -> None:
         command = self.command
@@ -291,8 +325,9 @@ class Attempt:
             attempt=self.command.attempt,
             branch=branch,
             head=head,
-            outcome=self._log.outcome(),
+            outcome=self._conversation.outcome if self._conversation else "",
             files_changed=changed[:MOST_FILES],
+            **self._usage(),
             result=result,
         )
 
@@ -306,4 +341,16 @@ class Attempt:
             exit_code=code,
             tail=self._log.tail(),
             permanent=permanent,
+            **self._usage(),
         )
+
+    def _over(self, over: Over, kept: str | None) -> TaskFailed:
+        failed = self.failed(over.reason, over.exit_code, over.permanent)
+        return msgspec.structs.replace(failed, branch=kept, blocked=over.blocked, wait_seconds=over.wait_seconds)
+
+
+async def _repository(workspace: Workspace) -> RepositorySettings:
+    """The repository's settings as of the commit where the work began. Raises RepositoryUnreadable."""
+    if workspace.cache is None:
+        return RepositorySettings()
+    return await repository.read(workspace.cache, workspace.start)

@@ -136,7 +136,7 @@ class Log:
         self._spool.write(data)
 
     def finish(self) -> None:
-        """The output has ended: give out the last half."""
+        """What follows is another part: of what came over the first half, give out the last half."""
         if not self._spool.total:
             return
         last = self._spool.last()
@@ -151,6 +151,10 @@ class Log:
         """The lines since the last time."""
         taken, self._lines, self.waiting_bytes = self._lines, [], 0
         return taken
+
+    def forget_tail(self) -> None:
+        """The tail begins here."""
+        self._tail.clear()
 
     def outcome(self) -> str:
         """The last lines that say something, at most OUTCOME_LETTERS."""

@@ -14,6 +14,10 @@ MOST_LIMIT_SECONDS = 8 * 24 * 3600.0
 OVERLOAD_SECONDS = 60.0
 TAIL_LETTERS = 6000
 
+RESUMED = (
+    "You were interrupted in this task, and go on now. Your working copy may be a fresh one: look at its state first, "
+    "and do again what is missing. The task, once more:"
+)
 STALLED = "You were silent for too long and were stopped. Go on where you were; avoid commands that wait for input."
 NO_RESULT = "You ended before you were done. Look at the state of the work, go on, and finish it."
 
@@ -26,6 +30,12 @@ class Again(msgspec.Struct, frozen=True):
     """Run the agent once more, in the same session, with these words."""
 
     prompt: str
+    why: str
+
+
+class Afresh(msgspec.Struct, frozen=True):
+    """Run the agent once more, in a new session: the one to be resumed is gone."""
+
     why: str
 
 
@@ -42,7 +52,7 @@ class Over(msgspec.Struct, frozen=True, kw_only=True):
     wait_seconds: float | None = None
 
 
-Next = Well | Again | Over
+Next = Well | Again | Afresh | Over
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +64,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """The agent has a session that can be resumed."""
     resumed: int = 0
     """How often it was resumed after it stalled or ended without a result."""
+    afresh: bool = False
+    """It was begun anew already."""
     sign_in: str = ""
     """What a person does to sign the agent in."""
 
@@ -82,7 +94,7 @@ def after(ended: Ended, told: Told) -> Next:
     return Again(NO_RESULT, why) if told.resumable and not told.resumed else Over(reason=why, exit_code=0)
 
 
-def _troubled(ended: Ended, told: Told) -> Over:
+def _troubled(ended: Ended, told: Told) -> Next:
     assert ended.problem is not None
     problem, name = ended.problem, told.agent
     match problem.trouble:
@@ -96,6 +108,8 @@ def _troubled(ended: Ended, told: Told) -> Over:
             return Over(reason=f"{name} is not signed in: {problem.text}; {told.sign_in}", blocked=True)
         case Trouble.BUDGET:
             return Over(reason=f"{name} used up its budget: {problem.text}", permanent=True)
+        case Trouble.SESSION if not told.afresh:
+            return Afresh(f"{name} doesn't know the session any more")
         case Trouble.TURNS:
             return Over(reason=f"{name} used up its turns: {problem.text}")
         case _:

@@ -108,6 +108,16 @@ class Run:
                 looking.cancel()
             await asyncio.shield(self._clear(group, grace, pumps, watch))
 
+    @property
+    def tokens(self) -> int:
+        """Taken so far."""
+        return self._ended.tokens
+
+    @property
+    def cost_usd(self) -> float:
+        """Spent so far, as far as the agent has said it."""
+        return self._ended.cost_usd
+
     def tell(self, text: str) -> bool:
         """Tell the running agent something; whether it could be."""
         data = self.adapter.message(text)

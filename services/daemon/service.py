@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import structlog
 
 from services.daemon import cgroups, processes
@@ -28,7 +29,7 @@ from shared.bus.zeromq import ZeroMQ
 from shared.config import Settings
 from shared.messages import channels
 from shared.messages.channels import ByChannel
-from shared.messages.commands import AnyCommand, CancelTask, SpawnTask
+from shared.messages.commands import AnyCommand, CancelTask, Drain, SpawnTask, TellTask
 from shared.messages.reports import (
     Ack,
     AnyReport,
@@ -48,7 +49,8 @@ from shared.service.process import ready
 log = structlog.get_logger()
 
 SENDS: ByChannel = {"daemons": frozenset(channels.REPORTS)}
-RECEIVES: ByChannel = {"daemons": frozenset({SpawnTask, CancelTask, Ack, NotYours, Identify})}
+RECEIVES: ByChannel = {"daemons": frozenset({SpawnTask, CancelTask, TellTask, Drain, Ack, NotYours, Identify})}
+MEMORY_MARGIN_PERCENT = 5.0
 RESEND_SECONDS = 2.0
 LONGEST_RESEND_SECONDS = 30.0
 RESEND_BYTES = 4 << 20
@@ -80,6 +82,8 @@ class Daemon:
         self._working: dict[Key, asyncio.Task[None]] = {}
         self._stopping = False
         self._disk_refuses = False
+        self._memory_refuses: str | None = None
+        self._drains = False
         self._sent_at: dict[int, float] = {}
         self._backoff = RESEND_SECONDS
 
@@ -114,7 +118,9 @@ class Daemon:
                     agents=self._machine.registry.present(),
                     running=self._in_hand(),
                     workspaces=self._workspaces.held(),
-                    draining=self._stopping or self._disk_refuses,
+                    draining=self._stopping or self._drains or self._refuses is not None,
+                    refuses=self._refuses,
+                    drain_asked=self._drains,
                 )
             ]
         )
@@ -146,6 +152,7 @@ class Daemon:
         """Heartbeats, for ever."""
         while True:
             await asyncio.sleep(self._settings.heartbeat_seconds)
+            self._look_at_memory()
             self._connection.send([Heartbeat(daemon=self._name, running=self._in_hand())])
 
     async def resend(self) -> None:
@@ -161,8 +168,28 @@ class Daemon:
             self._send_again(before, RESEND_BYTES if listening else RESEND_UNHEARD_BYTES)
             self._backoff = RESEND_SECONDS if listening else min(self._backoff * 2, LONGEST_RESEND_SECONDS)
 
+    @property
+    def _refuses(self) -> str | None:
+        """Why no more work is taken, though nobody asked for that."""
+        return "its disk can't be written" if self._disk_refuses else self._memory_refuses
+
+    def _look_at_memory(self) -> None:
+        """Take no more work while the machine's memory is short; with a margin, so as not to change its mind often."""
+        most = self._settings.max_memory_percent
+        used = psutil.virtual_memory().percent
+        short = used >= most - (MEMORY_MARGIN_PERCENT if self._memory_refuses else 0.0)
+        if short != (self._memory_refuses is not None):
+            self._memory_refuses = f"{used:.0f} % of its memory is in use, at most {most:g} %" if short else None
+            log.info("memory", refuses=self._memory_refuses)
+            self.hello()
+
     def on_command(self, command: AnyCommand) -> None:
         """Take in a command; one that comes again changes nothing."""
+        if isinstance(command, Drain):
+            if self._drains != command.on:
+                self._drains = command.on
+                self.hello()
+            return
         key = (command.task, command.attempt)
         match command:
             case SpawnTask():
@@ -176,6 +203,9 @@ class Daemon:
                 if (attempt := self._attempts.get(key)) and attempt.cancel_reason is None and attempt.ours:
                     attempt.cancel_reason = command.reason
                     attempt.cancel()
+            case TellTask():
+                if (attempt := self._attempts.get(key)) and attempt.ours:
+                    attempt.tell(command.message, command.text)
             case _:
                 log.warning("command not known here", command=type(command).__name__)
 
@@ -280,6 +310,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         connection = Connection(bus.channel("daemons", f"daemon/{name}", identity=name.encode()))
         journal = Journal(folder / "journal")
         machine = Machine(
+            name=name,
             settings=settings,
             registry=Registry(settings.agents),
             workspaces=Workspaces(folder),

@@ -88,7 +88,11 @@ UPDATE makima.task t
   FROM chosen, makima.directive d
  WHERE t.id = chosen.id AND d.id = t.directive_id
 RETURNING t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, t.agent, t.attempt, t.session, t.daemon,
-          t.start_from, t.merge_branches, t.target_branch, t.delivery, d.repository_url, d.base_branch;
+          coalesce(t.kept_branch, t.start_from) AS start_from,
+          CASE WHEN t.kept_branch IS NULL THEN t.merge_branches ELSE '{}' END AS merge_branches,
+          t.target_branch, t.delivery, t.tokens, d.repository_url, d.base_branch,
+          (SELECT a.daemon FROM makima.attempt a
+            WHERE a.task_id = t.id AND a.session = t.session ORDER BY a.number DESC LIMIT 1) AS session_daemon;
 
 -- name: unaccepted
 -- Dispatched a while ago, and no daemon has said that it has it: sent again, the same attempt. Relies on task_on_a_daemon.
@@ -97,7 +101,11 @@ UPDATE makima.task t SET dispatched_at = makima.now()
  WHERE d.id = t.directive_id AND t.status = 'starting' AND t.daemon IS NULL
    AND t.dispatched_at < makima.now() - %(after)s * interval '1 second'
 RETURNING t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, t.agent, t.attempt, t.session, t.daemon,
-          t.start_from, t.merge_branches, t.target_branch, t.delivery, d.repository_url, d.base_branch;
+          coalesce(t.kept_branch, t.start_from) AS start_from,
+          CASE WHEN t.kept_branch IS NULL THEN t.merge_branches ELSE '{}' END AS merge_branches,
+          t.target_branch, t.delivery, t.tokens, d.repository_url, d.base_branch,
+          (SELECT a.daemon FROM makima.attempt a
+            WHERE a.task_id = t.id AND a.session = t.session ORDER BY a.number DESC LIMIT 1) AS session_daemon;
 
 -- name: next_look
 -- Seconds until the next task that backs off may go, or the next one is unaccepted for too long.
@@ -122,3 +130,15 @@ RETURNING t.id, t.directive_id, t.attempt, t.kind, t.waiting_reason;
 SELECT t.id, t.attempt, t.cancel_asked
   FROM makima.task t
  WHERE t.cancel_asked IS NOT NULL AND t.status IN ('starting', 'running', 'paused');
+
+-- name: messages
+-- What people told running tasks, and hasn't reached the agent. Relies on task_message_undelivered.
+SELECT m.id, m.task_id, m.text, t.attempt
+  FROM makima.task_message m
+  JOIN makima.task t ON t.id = m.task_id AND t.status IN ('running', 'paused')
+ WHERE m.delivered_at IS NULL
+ ORDER BY m.id;
+
+-- name: drains
+-- Connected daemons that a person wants otherwise than they are.
+SELECT d.name, d.drain_asked FROM makima.daemon d WHERE d.connected AND d.drain_asked <> d.drains;

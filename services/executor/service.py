@@ -19,7 +19,7 @@ from shared.domain.names import task_branch
 from shared.domain.readiness import start
 from shared.messages import channels
 from shared.messages.channels import ByChannel
-from shared.messages.commands import CancelTask, SpawnTask, Unroutable
+from shared.messages.commands import AnyCommand, CancelTask, Drain, SpawnTask, TellTask, Unroutable
 from shared.messages.events import (
     AnyEvent,
     DaemonConnected,
@@ -43,7 +43,7 @@ CONSUMES: frozenset[type[Event]] = frozenset(
     {StepReady, TaskCreated, TaskChanged, DirectiveChanged, SlotsFree, DaemonConnected}
 )
 EMITS: frozenset[type[Event]] = frozenset({TaskCreated, TaskChanged})
-SENDS: ByChannel = {"commands": frozenset({SpawnTask, CancelTask})}
+SENDS: ByChannel = {"commands": frozenset({SpawnTask, CancelTask, TellTask, Drain})}
 RECEIVES: ByChannel = {"commands": frozenset(channels.REPLIES)}
 SQL = statements("services.executor")
 SPAWNS_A_MESSAGE = 50
@@ -70,17 +70,28 @@ class Executor:
         if directives is not None:
             return
         await self._send(await self._unaccepted())
-        rows = await self._around.database.rows(SQL["cancels"])
-        if rows:
-            owner = self._around.settings.owner
-            cancels = [
-                CancelTask(task=r["id"], attempt=r["attempt"], owner=owner, reason=r["cancel_asked"]) for r in rows
-            ]
-            for body in COMMANDS.bodies(cancels, CANCELS_A_MESSAGE)[0]:
-                await self._commands.send("executor.cancel", b"commands", body)
+        await self._pass_on()
         (look,) = await self._around.database.rows(SQL["next_look"], {"after": ACCEPTED_WITHIN_SECONDS})
         if look["seconds"] is not None:
             self._look_again(min(look["seconds"], 3600) + 0.005)
+
+    async def _pass_on(self) -> None:
+        """What people ask of running tasks and of daemons: rows promise it, again and again until it is done."""
+        owner = self._around.settings.owner
+        rows = self._around.database.rows
+        asked: list[AnyCommand] = [
+            CancelTask(task=r["id"], attempt=r["attempt"], owner=owner, reason=r["cancel_asked"])
+            for r in await rows(SQL["cancels"])
+        ]
+        asked += [
+            TellTask(task=r["task_id"], attempt=r["attempt"], owner=owner, message=r["id"], text=r["text"])
+            for r in await rows(SQL["messages"])
+        ]
+        asked += [Drain(owner=owner, daemon=r["name"], on=r["drain_asked"]) for r in await rows(SQL["drains"])]
+        for body in COMMANDS.bodies(asked, CANCELS_A_MESSAGE)[0]:
+            await self._commands.send("executor.cancel", b"commands", body)
+        if asked:
+            self._look_again(ACCEPTED_WITHIN_SECONDS)
 
     async def _unaccepted(self) -> list[SpawnTask]:
         async with self._around.database.unit_of_work("executor.resend") as unit:
@@ -134,7 +145,9 @@ class Executor:
             resume_session=task["session"],
             environment={"MAKIMA_API_URL": f"http://{self._around.settings.host}:{self._around.settings.port}"},
             token=task_token(self._secret, task["id"], attempt),
-            prefer_daemon=task["daemon"],
+            prefer_daemon=task["session_daemon"] or task["daemon"],
+            session_daemon=task["session_daemon"],
+            spent_tokens=task["tokens"],
             delivery=convert(task["delivery"], Delivery) if task.get("delivery") else None,
         )
 
@@ -220,6 +233,8 @@ def _task(row: Row, agent: str) -> dict[str, Any]:
         "kind": "step",
         "attempt": 1,
         "session": None,
+        "session_daemon": None,
+        "tokens": 0,
         "target_branch": None,
         "agent": row["agent"] or agent,
         "prompt": row["task_plan"],

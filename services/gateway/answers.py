@@ -147,6 +147,8 @@ class DaemonRow(msgspec.Struct, frozen=True, kw_only=True):
     running: int
     connected: bool
     draining: bool
+    refuses: str | None
+    """Why it takes no more work though nobody asked for that."""
     labels: list[str]
     agents: list[str]
     last_seen: datetime

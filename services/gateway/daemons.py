@@ -1,11 +1,14 @@
-"""Daemons: listed."""
+"""Daemons: listed, drained."""
 
 from __future__ import annotations
 
-from litestar import get
+import msgspec
+from litestar import get, post
+from litestar.exceptions import NotFoundException
 
 from services.gateway.access import SQL, Caller
-from services.gateway.answers import DaemonRow, answers
+from services.gateway.answers import Accepted, DaemonRow, answers
+from shared.messages.events import SlotsFree
 from shared.store.database import Database
 
 
@@ -15,4 +18,21 @@ async def list_daemons(caller: Caller, database: Database) -> list[DaemonRow]:
     return answers(DaemonRow, await database.rows(SQL["daemons"], {"owner": caller.person().owner}))
 
 
-ROUTES = (list_daemons,)
+class Wish(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body of POST /v1/daemons/{name}/drain."""
+
+    on: bool = True
+
+
+@post("/v1/daemons/{name:str}/drain", status_code=202)
+async def drain(name: str, data: Wish, caller: Caller, database: Database) -> Accepted:
+    """A daemon takes no more work, or takes work again; what runs on it goes on."""
+    async with database.unit_of_work("gateway.drain") as unit:
+        asked = {"owner": caller.person().owner, "name": name, "on": data.on}
+        if not await unit.rows(SQL["drain"], asked):
+            raise NotFoundException(f"no daemon {name!r}; `makima daemon list` shows them")
+        unit.record(SlotsFree())
+    return Accepted(status="it takes no more work" if data.on else "it takes work again")
+
+
+ROUTES = (list_daemons, drain)

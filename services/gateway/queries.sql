@@ -137,10 +137,23 @@ UPDATE makima.task SET cancel_asked = 'cancelled by a person', version = version
  WHERE id = %(task)s AND owner_id = %(owner)s AND status IN ('pending', 'starting', 'running', 'paused')
 RETURNING directive_id, attempt, kind, status;
 
+-- name: tell
+-- Keep a person's words for a task that hasn't ended, until they reach its agent.
+WITH told AS (
+    SELECT t.* FROM makima.task t
+     WHERE t.id = %(task)s AND t.owner_id = %(owner)s AND t.status IN ('pending', 'starting', 'running', 'paused')
+), kept AS (
+    INSERT INTO makima.task_message (id, task_id, text) SELECT %(id)s, told.id, %(text)s FROM told
+)
+SELECT directive_id AS directive, attempt, kind, status FROM told;
+
 -- ==== Daemons
 
+-- name: drain
+UPDATE makima.daemon SET drain_asked = %(on)s WHERE owner_id = %(owner)s AND name = %(name)s RETURNING name;
+
 -- name: daemons
-SELECT d.name, d.capacity, d.connected, d.draining, d.labels, d.agents, d.last_seen,
+SELECT d.name, d.capacity, d.connected, d.draining, d.refuses, d.labels, d.agents, d.last_seen,
        (SELECT count(*) FROM makima.task t WHERE t.owner_id = d.owner_id AND t.daemon = d.name
            AND t.status IN ('starting', 'running', 'paused'))::integer AS running
   FROM makima.daemon d WHERE d.owner_id = %(owner)s ORDER BY d.name;

@@ -27,6 +27,7 @@ from shared.messages.events import (
     DirectiveCreated,
     Event,
     PlanRequested,
+    SlotsFree,
     StepAdded,
     StepReady,
     StepRemoved,
@@ -38,7 +39,7 @@ from shared.service.tokens import load_secret
 from shared.store.database import Database
 
 EMITS: frozenset[type[Event]] = frozenset(
-    {DirectiveCreated, DirectiveChanged, PlanRequested, StepAdded, StepRemoved, StepReady, TaskChanged}
+    {DirectiveCreated, DirectiveChanged, PlanRequested, StepAdded, StepRemoved, StepReady, TaskChanged, SlotsFree}
 )
 CONSUMES: frozenset[type[Event]] = frozenset(get_args(AnyEvent))
 """All: clients of the live stream hear them."""

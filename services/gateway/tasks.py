@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
 
+import msgspec
 from litestar import get, post
 from litestar.exceptions import HTTPException, NotFoundException
 
 from services.gateway.access import SQL, Caller
 from services.gateway.answers import Accepted, OutputBatch, TaskRow, TaskShown, answer, answers
 from services.gateway.events import Limit
+from shared.domain.ids import new_id
 from shared.domain.statuses import TaskStatus
 from shared.messages.events import TaskChanged
 from shared.store.database import Database
@@ -75,4 +78,23 @@ async def cancel(task: UUID, caller: Caller, database: Database) -> Accepted:
     raise HTTPException(f"task {task} is not there, or has ended", status_code=409)
 
 
-ROUTES = (list_tasks, show_task, task_log, cancel)
+class Words(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body of POST /v1/tasks/{id}/tell."""
+
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=100_000)]
+
+
+@post("/v1/tasks/{task:uuid}/tell", status_code=202)
+async def tell(task: UUID, data: Words, caller: Caller, database: Database) -> Accepted:
+    """Tell a task's agent something: while it runs where it listens, else as its next turn."""
+    if "\0" in data.text:
+        raise HTTPException("the text holds a NUL byte; remove it", status_code=422)
+    async with database.unit_of_work("gateway.tell") as unit:
+        asked = {"id": new_id(), "task": task, "owner": caller.person().owner, "text": data.text}
+        for row in await unit.rows(SQL["tell"], asked):
+            unit.record(TaskChanged(**row, task=task, reason="a message waits"))
+            return Accepted(status="the message waits for its agent")
+    raise HTTPException(f"task {task} is not there, or has ended", status_code=409)
+
+
+ROUTES = (list_tasks, show_task, task_log, cancel, tell)

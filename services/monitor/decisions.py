@@ -20,6 +20,7 @@ from shared.messages.reports import (
     TaskPaused,
     TaskStarted,
     TaskSucceeded,
+    TaskUsage,
 )
 
 
@@ -48,6 +49,9 @@ class Decision(msgspec.Struct, kw_only=True):
     reason: str | None = None
     cost_usd: float = 0.0
     tokens: int = 0
+    kept_branch: str | None = None
+    blocked: bool = False
+    """A person must mend something before it goes on."""
     tail: str | None = None
     exit_code: int | None = None
     result: Result | None = None
@@ -122,18 +126,31 @@ def _decide(
         case TaskSucceeded():
             decision.verdict = outcomes.succeeded(live)
             decision.branch, decision.head, decision.outcome = report.branch, report.head, report.outcome
-            decision.session = report.session or decision.session
-            decision.cost_usd, decision.tokens = report.cost_usd, report.tokens
             decision.result = report.result
+        case TaskUsage():
+            pass
         case TaskFailed():
-            decision.verdict = outcomes.failed(live, chance, permanent=report.permanent)
+            decision.verdict = _setback(live, report, chance)
+            decision.blocked, decision.kept_branch = report.blocked, report.branch
             decision.reason, decision.tail, decision.exit_code = report.reason, report.tail, report.exit_code
         case TaskInterrupted():
             decision.verdict = outcomes.cancelled(live) if report.cancelled else outcomes.interrupted(live)
             decision.reason = report.reason or "interrupted"
         case _:
             raise TypeError(f"no decision on {type(report).__name__}")
+    if isinstance(report, TaskUsage | TaskSucceeded | TaskFailed | TaskInterrupted):
+        decision.session = report.session or decision.session
+        decision.cost_usd = max(decision.cost_usd, report.cost_usd)
+        decision.tokens = max(decision.tokens, report.tokens)
     return decision
+
+
+def _setback(live: Live, report: TaskFailed, chance: float) -> Verdict:
+    if report.blocked:
+        return outcomes.blocked(live)
+    if report.wait_seconds is not None:
+        return outcomes.limited(live, report.wait_seconds)
+    return outcomes.failed(live, chance, permanent=report.permanent)
 
 
 def lost(task: Known) -> Decision:

@@ -98,6 +98,7 @@ async def _failures(unit: UnitOfWork, decisions: Sequence[Decision], failed: Seq
         unit.record(*(_step_changed(row) for row in skipped))
         await advance_all(unit, [d.task.directive for d in over if d.task.step in going_on])
     pauses = {d.task.directive: _pause_reason(d) for d in over if d.task.step is None or d.task.step not in going_on}
+    pauses |= {d.task.directive: d.reason or "" for d in decisions if d.blocked}
     if pauses:
         rows = await unit.rows(SQL["pause"], {"directives": list(pauses), "reasons": list(pauses.values())})
         unit.record(*(DirectiveChanged(directive=r["id"], status="paused", reason=r["pause_reason"]) for r in rows))
@@ -124,6 +125,7 @@ def _columns(decisions: Sequence[Decision]) -> dict[str, list[Any]]:
         "sessions": [d.session for d in decisions],
         "outcomes": [d.outcome for d in decisions],
         "reasons": [d.reason for d in decisions],
+        "kept": [d.kept_branch for d in decisions],
         "costs": [d.cost_usd for d in decisions],
         "tokens": [d.tokens for d in decisions],
         "ends": [d.verdict.ended for d in decisions],

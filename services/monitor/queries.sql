@@ -16,10 +16,14 @@ WITH new AS (
         %(ids)s::uuid[], %(attempts)s::integer[], %(statuses)s::text[], %(next_attempts)s::integer[],
         %(failures)s::integer[], %(losses)s::integer[], %(delays)s::float[], %(daemons)s::text[], %(branches)s::text[],
         %(heads)s::text[], %(sessions)s::text[], %(outcomes)s::text[], %(reasons)s::text[], %(costs)s::numeric[],
-        %(tokens)s::bigint[], %(ends)s::text[], %(tails)s::text[], %(exit_codes)s::integer[], %(step_statuses)s::text[],
-        %(results)s::jsonb[])
+        %(kept)s::text[], %(tokens)s::bigint[], %(ends)s::text[], %(tails)s::text[], %(exit_codes)s::integer[],
+        %(step_statuses)s::text[], %(results)s::jsonb[])
         AS u (id, attempt, status, next_attempt, failures, losses, delay, daemon, branch, head, session, outcome, reason,
-              cost, tokens, ended_as, tail, exit_code, step_status, result)
+              cost, kept_branch, tokens, ended_as, tail, exit_code, step_status, result)
+), before AS (
+    SELECT a.task_id, a.cost_usd, a.tokens
+      FROM new JOIN makima.attempt a ON a.task_id = new.id AND a.number = new.attempt
+     WHERE new.tokens > 0 OR new.cost > 0
 ), tasks AS (
     UPDATE makima.task t
        SET status = new.status, attempt = new.next_attempt, failures = new.failures, losses = new.losses,
@@ -27,7 +31,11 @@ WITH new AS (
            daemon = CASE WHEN new.status <> 'pending' THEN coalesce(new.daemon, t.daemon) END, branch = coalesce(new.branch, t.branch),
            head = coalesce(new.head, t.head), session = coalesce(new.session, t.session),
            outcome = CASE WHEN new.outcome = '' THEN t.outcome ELSE new.outcome END,
-           result = coalesce(new.result, t.result), reason = coalesce(new.reason, t.reason), cost_usd = t.cost_usd + new.cost, tokens = t.tokens + new.tokens,
+           result = coalesce(new.result, t.result), reason = coalesce(new.reason, t.reason),
+           kept_branch = coalesce(new.kept_branch, t.kept_branch),
+           waiting_reason = CASE WHEN new.status = 'pending' THEN new.reason END,
+           cost_usd = t.cost_usd + greatest(new.cost - coalesce((SELECT cost_usd FROM before WHERE task_id = t.id), 0), 0),
+           tokens = t.tokens + greatest(new.tokens - coalesce((SELECT tokens FROM before WHERE task_id = t.id), 0), 0),
            lease_until = CASE WHEN new.status IN ('starting', 'running', 'paused')
                               THEN makima.now() + %(lease)s * interval '1 second' END,
            ended_at = CASE WHEN new.status IN ('completed', 'failed', 'cancelled') THEN makima.now() END,
@@ -36,15 +44,18 @@ WITH new AS (
      WHERE t.id = new.id
     RETURNING t.id, t.step_id, t.agent
 ), attempts AS (
-    INSERT INTO makima.attempt AS a (task_id, number, daemon, agent, session, branch, ended_at, outcome, reason, tail, exit_code)
+    INSERT INTO makima.attempt AS a (task_id, number, daemon, agent, session, branch, ended_at, outcome, reason, tail, exit_code,
+                                     cost_usd, tokens)
     SELECT new.id, new.attempt, new.daemon, tasks.agent, new.session, new.branch,
-           CASE WHEN new.ended_as IS NOT NULL THEN makima.now() END, new.ended_as, new.reason, new.tail, new.exit_code
+           CASE WHEN new.ended_as IS NOT NULL THEN makima.now() END, new.ended_as, new.reason, new.tail, new.exit_code,
+           new.cost, new.tokens
       FROM new JOIN tasks ON tasks.id = new.id
         ON CONFLICT (task_id, number) DO UPDATE
        SET daemon = coalesce(excluded.daemon, a.daemon), session = coalesce(excluded.session, a.session),
            branch = coalesce(excluded.branch, a.branch), ended_at = coalesce(excluded.ended_at, a.ended_at),
            outcome = coalesce(excluded.outcome, a.outcome), reason = coalesce(excluded.reason, a.reason),
-           tail = coalesce(excluded.tail, a.tail), exit_code = coalesce(excluded.exit_code, a.exit_code)
+           tail = coalesce(excluded.tail, a.tail), exit_code = coalesce(excluded.exit_code, a.exit_code),
+           cost_usd = greatest(excluded.cost_usd, a.cost_usd), tokens = greatest(excluded.tokens, a.tokens)
 )
 UPDATE makima.step s
    SET status = new.step_status, task_id = new.id, version = s.version + 1,
@@ -158,6 +169,12 @@ UPDATE makima.step s SET status = 'skipped', reason = 'depends on ' || doomed.na
  WHERE s.id = doomed.step_id AND s.status IN ('pending', 'ready')
 RETURNING s.id, s.directive_id, s.name, s.status, s.reason;
 
+-- name: messages_delivered
+-- What people told tasks has reached the agents; a doubled word changes nothing.
+UPDATE makima.task_message m SET delivered_at = makima.now(), delivered_as = u.how
+  FROM unnest(%(messages)s::uuid[], %(hows)s::text[]) AS u (id, how)
+ WHERE m.id = u.id AND m.delivered_at IS NULL;
+
 -- name: output
 -- Keep batches of output; a doubled one changes nothing.
 INSERT INTO makima.task_output (task_id, attempt, first_seq, last_seq, events)
@@ -182,14 +199,15 @@ SELECT held.daemon, held.task, held.attempt FROM held
 
 -- name: connect_daemons
 -- Daemons said Hello. Only owners that exist count.
-INSERT INTO makima.daemon (owner_id, name, labels, agents, capacity, connected, draining)
-SELECT o.id, u.name, u.labels::text[], u.agents::text[], u.capacity, true, u.draining
+INSERT INTO makima.daemon (owner_id, name, labels, agents, capacity, connected, draining, drains, refuses)
+SELECT o.id, u.name, u.labels::text[], u.agents::text[], u.capacity, true, u.draining, u.drains, u.refuses
   FROM unnest(%(owners)s::text[], %(names)s::text[], %(labels)s::text[], %(agents)s::text[], %(capacities)s::integer[],
-              %(drainings)s::boolean[]) AS u (owner, name, labels, agents, capacity, draining)
+              %(drainings)s::boolean[], %(drains)s::boolean[], %(refusals)s::text[])
+       AS u (owner, name, labels, agents, capacity, draining, drains, refuses)
   JOIN makima.owner o ON o.name = u.owner
     ON CONFLICT (owner_id, name) DO UPDATE
    SET labels = excluded.labels, agents = excluded.agents, capacity = excluded.capacity, connected = true,
-       draining = excluded.draining, last_seen = makima.now();
+       draining = excluded.draining, drains = excluded.drains, refuses = excluded.refuses, last_seen = makima.now();
 
 -- name: disconnect_daemons
 -- Daemons that are gone: their slots are, too.

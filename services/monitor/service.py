@@ -36,6 +36,7 @@ from shared.messages.reports import (
     Goodbye,
     Heartbeat,
     Hello,
+    MessageDelivered,
     NotYours,
     OutputBatch,
     Report,
@@ -121,6 +122,8 @@ class Monitor:
                 "agents": [_array(h.agents) for h in came],
                 "capacities": [h.capacity for h in came],
                 "drainings": [h.draining for h in came],
+                "drains": [h.drain_asked for h in came],
+                "refusals": [h.refuses for h in came],
             }
             await unit.rows(SQL["connect_daemons"], columns)
             unit.record(*(SlotsFree(owner=h.owner, free=h.capacity - len(h.running)) for h in came))
@@ -141,7 +144,11 @@ class Monitor:
         return [(r["daemon"].encode(), NotYours(task=r["task"], attempt=r["attempt"])) for r in rows]
 
     async def _outcomes(self, unit: UnitOfWork, heard: Heard) -> list[tuple[bytes, NotYours]]:
-        reports = [(i.decode(), r) for i, r in heard if isinstance(r, Report) and not isinstance(r, OutputBatch)]
+        reports = [
+            (i.decode(), r)
+            for i, r in heard
+            if isinstance(r, Report) and not isinstance(r, OutputBatch | MessageDelivered)
+        ]
         if reports:
             tasks = await ledger.read(unit, {r.task for _, r in reports})
             plans = [r.task for _, r in reports if isinstance(r, TaskSucceeded) and _is_plan(tasks.get(r.task))]
@@ -153,8 +160,14 @@ class Monitor:
             await ledger.write(unit, list(decided.values()), self._lease)
         else:
             refused = []
+        await self._messages(unit, [r for _, r in heard if isinstance(r, MessageDelivered)])
         await self._output(unit, [r for _, r in heard if isinstance(r, OutputBatch)])
         return [(daemon.encode(), refusal) for daemon, refusal in refused]
+
+    async def _messages(self, unit: UnitOfWork, delivered: Sequence[MessageDelivered]) -> None:
+        if delivered:
+            columns = {"messages": [d.message for d in delivered], "hows": [d.how for d in delivered]}
+            await unit.rows(SQL["messages_delivered"], columns)
 
     async def _output(self, unit: UnitOfWork, batches: Sequence[OutputBatch]) -> None:
         if batches:

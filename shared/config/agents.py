@@ -18,6 +18,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     allowed_tools: tuple[str, ...] | None = None
     """claude: what it may use without being asked; nobody is there to ask."""
     max_turns: int | None = None
+    max_tokens: int | None = None
+    max_cost_usd: float | None = None
+    """What one attempt may take; past it, it has failed for good."""
     extra_args: tuple[str, ...] = ()
     environment: dict[str, str] = {}
     pass_environment: tuple[str, ...] = ()

@@ -62,6 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Of a task's output the first and the last half of this are kept."""
     agent_memory_mib: Annotated[int, msgspec.Meta(ge=16)] | None = None
     """What one agent with all its processes may hold."""
+    max_memory_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 95.0
+    """A daemon takes no more tasks while more of the machine's memory is in use."""
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
 
     forges: dict[str, Literal["github", "gitlab", "gitea", "none"]] = {}

@@ -71,6 +71,22 @@ def failed(task: Live, chance: float, permanent: bool = False) -> Verdict:
     )
 
 
+def limited(task: Live, seconds: float) -> Verdict:
+    """The agent has reached a limit: again once that is reset, and nothing has failed."""
+    return _verdict(
+        task,
+        TaskStatus.PENDING,
+        ended=AttemptOutcome.INTERRUPTED,
+        attempt=task.attempt + 1,
+        delay_seconds=seconds,
+    )
+
+
+def blocked(task: Live) -> Verdict:
+    """A person must mend something first: again as soon as the directive, which is paused for it, goes on."""
+    return _verdict(task, TaskStatus.PENDING, ended=AttemptOutcome.INTERRUPTED, attempt=task.attempt + 1)
+
+
 def interrupted(task: Live, outcome: AttemptOutcome = AttemptOutcome.INTERRUPTED) -> Verdict:
     """The daemon stopped or was lost: again at once, up to the limit of losses."""
     losses = task.losses + 1

@@ -45,6 +45,10 @@ class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
     labels: tuple[str, ...] = ()
     token: str = ""
     prefer_daemon: str | None = None
+    session_daemon: str | None = None
+    """Where `resume_session` lives; on another one it can't be resumed."""
+    spent_tokens: int = 0
+    """What the task's earlier attempts took."""
     timeout_seconds: float | None = None
     delivery: Delivery | None = None
 
@@ -64,7 +68,23 @@ class AnswerTask(Command, frozen=True, kw_only=True, tag="AnswerTask"):
     answer: str
 
 
-AnyCommand = SpawnTask | CancelTask | AnswerTask
+class TellTask(Command, frozen=True, kw_only=True, tag="TellTask"):
+    """By the executor: a person's words for the agent of this attempt. The daemon reports MessageDelivered."""
+
+    owner: str
+    message: UUID
+    text: str
+
+
+class Drain(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Drain"):
+    """By the executor: take no more work, or (`on` False) take work again. What runs goes on."""
+
+    owner: str
+    daemon: str
+    on: bool = True
+
+
+AnyCommand = SpawnTask | CancelTask | AnswerTask | TellTask | Drain
 
 
 class Routed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Routed"):

@@ -27,6 +27,10 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="He
     running: tuple[Running, ...] = ()
     workspaces: tuple[UUID, ...] = ()
     draining: bool = False
+    refuses: str | None = None
+    """Why it takes no more work now, where nobody asked for that: its disk, its memory. A Hello says when that ends."""
+    drain_asked: bool = False
+    """It drains because somebody asked for it."""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Heartbeat"):
@@ -62,12 +66,27 @@ class TaskStarted(Report, frozen=True, kw_only=True, tag="TaskStarted"):
     session: str | None = None
 
 
+class TaskUsage(Report, frozen=True, kw_only=True, tag="TaskUsage"):
+    """What an attempt has cost so far, of all its runs together; a later one replaces it. By the daemon as it grows."""
+
+    cost_usd: float = 0.0
+    tokens: int = 0
+    session: str | None = None
+
+
 class OutputBatch(Report, frozen=True, kw_only=True, tag="OutputBatch"):
     """Consecutive lines of an attempt's output; `first` is the number of the first, from 0."""
 
     directive: UUID
     first: int
     lines: tuple[str, ...]
+
+
+class MessageDelivered(Report, frozen=True, kw_only=True, tag="MessageDelivered"):
+    """A person's message has reached the agent: 'while it ran' or 'at its next turn'."""
+
+    message: UUID
+    how: str
 
 
 class TaskPaused(Report, frozen=True, kw_only=True, tag="TaskPaused"):
@@ -92,12 +111,23 @@ class TaskSucceeded(Report, frozen=True, kw_only=True, tag="TaskSucceeded"):
 
 
 class TaskFailed(Report, frozen=True, kw_only=True, tag="TaskFailed"):
-    """It ended badly: why, in words, with the exit code if there is one and the tail of the output."""
+    """It ended badly: why, in words, with the exit code if there is one and the tail of the output.
+
+    `permanent`: trying again can't mend it. `wait_seconds`: no failure, the agent is limited and goes on after so long.
+    `blocked`: no failure either, a person must mend something first, and the reason says what. `branch` holds the work
+    that was kept, where the next attempt starts.
+    """
 
     reason: str
     exit_code: int | None = None
     tail: str = ""
     permanent: bool = False
+    wait_seconds: float | None = None
+    blocked: bool = False
+    branch: str | None = None
+    cost_usd: float = 0.0
+    tokens: int = 0
+    session: str | None = None
 
 
 class TaskInterrupted(Report, frozen=True, kw_only=True, tag="TaskInterrupted"):
@@ -105,6 +135,9 @@ class TaskInterrupted(Report, frozen=True, kw_only=True, tag="TaskInterrupted"):
 
     reason: str = ""
     cancelled: bool = False
+    cost_usd: float = 0.0
+    tokens: int = 0
+    session: str | None = None
 
 
 AnyReport = (
@@ -113,6 +146,8 @@ AnyReport = (
     | Goodbye
     | TaskAccepted
     | TaskStarted
+    | TaskUsage
+    | MessageDelivered
     | OutputBatch
     | TaskPaused
     | TaskSucceeded

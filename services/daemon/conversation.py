@@ -1,0 +1,247 @@
+"""An attempt's work with its agent: setup, then rounds of the agent and of the repository's check, until it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from services.daemon import processes, rounds
+from services.daemon.agents import environment
+from services.daemon.agents.adapter import Assignment, Launch
+from services.daemon.agents.events import Event, Session
+from services.daemon.agents.registry import SIGN_IN, adapter
+from services.daemon.agents.shell import Shell
+from services.daemon.output import Log
+from services.daemon.processes import Group
+from services.daemon.repository import RepositorySettings
+from services.daemon.rounds import Afresh, Again, Over, Told, Well
+from services.daemon.running import Ended, Place, Run, ending
+from services.daemon.watchdogs import Limits
+from shared.config import Settings
+from shared.config.agents import AgentSettings
+from shared.messages.commands import SpawnTask
+
+log = structlog.get_logger()
+
+USAGE_SECONDS = 5.0
+"""How often what it costs is said while it runs."""
+ASK = "ask"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What an attempt's owner is told meanwhile."""
+
+    started: Callable[[Group, str | None], None]
+    """A process runs, in a session if it has one; again when a session is known only later."""
+    lines: Callable[[list[str]], None]
+    usage: Callable[[], None]
+    delivered: Callable[[UUID, str], None]
+    """A person's message has reached the agent, and how."""
+
+
+@dataclass
+class Conversation:
+    """Runs the agent of one attempt. `cost_usd` and `tokens` are of all its runs together."""
+
+    command: SpawnTask
+    agent: AgentSettings
+    settings: Settings
+    repository: RepositorySettings
+    place: Place
+    folder: Path
+    log: Log
+    heard: Heard
+    session: str | None = None
+    resumes: bool = False
+    """The first run continues a session of an earlier attempt."""
+    outcome: str = ""
+    before: tuple[float, int] = (0.0, 0)
+    """Cost and tokens of the attempt's runs that have ended."""
+    cost_usd: float = field(init=False)
+    tokens: int = field(init=False)
+    _messages: list[tuple[UUID, str]] = field(default_factory=list)
+    _run: Run | None = None
+    _group: Group | None = None
+    _said_usage: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.cost_usd, self.tokens = self.before
+
+    async def to_its_end(self) -> Over | None:
+        """Until the work is done and its check passes (None), or the attempt is over."""
+        try:
+            if over := await self._setup():
+                return over
+            prompt = f"{rounds.RESUMED}\n\n{self.command.prompt}" if self.resumes else self.command.prompt
+            checks = 0
+            while True:
+                if over := await self._agent(prompt):
+                    return over
+                if self._messages:
+                    prompt = self._next_message()
+                    continue
+                if self.repository.check is None or self.command.kind != "step":
+                    return None
+                if (failed := await self._check(self.repository.check)) is None:
+                    return None
+                checks += 1
+                if checks > self.settings.max_check_rounds or self.session is None:
+                    return Over(reason=f"the check `{self.repository.check}` fails: {failed}")
+                prompt = rounds.check_failed(self.repository.check, self.log.tail())
+        finally:
+            self.log.finish()
+            if lines := self.log.take():
+                self.heard.lines(lines)
+
+    def tell(self, message: UUID, text: str) -> None:
+        """Tell the agent something: at once where it listens, else as its next turn."""
+        if self._run is not None and self._run.tell(text):
+            self.heard.delivered(message, "while it ran")
+        else:
+            self._messages.append((message, text))
+
+    def _next_message(self) -> str:
+        message, text = self._messages.pop(0)
+        self.heard.delivered(message, "at its next turn")
+        return text
+
+    async def _agent(self, prompt: str) -> Over | None:
+        """Run the agent until it did well (None), resuming it once when it stalls or ends without a result."""
+        resumed, afresh = 0, False
+        while True:
+            ended = await self._round(prompt)
+            self._count(ended)
+            told = Told(
+                agent=self.command.agent,
+                speaks=adapter(self.agent).speaks,
+                resumable=self.session is not None,
+                resumed=resumed,
+                afresh=afresh,
+                sign_in=SIGN_IN.get(self.agent.kind, ""),
+            )
+            match rounds.after(ended, told):
+                case Well():
+                    self.log.finish()
+                    self.outcome = ended.result.text if ended.result and ended.result.text else self.log.outcome()
+                    return None
+                case Again(prompt, why):
+                    self._note(f"{why}: resumed")
+                    resumed += 1
+                case Afresh(why):
+                    self._note(f"{why}: begun anew")
+                    self.session, self.resumes, afresh = None, False, True
+                    prompt = self.command.prompt
+                case Over() as over:
+                    return over
+
+    def _note(self, what: str) -> None:
+        log.info("agent again", why=what)
+        self.log.add((f"[{what}]",))
+
+    async def _round(self, prompt: str) -> Ended:
+        spoken = adapter(self.agent)
+        launch = spoken.start(
+            Assignment(
+                kind=self.command.kind,
+                prompt=prompt,
+                session=self.session or str(UUID(int=self.command.task.int ^ self.command.attempt)),
+                resumes=self.session is not None,
+                worktree=self.place.worktree,
+                folder=self.folder,
+                settings=self.agent,
+                tool_seconds=self.settings.tool_seconds,
+                spent_tokens=self.command.spent_tokens + self.before[1],
+                max_cost_usd=self.agent.max_cost_usd and max(self.agent.max_cost_usd - self.before[0], 0.0001),
+            )
+        )
+        most = self.agent.max_tokens and max(self.agent.max_tokens - self.before[1], 0)
+        self._run = Run(
+            place=self.place,
+            adapter=spoken,
+            limits=self._limits(max_tokens=most),
+            log=self.log,
+            on_started=self._started,
+            on_lines=self.heard.lines,
+            on_events=self._said,
+            waits_for_person=self._asks,
+        )
+        given = environment.build(self.command, self.agent, os.environ, launch.environment)
+        return await self._run.to_its_end(launch, given)
+
+    def _limits(self, max_tokens: int | None = None) -> Limits:
+        return Limits(
+            stall_seconds=self.settings.stall_seconds,
+            tool_seconds=self.settings.tool_seconds,
+            exit_seconds=self.settings.exit_seconds,
+            max_tokens=max_tokens,
+        )
+
+    def _started(self, group: Group) -> None:
+        self._group = group
+        self.heard.started(group, self.session)
+
+    def _said(self, events: tuple[Event, ...]) -> None:
+        for event in events:
+            if isinstance(event, Session) and event.id != self.session:
+                self.session = event.id
+                if self._group is not None:
+                    self.heard.started(self._group, event.id)
+        if self._run is not None and self._run.tokens:
+            self.cost_usd, self.tokens = self.before[0] + self._run.cost_usd, self.before[1] + self._run.tokens
+            now = asyncio.get_running_loop().time()
+            if now - self._said_usage >= USAGE_SECONDS:
+                self._said_usage = now
+                self.heard.usage()
+
+    def _count(self, ended: Ended) -> None:
+        """A run's cost is its own, whatever its session cost before."""
+        self.before = (self.before[0] + ended.cost_usd, self.before[1] + ended.tokens)
+        self.cost_usd, self.tokens = self.before
+
+    def _asks(self) -> bool:
+        """Whether a person's answer is waited for: a `makima ask` of this attempt runs."""
+        place = self.place
+        found = processes.find(place.task, place.attempt, self._group, place.cgroup)
+        return any("cli" in (line := processes.arguments(process)) and ASK in line for process in found)
+
+    async def _setup(self) -> Over | None:
+        if self.repository.setup is None:
+            return None
+        self.log.add((f"[setup: {self.repository.setup}]",))
+        ended = await self._command(self.repository.setup)
+        why = _why_not(ended)
+        return Over(reason=f"the repository's setup `{self.repository.setup}` {why}") if why else None
+
+    async def _check(self, command: str) -> str | None:
+        """Run the check; why it failed, or None. Its output is the log's tail."""
+        self.log.forget_tail()
+        self.log.add((f"[check: {command}]",))
+        failed = _why_not(await self._command(command))
+        self.log.finish()
+        return failed
+
+    async def _command(self, command: str) -> Ended:
+        """A command of the repository, in the agent's place and with its environment, but for its credentials."""
+        run = Run(
+            place=self.place,
+            adapter=Shell(),
+            limits=self._limits(),
+            log=self.log,
+            on_started=self._started,
+            on_lines=self.heard.lines,
+        )
+        given = environment.build(self.command, AgentSettings(kind="shell"), os.environ, {})
+        return await run.to_its_end(Launch(argv=("bash", "-c", command)), given)
+
+
+def _why_not(ended: Ended) -> str | None:
+    if ended.stopped is not None:
+        return f"was stopped: {ended.stopped}"
+    return f"ended with {ending(ended.code)}" if ended.code else None
