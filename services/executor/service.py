@@ -158,9 +158,8 @@ class Executor:
         for body in bodies:
             await self._commands.send("executor.spawn", b"commands", body)
         if too_large:
-            await self._put_back(
-                [Unroutable(task=s.task, attempt=s.attempt, reason=TOO_LARGE) for s in too_large], 60.0
-            )
+            large = [s for s in too_large if isinstance(s, SpawnTask)]
+            await self._put_back([Unroutable(task=s.task, attempt=s.attempt, reason=TOO_LARGE) for s in large], 60.0)
 
     def _look_again(self, seconds: float) -> None:
         """Look at everything in so many seconds at the latest."""
