@@ -83,29 +83,36 @@ def call(method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
         return json.loads(text) if text else None
 
 
-def stream(path: str, after: int | None) -> Iterator[dict[str, Any]]:
-    """Live events, each as the gateway's EventRow. Raises Failed, and StreamBroke when it ends before its time."""
+def open_stream(path: str, after: int | None) -> Iterator[dict[str, Any]]:
+    """Live events from now on (from after a number on), each as the gateway's EventRow. Raises Failed.
+
+    The iterator raises StreamBroke when the stream ends, which it does only before its time.
+    """
     connection = _connection(SILENCE_SECONDS)
     headers = {**_headers(), "Accept": "text/event-stream"}
     if after is not None:
         headers["Last-Event-ID"] = str(after)
     try:
-        try:
-            connection.request("GET", path, headers=headers)
-            answer = connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
-            raise _unreachable(error) from None
-        if answer.status >= 400:
-            raise _refused(answer.status, answer.read())
-        try:
-            for line in answer:
-                if line.startswith(b"data: ") and len(line) > len(b"data: {}\n"):
-                    yield json.loads(line[6:])
-        except (OSError, http.client.HTTPException, ValueError):
-            pass  # told below: however it ended, it ended before its time
-        raise StreamBroke(path)
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+    except (OSError, http.client.HTTPException) as error:
+        connection.close()
+        raise _unreachable(error) from None
+    if answer.status >= 400:
+        raise _refused(answer.status, answer.read())
+    return _events(connection, answer)
+
+
+def _events(connection: http.client.HTTPConnection, answer: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+    try:
+        for line in answer:
+            if line.startswith(b"data: ") and len(line) > len(b"data: {}\n"):
+                yield json.loads(line[6:])
+    except (OSError, http.client.HTTPException, ValueError):
+        pass  # told below: however it ended, it ended before its time
     finally:
         connection.close()
+    raise StreamBroke
 
 
 def _connection(timeout_seconds: float) -> http.client.HTTPConnection:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cli.client import call
+from cli.text import clean
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -45,6 +47,14 @@ def say(text: str) -> int:
     return 0
 
 
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns, under a head where a person reads it."""
+    from cli.text import columns
+
+    if rows:
+        print("\n".join(columns([head, *rows] if head and sys.stdout.isatty() else rows)))
+
+
 def listing(path: str, *columns: str) -> Verb:
     """A verb that prints the rows behind a path, a line each."""
 
@@ -52,8 +62,8 @@ def listing(path: str, *columns: str) -> Verb:
         rows: Sequence[dict[str, Any]] = call("GET", path)
         if arguments.output == "json":
             return print_json(rows)
-        for row in rows:
-            print("  ".join(str(row[c] if row[c] is not None else "-") for c in columns))
+        cells = [[clean(row[c]) if row[c] is not None else "-" for c in columns] for row in rows]
+        print_table([c.upper() for c in columns], cells)
         return 0
 
     return verb

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cli.client import Failed
+from cli.text import clean
 
 
 def from_file(path: str) -> list[Any]:
@@ -40,7 +42,58 @@ def from_argument(argument: str) -> list[Any]:
         raise Failed(f"--json: {error}") from None
 
 
+def planned(steps: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Steps as the gateway shows them in the form of a plan, in an order that reads well."""
+    from cli.graph import in_order
+
+    ordered = in_order(steps)
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for step in ordered:  # names are each their own within a planning, not among several
+        name, number = step["name"], 2
+        while name in taken:
+            name, number = f"{step['name']} ({number})", number + 1
+        names[step["id"]] = name
+        taken.add(name)
+    return [
+        {
+            "name": names[step["id"]],
+            **_filled(
+                description=step["description"],
+                taskPlan=step["task_plan"],
+                dependsOn=[names[need] for need in step["depends_on"] if need in names],
+                orderIndex=step["order_index"],
+                files=step["files"],
+            ),
+        }
+        for step in ordered
+    ]
+
+
+def _filled(**values: object) -> dict[str, object]:
+    return {key: value for key, value in values.items() if value}
+
+
+def to_yaml(title: str, goal: str, steps: Sequence[dict[str, Any]]) -> str:
+    """A plan file with the title and the goal as comments; long texts as blocks."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Writes texts of several lines as blocks."""
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        style = "|" if "\n" in value else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    head = "".join(f"# {clean(line)}\n" for line in [title, "", *goal.splitlines()])
+    body = yaml.dump({"steps": planned(steps)}, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return f"{head}\n{body}"
+
+
 def _steps(value: object, where: str) -> list[Any]:
+    if isinstance(value, dict) and (unknown := sorted(map(str, value.keys() - {"steps"}))):
+        raise Failed(f"{where}: unknown key {unknown[0]!r}; a plan has `steps:` and nothing beside it")
     steps = value.get("steps") if isinstance(value, dict) else value
     if not isinstance(steps, list):
         raise Failed(f"{where}: holds no list of steps; give `steps:` with a list, or a bare list")

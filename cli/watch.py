@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from cli.board import TIMED_OUT, Board
-from cli.client import Failed, StreamBroke, call, stream
+from cli.client import Failed, StreamBroke, call, open_stream
 
 Happening = dict[str, Any] | str | Failed
 """An event, words of trouble with the stream ('' when it is over), or what ends everything."""
@@ -106,7 +106,7 @@ def _listen(directive: str, board: Board) -> SimpleQueue[Happening]:
         after, backoff = 0, 0.1
         while True:
             try:
-                for event in stream(f"/v1/events?directive={directive}", after):
+                for event in open_stream(f"/v1/events?directive={directive}", after):
                     if backoff > 0.1:
                         happenings.put("")
                         backoff = 0.1

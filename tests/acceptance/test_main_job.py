@@ -91,12 +91,12 @@ def test_a_step_that_fails_is_tried_again_and_then_pauses_the_directive(cluster:
     ],
 )
 def test_a_bad_plan_is_one_clear_line_and_makes_nothing(cluster: Cluster, tmp_path: Path, plan: str, says: str) -> None:
-    before = cluster.makima("directive", "list")
+    before = cluster.makima("directive", "list", "-o", "json")
     (tmp_path / "plan.yaml").write_text(plan)
     error = cluster.makima("directive", "create", "--title", "x", "--plan", str(tmp_path / "plan.yaml"), code=1)
     assert says in error
     assert error.count("\n") == 1
-    assert cluster.makima("directive", "list") == before
+    assert cluster.makima("directive", "list", "-o", "json") == before
 
 
 def test_a_repository_that_cannot_be_cloned_pauses_with_the_reason(cluster: Cluster) -> None:

@@ -1,0 +1,60 @@
+"""A plan that was exported is taken again as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.client import Failed
+from cli.plans import from_file, to_yaml
+from shared.domain.ids import new_id
+from shared.domain.plans import PlannedStep, resolve
+
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=60)
+
+
+@st.composite
+def shown_steps(draw: st.DrawFn) -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = []
+    for number in range(draw(st.integers(1, 6))):
+        before = [s["id"] for s in steps]
+        steps.append(
+            {
+                "id": f"id-{number}",
+                "name": draw(texts.filter(str.strip)),
+                "description": draw(texts),
+                "task_plan": draw(texts),
+                "depends_on": draw(st.lists(st.sampled_from(before), unique=True)) if before else [],
+                "order_index": 0,
+                "files": draw(st.lists(texts, max_size=2)),
+            }
+        )
+    return steps
+
+
+@given(shown_steps(), texts, texts)
+def test_every_exported_plan_is_taken_again_with_the_same_graph(
+    steps: list[dict[str, Any]], title: str, goal: str
+) -> None:
+    with NamedTemporaryFile(suffix=".yaml") as file:
+        file.write(to_yaml(title, goal, steps).encode())
+        file.flush()
+        plan = msgspec.convert(from_file(file.name), list[PlannedStep])
+    ids = [new_id() for _ in plan]
+    needs = resolve(plan, {}, ids)
+    by_texts = {(s.description, s.task_plan, s.files): 1 for s in plan}
+    assert by_texts == {(s["description"], s["task_plan"], tuple(s["files"])): 1 for s in steps}
+    assert sorted(len(n) for n in needs) == sorted(len(s["depends_on"]) for s in steps)
+    assert len(plan) == len(steps)
+
+
+def test_a_key_beside_steps_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text("steps: []\ncolour: red\n")
+    with pytest.raises(Failed, match="unknown key 'colour'"):
+        from_file(str(tmp_path / "plan.yaml"))
