@@ -82,7 +82,8 @@ def to_yaml(title: str, goal: str, steps: Sequence[dict[str, Any]]) -> str:
         """Writes texts of several lines as blocks."""
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-        style = "|" if "\n" in value else None
+        plain = all(line.isprintable() for line in value.split("\n"))  # else escaped: YAML has line breaks of its own
+        style = ("|" if "\n" in value else None) if plain else '"'
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, text)
