@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cli import steps, views
+from cli import planning, steps, views
 from cli.client import call
 from cli.command import Arguments, Verb, add_verb, print_json, say, verbs_of
 
@@ -20,12 +20,17 @@ def register(command: argparse.ArgumentParser) -> None:
     for option in ("--repo", "--base", "--plan", "--agent"):
         create.add_argument(option)
     create.add_argument("--on-failure", choices=("replan", "pause", "continue"), default="replan")
-    create.add_argument("--max-parallel", type=int, default=4)
+    create.add_argument("--approve-plan", action="store_true", help="each plan waits for your `directive approve`")
+    planning.limits(create)
     create.add_argument("--start", action="store_true", help="start it at once")
     create.add_argument("--watch", action="store_true", help="start it and follow it until it ends")
     create.add_argument("--quiet", action="store_true", help="print the id alone")
     for name in ("start", "pause", "resume", "archive"):
-        add_verb(verbs, name, _changing(name), f"{name} it").add_argument("id")
+        verb = add_verb(verbs, name, _changing(name), f"{name} it")
+        verb.add_argument("id")
+        if name == "pause":
+            verb.add_argument("--now", action="store_true", help="end what runs; it runs again when resumed")
+    planning.register(verbs)
     views.register(verbs)
     steps.register(verbs)
 
@@ -41,7 +46,8 @@ def _create(arguments: Arguments) -> int:
         "base_branch": arguments.base,
         "agent": arguments.agent,
         "on_failure": arguments.on_failure,
-        "max_parallel": arguments.max_parallel,
+        "approve_plan": arguments.approve_plan,
+        **planning.given(arguments),
         "start": arguments.start or arguments.watch,
     }
     if arguments.plan:
@@ -49,6 +55,7 @@ def _create(arguments: Arguments) -> int:
 
         body["steps"] = from_file(arguments.plan)
     made = call("POST", "/v1/directives", body)
+    steps.warn(made["warnings"])
     if arguments.watch:
         from cli.watch import watch
 
@@ -68,7 +75,8 @@ def _is_here(path: str) -> bool:
 
 def _changing(name: str) -> Verb:
     def verb(arguments: Arguments) -> int:
-        shown = call("POST", f"/v1/directives/{arguments.id}/{name}")
+        now = "?now=true" if getattr(arguments, "now", False) else ""
+        shown = call("POST", f"/v1/directives/{arguments.id}/{name}{now}")
         return print_json(shown) if arguments.output == "json" else say(shown["status"])
 
     return verb

@@ -16,6 +16,11 @@ COMMANDS = {
     "status": ("cli.status:register", "what runs, what is broken since when, and what is under way"),
     "doctor": ("cli.doctor:register", "what is in force and what is missing, each with its mend"),
     "directive": ("cli.directive:register", "goals on repositories, and their steps"),
+    "order": ("cli.order:register", "small work items that a directive picks up"),
+    "ask": ("cli.question:ask", "ask a person, inside a task; waits, and prints the answer"),
+    "questions": ("cli.question:questions", "what agents ask and nobody has answered"),
+    "answer": ("cli.question:answer", "answer a question"),
+    "fail": ("cli.question:fail", "say that the task can't be done, inside a task"),
     "task": ("cli.task:register", "jobs on daemons"),
     "daemon": ("cli.daemon:register", "workers that run tasks"),
 }

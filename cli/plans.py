@@ -92,6 +92,20 @@ def to_yaml(title: str, goal: str, steps: Sequence[dict[str, Any]]) -> str:
     return f"{head}\n{body}"
 
 
+def text_of(argument: str, name: str) -> str:
+    """A longer text: as it stands, from `@FILE`, or from standard input for `-`. Raises Failed."""
+    if argument == "-":
+        return sys.stdin.read()
+    if not argument.startswith("@"):
+        return argument
+    try:
+        return Path(argument[1:]).read_text(encoding="utf-8")
+    except OSError as error:
+        raise Failed(f"{name}: {argument[1:]}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Failed(f"{name}: {argument[1:]} is no UTF-8 text") from None
+
+
 def _steps(value: object, where: str) -> list[Any]:
     if isinstance(value, dict) and (unknown := sorted(map(str, value.keys() - {"steps"}))):
         raise Failed(f"{where}: unknown key {unknown[0]!r}; a plan has `steps:` and nothing beside it")

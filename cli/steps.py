@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from cli.client import Failed, call
-from cli.command import Arguments, add_verb, print_json, say
+from cli.command import Arguments, Verb, add_verb, print_json, say
 
 if TYPE_CHECKING:
     from cli.command import Verbs
@@ -21,11 +24,17 @@ def register(verbs: Verbs) -> None:
     add.add_argument("--depends-on", action="append", default=[])
     add.add_argument("--order-index", type=int, default=0)
     add.add_argument("--generation", type=int)
+    add.add_argument("--file", action="append", default=[], help="a file or glob that it is expected to touch")
+    add.add_argument("--order", action="append", default=[], metavar="ID", help="an order that it serves")
     batch = add_verb(verbs, "batch-add-steps", _batch, "several steps at once")
     batch.add_argument("--json", required=True, metavar="TEXT|@FILE|-")
     remove = add_verb(verbs, "remove-step", _remove_step, "one that hasn't run")
     remove.add_argument("id")
-    for command in (add, batch, remove):
+    retry = add_verb(verbs, "retry-step", _settle("retry"), "let a failed one run again")
+    retry.add_argument("id")
+    skip = add_verb(verbs, "skip-step", _settle("skip"), "go on without one that is pending, ready or failed")
+    skip.add_argument("id")
+    for command in (add, batch, remove, retry, skip):
         command.add_argument("--directive", default=os.environ.get("MAKIMA_DIRECTIVE_ID"))
 
 
@@ -44,8 +53,10 @@ def _add_step(arguments: Arguments) -> int:
         "dependsOn": arguments.depends_on,
         "orderIndex": arguments.order_index,
         "generation": arguments.generation,
+        "files": arguments.file,
+        "orderIds": arguments.order,
     }
-    added = call("POST", f"/v1/directives/{directive_of(arguments)}/steps", {"steps": [step]})[0]
+    added = _submit(arguments, [step])[0]
     return print_json(added) if arguments.output == "json" else say(f"{added['name']}  {added['id']}")
 
 
@@ -53,7 +64,7 @@ def _batch(arguments: Arguments) -> int:
     from cli.plans import from_argument
 
     steps = from_argument(arguments.json)
-    added = call("POST", f"/v1/directives/{directive_of(arguments)}/steps", {"steps": steps})
+    added = _submit(arguments, steps)
     if arguments.output == "json":
         return print_json(added)
     for step in added:
@@ -62,5 +73,33 @@ def _batch(arguments: Arguments) -> int:
 
 
 def _remove_step(arguments: Arguments) -> int:
-    call("DELETE", f"/v1/directives/{directive_of(arguments)}/steps/{arguments.id}")
-    return 0
+    directive = directive_of(arguments)
+    removed = call("DELETE", f"/v1/directives/{quote(directive)}/steps/{quote(arguments.id)}")
+    warn(removed["warnings"])
+    return print_json(removed) if arguments.output == "json" else 0
+
+
+def _settle(verb: str) -> Verb:
+    def carry_out(arguments: Arguments) -> int:
+        directive = arguments.directive or call("GET", f"/v1/steps/{quote(arguments.id)}")["directive_id"]
+        moved = call("POST", f"/v1/directives/{quote(directive)}/steps/{quote(arguments.id)}/{verb}")
+        if arguments.output == "json":
+            return print_json(moved)
+        if moved["directive_status"] == "paused":
+            print(f"makima: the directive is paused: `makima directive resume {directive}`", file=sys.stderr)
+        return say(f"{moved['name']}  {moved['status']}")
+
+    return carry_out
+
+
+def warn(warnings: Sequence[str]) -> None:
+    """Say what a planner should look at again. Never refuses."""
+    for warning in warnings:
+        print(f"makima: warning: {warning}", file=sys.stderr)
+
+
+def _submit(arguments: Arguments, steps: list[Any]) -> list[dict[str, Any]]:
+    answer = call("POST", f"/v1/directives/{quote(directive_of(arguments))}/steps", {"steps": steps})
+    warn(answer["warnings"])
+    added: list[dict[str, Any]] = answer["steps"]
+    return added

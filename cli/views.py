@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from cli.command import Verbs
 
 
+PROPOSED = {"added": "+ ", "removed": "- ", None: "  "}
+"""What a plan that isn't in force yet does with a step."""
+
+
 def register(verbs: Verbs) -> None:
     """Declare the verbs."""
     listed = add_verb(verbs, "list", _list, "all of them, the newest last")
@@ -46,7 +50,7 @@ def print_directive(shown: dict[str, Any]) -> None:
         print(f"  {'spent':<11} ${shown['cost_usd']:.2f}, {shown['tokens']} tokens")
     rows = [
         (
-            f"  {MARKS[s['status']]} {s['status']}",
+            f"{PROPOSED[s['proposed']]}{MARKS[s['status']]} {s['status']}",
             clean(s["name"]),
             s["id"],
             clean(s["branch"] or s["reason"] or s["waiting_reason"] or ""),
@@ -54,6 +58,8 @@ def print_directive(shown: dict[str, Any]) -> None:
         for s in in_order(shown["steps"])
     ]
     print_table((), rows)
+    if shown["awaited_plan"]:
+        print(f"a plan waits: makima directive approve {shown['id']}, or reject {shown['id']} --reason WHY")
 
 
 def _list(arguments: Arguments) -> int:

@@ -151,6 +151,7 @@ class Conversation:
             Assignment(
                 kind=self.command.kind,
                 prompt=prompt,
+                task_plan=self.command.task_plan,
                 session=self.session or str(UUID(int=self.command.task.int ^ self.command.attempt)),
                 resumes=self.session is not None,
                 worktree=self.place.worktree,

@@ -4,7 +4,7 @@
 -- Relies on step_ready, task_one_live_a_step, task_on_a_daemon, step_completed.
 WITH slots AS (
     SELECT w.owner_id,
-           w.capacity - (SELECT count(*) FROM makima.task t
+           least(w.capacity, (SELECT o.max_running FROM makima.owner o WHERE o.id = w.owner_id)) - (SELECT count(*) FROM makima.task t
                           WHERE t.owner_id = w.owner_id AND t.status IN ('starting', 'running', 'paused')) AS free
       FROM (SELECT owner_id, sum(capacity) AS capacity
               FROM makima.daemon WHERE connected AND NOT draining GROUP BY owner_id) AS w
@@ -16,12 +16,12 @@ WITH slots AS (
       FROM (SELECT DISTINCT directive_id FROM makima.step WHERE status = 'ready') AS r
       JOIN makima.directive d ON d.id = r.directive_id AND d.status = 'active'
 ), due AS (
-    SELECT s.*, d.owner_id, d.pr_branch, d.repository_url, d.base_branch, d.agent, slots.free,
+    SELECT s.*, d.owner_id, d.title, d.pr_branch, d.repository_url, d.base_branch, d.agent, slots.free,
            row_number() OVER (PARTITION BY d.owner_id ORDER BY s.order_index, s.id) AS place
       FROM directives d
       JOIN slots ON slots.owner_id = d.owner_id AND slots.free > 0
      CROSS JOIN LATERAL (
-           SELECT s.id, s.directive_id, s.name, s.description, s.task_plan, s.order_index
+           SELECT s.id, s.directive_id, s.name, s.description, s.task_plan, s.order_index, s.task_id
              FROM makima.step s
             WHERE s.directive_id = d.id AND s.status = 'ready'
               AND NOT EXISTS (SELECT FROM makima.task t
@@ -30,13 +30,18 @@ WITH slots AS (
             ORDER BY s.order_index, s.id
             LIMIT greatest(d.parallel, 0)) AS s
 )
-SELECT due.id AS step_id, due.directive_id, due.owner_id, due.name, due.description, due.task_plan,
+SELECT due.id AS step_id, due.directive_id, due.owner_id, due.title, due.name, due.description, due.task_plan,
        due.pr_branch, due.repository_url, due.base_branch, due.agent,
-       coalesce(dependencies.branches, '{}') AS branches, dependencies.daemon, latest.branch AS last_completed
+       coalesce(dependencies.branches, '{}') AS branches, dependencies.daemon, latest.branch AS last_completed,
+       coalesce(dependencies.handed_on, '[]') AS handed_on, dependencies.count AS dependencies,
+       failed.reason AS failed_reason, failed.tail AS failed_tail
   FROM due
   LEFT JOIN LATERAL (
        SELECT array_agg(s.branch ORDER BY e.position) FILTER (WHERE s.branch IS NOT NULL) AS branches,
-              (array_agg(t.daemon ORDER BY e.position))[1] AS daemon
+              (array_agg(t.daemon ORDER BY e.position))[1] AS daemon, count(*)::integer AS count,
+              jsonb_agg(jsonb_build_object('name', s.name, 'branch', s.branch, 'head', s.head,
+                                           'outcome', left(s.outcome, 2000), 'files', s.files_changed[1:60])
+                        ORDER BY e.position) FILTER (WHERE e.position < 20) AS handed_on
          FROM makima.step_dependency e
          JOIN makima.step s ON s.id = e.depends_on
          LEFT JOIN makima.task t ON t.id = s.task_id
@@ -45,6 +50,10 @@ SELECT due.id AS step_id, due.directive_id, due.owner_id, due.name, due.descript
        SELECT c.branch FROM makima.step c
         WHERE c.directive_id = due.directive_id AND c.status = 'completed' AND c.branch IS NOT NULL
         ORDER BY c.completed_at DESC LIMIT 1) AS latest ON true
+  LEFT JOIN LATERAL (
+       SELECT a.reason, a.tail FROM makima.attempt a
+        WHERE a.task_id = due.task_id AND a.outcome = 'failed'
+        ORDER BY a.number DESC LIMIT 1) AS failed ON true
  WHERE due.place <= due.free;
 
 -- name: claim_steps
@@ -66,7 +75,7 @@ RETURNING id;
 -- Relies on task_pending and task_on_a_daemon.
 WITH slots AS (
     SELECT w.owner_id,
-           w.capacity - (SELECT count(*) FROM makima.task t
+           least(w.capacity, (SELECT o.max_running FROM makima.owner o WHERE o.id = w.owner_id)) - (SELECT count(*) FROM makima.task t
                           WHERE t.owner_id = w.owner_id AND t.status IN ('starting', 'running', 'paused')) AS free
       FROM (SELECT owner_id, sum(capacity) AS capacity
               FROM makima.daemon WHERE connected AND NOT draining GROUP BY owner_id) AS w
@@ -92,7 +101,14 @@ RETURNING t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt,
           CASE WHEN t.kept_branch IS NULL THEN t.merge_branches ELSE '{}' END AS merge_branches,
           t.target_branch, t.delivery, t.tokens, d.repository_url, d.base_branch,
           (SELECT a.daemon FROM makima.attempt a
-            WHERE a.task_id = t.id AND a.session = t.session ORDER BY a.number DESC LIMIT 1) AS session_daemon;
+            WHERE a.task_id = t.id AND a.session = t.session ORDER BY a.number DESC LIMIT 1) AS session_daemon,
+          CASE WHEN t.agent <> 'shell' THEN NULL
+               WHEN t.kind = 'plan' THEN d.goal
+               ELSE coalesce((SELECT s.task_plan FROM makima.step s WHERE s.id = t.step_id), t.prompt) END AS task_plan,
+          (SELECT a.reason FROM makima.attempt a
+            WHERE a.task_id = t.id AND a.outcome = 'failed' ORDER BY a.number DESC LIMIT 1) AS failed_reason,
+          (SELECT a.tail FROM makima.attempt a
+            WHERE a.task_id = t.id AND a.outcome = 'failed' ORDER BY a.number DESC LIMIT 1) AS failed_tail;
 
 -- name: unaccepted
 -- Dispatched a while ago, and no daemon has said that it has it: sent again, the same attempt. Relies on task_on_a_daemon.
@@ -105,7 +121,14 @@ RETURNING t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt,
           CASE WHEN t.kept_branch IS NULL THEN t.merge_branches ELSE '{}' END AS merge_branches,
           t.target_branch, t.delivery, t.tokens, d.repository_url, d.base_branch,
           (SELECT a.daemon FROM makima.attempt a
-            WHERE a.task_id = t.id AND a.session = t.session ORDER BY a.number DESC LIMIT 1) AS session_daemon;
+            WHERE a.task_id = t.id AND a.session = t.session ORDER BY a.number DESC LIMIT 1) AS session_daemon,
+          CASE WHEN t.agent <> 'shell' THEN NULL
+               WHEN t.kind = 'plan' THEN d.goal
+               ELSE coalesce((SELECT s.task_plan FROM makima.step s WHERE s.id = t.step_id), t.prompt) END AS task_plan,
+          (SELECT a.reason FROM makima.attempt a
+            WHERE a.task_id = t.id AND a.outcome = 'failed' ORDER BY a.number DESC LIMIT 1) AS failed_reason,
+          (SELECT a.tail FROM makima.attempt a
+            WHERE a.task_id = t.id AND a.outcome = 'failed' ORDER BY a.number DESC LIMIT 1) AS failed_tail;
 
 -- name: next_look
 -- Seconds until the next task that backs off may go, or the next one is unaccepted for too long.

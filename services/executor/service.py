@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import structlog
 from msgspec import convert
 from psycopg import OperationalError
 
+from services.executor import prompts
+from services.executor.prompts import Brief, Dependency
 from shared.bus.bus import MessageChannel
 from shared.bus.skipped import Skipped
 from shared.config import Settings
 from shared.domain.delivery import Delivery
 from shared.domain.names import task_branch
-from shared.domain.readiness import start
+from shared.domain.readiness import Start, start
 from shared.messages import channels
 from shared.messages.channels import ByChannel
 from shared.messages.commands import AnyCommand, CancelTask, Drain, SpawnTask, TellTask, Unroutable
@@ -51,6 +54,8 @@ CANCELS_A_MESSAGE = 1000
 ACCEPTED_WITHIN_SECONDS = 2.5
 ASK_AGAIN_SECONDS = 0.2
 TOO_LARGE = f"its command is larger than a frame may be ({LIMIT_BYTES} bytes); shorten its texts"
+SCRIPTED = "shell"
+"""The agent that runs a task plan as it stands, instead of reading a prompt."""
 
 
 class Executor:
@@ -125,7 +130,7 @@ class Executor:
         }
 
     def _spawn(self, task: dict[str, Any] | Row) -> SpawnTask:
-        attempt = task["attempt"]
+        attempt, scripted = task["attempt"], task["agent"] == SCRIPTED
         return SpawnTask(
             task=task["id"],
             attempt=attempt,
@@ -134,8 +139,9 @@ class Executor:
             step=task["step_id"],
             kind=task["kind"],
             name=task["name"],
-            prompt=task["prompt"],
+            prompt="" if scripted else _told(task),
             agent=task["agent"],
+            task_plan=(task["task_plan"] or "") if scripted else "",
             repository_url=task["repository_url"],
             base_branch=task["base_branch"],
             start_from=task["start_from"],
@@ -218,7 +224,7 @@ def wakes(event: AnyEvent) -> Sequence[UUID | None]:
     match event:
         case StepReady() | TaskCreated() | TaskChanged(status="completed" | "failed" | "cancelled"):
             return (event.directive,)
-        case TaskChanged(status="starting") | TaskChanged(status="running", reason=None):
+        case TaskChanged(status="starting" | "running", reason=None):
             return ()
         case _:
             return (None,)
@@ -236,10 +242,31 @@ def _task(row: Row, agent: str) -> dict[str, Any]:
         "tokens": 0,
         "target_branch": None,
         "agent": row["agent"] or agent,
-        "prompt": row["task_plan"],
+        "prompt": prompts.step(_brief(row, begin)),
         "start_from": begin.branch,
         "merge_branches": list(begin.merge),
     }
+
+
+def _brief(row: Row, begin: Start) -> Brief:
+    """A row of `due_steps` as the prompt takes it."""
+    handed_on = tuple(msgspec.convert(d, Dependency) for d in row["handed_on"])
+    return Brief(
+        directive=row["title"],
+        name=row["name"],
+        task_plan=row["task_plan"],
+        description=row["description"],
+        start=begin.branch,
+        merges=begin.merge,
+        dependencies=handed_on,
+        unlisted=row["dependencies"] - len(handed_on),
+    )
+
+
+def _told(task: dict[str, Any] | Row) -> str:
+    """A task's prompt, with what failed last time when something did."""
+    prompt: str = task["prompt"]
+    return prompts.again(prompt, task["failed_reason"], task["failed_tail"] or "") if task["failed_reason"] else prompt
 
 
 def _starting(task: dict[str, Any] | Row) -> TaskChanged:

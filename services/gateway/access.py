@@ -24,6 +24,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     owner: UUID
     task: UUID | None = None
     kind: str | None = None
+    attempt: int = 0
     directive: UUID | None = None
 
     def person(self) -> Caller:
@@ -66,7 +67,13 @@ class Gate:
             return Caller(owner=self._owner)
         if read := read_task_token(self._secret, token):
             for row in await self._database.rows(SQL["live_task"], {"task": read[0], "attempt": read[1]}):
-                return Caller(owner=row["owner_id"], task=row["id"], kind=row["kind"], directive=row["directive_id"])
+                return Caller(
+                    owner=row["owner_id"],
+                    task=row["id"],
+                    attempt=read[1],
+                    kind=row["kind"],
+                    directive=row["directive_id"],
+                )
             raise NotAuthorizedException("the token's task has ended")
         raise NotAuthorizedException("give a valid bearer token: `makima up` keeps one in its home")
 

@@ -40,6 +40,11 @@ class StepShown(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     order_index: int
     depends_on: list[UUID]
+    proposed: str | None
+    """`added` or `removed` by a planning that isn't in force yet; None for what counts."""
+    outcome: str
+    files_changed: list[str]
+    orders: list[UUID]
     task_id: UUID | None
     task_status: str | None
     branch: str | None
@@ -64,6 +69,14 @@ class DirectiveShown(msgspec.Struct, frozen=True, kw_only=True):
     agent: str | None
     on_failure: str
     max_parallel: int
+    approve_plan: bool
+    max_cost_usd: float | None
+    max_tokens: int | None
+    deadline: datetime | None
+    stop_now: bool
+    paused_for: str | None
+    awaited_plan: UUID | None
+    """The planning whose steps wait for approval."""
     pr_branch: str | None
     pr_url: str | None
     generation: int
@@ -72,6 +85,8 @@ class DirectiveShown(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float
     tokens: int
     steps: list[StepShown]
+    warnings: list[str] = []
+    """On the plan that it was made with."""
 
 
 class StepAdded(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +94,38 @@ class StepAdded(msgspec.Struct, frozen=True, kw_only=True):
 
     id: UUID
     name: str
+
+
+class StepsAdded(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch that was kept, and what its planner should look at again."""
+
+    steps: list[StepAdded]
+    warnings: list[str]
+
+
+class StepRemoved(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that was removed, and what its planner should look at again."""
+
+    id: UUID
+    warnings: list[str]
+
+
+class StepFound(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a step belongs."""
+
+    id: UUID
+    name: str
+    status: str
+    directive_id: UUID
+
+
+class StepMoved(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that was retried or skipped, and where its directive stands now."""
+
+    id: UUID
+    name: str
+    status: str
+    directive_status: str
 
 
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):

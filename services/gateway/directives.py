@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, LiteralString, Protocol
 from uuid import UUID
 
@@ -12,12 +13,12 @@ from litestar.exceptions import HTTPException, NotFoundException
 from services.gateway import steps
 from services.gateway.access import SQL, Caller
 from services.gateway.answers import DirectiveRow, DirectiveShown, answer, answers
-from services.gateway.changes import activate, lock
+from services.gateway.changes import activate, end_tasks, lock, refuse_bad_text, stop_tasks
 from services.gateway.events import Limit
 from services.gateway.idempotency import Once
 from shared.config import Settings
 from shared.domain.ids import new_id
-from shared.domain.plans import MOST_TEXT_BYTES, PlannedStep
+from shared.domain.plans import PlannedStep
 from shared.domain.statuses import DirectiveStatus, TransitionRefused, check_directive
 from shared.messages.events import DirectiveChanged, DirectiveCreated
 from shared.store.database import Database, Row
@@ -41,6 +42,11 @@ class NewDirective(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     on_failure: Literal["replan", "pause", "continue"] = "replan"
     max_parallel: Annotated[int, msgspec.Meta(ge=1)] = 4
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    approve_plan: bool = False
+    max_cost_usd: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    max_tokens: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    deadline: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    stop_now: bool = False
     steps: list[PlannedStep] | None = None
     start: bool = False
 
@@ -52,6 +58,7 @@ async def create(
     """Make a directive, with or without its plan, started or as a draft."""
     _refuse_bad_texts(data)
     directive = new_id()
+    warnings: list[str] = []
     async with database.unit_of_work("gateway.create") as unit:
         if known := await once.known(unit, DirectiveShown):
             return known
@@ -68,14 +75,20 @@ async def create(
                 "on_failure": data.on_failure,
                 "max_parallel": data.max_parallel,
                 "max_attempts": data.max_attempts or settings.max_attempts,
+                "approve_plan": data.approve_plan,
+                "max_cost_usd": data.max_cost_usd,
+                "max_tokens": data.max_tokens,
+                "deadline": data.deadline,
+                "stop_now": data.stop_now,
             },
         )
         unit.record(DirectiveCreated(directive=directive))
         if data.steps is not None:
-            await steps.store(unit, directive, data.steps, generation=0, held_by=None)
+            _, warnings = await steps.store(unit, directive, data.steps, generation=0, held_by=None)
         if data.start:
             await activate(unit, directive)
-        return await once.keep(unit, await shown(unit, caller, directive))
+        made = await shown(unit, caller, directive)
+        return await once.keep(unit, msgspec.structs.replace(made, warnings=warnings))
 
 
 @get("/v1/directives")
@@ -99,9 +112,18 @@ async def show(directive: UUID, caller: Caller, database: Database) -> Directive
 
 @post("/v1/directives/{directive:uuid}/{verb:str}", status_code=200)
 async def change(
-    directive: UUID, verb: str, caller: Caller, database: Database, once: Once, version: int | None = None
+    directive: UUID,
+    verb: str,
+    caller: Caller,
+    database: Database,
+    once: Once,
+    version: int | None = None,
+    now: bool = False,
 ) -> DirectiveShown:
-    """Start, pause, resume or archive; 409 when it can't be from here, or `version` is an old one."""
+    """Start, pause, resume or archive; 409 when it can't be from here, or `version` is an old one.
+
+    Paused, running tasks finish, or (`now`) are ended and run again later. Archived, they are ended.
+    """
     if verb not in VERBS:
         raise NotFoundException(f"a directive can't be asked to {verb}; it can: {', '.join(VERBS)}")
     status = VERBS[verb]
@@ -119,6 +141,10 @@ async def change(
         else:
             await unit.rows(SQL["set_status"], {"id": directive, "status": status.value, "reason": reason})
             unit.record(DirectiveChanged(directive=directive, status=status, reason=reason))
+        if status is DirectiveStatus.ARCHIVED:
+            await end_tasks(unit, directive, "the directive was archived")
+        elif status is DirectiveStatus.PAUSED and now:
+            await stop_tasks(unit, directive, "paused by a person")
         return await once.keep(unit, await shown(unit, caller, directive))
 
 
@@ -140,11 +166,10 @@ async def shown(reader: Reader, caller: Caller, directive: UUID) -> DirectiveSho
 def _refuse_bad_texts(new: NewDirective) -> None:
     if not new.title.strip() or not (new.goal.strip() or new.steps):
         raise HTTPException("a directive needs a title, and a goal or a plan", status_code=422)
+    if new.goal:
+        refuse_bad_text("goal", new.goal)
     if any("\0" in text for text in (new.title, new.goal, new.repository_url or "", new.base_branch or "")):
         raise HTTPException("a text holds a NUL byte; remove it", status_code=422)
-    if (size := len(new.goal.encode())) > MOST_TEXT_BYTES:
-        detail = f"the goal has {size} bytes, at most {MOST_TEXT_BYTES}; commit what is long, and name its path"
-        raise HTTPException(detail, status_code=422)
 
 
 ROUTES = (create, list_directives, show, change)

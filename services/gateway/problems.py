@@ -23,8 +23,12 @@ class VersionConflict(HTTPException):
 
     status_code = 409
 
-    def __init__(self, asked: int, current: int, what: str) -> None:
-        super().__init__(detail=f"{what} has changed: it is at version {current}, not {asked}; look at it again")
+    def __init__(self, asked: int, current: int, what: str, since: str = "") -> None:
+        """`since` says what changed, in words."""
+        changed = f" ({since})" if since else ""
+        super().__init__(
+            detail=f"{what} has changed: it is at version {current}, not {asked}{changed}; look at it again"
+        )
         self.version = current
 
 

@@ -14,18 +14,86 @@ SELECT t.id, t.directive_id, t.kind, t.owner_id FROM makima.task t
 -- ==== Directives
 
 -- name: create
-INSERT INTO makima.directive (id, owner_id, title, goal, repository_url, base_branch, agent, on_failure, max_parallel, max_attempts)
-VALUES (%(id)s, %(owner)s, %(title)s, %(goal)s, %(repository)s, %(base)s, %(agent)s, %(on_failure)s, %(max_parallel)s, %(max_attempts)s);
+INSERT INTO makima.directive (id, owner_id, title, goal, repository_url, base_branch, agent, on_failure, max_parallel,
+                              max_attempts, approve_plan, max_cost_usd, max_tokens, deadline, stop_now)
+VALUES (%(id)s, %(owner)s, %(title)s, %(goal)s, %(repository)s, %(base)s, %(agent)s, %(on_failure)s, %(max_parallel)s,
+        %(max_attempts)s, %(approve_plan)s, %(max_cost_usd)s, %(max_tokens)s, %(deadline)s, %(stop_now)s);
 
 -- name: lock
 -- A directive of this owner, locked before anything of it is changed.
 SELECT * FROM makima.directive WHERE id = %(id)s AND owner_id = %(owner)s FOR UPDATE;
 
 -- name: set_status
-UPDATE makima.directive SET status = %(status)s, pause_reason = %(reason)s, version = version + 1 WHERE id = %(id)s;
+UPDATE makima.directive
+   SET status = %(status)s, pause_reason = %(reason)s, version = version + 1,
+       paused_for = CASE WHEN %(status)s = 'paused' THEN 'person' END
+ WHERE id = %(id)s;
+
+-- name: activate
+-- Active again; or awaiting approval, while a plan waits for it.
+UPDATE makima.directive
+   SET status = CASE WHEN awaited_plan IS NULL THEN 'active' ELSE 'awaiting_approval' END, pause_reason = NULL,
+       paused_for = NULL, version = version + 1
+ WHERE id = %(id)s
+RETURNING status, version;
+
+-- name: changes_since
+-- What people changed of a directive after a version. Relies on event_by_directive.
+SELECT e.at, ARRAY(SELECT jsonb_array_elements_text(e.body -> 'changed')) AS changed
+  FROM makima.event e
+ WHERE e.directive_id = %(id)s AND e.type = 'directive.changed' AND (e.body ->> 'version')::integer > %(version)s
+ ORDER BY e.seq DESC LIMIT 5;
+
+-- name: version
+SELECT status, version FROM makima.directive WHERE id = %(id)s;
+
+-- name: change_goal
+-- The goal replaced, the earlier one kept with when.
+WITH earlier AS (
+    INSERT INTO makima.goal_history (directive_id, goal) SELECT id, goal FROM makima.directive WHERE id = %(id)s
+)
+UPDATE makima.directive SET goal = %(goal)s, version = version + 1 WHERE id = %(id)s;
+
+-- name: change_policies
+UPDATE makima.directive
+   SET on_failure = %(on_failure)s, approve_plan = %(approve_plan)s, max_parallel = %(max_parallel)s,
+       max_attempts = %(max_attempts)s, max_cost_usd = %(max_cost_usd)s, max_tokens = %(max_tokens)s,
+       deadline = %(deadline)s, stop_now = %(stop_now)s, version = version + 1
+ WHERE id = %(id)s;
+
+-- ==== Planning
 
 -- name: request_plan
-INSERT INTO makima.plan_request (id, directive_id, reason) VALUES (%(id)s, %(directive)s, %(reason)s);
+INSERT INTO makima.plan_request (id, directive_id, reason, payload)
+VALUES (%(id)s, %(directive)s, %(reason)s, %(payload)s::jsonb);
+
+-- name: supersede
+-- Ask for the end of a live planning whose plan is wanted no more: the monitor puts its requests back.
+UPDATE makima.task SET cancel_asked = %(why)s, cancel_cause = 'superseded', version = version + 1
+ WHERE directive_id = %(directive)s AND kind = 'plan' AND status IN ('pending', 'starting', 'running', 'paused')
+   AND cancel_asked IS NULL
+RETURNING id, attempt, kind, status;
+
+-- name: stop_tasks
+UPDATE makima.task SET cancel_asked = %(why)s, cancel_cause = 'stopped', version = version + 1
+ WHERE directive_id = %(directive)s AND kind IN ('plan', 'step') AND cancel_asked IS NULL
+   AND status IN ('pending', 'starting', 'running', 'paused')
+RETURNING id, attempt, kind, status;
+
+-- name: end_tasks
+UPDATE makima.task SET cancel_asked = %(why)s, cancel_cause = 'archived', version = version + 1
+ WHERE directive_id = %(directive)s AND cancel_asked IS NULL AND status IN ('pending', 'starting', 'running', 'paused')
+RETURNING id, attempt, kind, status;
+
+-- name: enforce_plans
+SELECT directive_id, steps FROM makima.enforce_plans(%(tasks)s::uuid[]);
+
+-- name: withdraw_plans
+-- A plan that waited for approval is withdrawn, and its requests are unserved again.
+WITH back AS (
+    UPDATE makima.plan_request SET served_by = NULL WHERE served_by = ANY (%(tasks)s)
+)
+SELECT makima.withdraw_plans(%(tasks)s::uuid[]);
 
 -- name: needs_plan
 -- Whether a directive that starts needs a plan first: no steps, no request, no planning.
@@ -59,18 +127,135 @@ UPDATE makima.step s SET status = 'ready', version = s.version + 1
 RETURNING s.id;
 
 -- name: remove_step
--- A person's removal counts at once, a planning task's when it ends well.
+-- A person's removal counts at once, a planning task's when it ends well; its own steps it just takes back.
 WITH chosen AS (
     SELECT id FROM makima.step
      WHERE id = %(step)s AND directive_id = %(directive)s AND status IN ('pending', 'ready', 'failed', 'skipped')
        AND NOT EXISTS (SELECT FROM makima.task t WHERE t.step_id = makima.step.id AND t.status IN ('starting', 'running', 'paused'))
 ), held AS (
     UPDATE makima.step s SET removed_by = %(task)s, status = CASE WHEN s.status = 'ready' THEN 'pending' ELSE s.status END
-      FROM chosen WHERE s.id = chosen.id AND %(task)s::uuid IS NOT NULL RETURNING s.id
+      FROM chosen WHERE s.id = chosen.id AND s.held_by IS DISTINCT FROM %(task)s RETURNING s.id
 ), gone AS (
-    DELETE FROM makima.step s USING chosen WHERE s.id = chosen.id AND %(task)s::uuid IS NULL RETURNING s.id
+    DELETE FROM makima.step s USING chosen
+     WHERE s.id = chosen.id AND s.held_by IS NOT DISTINCT FROM %(task)s RETURNING s.id
 )
 SELECT id FROM held UNION ALL SELECT id FROM gone;
+
+-- name: dependents
+-- Steps that depend on one, and aren't about to go themselves. Relies on step_dependents.
+SELECT s.name FROM makima.step_dependency e JOIN makima.step s ON s.id = e.step_id
+ WHERE e.depends_on = %(step)s AND s.removed_by IS NULL AND s.status IN ('pending', 'ready') ORDER BY s.id LIMIT 10;
+
+-- name: retry_step
+-- A failed step, and what was skipped because it had failed, may run again. Relies on step_skipped_for.
+UPDATE makima.step SET status = 'pending', reason = NULL, skipped_for = NULL, version = version + 1
+ WHERE directive_id = %(directive)s
+   AND (id = %(step)s AND status = 'failed' OR skipped_for = %(step)s AND status = 'skipped')
+RETURNING id, name, status;
+
+-- name: skip_step
+-- A step is skipped by a person, for good; what was skipped because it had failed may run.
+UPDATE makima.step
+   SET status = CASE WHEN id = %(step)s THEN 'skipped' ELSE 'pending' END, skipped_for = NULL, version = version + 1,
+       reason = CASE WHEN id = %(step)s THEN 'skipped by a person' END
+ WHERE directive_id = %(directive)s
+   AND (id = %(step)s AND status IN ('pending', 'ready', 'failed') AND NOT EXISTS (
+            SELECT FROM makima.task t WHERE t.step_id = %(step)s AND t.status IN ('pending', 'starting', 'running', 'paused'))
+        OR skipped_for = %(step)s AND status = 'skipped')
+RETURNING id, name, status;
+
+-- name: find_step
+SELECT s.id, s.name, s.status, s.directive_id FROM makima.step s
+  JOIN makima.directive d ON d.id = s.directive_id AND d.owner_id = %(owner)s
+ WHERE s.id = %(step)s;
+
+-- name: failed_steps
+SELECT count(*)::integer AS failed FROM makima.step WHERE directive_id = %(directive)s AND status = 'failed';
+
+-- ==== Orders
+
+-- name: serve_orders
+-- Which orders steps serve: only the directive's own that are not cancelled.
+INSERT INTO makima.step_order (step_id, order_id)
+SELECT u.step_id, o.id
+  FROM unnest(%(steps)s::uuid[], %(orders)s::uuid[]) AS u (step_id, order_id)
+  JOIN makima.work_order o ON o.id = u.order_id AND o.directive_id = %(directive)s AND o.status <> 'cancelled'
+    ON CONFLICT DO NOTHING
+RETURNING order_id;
+
+-- name: orders_of_steps
+SELECT DISTINCT order_id FROM makima.step_order WHERE step_id = ANY (%(steps)s);
+
+-- name: settle_orders
+SELECT * FROM makima.settle_orders(ARRAY(
+    SELECT DISTINCT so.order_id FROM makima.step_order so WHERE so.step_id = ANY (%(steps)s)));
+
+-- name: settle_these_orders
+SELECT * FROM makima.settle_orders(%(orders)s::uuid[]);
+
+-- name: add_order
+INSERT INTO makima.work_order (id, owner_id, directive_id, title, description, priority, order_type)
+VALUES (%(id)s, %(owner)s, %(directive)s, %(title)s, %(description)s, %(priority)s, %(order_type)s)
+RETURNING *;
+
+-- name: list_orders
+-- Orders, the most urgent first (work_order_by_owner).
+SELECT o.*, coalesce((SELECT array_agg(so.step_id) FROM makima.step_order so WHERE so.order_id = o.id), '{}') AS steps
+  FROM makima.work_order o
+ WHERE o.owner_id = %(owner)s AND (%(directive)s::uuid IS NULL OR o.directive_id = %(directive)s)
+   AND (%(status)s::text IS NULL OR o.status = %(status)s)
+ ORDER BY array_position(ARRAY['critical', 'high', 'medium', 'low', 'none'], o.priority), o.id LIMIT 1000;
+
+-- name: link_order
+UPDATE makima.work_order SET directive_id = %(directive)s, version = version + 1
+ WHERE id = %(order)s AND owner_id = %(owner)s AND status = 'open'
+RETURNING *;
+
+-- name: cancel_order
+UPDATE makima.work_order SET status = 'cancelled', version = version + 1
+ WHERE id = %(order)s AND owner_id = %(owner)s AND status IN ('open', 'in_progress')
+RETURNING *;
+
+-- name: open_orders
+SELECT count(*)::integer AS open FROM makima.work_order WHERE directive_id = %(directive)s AND status = 'open';
+
+-- ==== Questions
+
+-- name: ask
+INSERT INTO makima.question (id, task_id, attempt, directive_id, text, options, default_answer, expires_at)
+VALUES (%(id)s, %(task)s, %(attempt)s, %(directive)s, %(text)s, %(options)s, %(default)s,
+        makima.now() + %(timeout)s * interval '1 second')
+RETURNING *;
+
+-- name: question
+-- A question, and whether anybody still waits for it.
+SELECT q.*, t.name AS task_name, d.title,
+       q.settled IS NULL AND t.attempt = q.attempt AND t.status IN ('starting', 'running', 'paused') AS open
+  FROM makima.question q
+  JOIN makima.task t ON t.id = q.task_id
+  JOIN makima.directive d ON d.id = q.directive_id
+ WHERE q.id = %(id)s AND d.owner_id = %(owner)s;
+
+-- name: questions
+-- The questions that wait for an answer, oldest first (question_open).
+SELECT q.*, t.name AS task_name, d.title, true AS open
+  FROM makima.question q
+  JOIN makima.task t ON t.id = q.task_id AND t.attempt = q.attempt AND t.status IN ('starting', 'running', 'paused')
+  JOIN makima.directive d ON d.id = q.directive_id
+ WHERE q.settled IS NULL AND d.owner_id = %(owner)s ORDER BY q.asked_at, q.id;
+
+-- name: answer
+UPDATE makima.question q SET answer = %(answer)s, settled = 'answered', settled_at = makima.now()
+  FROM makima.task t
+ WHERE q.id = %(id)s AND q.settled IS NULL AND t.id = q.task_id AND t.owner_id = %(owner)s
+   AND t.attempt = q.attempt AND t.status IN ('starting', 'running', 'paused')
+RETURNING q.id, q.task_id, q.directive_id;
+
+-- name: give_up
+-- The live attempt's agent says that it can't do its task.
+UPDATE makima.task SET gave_up = %(reason)s, version = version + 1
+ WHERE id = %(task)s AND attempt = %(attempt)s AND status IN ('starting', 'running', 'paused')
+RETURNING id;
 
 -- ==== Directives, read
 
@@ -87,13 +272,15 @@ SELECT d.id, d.title, d.status, d.pause_reason, d.repository_url, d.pr_branch, d
  ORDER BY d.id DESC LIMIT %(limit)s;
 
 -- name: show
-SELECT d.*, coalesce(sum(t.cost_usd), 0)::float AS cost_usd, coalesce(sum(t.tokens), 0)::bigint AS tokens
+SELECT d.*, d.max_cost_usd::float AS max_cost_usd, coalesce(sum(t.cost_usd), 0)::float AS cost_usd, coalesce(sum(t.tokens), 0)::bigint AS tokens
   FROM makima.directive d LEFT JOIN makima.task t ON t.directive_id = d.id
  WHERE d.id = %(id)s AND d.owner_id = %(owner)s GROUP BY d.id;
 
 -- name: steps
 -- Steps with their newest task: the live one, else the one that settled them. Relies on task_one_live_a_step.
 SELECT s.id, s.name, s.status, s.description, s.task_plan, s.files, s.generation, s.order_index, s.branch, s.reason,
+       s.outcome, s.files_changed, CASE WHEN s.held_by IS NOT NULL THEN 'added' WHEN s.removed_by IS NOT NULL THEN 'removed' END AS proposed,
+       coalesce((SELECT array_agg(so.order_id) FROM makima.step_order so WHERE so.step_id = s.id), '{}') AS orders,
        t.id AS task_id, t.status AS task_status, coalesce(t.attempt, 0) AS attempts, t.daemon, t.waiting_reason,
        t.dispatched_at AS started_at, t.ended_at,
        coalesce((SELECT array_agg(e.depends_on ORDER BY e.position) FROM makima.step_dependency e WHERE e.step_id = s.id), '{}') AS depends_on

@@ -14,11 +14,25 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
-from services.gateway import daemons, directives, events, health, metrics, overview, problems, steps, tasks
+from services.gateway import (
+    daemons,
+    directives,
+    events,
+    health,
+    metrics,
+    orders,
+    overview,
+    planning,
+    problems,
+    questions,
+    steps,
+    tasks,
+)
 from services.gateway.access import SQL, Caller, Gate, hash_of, person_token
 from services.gateway.idempotency import once
 from services.gateway.live import Live
 from services.gateway.problems import AnyRequest
+from services.gateway.questions import Answers
 from shared.config import Settings
 from shared.domain.ids import new_id
 from shared.messages.events import (
@@ -26,9 +40,14 @@ from shared.messages.events import (
     DirectiveChanged,
     DirectiveCreated,
     Event,
+    OrderChanged,
+    PlanFinished,
     PlanRequested,
+    QuestionAnswered,
+    QuestionAsked,
     SlotsFree,
     StepAdded,
+    StepChanged,
     StepReady,
     StepRemoved,
     TaskChanged,
@@ -39,7 +58,21 @@ from shared.service.tokens import load_secret
 from shared.store.database import Database
 
 EMITS: frozenset[type[Event]] = frozenset(
-    {DirectiveCreated, DirectiveChanged, PlanRequested, StepAdded, StepRemoved, StepReady, TaskChanged, SlotsFree}
+    {
+        DirectiveCreated,
+        DirectiveChanged,
+        PlanRequested,
+        StepAdded,
+        StepRemoved,
+        StepReady,
+        StepChanged,
+        TaskChanged,
+        SlotsFree,
+        PlanFinished,
+        OrderChanged,
+        QuestionAsked,
+        QuestionAnswered,
+    }
 )
 CONSUMES: frozenset[type[Event]] = frozenset(get_args(AnyEvent))
 """All: clients of the live stream hear them."""
@@ -48,7 +81,10 @@ ROUTES = (
     *metrics.ROUTES,
     *overview.ROUTES,
     *directives.ROUTES,
+    *planning.ROUTES,
     *steps.ROUTES,
+    *orders.ROUTES,
+    *questions.ROUTES,
     *tasks.ROUTES,
     *daemons.ROUTES,
     *events.ROUTES,
@@ -62,12 +98,12 @@ OPENAPI = OpenAPIConfig(
     components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
     security=[{"bearer": []}],
 )
-LARGEST_BODY = 20_000_000
-"""Bytes of a request's body."""
+LARGEST_BODY = 8 << 20
+"""Bytes of a request's body: 5,000 steps of a page each, and no more."""
 
 
-def application(database: Database, settings: Settings, gate: Gate, live: Live) -> Litestar:
-    """The HTTP interface. A handler asks for `caller`, `once`, `database`, `settings` and `live` by name."""
+def application(database: Database, settings: Settings, gate: Gate, live: Live, waiters: Answers) -> Litestar:
+    """The HTTP interface. A handler asks for `caller`, `once`, `database`, `settings`, `live`, `waiters` by name."""
 
     async def caller(request: AnyRequest) -> Caller:
         return await gate.caller(request.headers.get("authorization"))
@@ -79,6 +115,7 @@ def application(database: Database, settings: Settings, gate: Gate, live: Live) 
             "database": Provide(lambda: database, sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),
             "live": Provide(lambda: live, sync_to_thread=False),
+            "waiters": Provide(lambda: waiters, sync_to_thread=False),
             "once": Provide(once),
         },
         exception_handlers=problems.HANDLERS,
@@ -106,7 +143,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         gate = Gate(around.database, load_secret(settings.home), token, rows[0]["id"])
         live = Live(around.database, around.bus, settings.sweep_seconds)
         config = uvicorn.Config(
-            application(around.database, settings, gate, live),
+            application(around.database, settings, gate, live, Answers(around.bus)),
             host=settings.host,
             port=settings.port,
             log_config=None,

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import LiteralString
 from uuid import UUID
 
 import msgspec
-from litestar import delete, post
-from litestar.exceptions import HTTPException
+from litestar import delete, get, post
+from litestar.exceptions import HTTPException, NotFoundException
 
 from services.gateway import answers
 from services.gateway.access import SQL, Caller
-from services.gateway.changes import lock, make_ready, reopen
+from services.gateway.changes import activate, lock, make_ready, reopen, settle_orders
 from services.gateway.idempotency import Once
 from shared.domain.ids import new_id
 from shared.domain.plans import PlannedStep, PlanRefused, resolve
-from shared.messages.events import StepAdded, StepRemoved
+from shared.domain.review import review
+from shared.domain.statuses import DirectiveStatus, PauseCause
+from shared.messages.events import OrderChanged, StepAdded, StepChanged, StepRemoved
 from shared.store.database import Database, UnitOfWork
+
+SETTLED_BY_A_STEP = (PauseCause.FAILURE, PauseCause.STUCK)
+"""Causes of a pause that end with the last failed step retried or skipped."""
 
 
 class NewSteps(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -28,37 +34,107 @@ class NewSteps(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 @post("/v1/directives/{directive:uuid}/steps")
 async def add_steps(
     directive: UUID, data: NewSteps, caller: Caller, database: Database, once: Once
-) -> list[answers.StepAdded]:
-    """Add a batch whole or not at all; a planning task's is held until it ends."""
+) -> answers.StepsAdded:
+    """Add a batch whole or not at all; a planning task's is held until it ends. Warnings never refuse."""
     caller.on(directive)
     planning = caller.task if caller.kind == "plan" else None
     async with database.unit_of_work("gateway.add_steps") as unit:
-        if known := await once.known(unit, list[answers.StepAdded]):
+        if known := await once.known(unit, answers.StepsAdded):
             return known
         row = await lock(unit, caller, directive)
-        ids = await store(unit, directive, data.steps, row["generation"] + (planning is not None), planning)
+        await _refuse_ended(unit, caller)
+        generation = row["generation"] + (planning is not None)
+        ids, warnings = await store(unit, directive, data.steps, generation, planning)
         if planning is None:
+            await settle_orders(unit, ids)
             await reopen(unit, row)
         added = [answers.StepAdded(id=i, name=s.name) for i, s in zip(ids, data.steps, strict=True)]
-        return await once.keep(unit, added)
+        return await once.keep(unit, answers.StepsAdded(steps=added, warnings=warnings))
 
 
-@delete("/v1/directives/{directive:uuid}/steps/{step:uuid}")
-async def remove_step(directive: UUID, step: UUID, caller: Caller, database: Database) -> None:
+@delete("/v1/directives/{directive:uuid}/steps/{step:uuid}", status_code=200)
+async def remove_step(directive: UUID, step: UUID, caller: Caller, database: Database) -> answers.StepRemoved:
     """Remove a step that hasn't run; a planning task's removal counts when it ends well."""
     caller.on(directive)
+    planning = caller.task if caller.kind == "plan" else None
     async with database.unit_of_work("gateway.remove_step") as unit:
         await lock(unit, caller, directive)
-        if not await unit.rows(SQL["remove_step"], {"step": step, "directive": directive, "task": caller.task}):
+        await _refuse_ended(unit, caller)
+        left = await unit.rows(SQL["dependents"], {"step": step})
+        serving = {"steps": [step]}
+        orders = [row["order_id"] for row in await unit.rows(SQL["orders_of_steps"], serving)]
+        if not await unit.rows(SQL["remove_step"], {"step": step, "directive": directive, "task": planning}):
             raise HTTPException(f"step {step} is not there, or runs or completed already", status_code=409)
         unit.record(StepRemoved(directive=directive, step=step))
+        if planning is None and orders:
+            for row in await unit.rows(SQL["settle_these_orders"], {"orders": orders}):
+                unit.record(OrderChanged(directive=directive, order=row["id"], status=row["status"]))
         await make_ready(unit, directive)
+    return answers.StepRemoved(
+        id=step, warnings=[f"{row['name']!r} depends on it: remove it too, or it runs without" for row in left]
+    )
+
+
+@post("/v1/directives/{directive:uuid}/steps/{step:uuid}/retry", status_code=200)
+async def retry_step(directive: UUID, step: UUID, caller: Caller, database: Database) -> answers.StepMoved:
+    """Let a failed step run again, and what was skipped because it had failed."""
+    return await _settle(directive, step, caller.person(), database, SQL["retry_step"], "has not failed")
+
+
+@post("/v1/directives/{directive:uuid}/steps/{step:uuid}/skip", status_code=200)
+async def skip_step(directive: UUID, step: UUID, caller: Caller, database: Database) -> answers.StepMoved:
+    """Go on without a step that is pending, ready or failed: what depends on it may run."""
+    return await _settle(
+        directive, step, caller.person(), database, SQL["skip_step"], "is not pending, ready or failed, or runs"
+    )
+
+
+@get("/v1/steps/{step:uuid}")
+async def find_step(step: UUID, caller: Caller, database: Database) -> answers.StepFound:
+    """Which directive a step is of."""
+    rows = await database.rows(SQL["find_step"], {"step": step, "owner": caller.owner})
+    if not rows:
+        raise NotFoundException(f"no step {step}")
+    caller.on(rows[0]["directive_id"])
+    return answers.answer(answers.StepFound, rows[0])
+
+
+async def _settle(
+    directive: UUID, step: UUID, caller: Caller, database: Database, statement: LiteralString, unless: str
+) -> answers.StepMoved:
+    """A person's word on a step; a directive that is paused for no other failure goes on."""
+    async with database.unit_of_work("gateway.settle_step") as unit:
+        row = await lock(unit, caller, directive)
+        moved = await unit.rows(statement, {"step": step, "directive": directive})
+        if not any(m["id"] == step for m in moved):
+            raise HTTPException(f"step {step} is not there, or {unless}", status_code=409)
+        for m in moved:
+            unit.record(
+                StepChanged(
+                    directive=directive, step=m["id"], name=m["name"], status=m["status"], reason="a person said so"
+                )
+            )
+        await settle_orders(unit, [m["id"] for m in moved])
+        failed = (await unit.rows(SQL["failed_steps"], {"directive": directive}))[0]["failed"]
+        if row["status"] == DirectiveStatus.PAUSED and row["paused_for"] in SETTLED_BY_A_STEP and not failed:
+            await activate(unit, directive)
+        else:
+            await reopen(unit, row)
+        status = (await unit.rows(SQL["version"], {"id": directive}))[0]["status"]
+    (settled,) = (m for m in moved if m["id"] == step)
+    return answers.StepMoved(id=step, name=settled["name"], status=settled["status"], directive_status=status)
+
+
+async def _refuse_ended(unit: UnitOfWork, caller: Caller) -> None:
+    """Raise HTTPException 409 when the calling task ended before the directive was locked: its word comes too late."""
+    if caller.task and not await unit.rows(SQL["live_task"], {"task": caller.task, "attempt": caller.attempt}):
+        raise HTTPException("the token's task has ended", status_code=409)
 
 
 async def store(
     unit: UnitOfWork, directive: UUID, steps: Sequence[PlannedStep], generation: int, held_by: UUID | None
-) -> list[UUID]:
-    """Store a valid batch; its ids, in order. Raises HTTPException 422 when it isn't valid."""
+) -> tuple[list[UUID], list[str]]:
+    """Store a valid batch; its ids, in order, and the warnings. Raises HTTPException 422 when it isn't valid."""
     existing = {row["id"]: row["name"] for row in await unit.rows(SQL["step_names"], {"id": directive})}
     ids = [new_id() for _ in steps]
     try:
@@ -76,15 +152,32 @@ async def store(
             "task_plans": [s.task_plan for s in steps],
             "files": [_array(s.files) for s in steps],
             "order_indexes": [s.order_index for s in steps],
-            "generations": [generation if s.generation is None else s.generation for s in steps],
+            "generations": [generation if held_by or s.generation is None else s.generation for s in steps],
         },
     )
     edges = [(i, need, at) for i, all_of in zip(ids, needs, strict=True) for at, need in enumerate(all_of)]
     if edges:
         columns = dict(zip(("steps", "needs", "positions"), map(list, zip(*edges, strict=True)), strict=True))
         await unit.rows(SQL["add_dependencies"], columns)
+    await _serve(unit, directive, steps, ids)
     unit.record(StepAdded(directive=directive, steps=tuple(ids)))
-    return ids
+    return ids, review(steps, ids, needs)
+
+
+async def _serve(unit: UnitOfWork, directive: UUID, steps: Sequence[PlannedStep], ids: Sequence[UUID]) -> None:
+    """Keep which orders the steps serve. Raises HTTPException 422 for an order that isn't the directive's."""
+    served = [(step_id, order) for step_id, step in zip(ids, steps, strict=True) for order in step.order_ids]
+    if not served:
+        return
+    columns = {"directive": directive, "steps": [i for i, _ in served], "orders": [o for _, o in served]}
+    kept = {row["order_id"] for row in await unit.rows(SQL["serve_orders"], columns)}
+    for at, step in enumerate(steps):
+        for order in step.order_ids:
+            if order not in kept:
+                raise HTTPException(
+                    f"steps[{at}] ({step.name!r}): order {order} isn't linked to this directive, or was cancelled",
+                    status_code=422,
+                )
 
 
 def _array(items: Sequence[str]) -> str:
@@ -92,4 +185,4 @@ def _array(items: Sequence[str]) -> str:
     return "{" + ",".join(f'"{i}"' for i in escaped) + "}"
 
 
-ROUTES = (add_steps, remove_step)
+ROUTES = (add_steps, remove_step, retry_step, skip_step, find_step)

@@ -7,10 +7,11 @@ from uuid import UUID
 
 import msgspec
 from litestar import get, post
-from litestar.exceptions import HTTPException, NotFoundException
+from litestar.exceptions import HTTPException, NotFoundException, PermissionDeniedException
 
 from services.gateway.access import SQL, Caller
 from services.gateway.answers import Accepted, OutputBatch, TaskRow, TaskShown, answer, answers
+from services.gateway.changes import refuse_bad_text
 from services.gateway.events import Limit
 from shared.domain.ids import new_id
 from shared.domain.statuses import TaskStatus
@@ -97,4 +98,21 @@ async def tell(task: UUID, data: Words, caller: Caller, database: Database) -> A
     raise HTTPException(f"task {task} is not there, or has ended", status_code=409)
 
 
-ROUTES = (list_tasks, show_task, task_log, cancel, tell)
+class GivenUp(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body of POST /v1/tasks/{id}/fail."""
+
+    reason: Annotated[str, msgspec.Meta(max_length=4000)]
+
+
+@post("/v1/tasks/{task:uuid}/fail", status_code=202)
+async def give_up(task: UUID, data: GivenUp, caller: Caller, database: Database) -> Accepted:
+    """A task's own agent says that it can't do it: when it ends, the attempt has failed with this reason."""
+    refuse_bad_text("reason", data.reason)
+    if caller.task != task:
+        raise PermissionDeniedException("only a task's own agent can say that it fails; a person cancels it")
+    async with database.unit_of_work("gateway.give_up") as unit:
+        await unit.rows(SQL["give_up"], {"task": task, "attempt": caller.attempt, "reason": data.reason})
+    return Accepted(status="noted: end now")
+
+
+ROUTES = (list_tasks, show_task, task_log, cancel, tell, give_up)

@@ -10,7 +10,8 @@ import msgspec
 from shared.domain import outcomes
 from shared.domain.delivery import Result
 from shared.domain.outcomes import Live, Verdict
-from shared.domain.statuses import AttemptOutcome, TaskKind
+from shared.domain.policies import PLANNED_NOTHING, OnFailure
+from shared.domain.statuses import AttemptOutcome, CancelCause, TaskKind
 from shared.messages.reports import (
     NotYours,
     Report,
@@ -32,7 +33,14 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     step: UUID | None
     kind: TaskKind
     live: Live
-    on_failure: str = "replan"
+    name: str = ""
+    on_failure: OnFailure = OnFailure.REPLAN
+    approve_plan: bool = False
+    has_budget: bool = False
+    cancel_cause: CancelCause | None = None
+    """Why its end was asked for, when that is no person's wish that it fail."""
+    gave_up: str | None = None
+    """Why its agent says that it can't do it."""
 
 
 class Decision(msgspec.Struct, kw_only=True):
@@ -55,9 +63,7 @@ class Decision(msgspec.Struct, kw_only=True):
     tail: str | None = None
     exit_code: int | None = None
     result: Result | None = None
-
-
-PLANNED_NOTHING = "planned nothing: no step was added"
+    files_changed: tuple[str, ...] = ()
 
 
 def decide(
@@ -68,9 +74,9 @@ def decide(
 ) -> tuple[dict[UUID, Decision], list[tuple[str, NotYours]]]:
     """One decision a task, and the refusals.
 
-    `reports` are (daemon, report) in order of arrival, `planned` how many steps each planning task holds, `chances`
-    a number in [0, 1) a report for the backoff's jitter. A late or doubled word of the daemon that had the attempt
-    is neither decided nor refused: it is simply acknowledged.
+    `reports` are (daemon, report) in order of arrival, `planned` how many steps each planning task added or kept,
+    `chances` a number in [0, 1) a report for the backoff's jitter. A late or doubled word of the daemon that had the
+    attempt is neither decided nor refused: it is simply acknowledged.
     """
     decisions: dict[UUID, Decision] = {}
     refused: list[tuple[str, NotYours]] = []
@@ -121,11 +127,16 @@ def _decide(
             decision.branch, decision.session = report.branch or None, report.session
         case TaskPaused():
             decision.verdict = outcomes.paused(live)
+        case TaskSucceeded() if task.cancel_cause is CancelCause.SUPERSEDED:
+            decision.verdict, decision.reason = outcomes.cancelled(live), "it was superseded"
+        case TaskSucceeded() if task.gave_up:
+            decision.verdict, decision.reason = outcomes.failed(live, chance), f"the agent gave up: {task.gave_up}"
         case TaskSucceeded() if task.kind is TaskKind.PLAN and not planned:
             decision.verdict, decision.reason = outcomes.failed(live, chance), PLANNED_NOTHING
         case TaskSucceeded():
             decision.verdict = outcomes.succeeded(live)
             decision.branch, decision.head, decision.outcome = report.branch, report.head, report.outcome
+            decision.files_changed = report.files_changed
             decision.result = report.result
         case TaskUsage():
             pass
@@ -134,7 +145,7 @@ def _decide(
             decision.blocked, decision.kept_branch = report.blocked, report.branch
             decision.reason, decision.tail, decision.exit_code = report.reason, report.tail, report.exit_code
         case TaskInterrupted():
-            decision.verdict = outcomes.cancelled(live) if report.cancelled else outcomes.interrupted(live)
+            decision.verdict = _ended(task, live) if report.cancelled else outcomes.interrupted(live)
             decision.reason = report.reason or "interrupted"
         case _:
             raise TypeError(f"no decision on {type(report).__name__}")
@@ -153,6 +164,11 @@ def _setback(live: Live, report: TaskFailed, chance: float) -> Verdict:
     return outcomes.failed(live, chance, permanent=report.permanent)
 
 
+def _ended(task: Known, live: Live) -> Verdict:
+    """What a task becomes whose end was asked for: its step has failed, unless it was only to stop for now."""
+    return outcomes.stopped(live) if task.cancel_cause is CancelCause.STOPPED else outcomes.cancelled(live)
+
+
 def lost(task: Known) -> Decision:
     """The lease of a task ran out."""
     verdict = outcomes.interrupted(task.live, AttemptOutcome.LOST)
@@ -162,4 +178,4 @@ def lost(task: Known) -> Decision:
 
 def cancelled(task: Known, reason: str) -> Decision:
     """A task that never ran is to be cancelled."""
-    return Decision(task=task, attempt=task.live.attempt, verdict=outcomes.cancelled(task.live), reason=reason)
+    return Decision(task=task, attempt=task.live.attempt, verdict=_ended(task, task.live), reason=reason)

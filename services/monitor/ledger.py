@@ -1,21 +1,23 @@
-"""Writing a batch of decisions: tasks, attempts, steps; then the DAG moves on. All in the caller's transaction."""
+"""Writing a batch of decisions: tasks, attempts, steps; then what follows. All in the caller's transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from services.monitor import consequences
+from services.monitor.consequences import SQL
 from services.monitor.decisions import Decision, Known
 from shared.domain.outcomes import Live
-from shared.domain.statuses import StepStatus, TaskKind, TaskStatus
-from shared.messages.events import DirectiveChanged, PlanFinished, StepChanged, StepReady, TaskChanged
+from shared.domain.policies import OnFailure
+from shared.domain.statuses import CancelCause, StepStatus, TaskKind, TaskStatus
+from shared.messages.events import TaskChanged
 from shared.store.database import Row, UnitOfWork
-from shared.store.statements import statements
 
-SQL = statements("services.monitor")
+NewId = Callable[[], UUID]
 _json = msgspec.json.Encoder()
 
 
@@ -31,7 +33,12 @@ def known(row: Row) -> Known:
         directive=row["directive_id"],
         step=row["step_id"],
         kind=TaskKind(row["kind"]),
-        on_failure=row["on_failure"],
+        name=row["name"],
+        on_failure=OnFailure(row["on_failure"]),
+        approve_plan=row["approve_plan"],
+        has_budget=row["has_budget"],
+        cancel_cause=CancelCause(row["cancel_cause"]) if row["cancel_cause"] else None,
+        gave_up=row["gave_up"],
         live=Live(
             status=TaskStatus(row["status"]),
             attempt=row["attempt"],
@@ -43,71 +50,29 @@ def known(row: Row) -> Known:
     )
 
 
-async def write(unit: UnitOfWork, decisions: Sequence[Decision], lease_seconds: float) -> None:
-    """Write decisions and all that follows from them."""
+async def write(unit: UnitOfWork, decisions: Sequence[Decision], lease_seconds: float, new_id: NewId) -> None:
+    """Write decisions and all that follows from them. `new_id` gives the ids of requests to re-plan."""
     if not decisions:
         return
     changed = await unit.rows(SQL["apply"], {**_columns(decisions), "lease": lease_seconds})
     unit.record(*(_task_changed(d) for d in decisions if d.verdict.status is not d.task.live.status))
-    unit.record(*(_step_changed(row) for row in changed))
-    await _plans(unit, [d for d in decisions if d.task.kind is TaskKind.PLAN])
-    await _failures(unit, decisions, [row["id"] for row in changed if row["status"] == StepStatus.FAILED])
+    consequences.record_steps(unit, changed)
+    if plans := [d for d in decisions if d.task.kind is TaskKind.PLAN and d.verdict.ended]:
+        await consequences.settle_plans(unit, plans)
+    if over := [d for d in decisions if d.verdict.status in (TaskStatus.FAILED, TaskStatus.CANCELLED)]:
+        await consequences.respond(unit, over, new_id)
+    if blocked := [d for d in decisions if d.blocked]:
+        await consequences.pause_blocked(unit, blocked)
+    if serving := [row["id"] for row in changed if row["serves"]]:
+        await consequences.settle_orders(unit, serving)
+    if spending := {d.task.directive for d in decisions if d.task.has_budget and (d.cost_usd or d.tokens)}:
+        await consequences.hold_to_budgets(unit, list(spending))
     settled = [row["id"] for row in changed if row["status"] == StepStatus.COMPLETED]
     if settled:
-        await _ready(unit, await unit.rows(SQL["advance"], {"steps": settled}))
+        await consequences.make_ready(unit, await unit.rows(SQL["advance"], {"steps": settled}))
     ended = {row["directive_id"] for row in changed if row["status"] in (StepStatus.COMPLETED, StepStatus.FAILED)}
     if ended:
-        await idle(unit, list(ended))
-
-
-async def advance_all(unit: UnitOfWork, directives: list[UUID] | None) -> None:
-    """Readiness and idleness of whole directives (None: of all)."""
-    await _ready(unit, await unit.rows(SQL["advance_all"], {"directives": directives}))
-    await idle(unit, directives)
-
-
-async def idle(unit: UnitOfWork, directives: list[UUID] | None) -> None:
-    """Directives in which nothing is left to do become idle."""
-    for row in await unit.rows(SQL["idle"], {"directives": directives}):
-        unit.record(DirectiveChanged(directive=row["id"], status="idle"))
-
-
-async def _ready(unit: UnitOfWork, rows: Sequence[Row]) -> None:
-    unit.record(*(StepReady(directive=row["directive_id"], steps=tuple(row["steps"])) for row in rows))
-
-
-async def _plans(unit: UnitOfWork, plans: Sequence[Decision]) -> None:
-    """A plan that ended well comes into force whole; one that ended badly is withdrawn whole (rule 5)."""
-    good = [d for d in plans if d.verdict.status is TaskStatus.COMPLETED]
-    bad = [d for d in plans if d.verdict.ended and d not in good]
-    if good:
-        await unit.rows(SQL["enforce_plan"], {"tasks": [d.task.id for d in good]})
-        unit.record(*(PlanFinished(directive=d.task.directive) for d in good))
-        await advance_all(unit, [d.task.directive for d in good])
-    if bad:
-        over = [d.task.id for d in bad if d.verdict.status is not TaskStatus.PENDING]
-        await unit.rows(SQL["withdraw_plan"], {"tasks": [d.task.id for d in bad], "ended": over})
-
-
-async def _failures(unit: UnitOfWork, decisions: Sequence[Decision], failed: Sequence[UUID]) -> None:
-    """What has finally failed: by the directive's policy its dependents are skipped, or the directive is paused."""
-    over = [d for d in decisions if d.verdict.status in (TaskStatus.FAILED, TaskStatus.CANCELLED)]
-    going_on = {d.task.step for d in over if d.task.kind is TaskKind.STEP and d.task.on_failure == "continue"}
-    if doomed := [step for step in failed if step in going_on]:
-        skipped = await unit.rows(SQL["skip_dependents"], {"steps": doomed})
-        unit.record(*(_step_changed(row) for row in skipped))
-        await advance_all(unit, [d.task.directive for d in over if d.task.step in going_on])
-    pauses = {d.task.directive: _pause_reason(d) for d in over if d.task.step is None or d.task.step not in going_on}
-    pauses |= {d.task.directive: d.reason or "" for d in decisions if d.blocked}
-    if pauses:
-        rows = await unit.rows(SQL["pause"], {"directives": list(pauses), "reasons": list(pauses.values())})
-        unit.record(*(DirectiveChanged(directive=r["id"], status="paused", reason=r["pause_reason"]) for r in rows))
-
-
-def _pause_reason(decision: Decision) -> str:
-    what = {TaskKind.PLAN: "planning", TaskKind.COMPLETION: "the delivery", TaskKind.VERIFICATION: "the verification"}
-    ended = "was cancelled" if decision.verdict.status is TaskStatus.CANCELLED else "failed"
-    return f"{what.get(decision.task.kind, 'a step')} {ended}: {decision.reason}"
+        await consequences.idle(unit, list(ended))
 
 
 def _columns(decisions: Sequence[Decision]) -> dict[str, list[Any]]:
@@ -132,6 +97,7 @@ def _columns(decisions: Sequence[Decision]) -> dict[str, list[Any]]:
         "tails": [d.tail for d in decisions],
         "exit_codes": [d.exit_code for d in decisions],
         "results": [_json.encode(d.result).decode().replace("\\u0000", "") if d.result else None for d in decisions],
+        "files": [array(d.files_changed) for d in decisions],
         "step_statuses": [d.verdict.step if d.task.step else None for d in decisions],
     }
 
@@ -148,7 +114,7 @@ def _task_changed(decision: Decision) -> TaskChanged:
     )
 
 
-def _step_changed(row: Row) -> StepChanged:
-    return StepChanged(
-        directive=row["directive_id"], step=row["id"], name=row["name"], status=row["status"], reason=row["reason"]
-    )
+def array(items: Sequence[str]) -> str:
+    """Texts as Postgres writes an array of them: a column of arrays of different lengths travels as text."""
+    escaped = (i.replace("\\", "\\\\").replace('"', '\\"') for i in items)
+    return "{" + ",".join(f'"{i}"' for i in escaped) + "}"

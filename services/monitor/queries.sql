@@ -1,8 +1,9 @@
 -- name: tasks
 -- The tasks that a batch of reports is about, locked together with their directives, so that two monitors never
 -- judge readiness of one directive at a time. Relies on the primary keys.
-SELECT t.id, t.directive_id, t.step_id, t.kind, t.status, t.attempt, t.failures, t.losses, t.daemon, t.cancel_asked,
-       d.max_attempts, d.on_failure
+SELECT t.id, t.directive_id, t.step_id, t.kind, t.name, t.status, t.attempt, t.failures, t.losses, t.daemon,
+       t.cancel_cause, t.gave_up, d.max_attempts, d.on_failure, d.approve_plan,
+       d.max_cost_usd IS NOT NULL OR d.max_tokens IS NOT NULL AS has_budget
   FROM makima.task t
   JOIN makima.directive d ON d.id = t.directive_id
  WHERE t.id = ANY (%(tasks)s)
@@ -17,9 +18,9 @@ WITH new AS (
         %(failures)s::integer[], %(losses)s::integer[], %(delays)s::float[], %(daemons)s::text[], %(branches)s::text[],
         %(heads)s::text[], %(sessions)s::text[], %(outcomes)s::text[], %(reasons)s::text[], %(costs)s::numeric[],
         %(kept)s::text[], %(tokens)s::bigint[], %(ends)s::text[], %(tails)s::text[], %(exit_codes)s::integer[],
-        %(step_statuses)s::text[], %(results)s::jsonb[])
+        %(step_statuses)s::text[], %(results)s::jsonb[], %(files)s::text[])
         AS u (id, attempt, status, next_attempt, failures, losses, delay, daemon, branch, head, session, outcome, reason,
-              cost, kept_branch, tokens, ended_as, tail, exit_code, step_status, result)
+              cost, kept_branch, tokens, ended_as, tail, exit_code, step_status, result, files)
 ), before AS (
     SELECT a.task_id, a.cost_usd, a.tokens
       FROM new JOIN makima.attempt a ON a.task_id = new.id AND a.number = new.attempt
@@ -39,6 +40,7 @@ WITH new AS (
            lease_until = CASE WHEN new.status IN ('starting', 'running', 'paused')
                               THEN makima.now() + %(lease)s * interval '1 second' END,
            ended_at = CASE WHEN new.status IN ('completed', 'failed', 'cancelled') THEN makima.now() END,
+           gave_up = CASE WHEN new.status <> 'pending' THEN t.gave_up END,
            version = t.version + 1
       FROM new
      WHERE t.id = new.id
@@ -61,12 +63,15 @@ UPDATE makima.step s
    SET status = new.step_status, task_id = new.id, version = s.version + 1,
        branch = CASE WHEN new.step_status = 'completed' THEN new.branch ELSE s.branch END,
        outcome = CASE WHEN new.step_status = 'completed' THEN new.outcome ELSE s.outcome END,
+       head = CASE WHEN new.step_status = 'completed' THEN new.head ELSE s.head END,
+       files_changed = CASE WHEN new.step_status = 'completed' THEN new.files::text[] ELSE s.files_changed END,
        reason = CASE WHEN new.step_status = 'failed' THEN new.reason ELSE s.reason END,
        completed_at = CASE WHEN new.step_status = 'completed' THEN makima.now() END
   FROM new JOIN tasks ON tasks.id = new.id
  WHERE s.id = tasks.step_id AND new.step_status IS NOT NULL
    AND s.status IN ('ready', 'running') AND s.status <> new.step_status
-RETURNING s.id, s.directive_id, s.name, s.status, s.reason;
+RETURNING s.id, s.directive_id, s.name, s.status, s.reason,
+          EXISTS (SELECT FROM makima.step_order so WHERE so.step_id = s.id) AS serves;
 
 -- name: advance
 -- After these steps settled: their dependents, and the next order_index where they were the last of theirs, become
@@ -122,50 +127,113 @@ UPDATE makima.directive d SET status = 'idle', version = d.version + 1
                       AND t.status IN ('pending', 'starting', 'running', 'paused'))
 RETURNING d.id;
 
+-- name: stuck
+-- Active directives in which nothing runs, nothing may run and no planning is due, but not everything is settled: what
+-- is left waits for a failed step that nobody replaced, or there is no step at all. Relies on step_unsettled.
+UPDATE makima.directive d
+   SET status = 'paused', paused_for = 'stuck', version = d.version + 1,
+       pause_reason = coalesce('nothing can run: the rest waits for step ' || quote_literal(
+           (SELECT f.name FROM makima.step f WHERE f.directive_id = d.id AND f.status = 'failed'
+             ORDER BY f.order_index, f.id LIMIT 1)) || ', which failed', 'there is no step that can run')
+ WHERE d.status = 'active'
+   AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
+   AND NOT EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id AND s.status IN ('ready', 'running'))
+   AND NOT EXISTS (SELECT FROM makima.plan_request r WHERE r.directive_id = d.id AND r.served_by IS NULL)
+   AND NOT EXISTS (SELECT FROM makima.task t
+                    WHERE t.directive_id = d.id AND t.status IN ('pending', 'starting', 'running', 'paused'))
+RETURNING d.id, d.pause_reason;
+
 -- name: planned
--- How many steps each of these planning tasks holds.
-SELECT t.id, (SELECT count(*) FROM makima.step s WHERE s.directive_id = t.directive_id AND s.held_by = t.id)::integer AS steps
-  FROM makima.task t WHERE t.id = ANY (%(tasks)s);
+-- How many steps each of these planning tasks added, and how many it kept that are still to run (rule 4).
+SELECT t.id, count(*) FILTER (WHERE s.held_by = t.id)::integer AS added,
+       count(*) FILTER (WHERE s.held_by IS NULL AND s.removed_by IS NULL
+                          AND s.status IN ('pending', 'ready', 'running'))::integer AS kept
+  FROM makima.task t LEFT JOIN makima.step s ON s.directive_id = t.directive_id
+ WHERE t.id = ANY (%(tasks)s) GROUP BY t.id;
 
--- name: enforce_plan
--- Plans that ended well come into force whole (rule 5). A row is touched by one part only: what a plan added and then
--- removed again is gone.
-WITH gone AS (
-    DELETE FROM makima.step WHERE removed_by = ANY (%(tasks)s) AND status IN ('pending', 'ready', 'failed', 'skipped')
-), force AS (
-    UPDATE makima.step SET held_by = NULL
-     WHERE held_by = ANY (%(tasks)s) AND (removed_by IS NULL OR removed_by <> ALL (%(tasks)s)) RETURNING directive_id
-)
-UPDATE makima.directive d SET generation = d.generation + 1, version = d.version + 1
- WHERE d.id IN (SELECT directive_id FROM force);
+-- name: enforce_plans
+-- Plans that ended well come into force whole (rule 5).
+SELECT directive_id, steps FROM makima.enforce_plans(%(tasks)s::uuid[]);
 
--- name: withdraw_plan
--- Plans that failed are withdrawn whole; their requests are unserved again when the task is over for good.
-WITH withdrawn AS (
-    DELETE FROM makima.step WHERE held_by = ANY (%(tasks)s)
-), released AS (
-    UPDATE makima.step SET removed_by = NULL
-     WHERE removed_by = ANY (%(tasks)s) AND (held_by IS NULL OR held_by <> ALL (%(tasks)s))
-)
-UPDATE makima.plan_request SET served_by = NULL WHERE served_by = ANY (%(ended)s);
+-- name: await_approval
+-- Plans that ended well and are to be approved: their steps stay held, and the directive waits.
+UPDATE makima.directive d
+   SET awaited_plan = t.id, status = CASE d.status WHEN 'active' THEN 'awaiting_approval' ELSE d.status END,
+       version = d.version + 1
+  FROM makima.task t WHERE t.id = ANY (%(tasks)s) AND d.id = t.directive_id
+RETURNING d.id, d.status;
+
+-- name: withdraw_plans
+-- Plans that failed are withdrawn whole (rule 5).
+SELECT makima.withdraw_plans(%(tasks)s::uuid[]);
+
+-- name: unserve
+-- Planning tasks that are over for good without a plan: their requests are unserved again (rules 3 and 4).
+UPDATE makima.plan_request SET served_by = NULL WHERE served_by = ANY (%(tasks)s);
+
+-- name: rounds
+-- Plannings for failures so far: since a step last completed, and under the present goal. Unserved requests will share
+-- one planning with the next. Relies on plan_request_by_directive, step_completed, goal_history_by_directive.
+SELECT d.id, d.goal ~ '\S' AS has_goal,
+       count(DISTINCT r.served_by) FILTER (WHERE r.created_at > coalesce(latest.at, '-infinity'))::integer AS in_a_row,
+       count(DISTINCT r.served_by)::integer AS under_this_goal
+  FROM makima.directive d
+  LEFT JOIN LATERAL (SELECT max(s.completed_at) AS at FROM makima.step s
+                      WHERE s.directive_id = d.id AND s.status = 'completed') AS latest ON true
+  LEFT JOIN makima.plan_request r
+    ON r.directive_id = d.id AND r.reason = 'failure' AND r.served_by IS NOT NULL
+   AND r.created_at > coalesce((SELECT max(h.replaced_at) FROM makima.goal_history h WHERE h.directive_id = d.id), '-infinity')
+ WHERE d.id = ANY (%(directives)s) GROUP BY d.id;
+
+-- name: request_replans
+-- Steps failed for good: planning is due, told what failed (rule 10).
+INSERT INTO makima.plan_request (id, directive_id, reason, payload)
+SELECT u.id, u.directive, 'failure', u.payload
+  FROM unnest(%(ids)s::uuid[], %(directives)s::uuid[], %(payloads)s::jsonb[]) AS u (id, directive, payload);
+
+-- name: spent
+-- What directives with limits have spent; of all directives, only the ones past their deadline.
+-- Relies on task_by_directive and directive_deadline.
+SELECT d.id, d.max_cost_usd, d.max_tokens, d.deadline, d.stop_now, makima.now() AS now,
+       coalesce(sum(t.cost_usd), 0) AS cost_usd, coalesce(sum(t.tokens), 0)::bigint AS tokens
+  FROM makima.directive d LEFT JOIN makima.task t ON t.directive_id = d.id
+ WHERE d.status IN ('active', 'awaiting_approval')
+   AND CASE WHEN %(directives)s::uuid[] IS NULL THEN d.deadline <= makima.now()
+            ELSE d.id = ANY (%(directives)s)
+             AND (d.max_cost_usd IS NOT NULL OR d.max_tokens IS NOT NULL OR d.deadline IS NOT NULL) END
+ GROUP BY d.id;
+
+-- name: stop_tasks
+-- Ask for the end of what runs, without its having failed: the steps run again when the directive goes on.
+UPDATE makima.task t SET cancel_asked = %(reason)s, cancel_cause = 'stopped', version = t.version + 1
+ WHERE t.directive_id = ANY (%(directives)s) AND t.cancel_asked IS NULL AND t.kind IN ('plan', 'step')
+   AND t.status IN ('pending', 'starting', 'running', 'paused')
+RETURNING t.id, t.directive_id, t.attempt, t.kind, t.status;
 
 -- name: pause
--- Directives that can't go on by themselves, each with the reason.
-UPDATE makima.directive d SET status = 'paused', pause_reason = u.reason, version = d.version + 1
-  FROM unnest(%(directives)s::uuid[], %(reasons)s::text[]) AS u (id, reason)
- WHERE d.id = u.id AND d.status IN ('active', 'idle')
+-- Directives that can't go on by themselves, each with the cause and the reason.
+UPDATE makima.directive d SET status = 'paused', paused_for = u.cause, pause_reason = u.reason, version = d.version + 1
+  FROM unnest(%(directives)s::uuid[], %(causes)s::text[], %(reasons)s::text[]) AS u (id, cause, reason)
+ WHERE d.id = u.id AND d.status IN ('active', 'idle', 'awaiting_approval')
 RETURNING d.id, d.pause_reason;
+
+-- name: settle_orders
+-- The orders that these steps serve, as their steps stand now. Relies on step_order's key and step_order_by_order.
+SELECT * FROM makima.settle_orders(ARRAY(
+    SELECT DISTINCT so.order_id FROM makima.step_order so WHERE so.step_id = ANY (%(steps)s)));
 
 -- name: skip_dependents
 -- Under `continue`: whatever depends on a failed step, however far, is skipped with the reason.
 WITH RECURSIVE doomed AS (
-    SELECT e.step_id, f.name FROM makima.step f JOIN makima.step_dependency e ON e.depends_on = f.id
+    SELECT e.step_id, f.id AS failed, f.name FROM makima.step f JOIN makima.step_dependency e ON e.depends_on = f.id
      WHERE f.id = ANY (%(steps)s)
      UNION
-    SELECT e.step_id, doomed.name FROM doomed JOIN makima.step_dependency e ON e.depends_on = doomed.step_id
+    SELECT e.step_id, doomed.failed, doomed.name FROM doomed JOIN makima.step_dependency e ON e.depends_on = doomed.step_id
 )
-UPDATE makima.step s SET status = 'skipped', reason = 'depends on ' || doomed.name || ', which failed', version = s.version + 1
-  FROM (SELECT DISTINCT ON (step_id) step_id, name FROM doomed ORDER BY step_id) AS doomed
+UPDATE makima.step s
+   SET status = 'skipped', skipped_for = doomed.failed, reason = 'depends on ' || doomed.name || ', which failed',
+       version = s.version + 1
+  FROM (SELECT DISTINCT ON (step_id) step_id, failed, name FROM doomed ORDER BY step_id) AS doomed
  WHERE s.id = doomed.step_id AND s.status IN ('pending', 'ready')
 RETURNING s.id, s.directive_id, s.name, s.status, s.reason;
 
@@ -221,6 +289,32 @@ SELECT t.id, t.attempt, t.daemon FROM makima.task t
 
 -- name: cancelled
 -- Pending tasks that somebody wants cancelled. Relies on task_cancel_asked.
-SELECT t.id, t.attempt FROM makima.task t
+SELECT t.id, t.attempt, t.cancel_asked FROM makima.task t
  WHERE t.cancel_asked IS NOT NULL AND t.status = 'pending' AND (%(directives)s::uuid[] IS NULL OR t.directive_id = ANY (%(directives)s))
    FOR UPDATE SKIP LOCKED;
+
+-- name: expire_questions
+-- Questions that nobody answered in time get their default, or none. Relies on question_expires.
+UPDATE makima.question q
+   SET settled = CASE WHEN q.default_answer IS NULL THEN 'expired' ELSE 'default' END, answer = q.default_answer,
+       settled_at = makima.now()
+ WHERE q.settled IS NULL AND q.expires_at <= makima.now()
+   AND (%(directives)s::uuid[] IS NULL OR q.directive_id = ANY (%(directives)s))
+RETURNING q.id, q.directive_id, q.task_id, q.settled;
+
+-- name: pause_asking
+-- Running tasks whose agent waits for an answer: running -> paused. Relies on question_open.
+UPDATE makima.task t SET status = 'paused', version = t.version + 1
+  FROM makima.question q
+ WHERE q.settled IS NULL AND t.id = q.task_id AND t.attempt = q.attempt AND t.status = 'running'
+   AND (%(directives)s::uuid[] IS NULL OR q.directive_id = ANY (%(directives)s))
+RETURNING t.id, t.directive_id, t.attempt, t.kind, t.daemon;
+
+-- name: resume_answered
+-- Paused tasks without an open question: paused -> running. Relies on task_by_lease and question_open.
+UPDATE makima.task t SET status = 'running', version = t.version + 1
+ WHERE t.status = 'paused' AND (%(directives)s::uuid[] IS NULL OR t.directive_id = ANY (%(directives)s))
+   AND NOT EXISTS (SELECT FROM makima.question q
+                    WHERE q.directive_id = t.directive_id AND q.task_id = t.id AND q.attempt = t.attempt
+                      AND q.settled IS NULL)
+RETURNING t.id, t.directive_id, t.attempt, t.kind, t.daemon;

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 from psycopg import OperationalError
 
-from services.monitor import decisions, ledger
+from services.monitor import consequences, decisions, ledger, questions
 from shared.bus.bus import MessageChannel
 from shared.bus.skipped import Skipped
 from shared.config import Settings
@@ -21,7 +21,10 @@ from shared.messages.events import (
     AnyEvent,
     DirectiveChanged,
     Event,
+    OrderChanged,
     PlanFinished,
+    PlanRequested,
+    QuestionAnswered,
     SlotsFree,
     StepAdded,
     StepChanged,
@@ -48,13 +51,24 @@ from shared.store.database import UnitOfWork
 
 log = structlog.get_logger()
 
-CONSUMES: frozenset[type[Event]] = frozenset({DirectiveChanged, StepAdded, TaskChanged})
+MOVES_ON: frozenset[type[Event]] = frozenset({DirectiveChanged, StepAdded, TaskChanged})
+CONSUMES: frozenset[type[Event]] = MOVES_ON | questions.CONSUMES
 EMITS: frozenset[type[Event]] = frozenset(
-    {TaskChanged, StepChanged, StepReady, PlanFinished, DirectiveChanged, SlotsFree}
+    {
+        TaskChanged,
+        StepChanged,
+        StepReady,
+        PlanFinished,
+        PlanRequested,
+        DirectiveChanged,
+        OrderChanged,
+        QuestionAnswered,
+        SlotsFree,
+    }
 )
 SENDS: ByChannel = {"reports": frozenset({Ack, NotYours})}
 RECEIVES: ByChannel = {"reports": frozenset(channels.REPORTS)}
-SQL = ledger.SQL
+SQL = consequences.SQL
 ANNOUNCE_SECONDS = 2.0
 LEASE_CHECK_SECONDS = 2.0
 
@@ -118,8 +132,8 @@ class Monitor:
             columns = {
                 "owners": [h.owner for h in came],
                 "names": [h.daemon for h in came],
-                "labels": [_array(h.labels) for h in came],
-                "agents": [_array(h.agents) for h in came],
+                "labels": [ledger.array(h.labels) for h in came],
+                "agents": [ledger.array(h.agents) for h in came],
                 "capacities": [h.capacity for h in came],
                 "drainings": [h.draining for h in came],
                 "drains": [h.drain_asked for h in came],
@@ -154,10 +168,12 @@ class Monitor:
             plans = [r.task for _, r in reports if isinstance(r, TaskSucceeded) and _is_plan(tasks.get(r.task))]
             planned = {}
             if plans:
-                planned = {row["id"]: row["steps"] for row in await unit.rows(SQL["planned"], {"tasks": plans})}
+                planned = {
+                    row["id"]: row["added"] + row["kept"] for row in await unit.rows(SQL["planned"], {"tasks": plans})
+                }
             chances = [self._around.chance.random() for _ in reports]
             decided, refused = decisions.decide(reports, tasks, planned, chances)
-            await ledger.write(unit, list(decided.values()), self._lease)
+            await ledger.write(unit, list(decided.values()), self._lease, self._around.new_id)
         else:
             refused = []
         await self._messages(unit, [r for _, r in heard if isinstance(r, MessageDelivered)])
@@ -188,12 +204,15 @@ class Monitor:
             if directives is None:
                 lost = [row["id"] for row in await unit.rows(SQL["lost"])]
                 due += [decisions.lost(task) for task in (await ledger.read(unit, lost)).values()] if lost else []
-            cancelled = [row["id"] for row in await unit.rows(SQL["cancelled"], {"directives": chosen})]
-            if cancelled:
-                tasks = await ledger.read(unit, cancelled)
-                due += [decisions.cancelled(task, "cancelled by a person") for task in tasks.values()]
-            await ledger.write(unit, due, self._lease)
-            await ledger.advance_all(unit, chosen)
+            asked = {
+                row["id"]: row["cancel_asked"] for row in await unit.rows(SQL["cancelled"], {"directives": chosen})
+            }
+            if asked:
+                tasks = await ledger.read(unit, asked)
+                due += [decisions.cancelled(task, asked[task.id]) for task in tasks.values()]
+            await ledger.write(unit, due, self._lease, self._around.new_id)
+            await consequences.hold_to_budgets(unit, chosen)
+            await consequences.advance_all(unit, chosen)
 
 
 def wakes(event: AnyEvent) -> Sequence[UUID | None]:
@@ -207,18 +226,22 @@ def _is_plan(task: decisions.Known | None) -> bool:
     return task is not None and task.kind is TaskKind.PLAN
 
 
-def _array(items: Sequence[str]) -> str:
-    escaped = (i.replace("\\", "\\\\").replace('"', '\\"') for i in items)
-    return "{" + ",".join(f'"{i}"' for i in escaped) + "}"
-
-
 async def run(around: Surroundings, stop: asyncio.Event) -> None:
     """Monitor until `stop` is set."""
     monitor = Monitor(around, around.bus.channel("reports", "monitor"))
     sweep = min(around.settings.sweep_seconds, LEASE_CHECK_SECONDS)
     reactor = Reactor(monitor.reconcile, sweep, around.chance)
+    asking = Reactor(lambda d: questions.reconcile(around, d), sweep, around.chance)
     around.ready()
-    await serve(reactor, stop, listen(around, CONSUMES, reactor, wakes), monitor.announce(), monitor.receive())
+    await serve(
+        reactor,
+        stop,
+        listen(around, MOVES_ON, reactor, wakes),
+        listen(around, questions.CONSUMES, asking),
+        asking.run(stop),
+        monitor.announce(),
+        monitor.receive(),
+    )
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

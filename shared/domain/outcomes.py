@@ -100,6 +100,11 @@ def cancelled(task: Live) -> Verdict:
     return _verdict(task, TaskStatus.CANCELLED, step=StepStatus.FAILED, ended=AttemptOutcome.CANCELLED)
 
 
+def stopped(task: Live) -> Verdict:
+    """It was told to stop for now: its step is to run again, and nothing has failed."""
+    return _verdict(task, TaskStatus.CANCELLED, step=StepStatus.READY, ended=AttemptOutcome.CANCELLED)
+
+
 def _verdict(
     task: Live,
     status: TaskStatus,

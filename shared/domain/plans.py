@@ -11,7 +11,7 @@ import msgspec
 LONGEST_NAME = 200
 MOST_STEPS = 5000
 MOST_TEXT_BYTES = 500_000
-"""Of one step's texts together: its command has to fit in one message, with what its prompt adds."""
+"""Of a goal, or of one step's texts together: its command has to fit in one message, with what its prompt adds."""
 
 
 class PlannedStep(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

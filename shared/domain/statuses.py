@@ -50,6 +50,35 @@ class TaskKind(StrEnum):
     VERIFICATION = "verification"
 
 
+class OrderStatus(StrEnum):
+    """Where an order stands; all but `cancelled` follow from the steps that serve it."""
+
+    OPEN = "open"
+    IN_PROGRESS = "in_progress"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class PauseCause(StrEnum):
+    """Why a directive is paused: what would let it go on differs."""
+
+    PERSON = "person"
+    PLANNING = "planning"
+    FAILURE = "failure"
+    STUCK = "stuck"
+    BUDGET = "budget"
+    DELIVERY = "delivery"
+    BLOCKED = "blocked"
+
+
+class CancelCause(StrEnum):
+    """Why a task's end was asked for, where no person wants the task itself ended. None is a failure of the work."""
+
+    SUPERSEDED = "superseded"
+    STOPPED = "stopped"
+    ARCHIVED = "archived"
+
+
 class AttemptOutcome(StrEnum):
     """How one run of a task ended."""
 
@@ -69,8 +98,8 @@ _D, _S, _T = DirectiveStatus, StepStatus, TaskStatus
 DIRECTIVE_TRANSITIONS: Mapping[DirectiveStatus, frozenset[DirectiveStatus]] = {
     _D.DRAFT: frozenset({_D.ACTIVE, _D.ARCHIVED}),
     _D.ACTIVE: frozenset({_D.PAUSED, _D.AWAITING_APPROVAL, _D.IDLE, _D.ARCHIVED}),
-    _D.PAUSED: frozenset({_D.ACTIVE, _D.ARCHIVED}),
-    _D.AWAITING_APPROVAL: frozenset({_D.ACTIVE, _D.ARCHIVED}),
+    _D.PAUSED: frozenset({_D.ACTIVE, _D.AWAITING_APPROVAL, _D.ARCHIVED}),
+    _D.AWAITING_APPROVAL: frozenset({_D.ACTIVE, _D.PAUSED, _D.ARCHIVED}),
     _D.IDLE: frozenset({_D.ACTIVE, _D.PAUSED, _D.COMPLETED, _D.ARCHIVED}),
     _D.COMPLETED: frozenset({_D.ACTIVE, _D.ARCHIVED}),
     _D.ARCHIVED: frozenset(),
@@ -82,7 +111,7 @@ STEP_TRANSITIONS: Mapping[StepStatus, frozenset[StepStatus]] = {
     _S.RUNNING: frozenset({_S.COMPLETED, _S.FAILED, _S.READY}),
     _S.COMPLETED: frozenset(),
     _S.FAILED: frozenset({_S.PENDING, _S.SKIPPED}),
-    _S.SKIPPED: frozenset(),
+    _S.SKIPPED: frozenset({_S.PENDING}),
 }
 
 TASK_TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = {

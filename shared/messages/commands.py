@@ -20,8 +20,9 @@ class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
     """By the executor: run this attempt. The broker answers Routed or Unroutable, the daemon reports TaskAccepted.
 
     `start_from` None means the base branch, `base_branch` None the remote's HEAD. `merge_branches` are merged
-    into the start, in order. With a `delivery` the daemon merges and delivers by itself; `agent` is "native", or the
-    one that resolves what conflicts.
+    into the start, in order. `task_plan` is what the agent "shell" runs instead of reading a prompt: a step's
+    task plan, a planning's goal. With a `delivery` the daemon merges and delivers by itself; `agent` is "native", or
+    the one that resolves what conflicts.
     """
 
     owner: str
@@ -30,6 +31,7 @@ class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
     kind: str
     name: str
     prompt: str = ""
+    task_plan: str = ""
     agent: str = "shell"
     repository_url: str | None = None
     base_branch: str | None = None

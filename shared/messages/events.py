@@ -18,10 +18,13 @@ class DirectiveCreated(Event, frozen=True, kw_only=True, tag="directive.created"
 
 
 class DirectiveChanged(Event, frozen=True, kw_only=True, tag="directive.changed"):
-    """By whoever changed its goal, status or policies; `status` is the new one."""
+    """By whoever changed its goal, status or policies. `status` is the new one, `changed` names what else a person
+    changed, `version` (by the gateway) is the row's after it."""
 
     status: str = ""
     reason: str | None = None
+    changed: tuple[str, ...] = ()
+    version: int = 0
 
 
 class PlanRequested(Event, frozen=True, kw_only=True, tag="plan.requested"):
@@ -90,6 +93,29 @@ class TaskOutput(Event, frozen=True, kw_only=True, tag="task.output"):
     lines: tuple[str, ...] = ()
 
 
+class QuestionAsked(Event, frozen=True, kw_only=True, tag="question.asked"):
+    """By the gateway: an agent waits for an answer; the monitor pauses its task."""
+
+    question: UUID | None = None
+    task: UUID | None = None
+    text: str = ""
+
+
+class QuestionAnswered(Event, frozen=True, kw_only=True, tag="question.answered"):
+    """By the gateway (a person answered) or the monitor (nobody did in time): `settled` says how."""
+
+    question: UUID | None = None
+    task: UUID | None = None
+    settled: str = ""
+
+
+class OrderChanged(Event, frozen=True, kw_only=True, tag="order.changed"):
+    """By the gateway (added, linked, cancelled) or the monitor (the steps that serve it moved on)."""
+
+    order: UUID | None = None
+    status: str = ""
+
+
 class DeliveryFinished(Event, frozen=True, kw_only=True, tag="delivery.finished"):
     """By the completer, when a delivery's result was recorded."""
 
@@ -130,6 +156,9 @@ AnyEvent = (
     | TaskCreated
     | TaskChanged
     | TaskOutput
+    | QuestionAsked
+    | QuestionAnswered
+    | OrderChanged
     | DeliveryFinished
     | DaemonConnected
     | DaemonLost

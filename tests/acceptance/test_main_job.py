@@ -75,7 +75,7 @@ def test_a_step_that_fails_is_tried_again_and_then_pauses_the_directive(cluster:
     plan = origin.parent / "plan.json"
     plan.write_text('[{"name": "Break", "taskPlan": "echo trouble; exit 3"}]')
     directive = create(cluster, "--repo", str(origin), "--plan", str(plan))
-    assert "a step failed: the agent shell ended with exit code 3" in stopped(cluster, directive)
+    assert "step 'Break' failed: the agent shell ended with exit code 3" in stopped(cluster, directive)
     assert cluster.show(directive)["steps"][0]["attempts"] == 2
 
 

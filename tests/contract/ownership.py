@@ -87,7 +87,7 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         "task": (
             updates(
                 "attempt failures losses not_before daemon branch head session outcome reason cost_usd tokens "
-                "lease_until ended_at waiting_reason",
+                "lease_until ended_at waiting_reason gave_up cancel_asked cancel_cause",
                 _MONITORED,
             ),
         ),
@@ -96,19 +96,26 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         "daemon": (inserts(), updates("labels agents capacity connected draining last_seen")),
         "step": (
             updates(
-                "task_id branch outcome reason completed_at held_by removed_by",
+                "task_id branch head outcome files_changed reason completed_at held_by removed_by skipped_for",
                 "pending>ready ready>running ready>completed ready>failed running>completed running>failed "
                 "running>ready pending>skipped ready>skipped",
             ),
             deletes,
         ),
         "step_dependency": (deletes,),
-        "directive": (updates("generation pause_reason", "active>idle active>paused idle>paused"),),
-        "plan_request": (inserts(reason="failure"), updates("served_by")),
+        "directive": (
+            updates(
+                "generation pause_reason paused_for awaited_plan status_at",
+                "active>idle active>paused idle>paused awaiting_approval>paused active>awaiting_approval",
+            ),
+        ),
+        "plan_request": (inserts(reason="failure"), updates("served_by"), deletes),
+        "work_order": (updates("", "open>in_progress in_progress>open in_progress>done done>in_progress open>done"),),
+        "question": (updates("answer settled settled_at"),),
     },
     "completer": {
         "task": (inserts(kind="completion verification", status="pending"),),
-        "directive": (updates("pr_branch pr_url delivered_at", "idle>completed"),),
+        "directive": (updates("pr_branch pr_url delivered_at status_at", "idle>completed"),),
         "step": (updates("delivered"),),
     },
     "gateway": {
@@ -116,18 +123,26 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         "directive": (
             inserts(status="draft"),
             updates(
-                "title goal pause_reason pr_branch pr_url",
+                "title goal pause_reason paused_for awaited_plan status_at generation pr_branch pr_url agent "
+                "on_failure approve_plan max_parallel max_attempts max_cost_usd max_tokens deadline stop_now",
                 " ".join(f"{b}>{a}" for b, after in DIRECTIVE_TRANSITIONS.items() for a in after if a != "idle"),
             ),
         ),
         "goal_history": (inserts(),),
-        "plan_request": (inserts(reason="goal orders user"), updates("served_by")),
+        "plan_request": (inserts(reason="goal orders user"), updates("served_by"), deletes),
         "step": (
             inserts(status="pending"),
-            updates("removed_by reason", "pending>ready failed>pending pending>skipped ready>skipped failed>skipped"),
+            updates(
+                "held_by removed_by reason skipped_for",
+                "pending>ready ready>pending skipped>pending failed>pending pending>skipped ready>skipped "
+                "failed>skipped",
+            ),
             deletes,
         ),
         "step_dependency": (inserts(), deletes),
-        "task": (updates("cancel_asked"),),
+        "task": (updates("cancel_asked cancel_cause gave_up"),),
+        "work_order": (inserts(status="open"), updates("directive_id", "open>cancelled in_progress>cancelled")),
+        "step_order": (inserts(), deletes),
+        "question": (inserts(), updates("answer settled settled_at")),
     },
 }

@@ -132,7 +132,7 @@ class House:
             "branch": f"makima/do-it-{task.hex[-8:]}",
             "repository_url": str(self.remote),
         }
-        return SpawnTask(task=task, attempt=1, prompt=prompt, **{**values, **more})  # type: ignore[arg-type]
+        return SpawnTask(task=task, attempt=1, prompt=prompt, task_plan=prompt, **{**values, **more})  # type: ignore[arg-type]
 
     def branches(self) -> list[str]:
         return sh(self.remote, "git", "for-each-ref", "--format=%(refname:short)", "refs/heads").splitlines()

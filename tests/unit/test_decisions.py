@@ -2,9 +2,10 @@
 
 from uuid import UUID
 
-from services.monitor.decisions import PLANNED_NOTHING, Decision, Known, decide
+from services.monitor.decisions import Decision, Known, decide
 from shared.domain.ids import uuid7
 from shared.domain.outcomes import Live
+from shared.domain.policies import PLANNED_NOTHING
 from shared.domain.statuses import AttemptOutcome, StepStatus, TaskKind, TaskStatus
 from shared.messages.reports import (
     NotYours,

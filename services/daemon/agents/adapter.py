@@ -22,6 +22,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     """Of the task: plan, step, completion, verification."""
     prompt: str
+    task_plan: str = ""
+    """A step's task plan or a planning's goal as it stands, for an agent that runs it instead of reading a prompt."""
     session: str
     """The session to resume, or the id that a new one should get where the agent lets one choose."""
     resumes: bool = False

@@ -1,4 +1,4 @@
-"""`shell`: a script. A step's plan is one; a planning runs the last fenced sh block of its prompt."""
+"""`shell`: a script. A step's plan is one; a planning runs the last fenced sh block of its goal."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Shell:
 def script(assignment: Assignment) -> str:
     """What it runs. Raises AgentFailed."""
     if assignment.kind != "plan":
-        return assignment.prompt
-    blocks = _FENCED.findall(assignment.prompt)
+        return assignment.task_plan
+    blocks = _FENCED.findall(assignment.task_plan)
     if not blocks:
         raise AgentFailed(CANT_PLAN)
     return str(blocks[-1])

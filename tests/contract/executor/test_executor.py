@@ -47,7 +47,7 @@ def test_any_hint_makes_a_ready_step_one_task_that_is_claimed_and_then_sent(stag
     assert (task["status"], task["attempt"], task["step_id"]) == ("starting", 1, step)
     assert task["lease_until"] is not None
     assert (sent.attempt, sent.kind, sent.name, sent.directive) == (1, "step", "Build it", directive)
-    assert sent.prompt.endswith("make") or "make" in sent.prompt
+    assert (sent.task_plan, task["prompt"].endswith("Your task:\n\nmake\n")) == ("make", True)
     assert sent.branch == task_branch("Build it", sent.task, 1)
     assert sent.token.startswith("mkt_")
     assert sent.owner == "default"

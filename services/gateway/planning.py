@@ -1,0 +1,154 @@
+"""Planning by a person's word: a goal changed, a plan asked for, approved or rejected, policies changed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from litestar import patch, post
+from litestar.exceptions import HTTPException
+
+from services.gateway.access import SQL, Caller
+from services.gateway.answers import DirectiveShown
+from services.gateway.changes import activate, changed, lock, refuse_bad_text, request_plan, settle_orders, withdraw
+from services.gateway.directives import shown
+from services.gateway.idempotency import Once
+from shared.domain.statuses import DirectiveStatus, PauseCause
+from shared.messages.events import PlanFinished
+from shared.store.database import Database, Row, UnitOfWork
+
+MENDED_BY_A_PLAN = (PauseCause.PLANNING, PauseCause.FAILURE, PauseCause.STUCK)
+"""Causes of a pause that a person's wish for a new plan settles."""
+
+
+class NewGoal(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body of POST /v1/directives/{id}/goal."""
+
+    goal: str
+
+
+class Wish(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body of POST /v1/directives/{id}/replan and /reject: what the planner is told, in a person's words."""
+
+    reason: str = ""
+
+
+class Changes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The body of PATCH /v1/directives/{id}: what isn't given stays. Null lifts a limit; money in US dollars."""
+
+    on_failure: Literal["replan", "pause", "continue"] | msgspec.UnsetType = msgspec.UNSET
+    approve_plan: bool | msgspec.UnsetType = msgspec.UNSET
+    max_parallel: Annotated[int, msgspec.Meta(ge=1)] | msgspec.UnsetType = msgspec.UNSET
+    max_attempts: Annotated[int, msgspec.Meta(ge=1)] | msgspec.UnsetType = msgspec.UNSET
+    max_cost_usd: Annotated[float, msgspec.Meta(gt=0)] | msgspec.UnsetType | None = msgspec.UNSET
+    max_tokens: Annotated[int, msgspec.Meta(gt=0)] | msgspec.UnsetType | None = msgspec.UNSET
+    deadline: Annotated[datetime, msgspec.Meta(tz=True)] | msgspec.UnsetType | None = msgspec.UNSET
+    stop_now: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+@post("/v1/directives/{directive:uuid}/goal", status_code=200)
+async def change_goal(
+    directive: UUID, data: NewGoal, caller: Caller, database: Database, once: Once, version: int | None = None
+) -> DirectiveShown:
+    """Replace the goal: the old one is kept, and planning is due; a planning for the old one is cancelled."""
+    refuse_bad_text("goal", data.goal)
+    async with database.unit_of_work("gateway.goal") as unit:
+        if known := await once.known(unit, DirectiveShown):
+            return known
+        row = await lock(unit, caller.person(), directive, version)
+        _refuse_archived(row)
+        await unit.rows(SQL["change_goal"], {"id": directive, "goal": data.goal})
+        await changed(unit, directive, "goal")
+        await _plan_anew(unit, row, "goal", "", "the goal changed")
+        return await once.keep(unit, await shown(unit, caller, directive))
+
+
+@post("/v1/directives/{directive:uuid}/replan", status_code=200)
+async def replan(
+    directive: UUID, data: Wish, caller: Caller, database: Database, once: Once, version: int | None = None
+) -> DirectiveShown:
+    """Ask for a new plan of the same goal, with a word for the planner."""
+    async with database.unit_of_work("gateway.replan") as unit:
+        if known := await once.known(unit, DirectiveShown):
+            return known
+        row = await lock(unit, caller.person(), directive, version)
+        _refuse_archived(row)
+        await _plan_anew(unit, row, "user", data.reason, "a new plan was asked for")
+        return await once.keep(unit, await shown(unit, caller, directive))
+
+
+@post("/v1/directives/{directive:uuid}/approve", status_code=200)
+async def approve(
+    directive: UUID, caller: Caller, database: Database, once: Once, version: int | None = None
+) -> DirectiveShown:
+    """Let the plan that waits for it come into force."""
+    async with database.unit_of_work("gateway.approve") as unit:
+        if known := await once.known(unit, DirectiveShown):
+            return known
+        row = await _awaiting(unit, caller, directive, version)
+        for enforced in await unit.rows(SQL["enforce_plans"], {"tasks": [row["awaited_plan"]]}):
+            unit.record(PlanFinished(directive=directive, steps=len(enforced["steps"])))
+            await settle_orders(unit, enforced["steps"])
+        await activate(unit, directive)
+        return await once.keep(unit, await shown(unit, caller, directive))
+
+
+@post("/v1/directives/{directive:uuid}/reject", status_code=200)
+async def reject(
+    directive: UUID, data: Wish, caller: Caller, database: Database, once: Once, version: int | None = None
+) -> DirectiveShown:
+    """Withdraw the plan that waits for approval; planning is due again, told the reason."""
+    if not data.reason.strip():
+        raise HTTPException("say why, for the planner: give a reason", status_code=422)
+    async with database.unit_of_work("gateway.reject") as unit:
+        if known := await once.known(unit, DirectiveShown):
+            return known
+        row = await _awaiting(unit, caller, directive, version)
+        await _plan_anew(unit, row, "user", f"The last plan was rejected: {data.reason}", "the plan was rejected")
+        return await once.keep(unit, await shown(unit, caller, directive))
+
+
+@patch("/v1/directives/{directive:uuid}")
+async def change_policies(
+    directive: UUID, data: Changes, caller: Caller, database: Database, version: int | None = None
+) -> DirectiveShown:
+    """Change policies and limits; what was paused by a limit goes on, and is paused again if it is still past one."""
+    async with database.unit_of_work("gateway.policies") as unit:
+        row = await lock(unit, caller.person(), directive, version)
+        _refuse_archived(row)
+        wanted = {field: getattr(data, field) for field in data.__struct_fields__}
+        given = {field: value for field, value in wanted.items() if value is not msgspec.UNSET}
+        await unit.rows(SQL["change_policies"], {"id": directive, **{f: row[f] for f in wanted}, **given})
+        await changed(unit, directive, *given)
+        if row["paused_for"] == PauseCause.BUDGET:
+            await activate(unit, directive)
+        return await shown(unit, caller, directive)
+
+
+def _refuse_archived(row: Row) -> None:
+    if row["status"] == DirectiveStatus.ARCHIVED:
+        raise HTTPException("the directive is archived: nothing of it changes any more", status_code=409)
+
+
+async def _awaiting(unit: UnitOfWork, caller: Caller, directive: UUID, version: int | None) -> Row:
+    row = await lock(unit, caller.person(), directive, version)
+    if row["awaited_plan"] is None:
+        raise HTTPException(f"no plan of directive {directive} waits for approval", status_code=409)
+    return row
+
+
+async def _plan_anew(unit: UnitOfWork, row: Row, reason: str, text: str, why: str) -> None:
+    """Planning is due, instead of what is being planned or waits for approval; a draft plans when it is started."""
+    if row["status"] == DirectiveStatus.DRAFT:
+        return
+    directive = row["id"]
+    await withdraw(unit, row, why)
+    await request_plan(unit, directive, reason, {"text": text} if text else {})
+    stays = row["status"] == DirectiveStatus.PAUSED and row["paused_for"] not in MENDED_BY_A_PLAN
+    if row["status"] != DirectiveStatus.ACTIVE and not stays:
+        await activate(unit, directive)
+
+
+ROUTES = (change_goal, replan, approve, reject, change_policies)

@@ -1,0 +1,43 @@
+"""Questions of agents: a task whose agent asks is paused, and goes on when it is answered or the time is up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from services.monitor.consequences import SQL
+from shared.domain.statuses import TaskStatus
+from shared.messages.events import Event, QuestionAnswered, QuestionAsked, TaskChanged
+from shared.service.phase import Surroundings
+from shared.store.database import Row
+
+CONSUMES: frozenset[type[Event]] = frozenset((QuestionAsked, QuestionAnswered))
+
+
+async def reconcile(around: Surroundings, directives: frozenset[UUID] | None) -> None:
+    """Bring tasks in line with their questions: of these directives, or (None) of all."""
+    chosen = {"directives": None if directives is None else list(directives)}
+    async with around.database.unit_of_work("monitor.questions") as unit:
+        for row in await unit.rows(SQL["expire_questions"], chosen):
+            unit.record(
+                QuestionAnswered(
+                    directive=row["directive_id"], question=row["id"], task=row["task_id"], settled=row["settled"]
+                )
+            )
+        unit.record(*_changed(await unit.rows(SQL["resume_answered"], chosen), TaskStatus.RUNNING, None))
+        unit.record(*_changed(await unit.rows(SQL["pause_asking"], chosen), TaskStatus.PAUSED, "waits for an answer"))
+
+
+def _changed(rows: Sequence[Row], status: TaskStatus, reason: str | None) -> list[TaskChanged]:
+    return [
+        TaskChanged(
+            directive=row["directive_id"],
+            task=row["id"],
+            attempt=row["attempt"],
+            kind=row["kind"],
+            status=status,
+            daemon=row["daemon"],
+            reason=reason,
+        )
+        for row in rows
+    ]
