@@ -39,6 +39,7 @@ PUSHES = 6
 """How often is merged and pushed again while others push to the same branch."""
 ROUNDS_LOOKED_THROUGH = 100
 OUTPUT_LETTERS = 8000
+REMOTE_HEAD = "the remote's HEAD"
 
 T = TypeVar("T")
 Said = Callable[[str], None]
@@ -129,7 +130,7 @@ class Delivering:
         elif base is not None:
             begin = Tip(branch=base, commit=known[base])
         else:
-            begin = Tip(branch="the remote's HEAD", commit=known[""])
+            begin = Tip(branch=REMOTE_HEAD, commit=known[""])
         tips, missing = await self._steps(self._order.steps, known)
         if missing:
             raise WorkspaceFailed(f"to be merged, but not on the remote: {', '.join(missing)}", permanent=True)
@@ -346,12 +347,15 @@ class Delivering:
     def _by_hand(self, conflict: MergeConflict) -> list[str]:
         """The commands that resolve a conflict in a clone of the repository."""
         target = self._command.target_branch or delivery_branch(self._order.title, self._command.directive)
-        start = conflict.into if conflict.into != "the remote's HEAD" else "HEAD"
-        branch = conflict.tip.branch
+        start = "HEAD" if conflict.into == REMOTE_HEAD else conflict.into
+        branches = [step.branch for step in self._order.steps]
+        here = branches.index(conflict.tip.branch) if conflict.tip.branch in branches else -1
+        merges = [*branches[: here + 1]] or [conflict.tip.branch]
         return [
             "git fetch origin",
-            shlex.join(("git", "switch", "-C", target, f"origin/{start}")),
-            shlex.join(("git", "merge", f"origin/{branch}")),
+            shlex.join(("git", "fetch", "origin", start)),
+            shlex.join(("git", "switch", "-C", target, "FETCH_HEAD")),
+            *(shlex.join(("git", "merge", f"origin/{branch}")) for branch in merges),
             "# resolve, git add, git commit",
             shlex.join(("git", "push", "origin", target)),
             shlex.join(("makima", "directive", "resume", str(self._command.directive))),

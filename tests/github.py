@@ -1,0 +1,170 @@
+"""A local server that plays GitHub's REST interface for pull requests, on a Unix socket that the real `gh` talks to."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+MISSING = "these tests run the real `gh`: install it with `apt-get install -y gh`, or see https://cli.github.com"
+
+
+class GitHub:
+    """One repository's pull requests, everything that was asked, and answers to give instead."""
+
+    def __init__(self, folder: Path, path: str = "acme/shop") -> None:
+        assert shutil.which("gh"), MISSING
+        self.path = path
+        self.asked: list[tuple[str, str, Any]] = []
+        """(method, path with query, body) in order."""
+        self.pulls: list[dict[str, Any]] = []
+        self.labels: list[tuple[int, Any]] = []
+        self.instead: list[tuple[str, int, dict[str, str], dict[str, Any]]] = []
+        """(method, status, headers, body): each given once, to the next request of that method."""
+        self.socket = folder / "gh.sock"
+        self.config = folder / "gh"
+        self.config.mkdir()
+        (self.config / "config.yml").write_text(f"http_unix_socket: {self.socket}\n")
+        self._server: socketserver.BaseServer | None = None
+
+    def environment(self, remote: Path) -> dict[str, str]:
+        """What sends gh to this server, and git's github.com to a local repository."""
+        config = self.config / "gitconfig"
+        config.write_text(f'[url "{remote}"]\n\tinsteadOf = https://github.com/{self.path}\n')
+        return {"GH_CONFIG_DIR": str(self.config), "GH_TOKEN": "anything", "GIT_CONFIG_GLOBAL": str(config)}
+
+    @property
+    def url(self) -> str:
+        """The repository's address."""
+        return f"https://github.com/{self.path}"
+
+    def requests(self, method: str) -> list[tuple[str, Any]]:
+        """What was asked by a method."""
+        return [(path, body) for m, path, body in self.asked if m == method]
+
+    def start(self) -> None:
+        """Answer."""
+        self.socket.unlink(missing_ok=True)
+        self._server = _Server(str(self.socket), _handler(self))
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Be down."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+        self.socket.unlink(missing_ok=True)
+
+    def answer(self, method: str, path: str, body: Any) -> tuple[int, dict[str, str], Any]:
+        """The answer to a request."""
+        for place, (wanted, status, headers, instead) in enumerate(self.instead):
+            if wanted == method:
+                del self.instead[place]
+                return status, headers, instead
+        parts = urlsplit(path)
+        prefix = f"/repos/{self.path}"
+        if not parts.path.startswith(prefix):
+            return 404, {}, {"message": "Not Found"}
+        rest = parts.path.removeprefix(prefix)
+        if match := re.fullmatch(r"/issues/(\d+)/labels|/pulls/(\d+)/requested_reviewers", rest):
+            self.labels.append((int(match[1] or match[2]), body))
+            return 200, {}, []
+        if rest == "/pulls" and method == "GET":
+            head = parse_qs(parts.query)["head"][0].partition(":")[2]
+            return 200, {}, [p for p in reversed(self.pulls) if p["head"]["ref"] == head]
+        if rest == "/pulls" and method == "POST":
+            return self._create(body)
+        number = int(rest.rpartition("/")[2])
+        pull = self.pulls[number - 1]
+        if method == "PATCH":
+            pull.update(body)
+        etag = f'"{hash(json.dumps(pull, sort_keys=True))}"'
+        return 200, {"ETag": etag}, pull
+
+    def _create(self, body: Any) -> tuple[int, dict[str, str], Any]:
+        if any(p["head"]["ref"] == body["head"] and p["state"] == "open" for p in self.pulls):
+            errors = [{"message": f"A pull request already exists for acme:{body['head']}."}]
+            return 422, {}, {"message": "Validation Failed", "errors": errors}
+        number = len(self.pulls) + 1
+        pull = {
+            "number": number,
+            "html_url": f"{self.url}/pull/{number}",
+            "state": "open",
+            "merged_at": None,
+            "title": body["title"],
+            "body": body["body"],
+            "draft": body["draft"],
+            "head": {"ref": body["head"]},
+            "base": {"ref": body["base"]},
+        }
+        self.pulls.append(pull)
+        return 201, {}, pull
+
+    def end(self, number: int, state: str) -> None:
+        """Merge or close a pull request, as a person does."""
+        self.pulls[number - 1].update(state="closed", merged_at="2026-01-01T00:00:00Z" if state == "merged" else None)
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+
+    def get_request(self) -> tuple[Any, Any]:
+        """A Unix socket's peer has no address; the handler wants one."""
+        request, _ = super().get_request()
+        return request, ("local", 0)
+
+
+def _handler(github: GitHub) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _serve(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else None
+            github.asked.append((self.command, self.path, body))
+            status, headers, answer = github.answer(self.command, self.path, body)
+            if headers.get("ETag") and headers["ETag"] == self.headers.get("If-None-Match"):
+                status, answer = 304, None
+            data = b"" if answer is None else json.dumps(answer).encode()
+            self.send_response(status)
+            for name, value in {**headers, "Content-Type": "application/json"}.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_GET = do_POST = do_PATCH = _serve  # noqa: N815 - the names that http.server calls
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Say nothing."""
+
+    return Handler
+
+
+@contextmanager
+def github(folder: Path) -> Iterator[GitHub]:
+    """A running one."""
+    playing = GitHub(folder)
+    playing.start()
+    try:
+        yield playing
+    finally:
+        playing.stop()
+
+
+def short_folder(tmp_path: Path) -> Path:
+    """A folder whose path is short enough for a socket."""
+    folder = Path("/tmp") / f"mk-gh-{os.getpid()}-{abs(hash(tmp_path)) % 10**6}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder

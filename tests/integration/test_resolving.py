@@ -1,0 +1,152 @@
+"""A conflict is resolved by an agent, in a worktree where the merge has stopped, and its resolution is judged natively."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.daemon.delivery.resolving import DROPPED, ROUNDS
+from services.daemon.workspaces import WorkspaceFailed
+from shared.domain.delivery import Conflicted, Delivered
+from tests.workshop import Workshop, sh, write
+
+pytestmark = pytest.mark.anyio
+BASE = {"a.txt": "one\ntwo\nthree\n", "b.txt": "b\n"}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Workshop:
+    shop = Workshop(tmp_path, BASE)
+    shop.step("mine", write("a.txt", "one\nmine\nthree\n"))
+    shop.step("yours", write("a.txt", "one\nyours\nthree\n"), write("c.txt", "c\n"))
+    return shop
+
+
+class Agent:
+    """Does what it is told a round, and keeps what it was asked."""
+
+    def __init__(self, *rounds) -> None:
+        self._rounds = list(rounds)
+        self.prompts: list[str] = []
+
+    async def __call__(self, worktree: Path, prompt: str) -> None:
+        self.prompts.append(prompt)
+        self._rounds.pop(0)(worktree)
+
+
+def resolve(text: str = "one\nmine\nyours\nthree\n", *, message: str = ""):
+    def work(folder: Path) -> None:
+        (folder / "a.txt").write_text(text)
+        sh(folder, "git", "add", "a.txt")
+        said = ["-m", message] if message else ["--no-edit"]
+        sh(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", *said)
+
+    return work
+
+
+def nothing(folder: Path) -> None:
+    assert (folder / "a.txt").read_text().startswith("one\n<<<<<<< ")
+
+
+def only_added(folder: Path) -> None:
+    (folder / "a.txt").write_text("one\nmine\nyours\nthree\n")
+    sh(folder, "git", "add", "a.txt")
+
+
+def markers_committed(folder: Path) -> None:
+    sh(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qam", "there")
+
+
+def abort(folder: Path) -> None:
+    sh(folder, "git", "merge", "--abort")
+
+
+def side_dropped_elsewhere(folder: Path) -> None:
+    (folder / "c.txt").unlink()
+    (folder / "a.txt").write_text("one\nmine\nyours\nthree\n")
+    sh(folder, "git", "add", "--all")
+    sh(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--no-edit")
+
+
+@pytest.mark.parametrize("good", [resolve(), only_added])
+async def test_a_resolution_that_keeps_both_sides_is_delivered(shop: Workshop, good) -> None:
+    agent = Agent(good)
+    result = await shop.deliver(agent)
+    assert isinstance(result, Delivered)
+    assert shop.show("a.txt") == "one\nmine\nyours\nthree"
+    assert "c.txt" in shop.files()
+    assert "the merge of makima/yours (yours) into" in agent.prompts[0] and "- a.txt" in agent.prompts[0]
+    assert len(sh(shop.remote, "git", "log", "-1", "--format=%P", shop.target).split()) == 2
+
+
+def rebegin(folder: Path) -> None:
+    sh(folder, "git", "merge", "refs/remotes/origin/makima/yours", check=False)
+    resolve()(folder)
+
+
+def mend_markers(folder: Path) -> None:
+    (folder / "a.txt").write_text("one\nmine\nyours\nthree\n")
+
+
+@pytest.mark.parametrize(
+    ("bad", "then", "words"),
+    [
+        (nothing, resolve(), "a.txt still conflicts"),
+        (markers_committed, mend_markers, "a.txt still has conflict markers"),
+        (abort, rebegin, "the merge is not there any more"),
+        (resolve("one\nmine\nthree\n"), mend_markers, "a.txt holds nothing of what makima/yours did to it"),
+        (side_dropped_elsewhere, lambda folder: (folder / "c.txt").write_text("c\n"), "c.txt holds nothing"),
+    ],
+    ids=["left", "markers", "aborted", "dropped side", "dropped elsewhere"],
+)
+async def test_what_is_left_undone_is_sent_back(shop: Workshop, bad, then, words: str) -> None:
+    agent = Agent(bad, then)
+    result = await shop.deliver(agent)
+    assert isinstance(result, Delivered)
+    assert words in agent.prompts[1]
+    assert shop.show("a.txt") == "one\nmine\nyours\nthree" and shop.show("c.txt") == "c"
+
+
+async def test_a_side_may_be_dropped_when_the_merge_says_why(shop: Workshop) -> None:
+    agent = Agent(resolve("one\nmine\nthree\n", message=f"Merge\n\n{DROPPED} a.txt: mine does both"))
+    assert isinstance(await shop.deliver(agent), Delivered)
+
+
+async def test_after_the_last_round_it_fails_with_the_commands_to_resolve_it_by_hand(shop: Workshop) -> None:
+    agent = Agent(*[nothing] * ROUNDS)
+    with pytest.raises(WorkspaceFailed, match=r"still conflicts.*by hand: git fetch origin; .*git merge") as raised:
+        await shop.deliver(agent)
+    assert raised.value.permanent and len(agent.prompts) == ROUNDS
+    assert shop.target not in shop.branches()
+
+
+async def test_a_conflict_resolved_once_is_not_resolved_twice(shop: Workshop) -> None:
+    await shop.deliver(Agent(resolve()))
+    sh(shop.remote, "git", "update-ref", "-d", f"refs/heads/{shop.target}")
+    assert isinstance(await shop.deliver(), Delivered)
+    assert shop.show("a.txt") == "one\nmine\nyours\nthree"
+
+
+async def test_attributes_of_the_repository_count_where_a_merge_stops(tmp_path: Path) -> None:
+    shop = Workshop(tmp_path, {**BASE, ".gitattributes": "a.txt merge=union\n"})
+    shop.step("mine", write("a.txt", "one\nmine\nthree\n"))
+    shop.step("yours", write("a.txt", "one\nyours\nthree\n"))
+    assert isinstance(await shop.deliver(), Delivered)
+    assert shop.show("a.txt") == "one\nmine\nyours\nthree"
+
+
+async def test_two_conflicts_are_resolved_one_after_the_other(shop: Workshop) -> None:
+    shop.step("third", write("a.txt", "one\nthird\nthree\n"))
+    agent = Agent(resolve(), resolve("one\nmine\nyours\nthird\nthree\n"))
+    assert isinstance(await shop.deliver(agent), Delivered)
+    assert shop.show("a.txt") == "one\nmine\nyours\nthird\nthree"
+
+
+async def test_without_an_agent_the_conflict_is_the_result(shop: Workshop) -> None:
+    assert isinstance(await shop.deliver(), Conflicted)

@@ -1,0 +1,139 @@
+"""A bare repository with step branches, and deliveries of them by the daemon's own code."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from services.daemon.delivery.delivering import Delivering
+from services.daemon.delivery.resolving import RunAgent
+from services.daemon.workspaces import Workspaces
+from shared.config import load
+from shared.domain.delivery import Delivery, PullRequest, Result, StepBranch
+from shared.domain.forge import Forge, forge_of
+from shared.domain.ids import new_id
+from shared.domain.names import delivery_branch
+from shared.messages.commands import SpawnTask
+
+TITLE = "A job"
+Edit = Callable[[Path], object]
+
+
+def sh(folder: Path, *argv: str, check: bool = True) -> str:
+    """Run a command; its output."""
+    done = subprocess.run(argv, cwd=folder, check=False, capture_output=True, text=True)
+    assert not check or done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
+    return done.stdout.strip("\n")
+
+
+def write(name: str, text: str | bytes) -> Edit:
+    """An edit that writes a file."""
+
+    def edit(folder: Path) -> None:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+    return edit
+
+
+class Workshop:
+    """A remote, a clone to make branches in, and a daemon's workspaces."""
+
+    def __init__(self, folder: Path, base: Mapping[str, str | bytes], **settings: str) -> None:
+        self.folder = folder
+        self.remote = folder / "remote.git"
+        self.clone = folder / "clone"
+        sh(folder, "git", "init", "--quiet", "--bare", "-b", "main", str(self.remote))
+        sh(folder, "git", "clone", "--quiet", str(self.remote), str(self.clone))
+        for key, value in (("user.name", "x"), ("user.email", "x@y"), ("protocol.file.allow", "always")):
+            sh(self.clone, "git", "config", key, value)
+        self.directive = new_id()
+        self.settings = load({"MAKIMA_HOME": str(folder / "h"), "MAKIMA_FORGE_PATIENCE_SECONDS": "20", **settings})
+        self.workspaces = Workspaces(folder / "daemon")
+        self.said: list[str] = []
+        self.steps: dict[str, StepBranch] = {}
+        self.commit("main", *(write(name, text) for name, text in base.items()))
+
+    @property
+    def target(self) -> str:
+        """The delivery's branch."""
+        return delivery_branch(TITLE, self.directive)
+
+    def commit(self, branch: str, *edits: Edit, start: str | None = None) -> str:
+        """A commit on a branch of the remote; its id."""
+        if start is not None:
+            sh(self.clone, "git", "fetch", "--quiet", "origin")
+            sh(self.clone, "git", "checkout", "--quiet", "-B", "work", f"origin/{start}")
+        for edit in edits:
+            edit(self.clone)
+        sh(self.clone, "git", "add", "--all")
+        sh(self.clone, "git", "commit", "--quiet", "--allow-empty", "-m", branch)
+        sh(self.clone, "git", "push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
+        return sh(self.clone, "git", "rev-parse", "HEAD")
+
+    def step(self, name: str, *edits: Edit, start: str = "main") -> StepBranch:
+        """A completed step with its branch."""
+        head = self.commit(f"makima/{name}", *edits, start=start)
+        self.steps[name] = StepBranch(id=new_id(), name=name, branch=f"makima/{name}", head=head)
+        return self.steps[name]
+
+    def order(self, **more: object) -> Delivery:
+        """The order to deliver all steps."""
+        values = {"action": "deliver", "title": TITLE, "steps": tuple(self.steps.values()), **more}
+        return Delivery(**values)  # type: ignore[arg-type]
+
+    def command(self, order: Delivery, url: str | None = None, target: str | None = None) -> SpawnTask:
+        """A completion task on this repository."""
+        return SpawnTask(
+            task=new_id(),
+            attempt=1,
+            owner="o",
+            directive=self.directive,
+            kind="completion",
+            name="deliver",
+            repository_url=url or str(self.remote),
+            target_branch=target or self.target,
+            delivery=order,
+        )
+
+    async def deliver(self, agent: RunAgent | None = None, url: str | None = None, **more: object) -> Result:
+        """Carry an order out."""
+        command = self.command(self.order(**more), url)
+        if not (self.folder / "daemon" / "worktrees").exists():
+            await self.workspaces.remove_orphans()
+        try:
+            return await Delivering(command, self.settings, self.workspaces, self.said.append, agent).carry_out()
+        finally:
+            await self.workspaces.discard(command)
+
+    def show(self, name: str, branch: str | None = None) -> str:
+        """A file of a branch on the remote."""
+        return sh(self.remote, "git", "show", f"{branch or self.target}:{name}")
+
+    def files(self, branch: str | None = None) -> list[str]:
+        """The files of a branch on the remote."""
+        return sh(self.remote, "git", "ls-tree", "-r", "--name-only", branch or self.target).splitlines()
+
+    def branches(self) -> list[str]:
+        """The branches of the remote."""
+        return sh(self.remote, "git", "for-each-ref", "--format=%(refname:short)", "refs/heads").splitlines()
+
+    def hook(self, name: str, script: str) -> None:
+        """Give the remote a hook."""
+        path = self.remote / "hooks" / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+
+def pull_request(title: str = TITLE, body: str = "the body") -> PullRequest:
+    """What a pull request is to say."""
+    return PullRequest(title=title, body=body)
+
+
+def forge(url: str) -> Forge:
+    """The forge of an address that lies on one."""
+    found = forge_of(url)
+    assert found is not None
+    return found
