@@ -129,8 +129,8 @@ def _handler(github: GitHub) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def _serve(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
+            data = self._chunks() if self.headers.get("Transfer-Encoding") == "chunked" else self._whole()
+            body = json.loads(data) if data else None
             github.asked.append((self.command, self.path, body))
             status, headers, answer = github.answer(self.command, self.path, body)
             if headers.get("ETag") and headers["ETag"] == self.headers.get("If-None-Match"):
@@ -142,6 +142,17 @@ def _handler(github: GitHub) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
+
+        def _whole(self) -> bytes:
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+        def _chunks(self) -> bytes:
+            found = b""
+            while size := int(self.rfile.readline(), 16):
+                found += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return found
 
         do_GET = do_POST = do_PATCH = _serve  # noqa: N815 - the names that http.server calls
 

@@ -1,0 +1,219 @@
+"""Pull requests by the real gh, against a local server that plays GitHub's REST interface."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.daemon.workspaces import WorkspaceFailed
+from shared.domain.delivery import Delivered, Nothing, Seen
+from shared.domain.descriptions import BEGIN, END
+from shared.domain.names import delivery_branch
+from tests import github as fake
+from tests.github import GitHub
+from tests.workshop import TITLE, Workshop, forge, pull_request, sh, write
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[GitHub]:
+    folder = fake.short_folder(tmp_path)
+    with fake.github(folder) as playing:
+        yield playing
+    shutil.rmtree(folder)
+
+
+class Shop(Workshop):
+    """A workshop whose repository lies on a forge."""
+
+    hub: GitHub
+
+    async def propose(self, **more: object) -> Delivered:
+        values = {"forge": forge(self.hub.url), "pull_request": pull_request(), **more}
+        result = await self.deliver(url=self.hub.url, **values)
+        assert isinstance(result, Delivered), result
+        return result
+
+
+@pytest.fixture
+def shop(tmp_path: Path, hub: GitHub, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    shop = Shop(tmp_path, {"a.txt": "a\n"})
+    shop.hub = hub
+    for name, value in hub.environment(shop.remote).items():
+        monkeypatch.setenv(name, value)
+    shop.step("one", write("one.txt", "1\n"))
+    return shop
+
+
+async def test_the_first_delivery_makes_one_pull_request(shop: Shop, hub: GitHub) -> None:
+    wanted = pull_request()
+    wanted = type(wanted)(title="A job", body="did it", draft=True, labels=("night",), reviewers=("ada",))
+    result = await shop.propose(pull_request=wanted)
+    assert result.pr_url == "https://github.com/acme/shop/pull/1"
+    (sent,) = [body for path, body in hub.requests("POST") if path == "/repos/acme/shop/pulls"]
+    assert sent == {
+        "title": "A job",
+        "head": shop.target,
+        "base": "main",
+        "body": f"{BEGIN}\ndid it\n{END}\n",
+        "draft": True,
+    }
+    assert hub.labels == [(1, {"labels": ["night"]}), (1, {"reviewers": ["ada"]})]
+    assert hub.requests("PATCH") == []
+
+
+async def test_a_second_delivery_refreshes_what_is_ours_and_leaves_what_people_wrote(shop: Shop, hub: GitHub) -> None:
+    await shop.propose(pull_request=pull_request(body="first"))
+    hub.pulls[0]["body"] = f"Please look at the tests.\r\n\r\n{hub.pulls[0]['body']}\r\nThanks!"
+    shop.step("two", write("two.txt", "2\n"))
+    result = await shop.propose(pull_request=pull_request(body="second"))
+    assert result.pr_url == "https://github.com/acme/shop/pull/1" and len(hub.pulls) == 1
+    assert hub.pulls[0]["body"] == f"Please look at the tests.\n\n{BEGIN}\nsecond\n{END}\n\nThanks!"
+    assert {"one.txt", "two.txt"} <= set(shop.files())
+
+
+async def test_a_pull_request_that_is_open_already_is_taken(shop: Shop, hub: GitHub) -> None:
+    await shop.propose()
+    hub.asked.clear()
+    await shop.propose()
+    assert len(hub.pulls) == 1 and hub.requests("POST") == [] and hub.requests("PATCH") == []
+
+
+@pytest.mark.parametrize("state", ["merged", "closed"])
+async def test_work_after_a_pull_request_is_over_gets_a_branch_and_a_pull_request_of_its_own(
+    shop: Shop, hub: GitHub, state: str
+) -> None:
+    await shop.propose()
+    hub.end(1, state)
+    shop.step("two", write("two.txt", "2\n"))
+    result = await shop.propose()
+    assert result.pr_url == "https://github.com/acme/shop/pull/2" and result.round == 2
+    assert result.branch == delivery_branch(TITLE, shop.directive, 2) == f"{shop.target}-2"
+    assert "two.txt" not in shop.files() and "two.txt" in shop.files(result.branch)
+    assert result.notes == (
+        f"https://github.com/acme/shop/pull/1 was {state} meanwhile: the new work is in a new pull request",
+    )
+
+
+async def test_a_forge_that_is_down_for_a_while_is_asked_again(shop: Shop, hub: GitHub) -> None:
+    hub.stop()
+    threading.Timer(2.5, hub.start).start()
+    result = await shop.propose()
+    assert result.pr_url and any("asked again in" in line for line in shop.said)
+
+
+@pytest.mark.parametrize("status", [500, 502, 429])
+async def test_what_passes_is_asked_again(shop: Shop, hub: GitHub, status: int) -> None:
+    hub.instead += [("POST", status, {"Retry-After": "1"} if status == 429 else {}, {"message": "busy"})] * 2
+    result = await shop.propose()
+    assert result.pr_url and len(hub.pulls) == 1 and len(shop.said) == 2
+
+
+async def test_an_answer_that_was_lost_does_not_make_a_second_pull_request(shop: Shop, hub: GitHub) -> None:
+    def lose_once(body: object) -> tuple[int, dict[str, str], object]:
+        create(body)
+        hub._create = create  # type: ignore[method-assign]
+        return 502, {}, {"message": "lost"}
+
+    create = hub._create
+    hub._create = lose_once  # type: ignore[method-assign]
+    result = await shop.propose()
+    assert result.pr_url == "https://github.com/acme/shop/pull/1" and len(hub.pulls) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "message", "words"),
+    [
+        (401, {}, "Bad credentials", r"refuses the daemon's account \(401\).*gh auth login -h github.com"),
+        (403, {}, "Resource not accessible", r"forbids it \(403\): Resource not accessible"),
+        (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "99999999999"}, "API rate limit exceeded", "limits"),
+        (404, {}, "Not Found", r"does not know the repository.*\(404\)"),
+        (422, {}, "Validation Failed", r"refuses it \(422\): Validation Failed"),
+    ],
+)
+async def test_what_does_not_pass_is_said_in_words(
+    shop: Shop, hub: GitHub, status: int, headers: dict[str, str], message: str, words: str
+) -> None:
+    hub.instead.append(("POST", status, headers, {"message": message}))
+    with pytest.raises(WorkspaceFailed, match=words) as raised:
+        await shop.propose()
+    assert raised.value.permanent is (message != "API rate limit exceeded")
+    assert shop.target in shop.branches(), "the work itself is safe on the remote"
+
+
+async def test_nothing_to_propose_is_no_failure(shop: Shop, hub: GitHub) -> None:
+    errors = [{"message": "No commits between main and x"}]
+    hub.instead.append(("POST", 422, {}, {"message": "Validation Failed", "errors": errors}))
+    result = await shop.propose()
+    assert result.pr_url is None and "No commits between" in result.notes[0]
+
+
+NASTY = ['"quotes" `ticks` $(touch /tmp/x)', "--web -x", "two\nlines", "😀 émoji", "x" * 10_000, "'; rm -rf ~; '"]
+
+
+@pytest.mark.parametrize("text", NASTY)
+async def test_whatever_was_typed_reaches_the_pull_request_as_text(shop: Shop, hub: GitHub, text: str) -> None:
+    await shop.propose(pull_request=pull_request(title=text, body=text))
+    title = " ".join(text.split())
+    assert hub.pulls[0]["title"] == (title if len(title) <= 256 else title[:255] + "…")
+    assert hub.pulls[0]["body"] == f"{BEGIN}\n{text}\n{END}\n"
+
+
+async def test_without_gh_it_says_what_to_install(shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    git = shutil.which("git")
+    assert git is not None
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").symlink_to(git)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(WorkspaceFailed, match="`gh` is not installed on this daemon: install it"):
+        await shop.propose()
+
+
+async def verify(shop: Shop) -> object:
+    return await shop.deliver(
+        url=shop.hub.url, action="verify", forge=forge(shop.hub.url), pull_request=pull_request()
+    )
+
+
+async def test_verification_finds_or_makes_the_pull_request_or_says_that_it_was_merged(
+    shop: Shop, hub: GitHub
+) -> None:
+    assert isinstance(await verify(shop), Nothing)
+    await shop.deliver()  # the branch alone
+    made = await verify(shop)
+    assert isinstance(made, Delivered) and made.pr_url == "https://github.com/acme/shop/pull/1"
+    found = await verify(shop)
+    assert isinstance(found, Delivered) and found.pr_url == made.pr_url and len(hub.pulls) == 1
+
+
+async def test_watching_sees_nothing_new_by_etag_then_the_merge_and_cleans_up(shop: Shop, hub: GitHub) -> None:
+    proposed = await shop.propose()
+    watch = {"action": "watch", "forge": forge(hub.url), "pr_url": proposed.pr_url, "remove_branches": True}
+    first = await shop.deliver(url=hub.url, **watch)
+    assert isinstance(first, Seen) and first.state == "open" and first.etag
+    assert await shop.deliver(url=hub.url, **watch, etag=first.etag) == first
+    hub.end(1, "merged")
+    last = await shop.deliver(url=hub.url, **watch, etag=first.etag)
+    assert isinstance(last, Seen) and last.state == "merged"
+    assert last.removed == ("makima/one", shop.target) and shop.branches() == ["main"]
+
+
+async def test_a_closed_pull_request_keeps_its_own_branch(shop: Shop, hub: GitHub) -> None:
+    proposed = await shop.propose()
+    hub.end(1, "closed")
+    seen = await shop.deliver(
+        url=hub.url, action="watch", forge=forge(hub.url), pr_url=proposed.pr_url, remove_branches=True
+    )
+    assert isinstance(seen, Seen) and seen.state == "closed"
+    assert shop.branches() == ["main", shop.target]
+    assert sh(shop.remote, "git", "show", f"{shop.target}:one.txt") == "1"
