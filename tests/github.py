@@ -154,7 +154,7 @@ def _handler(github: GitHub) -> type[BaseHTTPRequestHandler]:
             self.rfile.readline()
             return found
 
-        do_GET = do_POST = do_PATCH = _serve  # noqa: N815 - the names that http.server calls
+        do_GET = do_POST = do_PATCH = _serve
 
         def log_message(self, format: str, *arguments: object) -> None:
             """Say nothing."""

@@ -1,4 +1,4 @@
-"""Deliveries on real git: what parallel steps touch is in the result, or the conflict is named before anything is pushed."""
+"""Deliveries on real git: what parallel steps touch is in the result, or the conflict is named and nothing pushed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from services.daemon.delivery import delivering, merging
 from services.daemon.delivery.proof import ContentMissing, prove
 from services.daemon.workspaces import WorkspaceFailed
 from shared.domain.delivery import Broken, Conflicted, Delivered
-from tests.workshop import Workshop, sh, write
+from tests.workshop import Edit, Workshop, sh, write
 
 LINES = "".join(f"line {n}\n" for n in range(40))
 BASE = {"a.txt": LINES, "b.txt": "b\n", "run.sh": "echo\n", "picture": bytes(range(256)) * 8, "old/name.txt": LINES}
@@ -30,7 +30,7 @@ def shop(tmp_path: Path) -> Workshop:
     return Workshop(tmp_path, BASE)
 
 
-def edit(name: str, old: str, new: str):
+def edit(name: str, old: str, new: str) -> Edit:
     def change(folder: Path) -> None:
         path = folder / name
         text = path.read_text()
@@ -40,7 +40,7 @@ def edit(name: str, old: str, new: str):
     return change
 
 
-def move(old: str, new: str):
+def move(old: str, new: str) -> Edit:
     def change(folder: Path) -> None:
         (folder / new).parent.mkdir()
         sh(folder, "git", "mv", old, new)
@@ -48,7 +48,7 @@ def move(old: str, new: str):
     return change
 
 
-def remove(name: str):
+def remove(name: str) -> Edit:
     return lambda folder: (folder / name).unlink()
 
 
@@ -203,7 +203,7 @@ async def test_a_push_that_comes_second_is_merged_and_pushed_again(
 async def test_a_remote_that_refuses_is_quoted(shop: Workshop) -> None:
     shop.step("one", write("one.txt", "1\n"))
     shop.hook("pre-receive", "echo 'no pushing on Sundays' >&2; exit 1")
-    with pytest.raises(WorkspaceFailed, match="pre-receive hook declined.*no pushing on Sundays") as raised:
+    with pytest.raises(WorkspaceFailed, match=r"pre-receive hook declined.*no pushing on Sundays") as raised:
         await shop.deliver()
     assert raised.value.permanent
 
@@ -223,7 +223,7 @@ async def test_a_result_that_lacks_a_step_is_never_pushed(shop: Workshop, monkey
     shop.step("one", write("one.txt", "1\n"))
     shop.step("two", write("two.txt", "2\n"))
 
-    async def forgetful(repository: Path, begin, tips, strategy="merge", resolve=None) -> str:
+    async def forgetful(repository: Path, begin, tips, strategy="merge", _resolve=None) -> str:
         return await merging.merge_all(repository, begin, tips[:1], strategy)
 
     monkeypatch.setattr(delivering, "merge_all", forgetful)
@@ -252,7 +252,6 @@ async def test_without_a_forge_it_can_be_merged_into_the_base(shop: Workshop, mo
         shop.commit("main", write("later.txt", "l\n"), start="main")
     result = await delivered(shop, merge_into_base=True)
     assert "one.txt" in shop.files("main") and result.notes == ("merged into main",)
-
 
 
 async def test_of_eight_steps_the_two_that_break_the_check_together_are_named(tmp_path: Path) -> None:

@@ -180,14 +180,10 @@ async def test_without_gh_it_says_what_to_install(shop: Shop, monkeypatch: pytes
 
 
 async def verify(shop: Shop) -> object:
-    return await shop.deliver(
-        url=shop.hub.url, action="verify", forge=forge(shop.hub.url), pull_request=pull_request()
-    )
+    return await shop.deliver(url=shop.hub.url, action="verify", forge=forge(shop.hub.url), pull_request=pull_request())
 
 
-async def test_verification_finds_or_makes_the_pull_request_or_says_that_it_was_merged(
-    shop: Shop, hub: GitHub
-) -> None:
+async def test_verification_finds_or_makes_the_pull_request_or_says_that_it_was_merged(shop: Shop, hub: GitHub) -> None:
     assert isinstance(await verify(shop), Nothing)
     await shop.deliver()  # the branch alone
     made = await verify(shop)

@@ -1,4 +1,4 @@
-"""A conflict is resolved by an agent, in a worktree where the merge has stopped, and its resolution is judged natively."""
+"""A conflict is resolved by an agent, where the merge has stopped, and its resolution is judged natively."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from services.daemon.delivery.resolving import DROPPED, ROUNDS
 from services.daemon.workspaces import WorkspaceFailed
 from shared.domain.delivery import Conflicted, Delivered
-from tests.workshop import Workshop, sh, write
+from tests.workshop import Edit, Workshop, sh, write
 
 pytestmark = pytest.mark.anyio
 BASE = {"a.txt": "one\ntwo\nthree\n", "b.txt": "b\n"}
@@ -31,7 +31,7 @@ def shop(tmp_path: Path) -> Workshop:
 class Agent:
     """Does what it is told a round, and keeps what it was asked."""
 
-    def __init__(self, *rounds) -> None:
+    def __init__(self, *rounds: Edit) -> None:
         self._rounds = list(rounds)
         self.prompts: list[str] = []
 
@@ -40,7 +40,7 @@ class Agent:
         self._rounds.pop(0)(worktree)
 
 
-def resolve(text: str = "one\nmine\nyours\nthree\n", *, message: str = ""):
+def resolve(text: str = "one\nmine\nyours\nthree\n", *, message: str = "") -> Edit:
     def work(folder: Path) -> None:
         (folder / "a.txt").write_text(text)
         sh(folder, "git", "add", "a.txt")
