@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 _USER = re.compile(r"^([a-z+]+://)[^/@]*@")
+_LINE_ENDS = re.compile(r"\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+"""All that some reader takes for the end of a line."""
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f]+")
 
 
@@ -14,8 +16,12 @@ def one_line(text: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Every line indented by four spaces, so that nothing in it is taken for a part of the text around it."""
-    return "\n".join(f"    {line}" for line in text.replace("\r", "\n").strip("\n").split("\n"))
+    """Every line marked as quoted, so that nothing in it is taken for a part of the text around it, or for a command.
+
+    >>> quoted("one\\ntwo")
+    '  > one\\n  > two'
+    """
+    return "\n".join(f"  > {line}".rstrip() for line in _LINE_ENDS.sub("\n", text).strip("\n").split("\n"))
 
 
 def without_credentials(url: str) -> str:
