@@ -34,6 +34,11 @@ class Cgroups:
         remove(probe)
         return groups if allowed else cls(None)
 
+    @property
+    def usable(self) -> bool:
+        """Whether groups can be made here."""
+        return self._parent is not None
+
     def make(self, name: str, memory_bytes: int | None = None) -> Path | None:
         """A group, fresh or as it stands; None where that can't be."""
         if self._parent is None:

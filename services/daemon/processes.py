@@ -4,6 +4,8 @@ environment, and ended, all of them."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import os
 import signal
 from collections.abc import Iterable
@@ -16,6 +18,42 @@ from services.daemon import cgroups
 GRACE_SECONDS = 5.0
 _CHECK_SECONDS = 0.05
 _PROC = Path("/proc")
+
+
+OWN_MARKER = {"MAKIMA_DAEMON_COMMAND": "1"}
+"""In the environment of the daemon's own commands, so that they aren't taken for an agent's."""
+_MARKS = (b"MAKIMA_TASK_ID=", b"MAKIMA_DAEMON_COMMAND=")
+
+
+class Adoption:
+    """This process as the parent of whatever its descendants leave behind (Linux: PR_SET_CHILD_SUBREAPER)."""
+
+    def __init__(self) -> None:
+        self.is_on = False
+        self._zombies: set[int] = set()
+
+    def begin(self) -> None:
+        """Adopt from now on, where the kernel can."""
+        with contextlib.suppress(OSError, AttributeError):
+            self.is_on = ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+
+    def reap(self) -> None:
+        """Reap adopted processes that have ended. One that the event loop started is reaped by it, at once."""
+        if not self.is_on:
+            return
+        zombies = set()
+        for entry in _PROC.iterdir():
+            with contextlib.suppress(OSError, ValueError):
+                if entry.name.isdigit() and _state(entry)[:2] == ("Z", os.getpid()):
+                    zombies.add(int(entry.name))
+        for process in zombies & self._zombies:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(process, os.WNOHANG)
+        self._zombies = zombies
+
+
+adoption = Adoption()
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True)
@@ -39,25 +77,28 @@ def marker(task: UUID, attempt: int) -> dict[str, str]:
 def find(task: UUID, attempt: int, group: Group | None, cgroup: Path | None = None) -> list[int]:
     """The ids of an attempt's live processes, besides this one.
 
-    Those of its control group, which nothing leaves; without one, those of its process group and those that carry its
-    marker, wherever they forked to.
+    Those of its control group, which nothing leaves; without one, those of its process group, those that carry its
+    marker, wherever they forked to, and those that this process adopted without any marker: nobody can say whose they
+    were, so whoever ends first ends them.
     """
     if cgroup is not None:
         return _in_cgroup(cgroup, group)
     wanted = [f"{k}={v}".encode() for k, v in marker(task, attempt).items()]
+    adopted = adoption.is_on
     groups = _still_ours(group)
     found = []
     for entry in _PROC.iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            state, group_id = _state(entry)
+            state, parent, group_id = _state(entry)
             if state in "ZX":
                 continue
             variables = () if group_id in groups else (entry / "environ").read_bytes().split(b"\0")
         except (OSError, ValueError):
             continue  # it has ended, or isn't ours to read
-        if group_id in groups or all(w in variables for w in wanted):
+        strays = adopted and parent == os.getpid() and not any(v.startswith(_MARKS) for v in variables)
+        if group_id in groups or all(w in variables for w in wanted) or strays:
             found.append(int(entry.name))
     return found
 
@@ -142,9 +183,10 @@ def _started(process: int) -> int | None:
         return None
 
 
-def _state(entry: Path) -> tuple[str, int]:
+def _state(entry: Path) -> tuple[str, int, int]:
+    """State, parent and process group."""
     fields = (entry / "stat").read_text().rpartition(")")[2].split()
-    return fields[0], int(fields[2])
+    return fields[0], int(fields[1]), int(fields[2])
 
 
 def _signal(process: int, number: signal.Signals) -> None:

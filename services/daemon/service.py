@@ -153,6 +153,7 @@ class Daemon:
         while True:
             await asyncio.sleep(self._settings.heartbeat_seconds)
             self._look_at_memory()
+            processes.adoption.reap()
             self._connection.send([Heartbeat(daemon=self._name, running=self._in_hand())])
 
     async def resend(self) -> None:
@@ -314,8 +315,13 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             settings=settings,
             registry=Registry(settings.agents),
             workspaces=Workspaces(folder),
-            cgroups=Cgroups.of_this_process(hashlib.sha256(str(folder).encode()).hexdigest()[:12]),
+            cgroups=Cgroups.of_this_process(hashlib.sha256(str(folder).encode()).hexdigest()[:12])
+            if settings.control_groups
+            else Cgroups(None),
         )
+        os.environ.update(processes.OWN_MARKER)
+        if not machine.cgroups.usable:
+            processes.adoption.begin()
         daemon = Daemon(settings, connection, journal, machine, folder, name)
         log.info("daemon starts", daemon=name, process=os.getpid())
         await daemon.recover()

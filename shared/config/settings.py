@@ -64,6 +64,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What one agent with all its processes may hold."""
     max_memory_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 95.0
     """A daemon takes no more tasks while more of the machine's memory is in use."""
+    control_groups: bool = True
+    """Hold each attempt's processes in a control group, where the machine lets; else they are found by their marks."""
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
 
     forges: dict[str, Literal["github", "gitlab", "gitea", "none"]] = {}

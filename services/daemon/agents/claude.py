@@ -40,6 +40,7 @@ _ERRORS = {
     "rate_limit": Trouble.LIMITED,
     "overloaded": Trouble.OVERLOADED,
 }
+_STATUSES = {401: Trouble.SIGNED_OUT, 403: Trouble.SIGNED_OUT, 429: Trouble.LIMITED, 529: Trouble.OVERLOADED}
 _SUBTYPES = {"error_max_turns": Trouble.TURNS, "error_max_budget_usd": Trouble.BUDGET}
 _NO_SESSION = "No conversation found"
 _RESET_AT = re.compile(r"limit reached\|(\d{10})\b")
@@ -187,7 +188,7 @@ class Claude:
 
     def _assistant(self, said: _Line, message: _Message) -> tuple[Event, ...]:
         if said.error is not None:
-            self._trouble = _ERRORS.get(said.error, Trouble.OTHER)
+            self._trouble = _ERRORS.get(said.error)
             return ()  # its words come again in the result
         blocks = message.content if isinstance(message.content, list) else [_Block("text", message.content)]
         events: list[Event] = []
@@ -208,7 +209,8 @@ class Claude:
         result = Result(not said.is_error, text, said.total_cost_usd, tokens)
         if not said.is_error:
             return (result,)
-        trouble = _SUBTYPES.get(said.subtype) or self._trouble or Trouble.OTHER
+        status = _STATUSES.get(said.api_error_status or 0)
+        trouble = _SUBTYPES.get(said.subtype) or self._trouble or status or Trouble.OTHER
         if text.startswith(_NO_SESSION):
             trouble = Trouble.SESSION
         if match := _RESET_AT.search(text):

@@ -1,0 +1,300 @@
+"""A real daemon and agents that misbehave: each ends as said, leaves no process, and the next task is not disturbed."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from shared.domain.ids import new_id
+from shared.messages.commands import CancelTask, SpawnTask, TellTask
+from shared.messages.reports import (
+    MessageDelivered,
+    OutputBatch,
+    TaskFailed,
+    TaskInterrupted,
+    TaskStarted,
+    TaskSucceeded,
+    TaskUsage,
+)
+from tests.house import House, marked, no_process_of, sh
+
+LEAK_BYTES = 64 << 20
+
+SPEAKER = """
+import json, os, signal, subprocess, sys, time
+out = lambda **line: print(json.dumps(line), flush=True)
+arguments = sys.argv[1:]
+resumed = "--resume" in arguments
+session = arguments[arguments.index("--resume" if resumed else "--session-id") + 1]
+told = lambda: json.loads(sys.stdin.readline())["message"]["content"]
+prompt = told()
+out(type="system", subtype="init", session_id=session)
+usage = {"input_tokens": 10, "output_tokens": 1}
+words = lambda text: {"id": text, "content": [{"type": "text", "text": text}], "usage": usage}
+say = lambda text: out(type="assistant", message=words(text))
+def done(text="done"):
+    took = {"m": {"inputTokens": 10, "outputTokens": 2}}
+    out(type="result", subtype="success", is_error=False, result=text, total_cost_usd=0.5, modelUsage=took)
+"""
+"""The beginning of an agent that speaks claude's lines; each test says how it goes on."""
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[WrappedHouse]:
+    house = WrappedHouse(tmp_path)
+    yield house
+    house.close()
+
+
+@pytest.fixture(params=["true", "false"], ids=["by its control group", "by its marks"])
+def either(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[WrappedHouse]:
+    """Daemons that find an attempt's processes in either way; where the machine has no control groups, in one."""
+    house = WrappedHouse(tmp_path, MAKIMA_CONTROL_GROUPS=request.param)
+    yield house
+    house.close()
+
+
+class WrappedHouse(House):
+    """A house whose daemon runs `wrapped`: an agent that speaks as claude does, and goes on as a test says."""
+
+    def __init__(self, folder: Path, **more: str) -> None:
+        self.agent = folder / "agent.py"
+        config = folder / "makima.toml"
+        config.write_text(
+            "stall_seconds = 1.5\nexit_seconds = 1.0\n"
+            f'[agents.wrapped]\nkind = "claude"\ncommand = ["{sys.executable}", "{self.agent}"]\n'
+        )
+        ssh = folder / "ssh"
+        ssh.write_text(f"#!/bin/sh\ntouch {folder}/reached\nsleep 300\n")
+        ssh.chmod(0o755)
+        super().__init__(
+            folder, MAKIMA_CONFIG=str(config), GIT_SSH_COMMAND=str(ssh), SOME_SECRET="of the daemon", **more
+        )
+
+    def runs(self, body: str, **more: object) -> SpawnTask:
+        self.agent.write_text(SPEAKER + body)
+        command = self.spawn("the task", agent="wrapped", **more)
+        self.send(command)
+        return command
+
+    def said(self, command: SpawnTask) -> list[str]:
+        return [ln for r in self.seen if isinstance(r, OutputBatch) and r.task == command.task for ln in r.lines]
+
+    def next_task_is_well(self) -> None:
+        command = self.spawn("echo well")
+        self.send(command)
+        assert isinstance(self.ending(command.task), TaskSucceeded)
+
+
+def test_one_that_hangs_after_its_result_has_succeeded(house: WrappedHouse) -> None:
+    command = house.runs("say('hello'); done('all is done'); time.sleep(300)")
+    end = house.ending(command.task)
+    assert isinstance(end, TaskSucceeded) and end.outcome == "all is done"
+    assert (end.cost_usd, end.tokens) == (0.5, 12)
+    assert no_process_of(command.task)
+    house.next_task_is_well()
+
+
+def test_one_that_hangs_silently_is_resumed_once_and_then_has_failed(house: WrappedHouse) -> None:
+    command = house.runs("say('resumed' if resumed else 'begun'); time.sleep(300)")
+    end = house.ending(command.task)
+    assert isinstance(end, TaskFailed) and end.reason == "the agent wrapped was silent for too long: stopped"
+    assert not end.permanent and end.session is not None
+    assert [line for line in house.said(command) if line in ("begun", "resumed")] == ["begun", "resumed"]
+    assert end.tokens == 22, "what was resumed counts besides what came before"
+    assert no_process_of(command.task)
+
+
+def test_one_that_hangs_once_and_then_works_has_succeeded(house: WrappedHouse) -> None:
+    body = "open('a', 'a').write('x')\nif not resumed: say('hm'); time.sleep(300)\ndone(prompt)"
+    end = house.ending(house.runs(body).task)
+    assert isinstance(end, TaskSucceeded) and end.outcome.startswith("You were silent for too long")
+
+
+def test_a_tool_that_runs_is_no_silence(house: WrappedHouse) -> None:
+    call = {"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": "make"}}
+    back = {"type": "tool_result", "tool_use_id": "t", "content": "made"}
+    body = (
+        f"out(type='assistant', message={{'id': 'm', 'content': [{call}]}}); time.sleep(4)\n"
+        f"out(type='user', message={{'content': [{back}]}}); done()"
+    )
+    command = house.runs(body)
+    assert isinstance(house.ending(command.task), TaskSucceeded)
+    assert "> Bash: make" in house.said(command) and "  made" in house.said(command)
+
+
+def test_one_that_ends_without_a_result_is_resumed_and_its_work_is_kept(house: WrappedHouse) -> None:
+    command = house.runs("open('work.txt', 'w').write('half')")
+    end = house.ending(command.task)
+    assert isinstance(end, TaskFailed) and end.reason == "the agent wrapped ended without a result"
+    assert end.branch == command.branch
+    assert sh(house.remote, "git", "show", f"{command.branch}:work.txt") == "half"
+
+
+def test_exit_137_is_a_failure_that_is_told_in_words(house: WrappedHouse) -> None:
+    command = house.runs("say('hello'); sys.exit(137)")
+    end = house.ending(command.task)
+    assert isinstance(end, TaskFailed) and end.exit_code == 137
+    assert end.reason == "the agent wrapped ended with exit code 137 (a process of it got SIGKILL)"
+
+
+def test_a_server_that_it_leaves_listening_is_ended(either: WrappedHouse) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    serve = f"import socket,time; s=socket.create_server(('127.0.0.1',{port})); print('up',flush=True); time.sleep(300)"
+    how = "start_new_session=True, stdout=subprocess.PIPE, env={}"
+    start = f"p = subprocess.Popen([sys.executable, '-c', {serve!r}], {how})"
+    command = either.runs(f"{start}; p.stdout.readline(); done()")
+    assert isinstance(either.ending(command.task), TaskSucceeded)
+    assert no_process_of(command.task)
+    with socket.socket() as client:
+        assert client.connect_ex(("127.0.0.1", port)), "its server, which had cleared its environment, still listens"
+
+
+def test_one_that_ignores_sigterm_and_forks_away_is_cancelled_whole(either: WrappedHouse) -> None:
+    deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nif os.fork() == 0:\n os.setsid()\n os.fork()\n"
+    command = either.runs(deaf + "say('here'); time.sleep(300)")
+    either.wait(lambda r: isinstance(r, OutputBatch) and r.task == command.task)
+    either.send(CancelTask(task=command.task, attempt=1, owner="default", reason="enough"))
+    end = either.ending(command.task)
+    assert isinstance(end, TaskInterrupted) and end.cancelled
+    assert not marked(command.task), "it is said only once no process is left"
+
+
+def test_a_flood_and_a_line_without_end_cost_the_daemon_no_memory(house: WrappedHouse) -> None:
+    warm = house.spawn("echo warm")
+    house.send(warm)
+    house.ending(warm.task)
+    before = psutil.Process(house.process.pid).memory_info().rss
+    flood = (
+        "block = b'some words of a line\\n' * 4096\n"
+        "for _ in range(1 << 13): sys.stdout.buffer.write(block)\n"
+        "sys.stdout.buffer.write(b'x' * (50 << 20)); sys.stdout.buffer.write(b'\\0' * (1 << 20) + b'\\xff\\n'); done()"
+    )
+    script = house.spawn(f"{sys.executable} - <<'EOF'\nimport sys\ndone = lambda: print('the end')\n{flood}\nEOF")
+    house.send(script)
+    peak, ended = before, False
+    while not ended:
+        peak = max(peak, psutil.Process(house.process.pid).memory_info().rss)
+        ended = any(isinstance(r, TaskSucceeded | TaskFailed) and r.task == script.task for r in house.receive(30))
+    end = house.ending(script.task)
+    assert isinstance(end, TaskSucceeded) and end.outcome.endswith("the end")
+    assert peak - before < LEAK_BYTES
+    house.next_task_is_well()
+
+
+def test_a_full_disk_is_a_failure_of_the_task_and_not_of_the_daemon(house: WrappedHouse, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=False).returncode
+    fill = f"head -c 8M /dev/zero >{small if mounted == 0 else '/dev/full'}{'/file' if mounted == 0 else ''}"
+    try:
+        command = house.spawn(fill)
+        house.send(command)
+        end = house.ending(command.task)
+    finally:
+        if mounted == 0:
+            subprocess.run(["umount", str(small)], check=True)
+    assert isinstance(end, TaskFailed) and end.exit_code == 1 and "No space left on device" in end.tail
+    house.next_task_is_well()
+
+
+def test_what_it_takes_is_said_while_it_runs(house: WrappedHouse) -> None:
+    command = house.runs("say('one'); time.sleep(1); done()")
+    usage = house.wait(lambda r: isinstance(r, TaskUsage) and r.task == command.task)
+    assert isinstance(usage, TaskUsage) and usage.tokens == 11
+    house.ending(command.task)
+
+
+def test_it_gets_nothing_of_what_the_daemon_was_started_with(house: WrappedHouse) -> None:
+    command = house.runs("say(' '.join(sorted(os.environ))); done()")
+    house.ending(command.task)
+    names = set(house.said(command)[0].split())
+    assert {"PATH", "HOME", "MAKIMA_TOKEN", "MAKIMA_TASK_ID", "MAKIMA_DIRECTIVE_ID"} <= names
+    assert not {n for n in names if n.startswith(("CLAUDE", "GH_", "GITHUB_"))} and "SOME_SECRET" not in names
+    assert "MAKIMA_HOME" not in names and "MAKIMA_CONFIG" not in names
+
+
+def test_a_secret_that_it_prints_never_leaves_the_daemon(house: WrappedHouse) -> None:
+    command = house.runs("say('token ' + os.environ['MAKIMA_TOKEN']); done()", token="mkt_an_unguessable_one")
+    house.ending(command.task)
+    assert house.said(command) == ["token ***"]
+
+
+def test_a_word_reaches_it_while_it_runs(house: WrappedHouse) -> None:
+    command = house.runs("say('ready'); say('heard ' + told()); done()")
+    house.wait(lambda r: isinstance(r, OutputBatch) and r.task == command.task)
+    message = new_id()
+    tell = TellTask(task=command.task, attempt=1, owner="default", message=message, text="use tabs")
+    house.send(tell, tell)
+    assert isinstance(house.ending(command.task), TaskSucceeded)
+    assert "heard use tabs" in house.said(command)
+    said = [r for r in house.seen if isinstance(r, MessageDelivered)]
+    assert [(m.message, m.how) for m in said] == [(message, "while it ran")]
+
+
+def test_a_check_that_fails_goes_back_to_it_with_its_output(house: WrappedHouse) -> None:
+    settings = (
+        'setup = "echo made >.set-up"\ncheck = "cat .set-up; echo seen: $(cat a.txt); test $(cat a.txt) = good"\n'
+    )
+    house.commit(".makima.toml", settings)
+    body = "open('a.txt', 'w').write('good' if resumed and 'seen: bad' in prompt else 'bad'); done()"
+    command = house.runs(body)
+    end = house.ending(command.task)
+    assert isinstance(end, TaskSucceeded), end
+    assert sh(house.remote, "git", "show", f"{command.branch}:a.txt") == "good"
+    assert end.cost_usd == 1.0 and end.tokens == 24, "both rounds count"
+
+
+def test_a_check_that_goes_on_failing_ends_the_attempt(house: WrappedHouse) -> None:
+    house.commit(".makima.toml", 'check = "echo no good; exit 3"\n')
+    end = house.ending(house.runs("done()").task)
+    assert (
+        isinstance(end, TaskFailed) and end.reason == "the check `echo no good; exit 3` fails: ended with exit code 3"
+    )
+    assert end.cost_usd == 1.5, "the first round and two more"
+
+
+def test_settings_of_the_repository_that_cannot_be_are_one_clear_line(house: WrappedHouse) -> None:
+    house.commit(".makima.toml", "chekc = 1\n")
+    end = house.ending(house.runs("done()").task)
+    assert isinstance(end, TaskFailed) and end.permanent
+    assert "chekc" in end.reason and "setup, check" in end.reason and "\n" not in end.reason
+
+
+@pytest.mark.parametrize("phase", ["clone", "setup", "agent", "check", "push"])
+def test_cancelled_in_any_phase_it_ends_and_leaves_nothing(house: WrappedHouse, phase: str) -> None:
+    wait = "touch $HOME/reached; sleep 300"
+    body = "done()"
+    if phase in ("setup", "check"):
+        house.commit(".makima.toml", f'{phase} = "{wait}"\n')
+    elif phase == "agent":
+        body = f"subprocess.run({wait!r}, shell=True)"
+    elif phase == "push":
+        hook = house.remote / "hooks" / "pre-receive"
+        hook.write_text(f"#!/bin/sh\n{wait.replace('$HOME', str(house.folder))}\n")
+        hook.chmod(0o755)
+        body = "open('a.txt', 'w').write('new'); done()"
+    command = house.runs(body, **({"repository_url": "ssh://nowhere/x.git"} if phase == "clone" else {}))
+    house.until(lambda: (house.folder / "reached").exists())
+    house.send(CancelTask(task=command.task, attempt=1, owner="default", reason="enough"))
+    end = house.ending(command.task)
+    assert isinstance(end, TaskInterrupted) and end.cancelled and not marked(command.task)
+    assert command.branch not in house.branches()
+    (house.remote / "hooks" / "pre-receive").unlink(missing_ok=True)
+    house.commit(".makima.toml", "")
+    house.next_task_is_well()
+
+
+def test_started_says_its_session(house: WrappedHouse) -> None:
+    command = house.runs("done()")
+    end = house.ending(command.task)
+    sessions = [r.session for r in house.seen if isinstance(r, TaskStarted) and r.task == command.task]
+    assert isinstance(end, TaskSucceeded) and sessions[-1] == end.session
