@@ -132,10 +132,10 @@ def test_a_command_is_its_template_filled_in_and_may_say_events(tmp_path: Path) 
 
 def test_the_shell_plans_by_its_last_fenced_block_and_by_nothing_else(tmp_path: Path) -> None:
     goal = "Prose\n```sh\nfalse\n```\nMore\n```sh\nmakima x\n```\n"
-    Shell().start(assignment(tmp_path, AgentSettings(kind="shell"), kind="plan", prompt=goal))
+    Shell().start(assignment(tmp_path, AgentSettings(kind="shell"), kind="plan", task_plan=goal))
     assert (tmp_path / "script.sh").read_text() == "makima x\n"
     with pytest.raises(AgentFailed, match="can't plan prose"):
-        Shell().start(assignment(tmp_path, AgentSettings(kind="shell"), kind="plan", prompt="Prose"))
+        Shell().start(assignment(tmp_path, AgentSettings(kind="shell"), kind="plan", task_plan="Prose"))
     assert CANT_PLAN.startswith("the shell agent")
 
 
