@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cli import planning, steps, views
+from cli import delivery, planning, steps, views
 from cli.client import call
 from cli.command import Arguments, Verb, add_verb, print_json, say, verbs_of
 
@@ -22,6 +22,8 @@ def register(command: argparse.ArgumentParser) -> None:
     create.add_argument("--on-failure", choices=("replan", "pause", "continue"), default="replan")
     create.add_argument("--approve-plan", action="store_true", help="each plan waits for your `directive approve`")
     planning.limits(create)
+    create.add_argument("--check", metavar="COMMAND", help="must pass on what is delivered")
+    create.add_argument("--merge-into-base", action="store_true", help="merge the delivery into the base branch, too")
     create.add_argument("--start", action="store_true", help="start it at once")
     create.add_argument("--watch", action="store_true", help="start it and follow it until it ends")
     create.add_argument("--quiet", action="store_true", help="print the id alone")
@@ -31,6 +33,7 @@ def register(command: argparse.ArgumentParser) -> None:
         if name == "pause":
             verb.add_argument("--now", action="store_true", help="end what runs; it runs again when resumed")
     planning.register(verbs)
+    delivery.register(verbs)
     views.register(verbs)
     steps.register(verbs)
 
@@ -47,6 +50,8 @@ def _create(arguments: Arguments) -> int:
         "agent": arguments.agent,
         "on_failure": arguments.on_failure,
         "approve_plan": arguments.approve_plan,
+        "merge_into_base": arguments.merge_into_base,
+        "check": arguments.check,
         **planning.given(arguments),
         "start": arguments.start or arguments.watch,
     }

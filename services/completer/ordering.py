@@ -68,6 +68,7 @@ def deliver(row: Row, settings: Settings) -> Task:
                 goal=row["goal"],
                 steps=steps,
                 left_out=row["left_out"],
+                orders=row["orders"],
                 cost_usd=row["usd"],
                 tokens=row["tokens"],
                 seconds=row["seconds"],

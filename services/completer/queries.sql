@@ -41,6 +41,7 @@ WITH new AS (
 UPDATE makima.directive d
    SET status = CASE WHEN d.status = 'idle' THEN coalesce(new.status, d.status) ELSE d.status END,
        pause_reason = CASE WHEN d.status = 'idle' AND new.status = 'paused' THEN new.reason ELSE d.pause_reason END,
+       paused_for = CASE WHEN d.status = 'idle' AND new.status = 'paused' THEN 'delivery' ELSE d.paused_for END,
        pr_branch = coalesce(new.branch, d.pr_branch), pr_round = coalesce(new.round, d.pr_round),
        pr_url = coalesce(new.url, d.pr_url), pr_state = coalesce(new.state, d.pr_state),
        pr_etag = coalesce(new.etag, d.pr_etag), pr_looks = new.looks,
@@ -73,7 +74,9 @@ SELECT new.id, n.need, n.at - 1 FROM new CROSS JOIN LATERAL unnest(new.all_needs
 -- all of its steps. Relies on directive_open, step_undelivered, task_one_live_delivery.
 SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.base_branch, d.pr_branch, d.pr_url, d.pr_state, d.pr_round,
        d.merge_into_base, d.check_command, d.left_out,
-       extract(epoch FROM makima.now() - d.created_at)::float AS seconds, cost.usd, cost.tokens, steps.all AS steps
+       extract(epoch FROM makima.now() - d.created_at)::float AS seconds, cost.usd, cost.tokens, steps.all AS steps,
+       coalesce((SELECT array_agg(o.priority || ': ' || o.title ORDER BY o.id) FROM makima.work_order o
+                  WHERE o.directive_id = d.id AND o.status = 'done'), '{}') AS orders
   FROM makima.directive d
  CROSS JOIN LATERAL (SELECT coalesce(sum(t.cost_usd), 0)::float AS usd, coalesce(sum(t.tokens), 0)::bigint AS tokens
                        FROM makima.task t WHERE t.directive_id = d.id) AS cost
@@ -139,6 +142,7 @@ WITH done AS (
            pause_reason = CASE WHEN d.repository_url IS NOT NULL
                                THEN coalesce(d.pr_url, 'its pull request') || ' was closed without being merged: change the '
                                     || 'goal or add steps for a new one, archive it, or say that it is done' END,
+           paused_for = CASE WHEN d.repository_url IS NOT NULL THEN 'delivery' END,
            delivered_at = makima.now(), version = d.version + 1
      WHERE d.status = 'idle'
        AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))

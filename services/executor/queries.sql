@@ -16,7 +16,8 @@ WITH slots AS (
       FROM (SELECT DISTINCT directive_id FROM makima.step WHERE status = 'ready') AS r
       JOIN makima.directive d ON d.id = r.directive_id AND d.status = 'active'
 ), due AS (
-    SELECT s.*, d.owner_id, d.title, d.pr_branch, d.repository_url, d.base_branch, d.agent, slots.free,
+    SELECT s.*, d.owner_id, d.title, d.repository_url, coalesce(d.pr_state = 'merged', false) AS merged,
+           CASE WHEN d.pr_state = 'merged' THEN NULL ELSE d.pr_branch END AS pr_branch, d.base_branch, d.agent, slots.free,
            row_number() OVER (PARTITION BY d.owner_id ORDER BY s.order_index, s.id) AS place
       FROM directives d
       JOIN slots ON slots.owner_id = d.owner_id AND slots.free > 0
@@ -37,7 +38,7 @@ SELECT due.id AS step_id, due.directive_id, due.owner_id, due.title, due.name, d
        failed.reason AS failed_reason, failed.tail AS failed_tail
   FROM due
   LEFT JOIN LATERAL (
-       SELECT array_agg(s.branch ORDER BY e.position) FILTER (WHERE s.branch IS NOT NULL) AS branches,
+       SELECT array_agg(s.branch ORDER BY e.position) FILTER (WHERE s.branch IS NOT NULL AND NOT s.branch_removed) AS branches,
               (array_agg(t.daemon ORDER BY e.position))[1] AS daemon, count(*)::integer AS count,
               jsonb_agg(jsonb_build_object('name', s.name, 'branch', s.branch, 'head', s.head,
                                            'outcome', left(s.outcome, 2000), 'files', s.files_changed[1:60])
@@ -49,6 +50,7 @@ SELECT due.id AS step_id, due.directive_id, due.owner_id, due.title, due.name, d
   LEFT JOIN LATERAL (
        SELECT c.branch FROM makima.step c
         WHERE c.directive_id = due.directive_id AND c.status = 'completed' AND c.branch IS NOT NULL
+          AND NOT c.branch_removed AND NOT (c.delivered AND due.merged)
         ORDER BY c.completed_at DESC LIMIT 1) AS latest ON true
   LEFT JOIN LATERAL (
        SELECT a.reason, a.tail FROM makima.attempt a

@@ -47,6 +47,8 @@ class NewDirective(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     max_tokens: Annotated[int, msgspec.Meta(gt=0)] | None = None
     deadline: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     stop_now: bool = False
+    merge_into_base: bool = False
+    check: str | None = None
     steps: list[PlannedStep] | None = None
     start: bool = False
 
@@ -80,6 +82,8 @@ async def create(
                 "max_tokens": data.max_tokens,
                 "deadline": data.deadline,
                 "stop_now": data.stop_now,
+                "merge_into_base": data.merge_into_base,
+                "check": data.check,
             },
         )
         unit.record(DirectiveCreated(directive=directive))
@@ -168,7 +172,9 @@ def _refuse_bad_texts(new: NewDirective) -> None:
         raise HTTPException("a directive needs a title, and a goal or a plan", status_code=422)
     if new.goal:
         refuse_bad_text("goal", new.goal)
-    if any("\0" in text for text in (new.title, new.goal, new.repository_url or "", new.base_branch or "")):
+    if any(
+        "\0" in text for text in (new.title, new.goal, new.repository_url or "", new.base_branch or "", new.check or "")
+    ):
         raise HTTPException("a text holds a NUL byte; remove it", status_code=422)
 
 

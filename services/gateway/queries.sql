@@ -15,9 +15,11 @@ SELECT t.id, t.directive_id, t.kind, t.owner_id FROM makima.task t
 
 -- name: create
 INSERT INTO makima.directive (id, owner_id, title, goal, repository_url, base_branch, agent, on_failure, max_parallel,
-                              max_attempts, approve_plan, max_cost_usd, max_tokens, deadline, stop_now)
+                              max_attempts, approve_plan, max_cost_usd, max_tokens, deadline, stop_now, merge_into_base,
+                              check_command)
 VALUES (%(id)s, %(owner)s, %(title)s, %(goal)s, %(repository)s, %(base)s, %(agent)s, %(on_failure)s, %(max_parallel)s,
-        %(max_attempts)s, %(approve_plan)s, %(max_cost_usd)s, %(max_tokens)s, %(deadline)s, %(stop_now)s);
+        %(max_attempts)s, %(approve_plan)s, %(max_cost_usd)s, %(max_tokens)s, %(deadline)s, %(stop_now)s, %(merge_into_base)s,
+        %(check)s);
 
 -- name: lock
 -- A directive of this owner, locked before anything of it is changed.
@@ -413,3 +415,13 @@ UNION ALL
 SELECT 'daemons', CASE WHEN connected THEN 'connected' ELSE 'lost' END, count(*) FROM makima.daemon GROUP BY 2
 UNION ALL
 SELECT 'slots', 'capacity', coalesce(sum(capacity), 0) FROM makima.daemon WHERE connected;
+
+-- name: tell_delivery
+-- What an agent or a person says of a delivery: its pull request, and that it is done for good (rule 13).
+UPDATE makima.directive d
+   SET pr_url = coalesce(%(url)s, d.pr_url), pr_state = CASE WHEN %(url)s::text IS NULL THEN d.pr_state ELSE 'open' END,
+       pr_look_at = CASE WHEN %(url)s::text IS NULL THEN d.pr_look_at ELSE makima.now() END,
+       status = coalesce(%(status)s, d.status), pause_reason = CASE WHEN %(status)s::text IS NULL THEN d.pause_reason END,
+       version = d.version + 1
+ WHERE d.id = %(id)s
+RETURNING d.status, d.version;

@@ -16,6 +16,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from services.gateway import (
     daemons,
+    delivery,
     directives,
     events,
     health,
@@ -81,6 +82,7 @@ ROUTES = (
     *metrics.ROUTES,
     *overview.ROUTES,
     *directives.ROUTES,
+    *delivery.ROUTES,
     *planning.ROUTES,
     *steps.ROUTES,
     *orders.ROUTES,

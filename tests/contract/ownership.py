@@ -114,9 +114,16 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         "question": (updates("answer settled settled_at"),),
     },
     "completer": {
-        "task": (inserts(kind="completion verification", status="pending"),),
-        "directive": (updates("pr_branch pr_url delivered_at status_at", "idle>completed"),),
-        "step": (updates("delivered"),),
+        "task": (inserts(kind="completion verification", status="pending"), updates("settled")),
+        "directive": (
+            updates(
+                "pr_branch pr_url pr_state pr_round pr_etag pr_look_at pr_looks delivered_at verified delivery_fixes "
+                "left_out pause_reason paused_for status_at",
+                "idle>completed idle>paused idle>active",
+            ),
+        ),
+        "step": (updates("delivered branch_removed"), inserts(status="ready")),
+        "step_dependency": (inserts(),),
     },
     "gateway": {
         "owner": (inserts(), updates("token_hash")),

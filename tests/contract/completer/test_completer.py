@@ -1,0 +1,280 @@
+"""The completer: what is idle and undelivered is ordered once; what came of it is drawn, each end with its reason."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from psycopg.types.json import Jsonb
+
+from shared.domain.delivery import Broken, Conflicted, Delivered, Delivery, Nothing, Result, Seen
+from shared.domain.names import delivery_branch
+from shared.messages.events import DeliveryFinished, DirectiveChanged, StepReady, TaskChanged, TaskCreated
+from tests.contract.frames import unreadable_events
+from tests.contract.stage import Stage
+
+SERVICE = "completer"
+SETTINGS = {"agent": "claude", "pull_request_poll_seconds": "3000", "max_delivery_fixes": "1"}
+HUB = "https://github.com/acme/shop"
+URL = f"{HUB}/pull/7"
+
+
+def idle(stage: Stage, **columns: object) -> UUID:
+    return stage.rows.directive(status="idle", **columns)
+
+
+def completed(stage: Stage, directive: UUID, name: str = "Step", **columns: object) -> UUID:
+    values = {"status": "completed", "completed_at": "2026-01-01", "branch": f"makima/{name.lower()}", **columns}
+    return stage.rows.step(directive, name, **values)
+
+
+def hint(stage: Stage, directive: UUID) -> None:
+    stage.publish(DirectiveChanged(directive=directive, status="idle"))
+
+
+def fence(stage: Stage) -> None:
+    """All that the completer was told before has been done when this returns."""
+    later = idle(stage, title="Later")
+    completed(stage, later)
+    hint(stage, later)
+    stage.await_event(TaskCreated, directive=later)
+
+
+def delivery(stage: Stage, directive: UUID) -> tuple[dict[str, Any], Delivery]:
+    hint(stage, directive)
+    created = stage.await_event(TaskCreated, directive=directive)
+    row = stage.rows.one("task", created.task)
+    return row, msgspec.convert(row["delivery"], Delivery)
+
+
+def ended(stage: Stage, directive: UUID, order: Delivery, result: Result, **columns: object) -> UUID:
+    """A delivery of which the monitor has recorded the result."""
+    values = {
+        "status": "completed",
+        "agent": "native",
+        "delivery": Jsonb(msgspec.to_builtins(order)),
+        "result": Jsonb(msgspec.to_builtins(result)),
+        "target_branch": "b",
+        "ended_at": "2026-01-01",
+        **columns,
+    }
+    task = stage.rows.task(directive, "verification" if order.action != "deliver" else "completion", **values)
+    stage.publish(TaskChanged(directive=directive, task=task, kind="completion", status="completed"))
+    return task
+
+
+def order(stage: Stage, *steps: UUID, action: str = "deliver", **more: object) -> Delivery:
+    branches = [{"id": str(s), "name": "x", "branch": stage.rows.one("step", s)["branch"]} for s in steps]
+    return msgspec.convert({"action": action, "title": "A job", "steps": branches, **more}, Delivery)
+
+
+def settled(stage: Stage, directive: UUID, status: str) -> dict[str, Any]:
+    stage.await_row("directive", id=directive, status=status)
+    return stage.rows.one("directive", directive)
+
+
+@pytest.mark.parametrize("by", [DirectiveChanged, TaskChanged])
+def test_an_idle_directive_is_ordered_to_be_delivered_once_with_all_that_a_daemon_needs(stage: Stage, by: type) -> None:
+    columns = {"repository_url": HUB, "goal": "Make it `so`", "merge_into_base": True, "check_command": "just check"}
+    directive = stage.rows.directive(**columns)
+    one = completed(stage, directive, "One", outcome="did one")
+    two = completed(stage, directive, "Two", depends_on=(one,))
+    stage.rows.step(directive, "Three", status="failed", reason="no wind")
+    stage.rows.change("directive", directive, status="idle")
+    stage.publish(*[by(directive=directive)] * 3)
+    created = stage.await_event(TaskCreated, directive=directive)
+    fence(stage)
+    (row,) = stage.rows.all("task", directive_id=directive)
+    told = msgspec.convert(row["delivery"], Delivery)
+    assert (row["id"], row["status"], row["agent"]) == (created.task, "pending", "native")
+    assert row["target_branch"] == delivery_branch("A job", directive)
+    assert [s.id for s in told.steps] == [one, two] and told.merge_into_base and told.check == "just check"
+    assert told.forge is not None and told.forge.path == "acme/shop"
+    assert told.pull_request is not None and told.pull_request.title == "A job"
+    for part in ("```text\nMake it `so`\n```", "`One`", "did one", "`Three` failed"):
+        assert part in told.pull_request.body
+
+
+@pytest.mark.parametrize("status", ["active", "paused", "completed", "archived", "draft"])
+def test_what_is_not_idle_is_not_delivered(stage: Stage, status: str) -> None:
+    directive = stage.rows.directive(status=status)
+    completed(stage, directive)
+    hint(stage, directive)
+    fence(stage)
+    assert stage.rows.all("task", directive_id=directive) == []
+
+
+def test_without_a_repository_the_last_outcome_is_the_delivery(stage: Stage) -> None:
+    directive = idle(stage, repository_url=None)
+    step = completed(stage, directive, branch=None)
+    hint(stage, directive)
+    settled(stage, directive, "completed")
+    assert stage.rows.one("step", step)["delivered"]
+
+
+def test_a_branch_is_the_delivery_where_there_is_no_forge(stage: Stage) -> None:
+    directive = idle(stage)
+    step, later = completed(stage, directive), completed(stage, directive, "Later")
+    task = ended(stage, directive, order(stage, step), Delivered(branch="b", head="h"))
+    row = settled(stage, directive, "completed")
+    assert row["pr_branch"] == "b" and row["pr_url"] is None
+    assert stage.rows.one("task", task)["settled"]
+    assert stage.rows.one("step", step)["delivered"] and not stage.rows.one("step", later)["delivered"]
+    stage.await_event(DeliveryFinished, directive=directive, branch="b")
+    assert stage.await_event(DirectiveChanged, directive=directive, status="completed").reason == "delivered on b"
+
+
+def test_a_pull_request_leaves_it_idle_and_watched(stage: Stage) -> None:
+    directive = idle(stage, repository_url=HUB)
+    step = completed(stage, directive)
+    told = order(stage, step, forge={"kind": "github", "host": "github.com", "path": "acme/shop"})
+    ended(stage, directive, told, Delivered(branch="b", head="h", round=2, pr_url=URL))
+    stage.await_event(DeliveryFinished, directive=directive, pr_url=URL)
+    row = settled(stage, directive, "idle")
+    assert (row["pr_url"], row["pr_state"], row["pr_round"]) == (URL, "open", 2) and row["pr_look_at"] is not None
+    fence(stage)
+    assert len(stage.rows.all("task", directive_id=directive)) == 1, "nothing is due before it is looked at"
+
+
+def test_a_forge_without_a_pull_request_is_verified_once_and_that_completes_it_with_the_reason(stage: Stage) -> None:
+    directive = idle(stage, repository_url=HUB)
+    step = completed(stage, directive)
+    forge = {"kind": "github", "host": "github.com", "path": "acme/shop"}
+    ended(stage, directive, order(stage, step, forge=forge), Delivered(branch="b", head="h"))
+    verify = stage.await_event(TaskCreated, directive=directive)
+    row = stage.rows.one("task", verify.task)
+    assert (row["target_branch"], row["delivery"]["action"]) == ("b", "verify")
+    result = Jsonb(msgspec.to_builtins(Nothing(reason="the work was merged")))
+    stage.rows.change("task", verify.task, status="completed", result=result)
+    stage.publish(TaskChanged(directive=directive, task=verify.task, kind="verification", status="completed"))
+    settled(stage, directive, "completed")
+    told = stage.await_event(DirectiveChanged, directive=directive, status="completed")
+    assert told.reason == "delivered: the work was merged"
+    fence(stage)
+    assert len(stage.rows.all("task", directive_id=directive, kind="verification")) == 1
+
+
+def test_a_pull_request_is_looked_at_when_its_time_has_come(stage: Stage) -> None:
+    columns = {"pr_url": URL, "pr_state": "open", "pr_branch": "b", "pr_etag": '"e"', "delivered_at": "2026-01-01"}
+    directive = idle(stage, repository_url=HUB, pr_look_at="2026-01-01", **columns)
+    completed(stage, directive, delivered=True)
+    row, told = delivery(stage, directive)
+    assert (row["kind"], told.action, told.pr_url, told.etag) == ("verification", "watch", URL, '"e"')
+    assert told.remove_branches and [s.branch for s in told.steps] == ["makima/step"]
+
+
+@pytest.mark.parametrize(("state", "status"), [("merged", "completed"), ("closed", "paused"), ("open", "idle")])
+def test_what_a_look_saw_is_drawn(stage: Stage, state: str, status: str) -> None:
+    directive = idle(stage, repository_url=HUB, pr_url=URL, pr_state="open", delivered_at="2026-01-01", verified=True)
+    step = completed(stage, directive, delivered=True)
+    seen = Seen(state=state, etag="e", removed=("makima/step",) if state != "open" else ())  # type: ignore[arg-type]
+    task = ended(stage, directive, order(stage, step, action="watch", pr_url=URL), seen)
+    stage.await_row("task", id=task, settled=True)
+    row = settled(stage, directive, status)
+    assert row["pr_state"] == state and row["pr_etag"] == "e"
+    assert stage.rows.one("step", step)["branch_removed"] is (state != "open")
+    assert (row["pr_look_at"] is None) is (state != "open")
+    if state == "closed":
+        assert "was closed without being merged" in row["pause_reason"] and row["paused_for"] == "delivery"
+
+
+@pytest.mark.parametrize("state", ["merged", "closed"])
+def test_new_work_after_a_pull_request_is_over_gets_the_next_branch(stage: Stage, state: str) -> None:
+    columns = {"pr_url": URL, "pr_state": state, "pr_branch": "b", "delivered_at": "2026-01-01"}
+    directive = idle(stage, repository_url=HUB, **columns)
+    old = completed(stage, directive, "Old", delivered=True)
+    new = completed(stage, directive, "New")
+    row, told = delivery(stage, directive)
+    assert row["target_branch"] == delivery_branch("A job", directive, 2) and told.round == 2
+    assert [s.id for s in told.steps] == ([old, new] if state == "closed" else [new])
+
+
+def test_a_closed_pull_request_with_nothing_new_pauses_again_when_resumed(stage: Stage) -> None:
+    directive = idle(stage, repository_url=HUB, pr_url=URL, pr_state="closed", delivered_at="2026-01-01")
+    completed(stage, directive, delivered=True)
+    hint(stage, directive)
+    assert "was closed without being merged" in settled(stage, directive, "paused")["pause_reason"]
+
+
+def test_a_conflict_becomes_one_task_of_the_agent_with_both_sides_in_its_prompt(stage: Stage) -> None:
+    directive = idle(stage)
+    mine = completed(stage, directive, "Mine", description="make it blue")
+    yours = completed(stage, directive, "Yours", outcome="made it red")
+    conflict = Conflicted(branch="makima/yours", into="main", files=("a.txt",), step=yours, by_hand=("git merge x",))
+    ended(stage, directive, order(stage, mine, yours), conflict)
+    created = stage.await_event(TaskCreated, directive=directive)
+    row = stage.rows.one("task", created.task)
+    assert (row["agent"], row["status"]) == ("claude", "pending")
+    for part in ("a.txt", "make it blue", "made it red", "git merge x"):
+        assert part in row["prompt"]
+    fence(stage)
+    assert len(stage.rows.all("task", directive_id=directive)) == 2
+
+
+def test_a_conflict_that_its_agent_can_not_judge_pauses_with_the_commands(stage: Stage) -> None:
+    directive = idle(stage, agent="shell")
+    step = completed(stage, directive)
+    conflict = Conflicted(branch="x", into="main", files=("a.txt",), by_hand=("git fetch origin", "git merge x"))
+    ended(stage, directive, order(stage, step), conflict)
+    row = settled(stage, directive, "paused")
+    assert "x with main in a.txt; by hand: git fetch origin; git merge x" in row["pause_reason"]
+
+
+def test_two_steps_that_break_the_check_get_one_that_mends_it_and_depends_on_both(stage: Stage) -> None:
+    directive = idle(stage)
+    one = completed(stage, directive, "One", order_index=1)
+    two = completed(stage, directive, "Two", order_index=3)
+    ended(stage, directive, order(stage, one, two), Broken(steps=(one, two), command="just check", output="clash"))
+    settled(stage, directive, "active")
+    (fix,) = stage.rows.all("step", directive_id=directive, status="ready")
+    assert fix["name"] == "Mend the check: One with Two" and fix["order_index"] == 3
+    assert "clash" in fix["task_plan"] and "just check" in fix["task_plan"]
+    needs = stage.rows.all("step_dependency", step_id=fix["id"])
+    assert {n["depends_on"] for n in needs} == {one, two}
+    stage.await_event(StepReady, directive=directive, steps=(fix["id"],))
+
+
+@pytest.mark.parametrize(("policy", "status"), [("pause", "paused"), ("replan", "paused"), ("continue", "idle")])
+def test_after_the_last_fix_the_policy_decides(stage: Stage, policy: str, status: str) -> None:
+    directive = idle(stage, on_failure=policy, delivery_fixes=1)
+    one, two = completed(stage, directive, "One"), completed(stage, directive, "Two")
+    three = completed(stage, directive, "Three", depends_on=(two,))
+    ended(stage, directive, order(stage, one, two), Broken(steps=(one, two), command="just check", output="clash"))
+    if status == "paused":
+        assert "'One' and 'Two' break the check" in settled(stage, directive, status)["pause_reason"]
+        return
+    created = stage.await_event(TaskCreated, directive=directive)
+    told = msgspec.convert(stage.rows.one("task", created.task)["delivery"], Delivery)
+    assert [s.id for s in told.steps] == [one] and set(told.without) == {two, three}
+    assert told.pull_request is not None and "`Two` breaks the check" in told.pull_request.body
+
+
+def test_what_was_delivered_while_a_person_made_it_active_again_is_kept_and_the_status_left_alone(stage: Stage) -> None:
+    directive = stage.rows.directive(status="active")
+    step = completed(stage, directive)
+    task = ended(stage, directive, order(stage, step), Delivered(branch="b", head="h"))
+    stage.await_row("task", id=task, settled=True)
+    row = stage.rows.one("directive", directive)
+    assert (row["status"], row["pr_branch"]) == ("active", "b") and stage.rows.one("step", step)["delivered"]
+
+
+def test_two_instances_order_one_delivery(stage: Stage) -> None:
+    stage.start()
+    directives = [idle(stage, title=f"t{n}") for n in range(8)]
+    for directive in directives:
+        completed(stage, directive)
+    with stage.frozen():
+        for directive in directives:
+            hint(stage, directive)
+    for directive in directives:
+        stage.await_event(TaskCreated, directive=directive)
+    fence(stage)
+    assert all(len(stage.rows.all("task", directive_id=d)) == 1 for d in directives)
+
+
+def test_hints_that_it_can_not_read_change_nothing(stage: Stage) -> None:
+    stage.publish_raw(*unreadable_events("directive.changed"))
+    fence(stage)
+    assert stage.alive
