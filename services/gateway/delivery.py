@@ -37,7 +37,7 @@ async def tell(
         raise HTTPException("give a pull request (--pr-url URL), or --status completed", status_code=422)
     if data.status and caller.kind not in (None, TaskKind.COMPLETION, TaskKind.VERIFICATION):
         raise PermissionDeniedException("only a person, or the delivery's own task, may say that it is completed")
-    async with database.unit_of_work("gateway.tell") as unit:
+    async with database.unit_of_work("gateway.tell_delivery") as unit:
         row = await lock(unit, caller, directive)
         url = None
         if data.pr_url is not None:
