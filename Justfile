@@ -29,6 +29,10 @@ agents-install:
 test-faults *ARGS:
     pytest tests/faults -m "long or not long" {{ ARGS }}
 
+# Seeded disasters on virtual time: --seeds 1000, --seed N to replay one, --planted to find planted bugs.
+simulate *ARGS:
+    python -m simulation {{ ARGS }}
+
 # Start the cluster on this machine, in the foreground.
 up *ARGS:
     python -m cli up {{ ARGS }}

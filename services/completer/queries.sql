@@ -133,6 +133,25 @@ SELECT u.id, u.owner_id, u.directive_id, u.kind, u.name, u.agent, u.prompt, u.ta
     ON CONFLICT DO NOTHING
 RETURNING id, directive_id, kind;
 
+-- name: came_to_nothing
+-- Idle directives in which nothing is left to deliver, nothing is under way and no pull request is waited for: what was
+-- delivered before stands; without such, every step failed or was skipped, and a person has to say what now.
+UPDATE makima.directive d
+   SET status = CASE WHEN d.delivered_at IS NULL THEN 'paused' ELSE 'completed' END,
+       pause_reason = CASE WHEN d.delivered_at IS NULL THEN 'nothing to deliver: every step failed or was skipped' END,
+       version = d.version + 1
+ WHERE d.status = 'idle' AND d.repository_url IS NOT NULL
+   AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
+   AND (d.delivered_at IS NULL OR d.pr_url IS NULL AND d.verified OR d.pr_state = 'merged')
+   AND NOT EXISTS (SELECT FROM makima.step s
+                    WHERE s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered AND s.branch IS NOT NULL
+                      AND s.id <> ALL (d.left_out))
+   AND NOT EXISTS (SELECT FROM makima.task t
+                    WHERE t.directive_id = d.id AND t.kind IN ('completion', 'verification')
+                      AND (t.status IN ('pending', 'starting', 'running', 'paused')
+                           OR t.status = 'completed' AND NOT t.settled))
+RETURNING d.id, d.status, coalesce(d.pause_reason, 'nothing new to deliver') AS reason;
+
 -- name: nothing_to_deliver
 -- Idle directives in which nothing is left to deliver and nothing waits: without a repository their last step's
 -- outcome is the delivery; with a pull request that was closed they are paused again, with the reason.

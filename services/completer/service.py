@@ -50,7 +50,8 @@ class Completer:
         async with self._around.database.unit_of_work("completer.settle") as unit:
             if rows := await unit.rows(SQL["unsettled"], chosen):
                 await self._settle(unit, rows)
-            for row in await unit.rows(SQL["nothing_to_deliver"], chosen):
+            over = await unit.rows(SQL["nothing_to_deliver"], chosen)
+            for row in over + await unit.rows(SQL["came_to_nothing"], chosen):
                 unit.record(DirectiveChanged(directive=row["id"], status=row["status"], reason=row["reason"]))
         settings = self._around.settings
         due = [ordering.deliver(row, settings) for row in await self._around.database.rows(SQL["due"], chosen)]

@@ -84,7 +84,7 @@ def _columns(decisions: Sequence[Decision]) -> dict[str, list[Any]]:
         "failures": [d.verdict.failures for d in decisions],
         "losses": [d.verdict.losses for d in decisions],
         "delays": [d.verdict.delay_seconds for d in decisions],
-        "daemons": [None if d.verdict.status is TaskStatus.PENDING else d.daemon for d in decisions],
+        "daemons": [d.daemon for d in decisions],
         "branches": [d.branch for d in decisions],
         "heads": [d.head for d in decisions],
         "sessions": [d.session for d in decisions],

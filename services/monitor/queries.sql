@@ -244,12 +244,25 @@ UPDATE makima.task_message m SET delivered_at = makima.now(), delivered_as = u.h
  WHERE m.id = u.id AND m.delivered_at IS NULL;
 
 -- name: output
--- Keep batches of output; a doubled one changes nothing.
-INSERT INTO makima.task_output (task_id, attempt, first_seq, last_seq, events)
-SELECT u.task, u.attempt, u.first, u.last, u.events
-  FROM unnest(%(tasks)s::uuid[], %(attempts)s::integer[], %(firsts)s::integer[], %(lasts)s::integer[], %(events)s::jsonb[])
-       AS u (task, attempt, first, last, events)
-    ON CONFLICT DO NOTHING;
+-- Keep the batches of output of those whose attempt it is (rule 14); a doubled one changes nothing. Comes back: the
+-- others, `early` when the attempt is free to be theirs but not yet known as such. Relies on the primary keys.
+WITH said AS (
+    SELECT * FROM unnest(%(daemons)s::text[], %(tasks)s::uuid[], %(attempts)s::integer[], %(firsts)s::integer[],
+                         %(lasts)s::integer[], %(events)s::jsonb[])
+        AS u (daemon, task, attempt, first, last, events)
+), judged AS (
+    SELECT said.*, a.daemon IS NOT DISTINCT FROM said.daemon AS theirs,
+           a.daemon IS NULL AND t.attempt = said.attempt AND t.status IN ('starting', 'running', 'paused')
+           AND coalesce(t.daemon, said.daemon) = said.daemon AS early
+      FROM said
+      LEFT JOIN makima.task t ON t.id = said.task
+      LEFT JOIN makima.attempt a ON a.task_id = said.task AND a.number = said.attempt
+), kept AS (
+    INSERT INTO makima.task_output (task_id, attempt, first_seq, last_seq, events)
+    SELECT task, attempt, first, last, events FROM judged WHERE theirs
+        ON CONFLICT DO NOTHING
+)
+SELECT daemon, task, attempt, coalesce(early, false) AS early FROM judged WHERE NOT theirs;
 
 -- name: renew
 -- Renew the leases of what daemons say they run; whatever of it isn't theirs any more comes back.
@@ -276,6 +289,25 @@ SELECT o.id, u.name, u.labels::text[], u.agents::text[], u.capacity, true, u.dra
     ON CONFLICT (owner_id, name) DO UPDATE
    SET labels = excluded.labels, agents = excluded.agents, capacity = excluded.capacity, connected = true,
        draining = excluded.draining, drains = excluded.drains, refuses = excluded.refuses, last_seen = makima.now();
+
+-- name: heard
+-- Daemons that gave a sign of life: their last_seen, not at every beat; and those of them that count as gone, because
+-- a Hello of theirs was lost on its way here.
+WITH said AS (
+    SELECT DISTINCT u.name FROM unnest(%(names)s::text[]) AS u (name)
+), seen AS (
+    UPDATE makima.daemon d SET last_seen = makima.now()
+      FROM said
+     WHERE d.name = said.name AND d.connected AND d.last_seen < makima.now() - %(stale)s * interval '1 second'
+)
+SELECT said.name FROM said
+ WHERE NOT EXISTS (SELECT FROM makima.daemon d WHERE d.name = said.name AND d.connected);
+
+-- name: disconnect_unheard
+-- Daemons that nobody said goodbye for, as when they died together with the broker: their slots are gone.
+UPDATE makima.daemon SET connected = false
+ WHERE connected AND last_seen < makima.now() - %(after)s * interval '1 second'
+RETURNING name;
 
 -- name: disconnect_daemons
 -- Daemons that are gone: their slots are, too.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import msgspec
 import structlog
-from psycopg import OperationalError
+from psycopg import DataError, OperationalError
 
 from services.monitor import consequences, decisions, ledger, questions
 from shared.bus.bus import MessageChannel
@@ -39,6 +39,7 @@ from shared.messages.reports import (
     Goodbye,
     Heartbeat,
     Hello,
+    Identify,
     MessageDelivered,
     NotYours,
     OutputBatch,
@@ -66,13 +67,15 @@ EMITS: frozenset[type[Event]] = frozenset(
         SlotsFree,
     }
 )
-SENDS: ByChannel = {"reports": frozenset({Ack, NotYours})}
+SENDS: ByChannel = {"reports": frozenset({Ack, NotYours, Identify})}
 RECEIVES: ByChannel = {"reports": frozenset(channels.REPORTS)}
 SQL = consequences.SQL
 ANNOUNCE_SECONDS = 2.0
 LEASE_CHECK_SECONDS = 2.0
 
 Heard = list[tuple[bytes, AnyReport]]
+Attempt = tuple[bytes, UUID, int]
+"""A daemon's identity, a task, and the number of an attempt of it."""
 
 
 class Monitor:
@@ -83,6 +86,8 @@ class Monitor:
         self._reports = reports
         self._skipped = Skipped()
         self._lease = around.settings.lease_seconds
+        self._able_since = asyncio.get_running_loop().time()
+        """Since when reports could be written: what wasn't heard before that doesn't count as silence."""
 
     async def announce(self) -> None:
         """Tell the broker, again and again, that this monitor takes reports."""
@@ -105,24 +110,49 @@ class Monitor:
             try:
                 await self.take(heard)
             except OperationalError as error:
+                self._able_since = asyncio.get_running_loop().time()
                 log.warning("reports not written; daemons resend them", reports=len(heard), error=str(error))
+            except DataError:
+                await self._take_apart(heard)
+
+    async def _take_apart(self, heard: Heard) -> None:
+        """Take reports one by one: one that Postgres can't hold must not keep the others from being written."""
+        for identity, report in heard:
+            try:
+                await self.take([(identity, report)])
+            except DataError as error:
+                log.error("report dropped: it can't be written", report=type(report).__name__, error=str(error))
+                if isinstance(report, Report):
+                    await self._answer({identity: [Ack(seqs=(report.seq,))]})
+            except OperationalError as error:
+                log.warning("report not written; its daemon resends it", error=str(error))
 
     async def take(self, heard: Heard) -> None:
         """Write one batch and acknowledge it."""
         refused: list[tuple[bytes, NotYours]] = []
         async with self._around.database.unit_of_work("monitor.take") as unit:
             await self._presence(unit, [r for _, r in heard])
+            unknown = await self._signs_of_life(unit, heard)
             refused += await self._leases(unit, heard)
             refused += await self._outcomes(unit, heard)
+            not_theirs, early = await self._output(unit, heard)
+            refused += not_theirs
         replies: dict[bytes, list[AnyReportReply]] = {}
         for identity, refusal in refused:
             replies.setdefault(identity, []).append(refusal)
         seqs: dict[bytes, list[int]] = {}
         for identity, report in heard:
+            if isinstance(report, OutputBatch) and (identity, report.task, report.attempt) in early:
+                continue
             if isinstance(report, Report):
                 seqs.setdefault(identity, []).append(report.seq)
         for identity, done in seqs.items():
             replies.setdefault(identity, []).append(Ack(seqs=tuple(done)))
+        for name in unknown:
+            replies.setdefault(name.encode(), []).append(Identify())
+        await self._answer(replies)
+
+    async def _answer(self, replies: Mapping[bytes, Sequence[AnyReportReply]]) -> None:
         for identity, answers in replies.items():
             await self._reports.send("monitor.acknowledge", b"acks", identity, REPORT_REPLIES.encode(answers))
 
@@ -143,6 +173,14 @@ class Monitor:
             unit.record(*(SlotsFree(owner=h.owner, free=h.capacity - len(h.running)) for h in came))
         if went := [r.daemon for r in last.values() if isinstance(r, Goodbye)]:
             await unit.rows(SQL["disconnect_daemons"], {"names": went})
+
+    async def _signs_of_life(self, unit: UnitOfWork, heard: Heard) -> list[str]:
+        """Note who is heard; the names of those that have to say Hello, since theirs never came to be written."""
+        beats = [h.daemon for _, h in heard if isinstance(h, Heartbeat)]
+        if not beats:
+            return []
+        rows = await unit.rows(SQL["heard"], {"names": beats, "stale": self._around.settings.lost_seconds / 2})
+        return [row["name"] for row in rows]
 
     async def _leases(self, unit: UnitOfWork, heard: Heard) -> list[tuple[bytes, NotYours]]:
         held = [(i, r) for i, h in heard if isinstance(h, Heartbeat | Hello) for r in h.running]
@@ -177,7 +215,6 @@ class Monitor:
         else:
             refused = []
         await self._messages(unit, [r for _, r in heard if isinstance(r, MessageDelivered)])
-        await self._output(unit, [r for _, r in heard if isinstance(r, OutputBatch)])
         return [(daemon.encode(), refusal) for daemon, refusal in refused]
 
     async def _messages(self, unit: UnitOfWork, delivered: Sequence[MessageDelivered]) -> None:
@@ -185,16 +222,23 @@ class Monitor:
             columns = {"messages": [d.message for d in delivered], "hows": [d.how for d in delivered]}
             await unit.rows(SQL["messages_delivered"], columns)
 
-    async def _output(self, unit: UnitOfWork, batches: Sequence[OutputBatch]) -> None:
-        if batches:
-            columns = {
-                "tasks": [b.task for b in batches],
-                "attempts": [b.attempt for b in batches],
-                "firsts": [b.first for b in batches],
-                "lasts": [b.first + len(b.lines) - 1 for b in batches],
-                "events": [msgspec.json.encode(b.lines).decode() for b in batches],
-            }
-            await unit.rows(SQL["output"], columns)
+    async def _output(self, unit: UnitOfWork, heard: Heard) -> tuple[list[tuple[bytes, NotYours]], set[Attempt]]:
+        """Keep output; refusals, and whose output came before its attempt was known: it is to come again."""
+        batches = [(i, r) for i, r in heard if isinstance(r, OutputBatch)]
+        if not batches:
+            return [], set()
+        columns = {
+            "daemons": [i.decode() for i, _ in batches],
+            "tasks": [b.task for _, b in batches],
+            "attempts": [b.attempt for _, b in batches],
+            "firsts": [b.first for _, b in batches],
+            "lasts": [b.first + len(b.lines) - 1 for _, b in batches],
+            "events": [msgspec.json.encode(b.lines).decode() for _, b in batches],
+        }
+        rows = await unit.rows(SQL["output"], columns)
+        early = {(r["daemon"].encode(), r["task"], r["attempt"]) for r in rows if r["early"]}
+        refused = {(r["daemon"].encode(), r["task"], r["attempt"]) for r in rows} - early
+        return [(i, NotYours(task=task, attempt=attempt)) for i, task, attempt in sorted(refused)], early
 
     async def reconcile(self, directives: frozenset[UUID] | None) -> None:
         """Lost leases, cancelled tasks that never ran, readiness and idleness: the safety net, and people's changes."""
@@ -202,6 +246,7 @@ class Monitor:
         async with self._around.database.unit_of_work("monitor.reconcile") as unit:
             due = []
             if directives is None:
+                await self._unheard(unit)
                 lost = [row["id"] for row in await unit.rows(SQL["lost"])]
                 due += [decisions.lost(task) for task in (await ledger.read(unit, lost)).values()] if lost else []
             asked = {
@@ -213,6 +258,12 @@ class Monitor:
             await ledger.write(unit, due, self._lease, self._around.new_id)
             await consequences.hold_to_budgets(unit, chosen)
             await consequences.advance_all(unit, chosen)
+
+    async def _unheard(self, unit: UnitOfWork) -> None:
+        after = 3 * self._around.settings.lost_seconds
+        if asyncio.get_running_loop().time() - self._able_since > after:
+            for row in await unit.rows(SQL["disconnect_unheard"], {"after": after}):
+                log.info("daemon unheard of", daemon=row["name"])
 
 
 def wakes(event: AnyEvent) -> Sequence[UUID | None]:

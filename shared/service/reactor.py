@@ -44,19 +44,23 @@ class Reactor:
     async def run(self, stop: asyncio.Event) -> None:
         """React until `stop` is set."""
         stopped = asyncio.create_task(stop.wait())
-        while not stop.is_set():
-            everything, due = self._all, frozenset(self._due)
-            self._all, self._due = False, set()
-            self._woken.clear()
-            await self._attempt(None if everything else due)
-            timeout = 0.0 if self._woken.is_set() else self._sweep_seconds * (0.75 + self._chance.random() / 2)
-            woken = asyncio.create_task(self._woken.wait())
-            finished, _ = await asyncio.wait(
-                (woken, stopped), timeout=timeout or None, return_when=asyncio.FIRST_COMPLETED
-            )
+        woken = asyncio.create_task(self._woken.wait())
+        try:
+            while not stop.is_set():
+                everything, due = self._all, frozenset(self._due)
+                self._all, self._due = False, set()
+                self._woken.clear()
+                await self._attempt(None if everything else due)
+                seconds = 0.0 if self._woken.is_set() else self._sweep_seconds * (0.75 + self._chance.random() / 2)
+                if woken.done():
+                    woken = asyncio.create_task(self._woken.wait())
+                finished, _ = await asyncio.wait(
+                    (woken, stopped), timeout=seconds or None, return_when=asyncio.FIRST_COMPLETED
+                )
+                self._all = self._all or not finished
+        finally:
             woken.cancel()
-            self._all = self._all or not finished
-        stopped.cancel()
+            stopped.cancel()
 
     async def _attempt(self, directives: frozenset[UUID] | None) -> None:
         if directives is not None and not directives:

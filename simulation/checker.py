@@ -1,0 +1,145 @@
+"""What must hold of a history: by the daemons' own eyes, the audit log and the tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import LiteralString
+
+from shared.messages.reports import OutputBatch, TaskFailed, TaskInterrupted, TaskSucceeded
+from simulation.daemons import Seen
+from simulation.database import Server
+from simulation.faults import Tally
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A promise that was not kept."""
+
+    promise: str
+    detail: str
+
+
+AT_REST: dict[str, LiteralString] = {
+    "a live task in a directive that has ended": """
+        SELECT t.id, t.status, d.status AS directive FROM makima.task t JOIN makima.directive d ON d.id = t.directive_id
+         WHERE t.status IN ('starting', 'running', 'paused') AND d.status IN ('completed', 'archived')""",
+    "a completed directive with a step left over": """
+        SELECT s.id, s.status, s.held_by, s.delivered, d.on_failure FROM makima.step s
+          JOIN makima.directive d ON d.id = s.directive_id
+         WHERE d.status = 'completed'
+           AND (s.status NOT IN ('completed', 'skipped', 'failed') OR s.held_by IS NOT NULL
+                OR s.status = 'completed' AND NOT s.delivered)""",
+    "a directive paused without a reason": """
+        SELECT id FROM makima.directive WHERE status = 'paused' AND coalesce(pause_reason, '') = ''""",
+    "a completed step without exactly one effective attempt": """
+        SELECT s.id, count(a.number) AS attempts FROM makima.step s
+          LEFT JOIN makima.task t ON t.step_id = s.id
+          LEFT JOIN makima.attempt a ON a.task_id = t.id AND a.outcome = 'succeeded'
+         WHERE s.status = 'completed' GROUP BY s.id HAVING count(a.number) <> 1""",
+    "fencing: a step's branch is not its effective attempt's": """
+        SELECT s.id, s.branch, a.branch AS attempts, a.daemon FROM makima.step s
+          JOIN makima.task t ON t.step_id = s.id
+          JOIN makima.attempt a ON a.task_id = t.id AND a.outcome = 'succeeded'
+         WHERE s.status = 'completed' AND (s.branch IS DISTINCT FROM a.branch
+            OR split_part(s.branch, '@', 2) <> a.daemon OR a.number <> t.attempt)""",
+    "an ended task with an attempt left open": """
+        SELECT t.id, t.status, t.attempt, a.number FROM makima.task t JOIN makima.attempt a ON a.task_id = t.id
+         WHERE a.ended_at IS NULL AND (t.status IN ('completed', 'failed', 'cancelled') OR a.number < t.attempt)""",
+    "at most one live task a step": """
+        SELECT step_id FROM makima.task WHERE kind = 'step' AND status IN ('pending', 'starting', 'running', 'paused')
+         GROUP BY step_id HAVING count(*) > 1""",
+    "output lost in the middle": """
+        SELECT task_id, attempt, first_seq FROM (
+            SELECT o.task_id, o.attempt, o.first_seq, lag(o.last_seq, 1, -1) OVER w AS before FROM makima.task_output o
+              JOIN makima.attempt a ON a.task_id = o.task_id AND a.number = o.attempt AND a.outcome = 'succeeded'
+            WINDOW w AS (PARTITION BY o.task_id, o.attempt ORDER BY o.first_seq)) AS output
+         WHERE first_seq <> before + 1""",
+    "a step done twice": """
+        SELECT step_id, count(*) FROM makima.task WHERE kind = 'step' AND status = 'completed'
+         GROUP BY step_id HAVING count(*) > 1""",
+}
+"""Statements that return a row for each breach, once everything has ended."""
+
+
+def still_going(server: Server) -> list[str]:
+    """Directives that have not ended."""
+    rows = server.rows(
+        "SELECT d.id, d.title, d.status FROM makima.directive d WHERE d.status IN ('active', 'idle') ORDER BY d.id"
+    )
+    return [f"{row['title']} is {row['status']}" for row in rows]
+
+
+def check(server: Server, seen: Seen, tally: Tally) -> list[Breach]:
+    """All promises, once everything has ended."""
+    lost = server.rows("SELECT count(*) AS lost FROM makima.attempt WHERE outcome = 'lost'")
+    tally.losses, tally.refusals = lost[0]["lost"], len(seen.refused)
+    breaches = [Breach(what, f"{rows[:3]}") for what, text in AT_REST.items() if (rows := server.rows(text))]
+    return breaches + _dependencies(server) + _attempts(server) + _acknowledged(server, seen)
+
+
+def _dependencies(server: Server) -> list[Breach]:
+    """No step starts before all that it depends on, and every lower order that counted then, is settled."""
+    needs: dict[str, list[str]] = {}
+    for row in server.rows("SELECT step_id, depends_on FROM makima.step_dependency"):
+        needs.setdefault(str(row["step_id"]), []).append(str(row["depends_on"]))
+    by_task = {
+        str(row["id"]): str(row["step_id"])
+        for row in server.rows("SELECT id, step_id FROM makima.task WHERE kind = 'step'")
+    }
+    settled: set[str] = set()
+    breaches = []
+    for event in server.rows("SELECT seq, type, body FROM makima.event ORDER BY seq"):
+        body = event["body"]
+        if event["type"] == "step.changed":
+            if body["status"] in ("completed", "skipped"):
+                settled.add(body["step"])
+            else:
+                settled.discard(body["step"])
+        if event["type"] != "task.changed" or body.get("status") != "starting":
+            continue
+        step = by_task.get(body["task"], "")
+        if early := [n for n in needs.get(step, ()) if n not in settled]:
+            breaches.append(Breach("dependencies", f"step {step} started at {event['seq']} before {early}"))
+    return breaches
+
+
+def _attempts(server: Server) -> list[Breach]:
+    """By the audit log: a task's attempts count up one by one, and nothing follows a task's end."""
+    last: dict[str, tuple[int, str]] = {}
+    breaches = []
+    for event in server.rows("SELECT seq, body FROM makima.event WHERE type = 'task.changed' ORDER BY seq"):
+        body = event["body"]
+        task, attempt, status = body["task"], body.get("attempt", 0), body.get("status", "")
+        if status in ("", None) or body.get("reason") == "cancel asked":
+            continue
+        before = last.get(task, (attempt, "pending"))
+        if before[1] in ("completed", "failed", "cancelled"):
+            breaches.append(Breach("nothing follows an end", f"task {task}: {before} then {(attempt, status)}"))
+        if not before[0] <= attempt <= before[0] + 1:
+            breaches.append(Breach("attempts count up", f"task {task}: {before} then {(attempt, status)}"))
+        if before == (attempt, "running") and status in ("pending", "starting"):
+            breaches.append(Breach("an attempt starts once", f"task {task}: {before} then {(attempt, status)}"))
+        last[task] = (attempt, status)
+    return breaches
+
+
+def _acknowledged(server: Server, seen: Seen) -> list[Breach]:
+    """What was acknowledged is kept: an end as its attempt's, output as a row; unless it was refused as not theirs."""
+    ended = {
+        (row["task_id"], row["number"], row["daemon"])
+        for row in server.rows("SELECT task_id, number, daemon FROM makima.attempt WHERE outcome IS NOT NULL")
+    }
+    output = {
+        (row["task_id"], row["attempt"], row["first_seq"])
+        for row in server.rows("SELECT task_id, attempt, first_seq FROM makima.task_output")
+    }
+    breaches = []
+    for daemon, report in seen.acknowledged:
+        key = (report.task, report.attempt)
+        if (daemon, key) in seen.refused:
+            continue
+        if isinstance(report, TaskSucceeded | TaskFailed | TaskInterrupted) and (*key, daemon) not in ended:
+            breaches.append(Breach("an acknowledged report is kept", f"{type(report).__name__} {key} of {daemon}"))
+        if isinstance(report, OutputBatch) and (*key, report.first) not in output:
+            breaches.append(Breach("acknowledged output is kept", f"{key} from line {report.first} of {daemon}"))
+    return breaches

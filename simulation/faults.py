@@ -1,0 +1,67 @@
+"""How bad a history is, drawn from its seed. After `until` nothing fails any more, and all must come to its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Probabilities a message or a step, and mean seconds between disasters (0 = never)."""
+
+    drop: float = 0.0
+    double: float = 0.0
+    reorder: float = 0.0
+    die_at_a_step: float = 0.0
+    """At each commit and each send, and just before and after it."""
+    commit_unheard: float = 0.0
+    """A commit that succeeds, and whose answer is an error."""
+    service_dies: float = 0.0
+    broker_dies: float = 0.0
+    daemon_dies: float = 0.0
+    daemon_cut: float = 0.0
+    postgres_away: float = 0.0
+    until: float = 90.0
+    two_of_each: bool = False
+
+
+@dataclass
+class Tally:
+    """What a history went through."""
+
+    kills: int = 0
+    drops: int = 0
+    doubles: int = 0
+    late: int = 0
+    losses: int = 0
+    outages: int = 0
+    cuts: int = 0
+    refusals: int = 0
+    commits: int = 0
+    by_name: dict[str, int] = field(default_factory=dict)
+
+
+def draw(chance: Random) -> Profile:
+    """A profile: each fault is absent in some histories, so that those that need calm to show are found, too."""
+
+    def sometimes(value: float) -> float:
+        return value * chance.random() if chance.random() < 0.6 else 0.0
+
+    def mean(seconds: float) -> float:
+        return seconds * (0.5 + chance.random()) if chance.random() < 0.6 else 0.0
+
+    return Profile(
+        drop=sometimes(0.3),
+        double=sometimes(0.3),
+        reorder=sometimes(0.3),
+        die_at_a_step=sometimes(0.02),
+        commit_unheard=sometimes(0.02),
+        service_dies=mean(20),
+        broker_dies=mean(40),
+        daemon_dies=mean(40),
+        daemon_cut=mean(50),
+        postgres_away=mean(60),
+        until=chance.uniform(20, 120),
+        two_of_each=chance.random() < 0.4,
+    )

@@ -1,0 +1,271 @@
+"""One seeded history: a cluster is built, suffers, is left in peace, and must come to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from types import ModuleType, SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+from uuid import UUID
+
+from services.completer import service as completer
+from services.executor import service as executor
+from services.gateway import service as gateway
+from services.monitor import service as monitor
+from services.planner import service as planner
+from shared.config import Settings
+from shared.domain.ids import uuid7
+from shared.service.phase import Surroundings
+from shared.store.database import Database
+from simulation.bus import Hub, MemoryBus, Network
+from simulation.checker import Breach, check, still_going
+from simulation.daemons import Seen, SimulatedDaemon
+from simulation.database import Pool, Server, Weather
+from simulation.faults import Profile, Tally, draw
+from simulation.loop import NothingLeft, VirtualLoop
+from simulation.people import SECRET, Client, Interface, Person, Planner
+
+SERVICES: dict[str, ModuleType] = {
+    "planner": planner,
+    "executor": executor,
+    "monitor": monitor,
+    "completer": completer,
+}
+PEACE_SECONDS = 1200.0
+"""After the faults have stopped, all must have come to its end within this time."""
+EPOCH_MILLISECONDS = 1_893_456_000_000
+
+
+@dataclass
+class Outcome:
+    """What a history came to."""
+
+    seed: int
+    seconds: float = 0.0
+    tally: Tally = field(default_factory=Tally)
+    breaches: list[Breach] = field(default_factory=list)
+    digest: str = ""
+
+
+@dataclass
+class Stage:
+    """What histories of one process share."""
+
+    server: Server
+    interface: Interface
+    home: Path
+
+
+class History:
+    """The world of one seed."""
+
+    def __init__(self, stage: Stage, seed: int, profile: Profile | None = None) -> None:
+        self._stage = stage
+        self.chance = Random(seed)
+        self.profile = profile or draw(self.chance)
+        self.tally = Tally()
+        self.settings = Settings(home=stage.home)
+        self.seen = Seen()
+        self._lives: dict[str, asyncio.Task[None]] = {}
+        self._kept: list[asyncio.Task[None]] = []
+        self.ids = Random(seed + 1)
+
+    async def run(self) -> list[Breach]:
+        """Live it; what was wrong."""
+        self.weather = Weather(self.profile, Random(self.chance.random()), self.tally)
+        self.network = Network(self.profile, Random(self.chance.random()), self.tally)
+        self.hub = Hub(self.settings, self.network, Random(self.chance.random()))
+        client = Client(self._stage.interface, Random(self.chance.random()))
+        self._open_gateway()
+        person = Person(client, Random(self.chance.random()), self._live_tasks)
+        failing = self.chance.choice([0, 0, 0.1, 0.3])
+        plan = Planner(client, Random(self.chance.random())).plan
+        daemons = {
+            f"d{n}": SimulatedDaemon(
+                f"d{n}", self.chance.randrange(1, 5), Random(self.chance.random()), self.seen, plan, failing
+            )
+            for n in range(self.chance.randrange(1, 4))
+        }
+        breaches: list[Breach] = []
+        async with asyncio.TaskGroup() as world:
+            self._keep(world, "broker", self.hub.run_broker)
+            for name, module in SERVICES.items():
+                for number in range(2 if self.profile.two_of_each else 1):
+                    life = f"{name}/{number}"
+                    self._keep(world, life, lambda n=life, m=module: self._service(n, m))  # type: ignore[misc]
+            for name, daemon in daemons.items():
+                self._keep(world, name, lambda n=name, d=daemon: d.run(MemoryBus(self.hub, n.encode(), self._step(n))))  # type: ignore[misc]
+            loop = asyncio.get_running_loop()
+            acting = [
+                loop.create_task(self._people(person)),
+                loop.create_task(self._dying("service", self.profile.service_dies)),
+                loop.create_task(self._dying("broker", self.profile.broker_dies)),
+                loop.create_task(self._dying("daemon", self.profile.daemon_dies)),
+                loop.create_task(self._cutting(list(daemons))),
+                loop.create_task(self._outages()),
+            ]
+            breaches += await self._await_end(acting[0])
+            for task in (*acting, *self._lives.values()):
+                task.cancel()
+            for task in self._kept:
+                task.cancel()
+        return breaches + check(self._stage.server, self.seen, self.tally)
+
+    def _keep(self, world: asyncio.TaskGroup, name: str, live: Callable[[], Coroutine[None, None, None]]) -> None:
+        """A supervisor: whatever dies is started again."""
+
+        async def supervise() -> None:
+            while True:
+                life = self._lives[name] = asyncio.get_running_loop().create_task(live())
+                await asyncio.wait([life])
+                if not life.cancelled() and (error := life.exception()) and isinstance(error, AssertionError):
+                    raise error
+                await asyncio.sleep(self.chance.uniform(0.1, 3))
+
+        self._kept.append(world.create_task(supervise()))
+
+    async def _service(self, life: str, module: ModuleType) -> None:
+        name, step = life.partition("/")[0], self._step(life)
+        bus = MemoryBus(self.hub, f"{life}-{self.chance.randrange(10**9)}".encode(), step)
+        publisher = bus.publisher(name, module.EMITS)
+        database = Database(Pool(self._stage.server, self.weather, step), publisher.publish)
+        around = Surroundings(
+            settings=self.settings,
+            database=database,
+            bus=bus,
+            chance=Random(self.chance.random()),
+            new_id=self.new_id,
+            ready=lambda: None,
+        )
+        try:
+            await module.run(around, asyncio.Event())
+        finally:
+            bus.close()
+
+    def _open_gateway(self) -> None:
+        bus = MemoryBus(self.hub, b"gateway", self._stumble)
+        publisher = bus.publisher("gateway", gateway.EMITS)
+        self._stage.interface.lend(Pool(self._stage.server, self.weather, self._stumble), publisher)
+
+    def _step(self, name: str) -> Callable[[str], Coroutine[None, None, None]]:
+        """Before and after each commit and send: a life may end exactly here, or other lives come first."""
+
+        async def step(_: str) -> None:
+            chance, profile = self.chance, self.profile
+            if asyncio.get_running_loop().time() < profile.until and chance.random() < profile.die_at_a_step:
+                self._die(name)
+                await asyncio.sleep(3600)
+            if chance.random() < 0.3:
+                await asyncio.sleep(chance.expovariate(200))
+
+        return step
+
+    async def _stumble(self, _: str) -> None:
+        """The gateway dies at a step: this request is lost with it."""
+        chance, profile = self.chance, self.profile
+        if asyncio.get_running_loop().time() < profile.until and chance.random() < profile.die_at_a_step:
+            self._count("gateway")
+            raise RuntimeError("the gateway died")
+        if chance.random() < 0.3:
+            await asyncio.sleep(chance.expovariate(200))
+
+    def _die(self, name: str) -> None:
+        self._count(name.partition("/")[0])
+        self._lives[name].cancel()
+
+    def _count(self, name: str) -> None:
+        self.tally.kills += 1
+        self.tally.by_name[name] = self.tally.by_name.get(name, 0) + 1
+
+    async def _dying(self, kind: str, mean: float) -> None:
+        while mean and await self._within_faults(mean):
+            names = [
+                n for n in self._lives if ("/" in n) == (kind == "service") and (n == "broker") == (kind == "broker")
+            ]
+            victim = self.chance.choice(names)
+            self._die(victim)
+
+    async def _cutting(self, names: list[str]) -> None:
+        while self.profile.daemon_cut and await self._within_faults(self.profile.daemon_cut):
+            name = self.chance.choice(names).encode()
+            self.tally.cuts += 1
+            self.network.cut.add(name)
+            await asyncio.sleep(self.chance.uniform(1, 70))
+            self.network.cut.discard(name)
+
+    async def _outages(self) -> None:
+        while self.profile.postgres_away and await self._within_faults(self.profile.postgres_away):
+            self.tally.outages += 1
+            self.weather.away = True
+            await asyncio.sleep(self.chance.expovariate(1 / 8))
+            self.weather.away = False
+
+    async def _within_faults(self, mean: float) -> bool:
+        await asyncio.sleep(self.chance.expovariate(1 / mean))
+        return asyncio.get_running_loop().time() < self.profile.until
+
+    async def _people(self, person: Person) -> None:
+        for number in range(self.chance.randrange(1, 4)):
+            await person.begin(number)
+            await asyncio.sleep(self.chance.expovariate(1 / 5))
+        while self.chance.random() < 0.6 and await self._within_faults(15):
+            await person.meddle()
+
+    async def _await_end(self, people: asyncio.Task[None]) -> list[Breach]:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1)
+            if people.done() and loop.time() > self.profile.until and not (left := still_going(self._stage.server)):
+                return []
+            if loop.time() > self.profile.until + PEACE_SECONDS:
+                left = still_going(self._stage.server)
+                return [Breach("no progress", f"{PEACE_SECONDS:.0f} s after the last fault: {left[:3]}")]
+
+    def _live_tasks(self) -> list[dict[str, Any]]:
+        return self._stage.server.rows(
+            "SELECT id FROM makima.task WHERE status IN ('pending', 'starting', 'running', 'paused') ORDER BY id"
+        )
+
+    def new_id(self) -> UUID:
+        """Ids from the seed, on virtual time."""
+        now = asyncio.get_running_loop().time()
+        return uuid7(EPOCH_MILLISECONDS + int(now * 1000), self.ids.randbytes(10))
+
+
+def play(stage: Stage, seed: int, profile: Profile | None = None) -> Outcome:
+    """Play one history."""
+    stage.server.empty()
+    (stage.home / "secret").write_bytes(SECRET)
+    loop = VirtualLoop()
+    history = History(stage, seed, profile)
+    with _seeded_ids(history, loop):
+        try:
+            breaches = loop.run_until_complete(history.run())
+        except NothingLeft:
+            breaches = [Breach("deadlock", "everything waits for something that will never come")]
+        finally:
+            _abandon(loop)
+    digest = stage.server.rows("SELECT md5(string_agg(body::text, ',' ORDER BY seq)) AS digest FROM makima.event")
+    return Outcome(seed, loop.time(), history.tally, breaches, digest[0]["digest"] or "")
+
+
+@contextlib.contextmanager
+def _seeded_ids(history: History, loop: VirtualLoop) -> Iterator[None]:
+    clock = SimpleNamespace(time_ns=lambda: (EPOCH_MILLISECONDS + int(loop.time() * 1000)) * 1_000_000)
+    source = SimpleNamespace(urandom=history.ids.randbytes)
+    with patch("shared.domain.ids.time", clock), patch("shared.domain.ids.os", source):
+        yield
+
+
+def _abandon(loop: VirtualLoop) -> None:
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    loop.close()

@@ -1,0 +1,170 @@
+"""Bugs that the simulator must find: small patches of the real code, each of a kind that people make."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, LiteralString
+from unittest.mock import patch
+
+from psycopg import OperationalError
+
+from services.executor import service as executor
+from services.monitor import ledger
+from services.monitor import service as monitor
+from shared.domain import outcomes
+from shared.domain.statuses import ON_A_DAEMON
+from shared.messages.frames import REPORT_REPLIES
+from shared.messages.reports import Ack, Report
+from shared.service.reactor import Reactor
+from simulation.history import Stage, play
+
+Statements = dict[str, LiteralString]
+Plant = Callable[[Stage], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A patch, and what it breaks in words."""
+
+    name: str
+    plant: Plant
+
+
+def _statement(statements: Statements, name: str, old: str, new: str) -> Plant:
+    """A statement in which `old` reads `new`. Raises AssertionError when it doesn't hold `old` any more."""
+
+    @contextlib.contextmanager
+    def plant(_: Stage) -> Iterator[None]:
+        text = statements[name]
+        assert old in text, f"statement {name} has changed; plant this bug anew: {old!r}"
+        with patch.dict(statements, {name: text.replace(old, new)}):
+            yield
+
+    return plant
+
+
+def _attribute(target: object, name: str, value: object) -> Plant:
+    @contextlib.contextmanager
+    def plant(_: Stage) -> Iterator[None]:
+        with patch.object(target, name, value):
+            yield
+
+    return plant
+
+
+def _schema(do: LiteralString, undo: LiteralString) -> Plant:
+    @contextlib.contextmanager
+    def plant(stage: Stage) -> Iterator[None]:
+        stage.server.rows(do)
+        try:
+            yield
+        finally:
+            stage.server.empty()
+            stage.server.rows(undo)
+
+    return plant
+
+
+def _any_attempt(task: outcomes.Live, attempt: int, daemon: str) -> bool:
+    del attempt
+    return task.status in ON_A_DAEMON and task.daemon in (None, daemon)
+
+
+def _any_daemon(task: outcomes.Live, attempt: int, daemon: str) -> bool:
+    del daemon
+    return task.status in ON_A_DAEMON and task.attempt == attempt
+
+
+_take = monitor.Monitor.take
+
+
+async def _acknowledge_first(self: monitor.Monitor, heard: monitor.Heard) -> None:
+    for identity, report in heard:
+        if isinstance(report, Report):
+            answer = REPORT_REPLIES.encode([Ack(seqs=(report.seq,))])
+            await self._reports.send("monitor.acknowledge", b"acks", identity, answer)
+    await _take(self, heard)
+
+
+async def _acknowledge_all_the_same(self: monitor.Monitor, heard: monitor.Heard) -> None:
+    try:
+        await _take(self, heard)
+    except OperationalError:
+        for identity, report in heard:
+            if isinstance(report, Report):
+                answer = REPORT_REPLIES.encode([Ack(seqs=(report.seq,))])
+                await self._reports.send("monitor.acknowledge", b"acks", identity, answer)
+
+
+async def _nothing(self: Any, *_: Any) -> list[Any]:  # noqa: ANN401
+    """Something that is left out."""
+    del self
+    return []
+
+
+@contextlib.contextmanager
+def _blind_readiness(stage: Stage) -> Iterator[None]:
+    rows = stage.server.rows("SELECT pg_get_functiondef('makima.may_run'::regproc) AS definition")
+    stage.server.rows(_MAY_ALWAYS_RUN)
+    try:
+        yield
+    finally:
+        stage.server.rows(rows[0]["definition"])
+
+
+_MAY_ALWAYS_RUN: LiteralString = """
+    CREATE OR REPLACE FUNCTION makima.may_run(s makima.step) RETURNS boolean LANGUAGE sql STABLE AS $$
+        SELECT s.status = 'pending' AND s.held_by IS NULL AND s.removed_by IS NULL $$
+"""
+
+
+BUGS = (
+    Bug("a report counts whatever attempt it is of", _attribute(outcomes, "is_live", _any_attempt)),
+    Bug("a report counts whichever daemon it comes from", _attribute(outcomes, "is_live", _any_daemon)),
+    Bug("reports are acknowledged before they are written", _attribute(monitor.Monitor, "take", _acknowledge_first)),
+    Bug(
+        "reports are acknowledged though writing failed", _attribute(monitor.Monitor, "take", _acknowledge_all_the_same)
+    ),
+    Bug("leases never run out", _statement(ledger.SQL, "lost", "t.lease_until < makima.now()", "false")),
+    Bug(
+        "a claim has no lease",
+        _statement(executor.SQL, "claim_steps", "makima.now() + %(lease)s * interval '1 second'", "NULL"),
+    ),
+    Bug("output of any daemon is kept", _statement(ledger.SQL, "output", "FROM judged WHERE theirs", "FROM judged")),
+    Bug("readiness doesn't look at dependencies", _blind_readiness),
+    Bug(
+        "an index that makes claims unique is lost",
+        _schema(
+            "DROP INDEX makima.task_one_live_a_step",
+            """CREATE UNIQUE INDEX task_one_live_a_step ON makima.task (step_id)
+            WHERE kind = 'step' AND status IN ('pending', 'starting', 'running', 'paused')""",
+        ),
+    ),
+    Bug("a Hello that was lost is never asked for again", _attribute(monitor.Monitor, "_signs_of_life", _nothing)),
+    Bug(
+        "an unroutable task is put back whatever became of it since",
+        _statement(executor.SQL, "put_back", "AND t.status = 'starting'", ""),
+    ),
+    Bug("what failed is not tried again", _attribute(Reactor, "_back_off", _nothing)),
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Which seed showed a bug, and by which promise; None when none did."""
+
+    bug: str
+    seed: int | None
+    promise: str = ""
+
+
+def find(stage: Stage, bug: Bug, seeds: Iterable[int]) -> Found:
+    """Play histories with the bug planted until one of them breaks a promise."""
+    with bug.plant(stage):
+        for seed in seeds:
+            if breaches := play(stage, seed).breaches:
+                return Found(bug.name, seed, breaches[0].promise)
+    return Found(bug.name, None)
