@@ -13,6 +13,7 @@ import httpx
 
 from services.gateway.access import Gate
 from services.gateway.live import Live
+from services.gateway.questions import Answers
 from services.gateway.service import application
 from shared.bus.bus import EventPublisher
 from shared.config import Settings
@@ -36,8 +37,9 @@ class Interface:
         self._pool: Pool | None = None
         self._publisher: EventPublisher | None = None
         database = Database(self, self._publish)
-        live = Live(database, MemoryBus(hub, b"live", _at_once), settings.sweep_seconds)
-        app = application(database, settings, Gate(database, SECRET, PERSON, OWNER), live)
+        bus = MemoryBus(hub, b"live", _at_once)
+        live = Live(database, bus, settings.sweep_seconds)
+        app = application(database, settings, Gate(database, SECRET, PERSON, OWNER), live, Answers(bus))
         self.transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
 
     def lend(self, pool: Pool, publisher: EventPublisher) -> None:

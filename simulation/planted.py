@@ -12,7 +12,7 @@ from unittest.mock import patch
 from psycopg import OperationalError
 
 from services.executor import service as executor
-from services.monitor import ledger
+from services.monitor import consequences
 from services.monitor import service as monitor
 from shared.domain import outcomes
 from shared.domain.statuses import ON_A_DAEMON
@@ -128,12 +128,15 @@ BUGS = (
     Bug(
         "reports are acknowledged though writing failed", _attribute(monitor.Monitor, "take", _acknowledge_all_the_same)
     ),
-    Bug("leases never run out", _statement(ledger.SQL, "lost", "t.lease_until < makima.now()", "false")),
+    Bug("leases never run out", _statement(consequences.SQL, "lost", "t.lease_until < makima.now()", "false")),
     Bug(
         "a claim has no lease",
         _statement(executor.SQL, "claim_steps", "makima.now() + %(lease)s * interval '1 second'", "NULL"),
     ),
-    Bug("output of any daemon is kept", _statement(ledger.SQL, "output", "FROM judged WHERE theirs", "FROM judged")),
+    Bug(
+        "output of any daemon is kept",
+        _statement(consequences.SQL, "output", "FROM judged WHERE theirs", "FROM judged"),
+    ),
     Bug("readiness doesn't look at dependencies", _blind_readiness),
     Bug(
         "an index that makes claims unique is lost",
