@@ -6,13 +6,22 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cli.client import call
 from cli.text import clean
 
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong; exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it and end."""
+        self.exit(2, f"makima: {' '.join(message.split())}; see {self.prog} --help\n")
+
 
 Arguments = argparse.Namespace
 Verb = Callable[[Arguments], int]

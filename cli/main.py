@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from cli.client import Failed
-from cli.command import Verb
+from cli.command import Parser, Verb
 
 COMMANDS = {
     "up": ("cli.cluster:up", "start the cluster on this machine"),
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="makima", description="A goal on a git repository becomes a merged branch.")
+    parser = Parser(prog="makima", description="A goal on a git repository becomes a merged branch.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     asked = next((word for word in words if not word.startswith("-")), None)
     for name, (declared_by, says) in COMMANDS.items():

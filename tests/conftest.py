@@ -39,10 +39,14 @@ class Cluster:
 
     def makima(self, *arguments: str, code: int = 0) -> str:
         """Run one command; its standard output, or its error line where `code` isn't 0."""
-        argv = [sys.executable, "-m", "cli", *arguments]
-        done = subprocess.run(argv, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+        done = self.run(*arguments)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout if code == 0 else done.stderr
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one command, however it ends."""
+        argv = [sys.executable, "-m", "cli", *arguments]
+        return subprocess.run(argv, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
 
     def await_status(self, directive: str, status: str, within_seconds: float = 20) -> None:
         """Wait for a status, whatever happens to the gateway meanwhile."""

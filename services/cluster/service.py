@@ -48,14 +48,18 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 def running(settings: Settings) -> State | None:
     """The cluster that runs on this home, if one does."""
-    try:
-        with _lock_file(settings).open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return msgspec.json.decode((settings.home / "run" / "cluster.json").read_bytes(), type=State)
-    except OSError:
-        return None
-    return None
+    while True:
+        try:
+            with _lock_file(settings).open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return None
+        except BlockingIOError:
+            try:
+                return msgspec.json.decode((settings.home / "run" / "cluster.json").read_bytes(), type=State)
+            except FileNotFoundError:
+                time.sleep(0.01)  # it begins or ends at this very moment: look again
+        except OSError:
+            return None
 
 
 async def up(settings: Settings) -> None:
@@ -63,6 +67,7 @@ async def up(settings: Settings) -> None:
     began, started = time.monotonic(), time.time()
     lock = _acquire(settings)
     _refuse_taken_port(settings)
+    _write_state(settings, [], started)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

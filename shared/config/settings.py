@@ -138,7 +138,7 @@ def _from_file(environment: Mapping[str, str], home: Path) -> dict[str, Any]:
     for path in candidates:
         try:
             return tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             if named:
                 raise ConfigError(f"MAKIMA_CONFIG names {named!r}, which doesn't exist") from None
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

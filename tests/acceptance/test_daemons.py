@@ -1,0 +1,133 @@
+"""Work on several daemons: shared, near to what it builds on, taken over, and waiting in words where there is none."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Cluster, git
+
+DEADLINE_SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster without a daemon, and with a sweep of an hour: nothing here may wait for one."""
+    cluster = Cluster(tmp_path_factory.mktemp("lone") / "home", sweep_seconds="3600")
+    cluster.makima("up", "--detach", "--daemons", "0")
+    yield cluster
+    cluster.makima("down")
+
+
+@contextmanager
+def daemon(cluster: Cluster, name: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A daemon of its own, connected; ended as a person ends it."""
+    environment = {**cluster.environment, "MAKIMA_DAEMON_NAME": name}
+    argv = [sys.executable, "-m", "cli", "daemon", "run"]
+    with (cluster.home / "logs" / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(argv, env=environment, stdout=log, stderr=log)
+    try:
+        await_true(lambda: connected(cluster).get(name, False))
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        await_true(lambda: not connected(cluster).get(name, False))
+
+
+def connected(cluster: Cluster) -> dict[str, bool]:
+    return {d["name"]: d["connected"] for d in json.loads(cluster.makima("daemon", "list", "-o", "json"))}
+
+
+def await_true(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def create(cluster: Cluster, origin: Path, steps: list[dict[str, Any]]) -> str:
+    plan = origin.parent / "plan.json"
+    plan.write_text(json.dumps(steps))
+    arguments = ("--title", "A job", "--repo", str(origin), "--plan", str(plan), "--start", "--quiet")
+    return cluster.makima("directive", "create", *arguments).strip()
+
+
+def finish(cluster: Cluster, directive: str) -> dict[str, dict[str, Any]]:
+    """The steps by name, once the directive is delivered."""
+    cluster.makima("directive", "watch", directive, "--timeout", str(DEADLINE_SECONDS))
+    return {s["name"]: s for s in cluster.show(directive)["steps"]}
+
+
+def test_without_a_daemon_tasks_wait_in_words_and_go_out_when_one_comes(lone: Cluster, origin: Path) -> None:
+    directive = create(lone, origin, [{"name": "Wait", "taskPlan": "true"}])
+    await_true(
+        lambda: "no daemon of this owner is connected" in (lone.show(directive)["steps"][0]["waiting_reason"] or "")
+    )
+    with daemon(lone, "late"):
+        assert finish(lone, directive)["Wait"]["daemon"] == "late"
+
+
+def test_two_daemons_share_the_work_and_a_step_stays_with_what_it_builds_on(lone: Cluster, origin: Path) -> None:
+    chains = [[{"name": f"{c}{n}", "dependsOn": [f"{c}{n - 1}"] if n else []} for n in range(3)] for c in "abcd"]
+    steps = [{**step, "taskPlan": f"sleep 0.3; echo x > {step['name']}"} for chain in chains for step in chain]
+    with daemon(lone, "east"), daemon(lone, "west"):
+        done = finish(lone, create(lone, origin, steps))
+    assert {step["daemon"] for step in done.values()} == {"east", "west"}
+    for chain in "abcd":
+        assert len({done[f"{chain}{n}"]["daemon"] for n in range(3)}) == 1, "a chain moved though its daemon was free"
+
+
+def test_when_a_daemon_has_gone_the_other_goes_on_from_the_branch_that_it_pushed(lone: Cluster, origin: Path) -> None:
+    with daemon(lone, "gone"):
+        directive = create(lone, origin, [{"name": "First", "taskPlan": "echo first > first.txt"}])
+        assert finish(lone, directive)["First"]["daemon"] == "gone"
+    with daemon(lone, "heir"):
+        lone.makima(
+            "directive", "add-step", "Second", "--directive", directive, "--depends-on", "First",
+            "--task-plan", "cat first.txt > second.txt",
+        )  # fmt: skip
+        lone.await_status(directive, "completed", DEADLINE_SECONDS)
+        second = finish(lone, directive)["Second"]
+    assert second["daemon"] == "heir"
+    assert git(origin, "show", f"{second['branch']}:second.txt") == "first"
+
+
+def test_a_step_sees_the_files_of_all_that_it_depends_on(lone: Cluster, origin: Path) -> None:
+    parts = [{"name": n, "taskPlan": f"echo {n} > {n}.txt"} for n in ("one", "two", "three")]
+    joined = {"name": "Join", "taskPlan": "ls *.txt > seen", "dependsOn": ["one", "two", "three"]}
+    with daemon(lone, "only"):
+        done = finish(lone, create(lone, origin, [*parts, joined]))
+    assert git(origin, "show", f"{done['Join']['branch']}:seen").split() == ["one.txt", "three.txt", "two.txt"]
+
+
+def test_a_step_without_dependencies_starts_from_the_last_completed_one(lone: Cluster, origin: Path) -> None:
+    steps = [
+        {"name": "Early", "taskPlan": "echo early > early.txt"},
+        {"name": "Later", "taskPlan": "cp early.txt later.txt", "orderIndex": 1},
+    ]
+    with daemon(lone, "only"):
+        done = finish(lone, create(lone, origin, steps))
+    early, later = (git(origin, "rev-parse", done[name]["branch"]) for name in ("Early", "Later"))
+    assert git(origin, "rev-parse", f"{later}^") == early
+
+
+def test_with_every_event_dropped_a_job_still_ends_at_the_sweeps_speed(
+    tmp_path_factory: pytest.TempPathFactory, origin: Path
+) -> None:
+    deaf = Cluster(tmp_path_factory.mktemp("deaf") / "home", sweep_seconds="0.3", drop_events="true")
+    deaf.makima("up", "--detach", "--daemons", "1")
+    try:
+        steps = [{"name": "a", "taskPlan": "echo a > a"}, {"name": "b", "taskPlan": "cat a > b", "dependsOn": ["a"]}]
+        done = finish(deaf, create(deaf, origin, steps))
+        assert {s["status"] for s in done.values()} == {"completed"}
+    finally:
+        deaf.makima("down")
