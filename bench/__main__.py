@@ -8,12 +8,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
-from bench import figures
+from bench import figures, report
 from bench.cluster import BenchFailed
-from bench.figures import Figure, Result
+from bench.figures import Result
 from bench.workloads import workloads
 
 
@@ -23,6 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="just bench")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
     parser.add_argument("--scale", type=float, default=1.0, help="a part of the real size, to see that it works")
+    parser.add_argument("--write-docs", action="store_true", help="put the results into docs/benchmarks.md")
     arguments = parser.parse_args()
     names = [name.upper() for name in arguments.names] or list(known)
     if unknown := [name for name in names if name not in known]:
@@ -49,29 +47,12 @@ def main() -> int:
             seconds=round(time.monotonic() - began, 1),
             scale=arguments.scale,
         )
-        _show(result)
+        report.show(result)
         if arguments.scale == 1.0:
             figures.write(result)
+    if arguments.write_docs:
+        report.write_document(figures.read_all())
     return int(failed)
-
-
-def _show(result: Result) -> None:
-    table = Table(title=f"{result.workload}: {result.title} ({result.seconds:.0f} s)", title_justify="left")
-    for column in ("figure", "value", "goal", ""):
-        table.add_column(column, justify="left" if column in ("figure", "") else "right")
-    for figure in result.figures:
-        table.add_row(figure.name, f"{figure.value:,.2f} {figure.unit}", _goal(figure), _verdict(figure))
-    Console().print(table)
-
-
-def _goal(figure: Figure) -> str:
-    if figure.goal is None:
-        return ""
-    return f"{'>=' if figure.at_least else '<='} {figure.goal:,g} {figure.unit}"
-
-
-def _verdict(figure: Figure) -> str:
-    return {None: "", True: "met", False: "[bold]missed[/bold]"}[figure.met]
 
 
 if __name__ == "__main__":

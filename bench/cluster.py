@@ -29,6 +29,9 @@ from shared.domain.plans import PlannedStep
 STEP_SECONDS = 120.0
 """A workload that makes no progress for so long has failed."""
 
+REPOSITORY = "file:///bench"
+"""Nobody clones it: the bench daemon runs no git."""
+
 
 class BenchFailed(RuntimeError):
     """A workload could not be run: what was missing."""
@@ -86,12 +89,14 @@ class Api:
             raise BenchFailed(f"{method} {path}: {answer.status} {text[:300]!r}")
         return json.loads(text) if text else None
 
-    def create(self, title: str, steps: Sequence[PlannedStep], *, parallel: int = 64, start: bool) -> UUID:
+    def create(
+        self, title: str, steps: Sequence[PlannedStep], *, start: bool, parallel: int = 64, repository: str = REPOSITORY
+    ) -> UUID:
         """Make a directive with its plan; its id."""
         body = {
             "title": title,
             "goal": "bench",
-            "repository_url": "file:///bench",
+            "repository_url": repository,
             "base_branch": "main",
             "max_parallel": parallel,
             "steps": steps[:5000],

@@ -1,0 +1,70 @@
+"""Results as people read them: a table on the terminal, and the tables of docs/benchmarks.md between its marks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.figures import ROOT, Figure, Machine, Result
+
+DOCUMENT = ROOT / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- figures: written by `just bench --write-docs` -->", "<!-- end of figures -->"
+
+
+def show(result: Result) -> None:
+    """Print one workload's figures."""
+    table = Table(title=f"{result.workload}: {result.title} ({result.seconds:.0f} s)", title_justify="left")
+    for column in ("figure", "value", "goal", ""):
+        table.add_column(column, justify="left" if column in ("figure", "") else "right")
+    for figure in result.figures:
+        table.add_row(figure.name, _value(figure), _goal(figure), _verdict(figure))
+    Console().print(table)
+
+
+def write_document(results: Sequence[Result]) -> None:
+    """Replace what stands between the marks of docs/benchmarks.md. Raises ValueError when they are missing."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{DOCUMENT} has no place for figures: {BEGIN} and {END}")
+    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{markdown(results)}\n{END}{after}", encoding="utf-8")
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """The machine, and a row a figure."""
+    lines = [_machine(results[-1].machine), ""] if results else []
+    lines += ["| | workload | figure | value | goal | |", "|---|---|---|---:|---:|---|"]
+    for result in results:
+        for at, figure in enumerate(result.figures):
+            head = (f"**{result.workload}**", result.title) if at == 0 else ("", "")
+            lines.append(
+                "| " + " | ".join((*head, figure.name, _value(figure), _goal(figure), _verdict(figure))) + " |"
+            )
+    stamps = sorted({f"`{r.commit}`, {r.at:%Y-%m-%d}, load {r.machine.load_before} before it" for r in results})
+    return "\n".join([*lines, "", "Measured on: " + "; ".join(stamps) + ".", ""])
+
+
+def _machine(machine: Machine) -> str:
+    return (
+        f"{machine.cores} cores ({machine.processor}), {machine.memory_gib:g} GiB, {machine.system}, "
+        f"Python {machine.python}; a durable write of 8 KiB takes {machine.fsync_p50_ms:.2f} ms p50, "
+        f"{machine.fsync_p99_ms:.2f} ms p99."
+    )
+
+
+def _value(figure: Figure) -> str:
+    digits = 0 if abs(figure.value) >= 100 or figure.value == int(figure.value) else 2
+    return f"{figure.value:,.{digits}f} {figure.unit}"
+
+
+def _goal(figure: Figure) -> str:
+    if figure.goal is None:
+        return ""
+    return f"{'≥' if figure.at_least else '≤'} {figure.goal:,g} {figure.unit}"
+
+
+def _verdict(figure: Figure) -> str:
+    return {None: "", True: "met", False: "**missed**"}[figure.met]
