@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from cli import delivery, planning, steps, views
+from cli import planning, steps, views
 from cli.client import call
 from cli.command import Arguments, Verb, add_verb, print_json, say, verbs_of
 
@@ -33,7 +33,6 @@ def register(command: argparse.ArgumentParser) -> None:
         if name == "pause":
             verb.add_argument("--now", action="store_true", help="end what runs; it runs again when resumed")
     planning.register(verbs)
-    delivery.register(verbs)
     views.register(verbs)
     steps.register(verbs)
 

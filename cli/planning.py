@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from cli import delivery
 from cli.client import Failed, call
 from cli.command import Arguments, Verb, add_verb, print_json, say
 from cli.text import clean
@@ -31,8 +33,11 @@ def register(verbs: Verbs) -> None:
     reject = add_verb(verbs, "reject", _telling("reject"), "withdraw the plan that waits, and plan again")
     reject.add_argument("id")
     reject.add_argument("--reason", required=True, help="what the planner is told")
-    update = add_verb(verbs, "update", _update, "change policies and limits; `none` lifts a limit")
-    update.add_argument("id")
+    update = add_verb(
+        verbs, "update", _update, "tell of its pull request; change policies and limits (`none` lifts one)"
+    )
+    update.add_argument("id", nargs="?", default=os.environ.get("MAKIMA_DIRECTIVE_ID"))
+    delivery.options(update)
     limits(update)
     update.add_argument("--on-failure", choices=("replan", "pause", "continue"))
     update.add_argument("--max-attempts", type=int)
@@ -108,9 +113,15 @@ def _update(arguments: Arguments) -> int:
     for field in ("on_failure", "max_attempts", "approve_plan"):
         if getattr(arguments, field) is not None:
             body[field] = getattr(arguments, field)
-    if not body:
+    told = delivery.told(arguments)
+    if not arguments.id:
+        raise Failed("which directive? give its ID (inside a task it is known)")
+    if not body and not told:
         raise Failed("nothing to update: give an option; see `makima directive update -h`")
-    return _shown(arguments, call("PATCH", _path(arguments), body))
+    shown = call("PATCH", _path(arguments), body) if body else {}
+    if told:
+        shown = call("POST", f"/v1/directives/{quote(arguments.id)}/delivery", told)
+    return _shown(arguments, shown)
 
 
 def _path(arguments: Arguments, verb: str = "") -> str:
