@@ -84,6 +84,7 @@ class Daemon:
         self._disk_refuses = False
         self._memory_refuses: str | None = None
         self._drains = False
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._sent_at: dict[int, float] = {}
         self._backoff = RESEND_SECONDS
 
@@ -200,6 +201,7 @@ class Daemon:
                 self.report(TaskAccepted(seq=self.next_seq(), task=command.task, attempt=command.attempt))
                 spawned.start()
                 self._working[key] = asyncio.create_task(self._run(spawned))
+                self._working[key].add_done_callback(self._notice)
             case CancelTask():
                 if (attempt := self._attempts.get(key)) and attempt.cancel_reason is None and attempt.ours:
                     attempt.cancel_reason = command.reason
@@ -247,6 +249,15 @@ class Daemon:
             await asyncio.wait(tuple(self._working.values()), timeout=STOP_SECONDS)
         self._connection.send([Goodbye(daemon=self._name, owner=self._settings.owner)])
         await self._connection.flushed()
+
+    async def unbroken(self) -> None:
+        """Wait for ever; raises what an attempt could not be brought to its end for."""
+        await self._broken
+
+    def _notice(self, working: asyncio.Task[None]) -> None:
+        """An attempt without its end would keep its lease for ever: better a daemon that starts anew without it."""
+        if not working.cancelled() and (error := working.exception()) and not self._broken.done():
+            self._broken.set_exception(error)
 
     async def _run(self, attempt: Attempt) -> None:
         structlog.contextvars.bind_contextvars(task=str(attempt.key[0]), attempt=attempt.key[1])
@@ -330,6 +341,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             asyncio.create_task(connection.run_receiver(daemon.on_command, daemon.on_reply)),
             asyncio.create_task(daemon.beat()),
             asyncio.create_task(daemon.resend()),
+            asyncio.create_task(daemon.unbroken()),
         ]
         await connection.flushed()
         ready()
@@ -345,4 +357,4 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         bus.close()
         journal.close()
         if stopped not in done:
-            raise OSError("the connection's work ended by itself; see the log")
+            raise OSError("a part of it ended by itself; see the log")

@@ -32,7 +32,13 @@ class Faulty(Cluster):
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
     """Two daemons; leases of four seconds, a sweep of two."""
     folder = tmp_path_factory.mktemp("failpoints")
-    times = {"sweep_seconds": "2", "lease_seconds": "4", "lost_seconds": "3", "heartbeat_seconds": "0.5"}
+    times = {
+        "sweep_seconds": "2",
+        "max_attempts": "4",
+        "lease_seconds": "4",
+        "lost_seconds": "3",
+        "heartbeat_seconds": "0.5",
+    }
     running = Faulty(tmp_path_factory.mktemp("home"), failpoints=str(folder), **times)
     running.failpoints = folder
     running.makima("up", "--detach", "--daemons", "2")
