@@ -20,6 +20,8 @@ COMMANDS = {
     "ask": ("cli.question:ask", "ask a person, inside a task; waits, and prints the answer"),
     "questions": ("cli.question:questions", "what agents ask and nobody has answered"),
     "answer": ("cli.question:answer", "answer a question"),
+    "inbox": ("cli.why:inbox", "all that waits for you, each with the command that settles it"),
+    "why": ("cli.why:why", "what a directive, step or task waits for, and what would move it on"),
     "fail": ("cli.question:fail", "say that the task can't be done, inside a task"),
     "task": ("cli.task:register", "jobs on daemons"),
     "daemon": ("cli.daemon:register", "workers that run tasks"),

@@ -28,6 +28,7 @@ from services.gateway import (
     questions,
     steps,
     tasks,
+    why,
 )
 from services.gateway.access import SQL, Caller, Gate, hash_of, person_token
 from services.gateway.idempotency import once
@@ -87,6 +88,7 @@ ROUTES = (
     *steps.ROUTES,
     *orders.ROUTES,
     *questions.ROUTES,
+    *why.ROUTES,
     *tasks.ROUTES,
     *daemons.ROUTES,
     *events.ROUTES,

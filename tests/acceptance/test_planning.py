@@ -314,6 +314,36 @@ def test_a_question_that_nobody_answers_takes_its_default_or_fails(
     assert "nobody answered within 0.5 s" in git(origin, "show", f"{shown['pr_branch']}:error")
 
 
+def test_the_inbox_holds_what_waits_for_a_person_with_the_command_that_settles_it(
+    cluster: Cluster, origin: Path, tmp_path: Path
+) -> None:
+    plan = tmp_path / "plan.json"
+    ask = {"name": "Ask", "taskPlan": "makima ask Really?; exit 3"}
+    plan.write_text(json.dumps([ask, {"name": "Then", "dependsOn": ["Ask"]}]))
+    directive = create(cluster, origin, "--plan", str(plan), "--on-failure", "pause", "--title", "Settle me")
+
+    def waiting() -> list[dict[str, Any]]:
+        items = json.loads(cluster.makima("inbox", "-o", "json"))
+        return [i for i in items if i["directive_id"] == directive]
+
+    for _ in range(2):
+        until(lambda: [i["kind"] for i in waiting()] == ["question"], "the question is in the inbox")
+        (item,) = waiting()
+        assert item["text"] == "Ask asks: Really?"
+        cluster.makima(*shlex.split(item["command"])[1:])
+        until(lambda: not any(i["text"] == "Ask asks: Really?" for i in waiting()), "it is settled")
+    assert "step 'Ask' failed" in paused(cluster, directive)
+    (item,) = waiting()
+    first, then = cluster.show(directive)["steps"]
+    assert item["command"] == f"makima directive retry-step {first['id']}, or makima directive skip-step {first['id']}"
+    assert "waits for 'Ask', which failed" in cluster.makima("why", then["id"])
+    assert "it failed: the agent shell ended with exit code 3" in cluster.makima("why", first["id"])
+    assert item["command"] in cluster.makima("why", directive)
+    cluster.makima(*shlex.split(item["command"].partition(", or makima ")[2]))
+    delivered(cluster, directive)
+    assert waiting() == []
+
+
 def test_an_agent_that_says_it_fails_has_failed(cluster: Cluster, origin: Path, tmp_path: Path) -> None:
     plan = tmp_path / "plan.json"
     plan.write_text(json.dumps([{"name": "Try", "taskPlan": "touch half; makima fail 'no database here'"}]))

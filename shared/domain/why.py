@@ -1,0 +1,267 @@
+"""What a directive, a step or a task waits for, in words, and what would move it on. Pure, from the deciding rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from shared.domain.readiness import Node, waits_for
+from shared.domain.statuses import (
+    LIVE_TASK,
+    ON_A_DAEMON,
+    DirectiveStatus,
+    PauseCause,
+    StepStatus,
+    TaskKind,
+    TaskStatus,
+)
+
+MOST_NAMED = 3
+
+
+class Why(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer: what is waited for, and what moves it on (None: it goes on by itself)."""
+
+    text: str
+    mend: str | None = None
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """A task as it stands. `question` is the id of the one it waits for."""
+
+    id: UUID
+    kind: TaskKind
+    name: str
+    status: TaskStatus
+    attempt: int = 1
+    step: UUID | None = None
+    not_before: datetime | None = None
+    cancel_asked: str | None = None
+    waiting_reason: str | None = None
+    reason: str | None = None
+    daemon: str | None = None
+    question: UUID | None = None
+
+
+class Step(Node, frozen=True, kw_only=True):
+    """A step as it stands."""
+
+    held_by: UUID | None = None
+    removed_by: UUID | None = None
+    skipped_for: UUID | None = None
+    reason: str | None = None
+
+
+class Slots(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an owner's tasks may run: daemons that are connected and don't drain, and what is taken of their slots."""
+
+    daemons: int = 0
+    capacity: int = 0
+    running: int = 0
+    max_running: int | None = None
+
+
+class Scene(msgspec.Struct, frozen=True, kw_only=True):
+    """A directive with all that decides what it waits for: its steps, its live tasks, and its owner's slots."""
+
+    id: UUID
+    status: DirectiveStatus
+    pause_reason: str | None = None
+    paused_for: PauseCause | None = None
+    awaited_plan: UUID | None = None
+    failures_pass: bool = False
+    """Its policy is `continue`: a failed step doesn't hold back a higher order_index."""
+    max_parallel: int = 4
+    requests: Sequence[str] = ()
+    """Why planning is due."""
+    delivered_to: str | None = None
+    undelivered: bool = False
+    steps: Mapping[UUID, Step] = {}
+    tasks: Sequence[Task] = ()
+    slots: Slots = Slots()
+    now: datetime
+
+
+def directive(scene: Scene) -> Why:
+    """Why a directive stands where it does."""
+    match scene.status:
+        case DirectiveStatus.DRAFT:
+            return Why(text="it is a draft", mend=f"makima directive start {scene.id}")
+        case DirectiveStatus.PAUSED:
+            return Why(text=f"it is paused: {scene.pause_reason or 'no reason given'}", mend=settling(scene))
+        case DirectiveStatus.AWAITING_APPROVAL:
+            return Why(text="its plan waits for approval", mend=settling(scene))
+        case DirectiveStatus.ARCHIVED:
+            return Why(text="it is archived: nothing of it runs any more")
+        case DirectiveStatus.COMPLETED:
+            return Why(text="it is completed" + (f": delivered to {scene.delivered_to}" if scene.delivered_to else ""))
+        case DirectiveStatus.IDLE:
+            return _idle(scene)
+        case DirectiveStatus.ACTIVE:
+            return _active(scene)
+
+
+def step(scene: Scene, one: Step) -> Why:
+    """Why a step stands where it does."""
+    live = next((t for t in scene.tasks if t.step == one.id and t.status in LIVE_TASK), None)
+    if one.held_by is not None:
+        return _held(scene, "it is a part of", one.held_by)
+    if one.removed_by is not None:
+        return _held(scene, "it is to be removed by", one.removed_by)
+    match one.status:
+        case StepStatus.COMPLETED:
+            return Why(text="it is completed")
+        case StepStatus.SKIPPED:
+            mend = f"makima directive retry-step {one.skipped_for}" if one.skipped_for else None
+            return Why(text=f"it was skipped: {one.reason or 'by a person'}", mend=mend)
+        case StepStatus.FAILED:
+            commands = (f"makima directive {verb}-step {one.id}" for verb in ("retry", "skip"))
+            return Why(text=f"it failed: {one.reason or 'no reason given'}", mend=", or ".join(commands))
+        case StepStatus.PENDING:
+            return _pending(scene, one)
+    if live is not None:
+        return task(scene, live)
+    if scene.status is not DirectiveStatus.ACTIVE:
+        return _inactive(scene)
+    return _undispatched(scene, TaskKind.STEP) or Why(text="it is ready: it is dispatched in a moment")
+
+
+def task(scene: Scene, one: Task) -> Why:
+    """Why a task stands where it does."""
+    match one.status:
+        case TaskStatus.COMPLETED:
+            return Why(text="it is completed")
+        case TaskStatus.FAILED | TaskStatus.CANCELLED:
+            return Why(
+                text=f"it {'failed' if one.status is TaskStatus.FAILED else 'was cancelled'}: {one.reason or '-'}"
+            )
+    if one.cancel_asked is not None:
+        return Why(text=f"its end was asked for ({one.cancel_asked}), and is waited for")
+    match one.status:
+        case TaskStatus.PAUSED:
+            mend = f"makima answer {one.question} TEXT" if one.question else "makima questions"
+            return Why(text="its agent waits for an answer", mend=mend)
+        case TaskStatus.RUNNING:
+            return Why(text=f"it runs on {one.daemon or 'a daemon'}, attempt {one.attempt}")
+        case TaskStatus.STARTING:
+            return Why(text="it was sent to a daemon, which has not taken it yet; it is sent again until one does")
+    if one.not_before is not None and one.not_before > scene.now:
+        after = f" after: {one.reason}" if one.reason else ""
+        return Why(text=f"it backs off until {one.not_before:%H:%M:%S}{after}")
+    if scene.status is not DirectiveStatus.ACTIVE and not _is_delivery(one):
+        return _inactive(scene)
+    if one.waiting_reason:
+        return Why(text=f"it can't be sent: {one.waiting_reason}", mend="makima daemon list")
+    return _undispatched(scene, one.kind) or Why(text="it is due: it is dispatched in a moment")
+
+
+def settling(scene: Scene) -> str | None:
+    """The command by which a person settles what a paused or waiting directive waits for."""
+    this = scene.id
+    if scene.status is DirectiveStatus.AWAITING_APPROVAL:
+        return f"makima directive approve {this}, or makima directive reject {this} --reason WHY"
+    if scene.status is not DirectiveStatus.PAUSED:
+        return None
+    failed = next((s.id for s in scene.steps.values() if s.status is StepStatus.FAILED), None)
+    match scene.paused_for:
+        case PauseCause.FAILURE | PauseCause.STUCK if failed is not None:
+            return f"makima directive retry-step {failed}, or makima directive skip-step {failed}"
+        case PauseCause.STUCK | PauseCause.PLANNING:
+            return f"makima directive replan {this} --reason WHY, or makima directive goal {this} TEXT"
+        case PauseCause.BUDGET:
+            return f"makima directive update {this} --budget-usd, --max-tokens or --deadline, with more or none"
+        case _:
+            return f"makima directive resume {this}"
+
+
+def _idle(scene: Scene) -> Why:
+    for one in scene.tasks:
+        if _is_delivery(one) and one.status in LIVE_TASK:
+            return _prefixed("it is being delivered: ", task(scene, one))
+    if scene.undelivered:
+        return Why(text="all its steps have ended: its delivery is due in a moment")
+    where = f" ({scene.delivered_to})" if scene.delivered_to else ""
+    return Why(text=f"it is delivered, and waits for its pull request{where}")
+
+
+def _active(scene: Scene) -> Why:
+    live = [t for t in scene.tasks if t.status in LIVE_TASK]
+    for one in live:
+        if one.kind is TaskKind.PLAN:
+            return _prefixed("it is being planned: ", task(scene, one))
+    if running := [t for t in live if t.status in ON_A_DAEMON and t.status is not TaskStatus.PAUSED]:
+        return Why(text=f"{len(running)} of its tasks run: {_names([t.name for t in running])}")
+    for one in live:
+        return _prefixed(f"{one.name!r}: ", task(scene, one))
+    if scene.requests:
+        return Why(text=f"planning is due ({', '.join(dict.fromkeys(scene.requests))}): it begins in a moment")
+    for status in (StepStatus.READY, StepStatus.RUNNING, StepStatus.PENDING):
+        for candidate in scene.steps.values():
+            if candidate.status is status and candidate.held_by is None:
+                return _prefixed(f"step {candidate.name!r}: ", step(scene, candidate))
+    if not scene.steps:
+        return Why(text="it has no steps", mend=f"makima directive replan {scene.id}")
+    return Why(text="all its steps have ended: it becomes idle in a moment")
+
+
+def _pending(scene: Scene, one: Step) -> Why:
+    blocking = [s for s in waits_for(one, scene.steps) if isinstance(s, Step) and s.held_by is None]
+    if scene.failures_pass:
+        needs = set(one.depends_on)
+        blocking = [s for s in blocking if s.status is not StepStatus.FAILED or s.id in needs]
+    skipped = [scene.steps[n] for n in one.depends_on if n in scene.steps and scene.steps[n].skipped_for is not None]
+    if blocking or skipped:
+        named = [f"{s.name!r}, which {_standing(s.status)}" for s in [*blocking, *skipped]]
+        stuck = next((s for s in blocking if s.status is StepStatus.FAILED), None)
+        mend = f"makima directive retry-step {stuck.id}, or makima directive skip-step {stuck.id}" if stuck else None
+        return Why(text=f"it waits for {_names(named)}", mend=mend)
+    if scene.status is not DirectiveStatus.ACTIVE:
+        return _inactive(scene)
+    return Why(text="nothing holds it back: it becomes ready in a moment")
+
+
+def _held(scene: Scene, what: str, planning: UUID) -> Why:
+    if planning == scene.awaited_plan:
+        return Why(text=f"{what} a plan that waits for approval", mend=settling(scene) or f"makima why {scene.id}")
+    return Why(text=f"{what} a plan that is being made, and comes into force when its planning ends well")
+
+
+def _inactive(scene: Scene) -> Why:
+    return _prefixed("its directive is not active: ", directive(scene))
+
+
+def _undispatched(scene: Scene, kind: TaskKind) -> Why | None:
+    """Why nothing can be sent to a daemon now, if so."""
+    slots = scene.slots
+    if not slots.daemons:
+        return Why(text="no daemon of this owner is connected", mend="makima daemon run")
+    if slots.max_running is not None and slots.running >= slots.max_running:
+        return Why(text=f"{slots.running} of {slots.max_running} tasks run that this owner may run at once")
+    if slots.running >= slots.capacity:
+        return Why(text=f"{slots.running} of {slots.capacity} slots are taken", mend="makima daemon run, for more")
+    here = sum(t.status in ON_A_DAEMON for t in scene.tasks)
+    if kind is TaskKind.STEP and here >= scene.max_parallel:
+        mend = f"makima directive update {scene.id} --max-parallel N"
+        return Why(text=f"{here} of the {scene.max_parallel} tasks run that the directive may run at once", mend=mend)
+    return None
+
+
+def _is_delivery(one: Task) -> bool:
+    return one.kind in (TaskKind.COMPLETION, TaskKind.VERIFICATION)
+
+
+def _standing(status: StepStatus) -> str:
+    verb = {StepStatus.RUNNING: "runs", StepStatus.FAILED: "failed", StepStatus.SKIPPED: "was skipped for a failure"}
+    return verb.get(status, f"is {status}")
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
+
+
+def _prefixed(before: str, why: Why) -> Why:
+    return Why(text=before + why.text, mend=why.mend)
