@@ -12,7 +12,7 @@ from litestar.exceptions import NotFoundException
 
 from services.gateway.access import SQL, Caller
 from shared.domain import why
-from shared.domain.statuses import DirectiveStatus, PauseCause
+from shared.domain.statuses import DirectiveStatus, PauseCause, StepStatus
 from shared.domain.why import Scene, Slots, Step, Task
 from shared.store.database import Database
 
@@ -102,7 +102,7 @@ def _item(row: dict[str, Any]) -> InboxItem:
     else:
         steps = {}
         if row["failed_step"] is not None:
-            failed = Step(id=row["failed_step"], status=why.StepStatus.FAILED)
+            failed = Step(id=row["failed_step"], status=StepStatus.FAILED)
             steps = {failed.id: failed}
         told = Scene(
             id=row["id"],
