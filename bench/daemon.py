@@ -74,6 +74,7 @@ class BenchDaemon:
         self._chatting: dict[tuple[UUID, int], Seen] = {}
         self._ended: list[Seen] = []
         self._wanted: int | None = None
+        self._begun = b""
 
     def serve(self) -> None:
         """Serve until standard input ends."""
@@ -163,17 +164,19 @@ class BenchDaemon:
             seen.lines += LINES_A_BATCH
 
     def _obey(self) -> bool:
-        line = os.read(0, 100).decode()
-        if not line:
+        """Do what standard input says; whether it goes on."""
+        if not (read := os.read(0, 4096)):
             return False
-        verb, _, rest = line.strip().partition(" ")
-        if verb == "collect":
-            self._wanted = int(rest)
-            self._answer()
-        elif verb == "quiet":
-            for key, seen in self._chatting.items():
-                self._end(key, seen, "")
-            self._chatting.clear()
+        *lines, self._begun = (self._begun + read).split(b"\n")
+        for line in lines:
+            verb, _, rest = line.partition(b" ")
+            if verb == b"collect":
+                self._wanted = int(rest)
+                self._answer()
+            elif verb == b"quiet":
+                for key, seen in self._chatting.items():
+                    self._end(key, seen, "")
+                self._chatting.clear()
         return True
 
     def _answer(self) -> None:
