@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 import structlog
 import zmq
-import zmq.asyncio
 
 from shared.bus.skipped import Skipped
+from shared.bus.wire import Wire
 from shared.failpoints import hit
 from shared.messages.events import AnyEvent, Event
 from shared.messages.frames import FrameTooLarge, FrameUnreadable, decode_event, encode_event, event_type
 
 log = structlog.get_logger()
 HIGH_WATER_MARK = 100_000
+MOST_AT_ONCE = 256
 
 
 class UndeclaredEvent(TypeError):
@@ -25,9 +27,14 @@ class Publisher:
     """Publishes a service's declared events. Never blocks: what can't be sent is dropped, as events may be."""
 
     def __init__(
-        self, context: zmq.asyncio.Context, endpoint: str, sender: str, emits: Iterable[type[Event]], drop: bool = False
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        sender: str,
+        emits: Iterable[type[Event]],
+        drop: bool = False,
     ) -> None:
-        self._socket = zmq.Context(context).socket(zmq.PUB)
+        self._socket = context.socket(zmq.PUB)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
         self._socket.connect(endpoint)
@@ -59,25 +66,30 @@ class Publisher:
 class Subscriber:
     """Receives the events of the given types (all of them when none is given), from one task only."""
 
-    def __init__(self, context: zmq.asyncio.Context, endpoint: str, types: Iterable[type[Event]] = ()) -> None:
-        self._socket = context.socket(zmq.SUB)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, types: Iterable[type[Event]] = ()
+    ) -> None:
+        socket = context.socket(zmq.SUB)
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
         topics = [f"{event_type(t)}/" for t in types] or [""]
         for topic in topics:
-            self._socket.subscribe(topic)
-        self._socket.connect(endpoint)
+            socket.subscribe(topic)
+        socket.connect(endpoint)
+        self._wire = Wire(socket)
+        self._received: deque[list[bytes]] = deque()
         self._skipped = Skipped()
 
     async def receive(self) -> AnyEvent:
         """The next event. What can't be read is counted and skipped."""
         while True:
-            parts = await self._socket.recv_multipart()
+            while not self._received:
+                self._received.extend(await self._wire.receive(MOST_AT_ONCE))
             try:
-                return decode_event(parts)
+                return decode_event(self._received.popleft())
             except FrameUnreadable as error:
                 self._skipped(error)
 
     def close(self) -> None:
         """Close the socket."""
-        self._socket.close()
+        self._wire.close()

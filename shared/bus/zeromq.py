@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import zmq.asyncio
+import zmq
 
 from shared.bus.channel import Channel
 from shared.bus.events import Publisher, Subscriber
@@ -17,7 +17,8 @@ class ZeroMQ:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._context = zmq.asyncio.Context()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._opened: list[Subscriber | Channel] = []
 
     def publisher(self, sender: str, emits: Iterable[type[Event]]) -> Publisher:
         """A publisher of these events."""
@@ -26,12 +27,18 @@ class ZeroMQ:
 
     def subscriber(self, types: Iterable[type[Event]] = ()) -> Subscriber:
         """A subscriber to these events; to all when none is given."""
-        return Subscriber(self._context, self._settings.socket("events-out"), types)
+        subscriber = Subscriber(self._context, self._settings.socket("events-out"), types)
+        self._opened.append(subscriber)
+        return subscriber
 
     def channel(self, endpoint: str, sender: str, identity: bytes | None = None) -> Channel:
         """A channel to one of the broker's endpoints."""
-        return Channel(self._context, self._settings.socket(endpoint), sender, identity)
+        channel = Channel(self._context, self._settings.socket(endpoint), sender, identity)
+        self._opened.append(channel)
+        return channel
 
     def close(self) -> None:
-        """Close every socket at once, and the context."""
+        """Close every socket, and the context."""
+        for opened in self._opened:
+            opened.close()
         self._context.destroy(linger=0)
