@@ -12,7 +12,10 @@ import zmq
 
 
 class Wire:
-    """The receiving side of a socket, for one task. ZeroMQ's descriptor tells of a change only once, so whoever may have taken that in looks."""
+    """The receiving side of a socket, for one task.
+
+    ZeroMQ's descriptor tells of a change only once, so whoever may have taken that in looks.
+    """
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self._socket = socket
