@@ -36,10 +36,11 @@ class Presence:
 
     def __init__(self) -> None:
         self.daemons: dict[bytes, Daemon] = {}
+        self._holders: dict[Attempt, bytes] = {}
 
     def hello(self, identity: bytes, hello: Hello, now: float) -> bool:
         """Take in a Hello; whether the daemon is new here."""
-        new = identity not in self.daemons
+        new = self.gone(identity) is None
         self.daemons[identity] = Daemon(
             name=hello.daemon,
             owner=hello.owner,
@@ -48,8 +49,8 @@ class Presence:
             agents=frozenset(hello.agents),
             draining=hello.draining,
             last_heard=now,
-            running={(r.task, r.attempt) for r in hello.running},
         )
+        self.runs(identity, hello.running)
         return new
 
     def heard(self, identity: bytes, now: float) -> bool:
@@ -59,15 +60,28 @@ class Presence:
         daemon.last_heard = now
         return True
 
+    def takes(self, identity: bytes, task: UUID, attempt: int) -> None:
+        """An attempt is in a daemon's hand: it takes one of its slots."""
+        if daemon := self.daemons.get(identity):
+            daemon.running.add((task, attempt))
+            self._holders[task, attempt] = identity
+
     def runs(self, identity: bytes, running: Iterable[Running]) -> None:
         """What a heartbeat lists is what the daemon runs, besides what was routed to it just now."""
-        if daemon := self.daemons.get(identity):
-            daemon.running |= {(r.task, r.attempt) for r in running}
+        for attempt in running:
+            self.takes(identity, attempt.task, attempt.attempt)
 
     def ended(self, identity: bytes, task: UUID, attempt: int) -> None:
         """An attempt ended: its slot is free."""
         if daemon := self.daemons.get(identity):
-            daemon.running.discard((task, attempt))
+            self._release(identity, daemon, (task, attempt))
+
+    def gone(self, identity: bytes) -> Daemon | None:
+        """Remove a daemon, with all that it had in hand; None when it isn't here."""
+        if daemon := self.daemons.pop(identity, None):
+            for attempt in tuple(daemon.running):
+                self._release(identity, daemon, attempt)
+        return daemon
 
     def named(self, owner: str, name: str) -> bytes | None:
         """The identity of an owner's daemon."""
@@ -75,12 +89,12 @@ class Presence:
 
     def lost(self, now: float, after_seconds: float) -> list[Daemon]:
         """Remove and return the daemons unheard for so long."""
-        gone = [i for i, d in self.daemons.items() if now - d.last_heard > after_seconds]
-        return [self.daemons.pop(i) for i in gone]
+        unheard = [i for i, d in self.daemons.items() if now - d.last_heard > after_seconds]
+        return [daemon for i in unheard if (daemon := self.gone(i))]
 
     def holder(self, task: UUID, attempt: int) -> bytes | None:
         """The daemon that has this attempt in hand."""
-        return next((i for i, d in self.daemons.items() if (task, attempt) in d.running), None)
+        return self._holders.get((task, attempt))
 
     def choose(self, command: SpawnTask) -> bytes | str:
         """The identity of the daemon that takes a task, or why none does.
@@ -107,3 +121,8 @@ class Presence:
             slots = sum(d.capacity for d in able.values())
             return f"{slots} of {slots} slots taken"
         return max(free, key=lambda i: (free[i].name == command.prefer_daemon, free[i].free))
+
+    def _release(self, identity: bytes, daemon: Daemon, attempt: Attempt) -> None:
+        daemon.running.discard(attempt)
+        if self._holders.get(attempt) == identity:
+            del self._holders[attempt]

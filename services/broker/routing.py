@@ -114,7 +114,7 @@ class Broker:
                     replies.append(Unroutable(task=command.task, attempt=command.attempt, reason=chosen))
                     continue
                 identity = chosen
-                self.presence.daemons[identity].running.add((command.task, command.attempt))
+                self.presence.takes(identity, command.task, command.attempt)
             if identity is None:
                 if isinstance(command, CancelTask):
                     reason = "no connected daemon runs it"
@@ -132,7 +132,8 @@ class Broker:
         identity, _, head, body = _exactly(parts, 4)
         read_header(head)
         known = self.presence.heard(identity, self._clock())
-        for report in REPORTS.decode(body, self._skipped):
+        reports = REPORTS.decode(body, self._skipped)
+        for report in reports:
             if isinstance(report, Hello):
                 known = True
                 if self.presence.hello(identity, report, self._clock()):
@@ -141,7 +142,7 @@ class Broker:
             elif isinstance(report, Heartbeat):
                 self.presence.runs(identity, report.running)
             elif isinstance(report, Goodbye):
-                if daemon := self.presence.daemons.pop(identity, None):
+                if daemon := self.presence.gone(identity):
                     self._gone(daemon)
             elif isinstance(report, OutputBatch):
                 self._emit(
@@ -157,7 +158,8 @@ class Broker:
                 self.presence.ended(identity, report.task, report.attempt)
         if not known:
             self._identify(identity)
-        self._to_monitor(identity, head, body)
+        if not all(isinstance(report, Heartbeat) and not report.running for report in reports):  # no lease to renew
+            self._to_monitor(identity, head, body)
 
     def _on_monitor(self, parts: list[bytes]) -> None:
         monitor, topic, head, identity, body = _exactly(parts, 5)
