@@ -159,17 +159,14 @@ def _postgres(settings: Settings) -> Finding:
 
 
 def _agents(settings: Settings) -> Iterator[Finding]:
-    from services.daemon.agents.registry import program
+    from services.daemon.agents.probe import probe
     from shared.config.agents import DEFAULT_AGENTS
 
+    signed = {True: "signed in", False: "not signed in", None: ""}
     for name, agent in {**DEFAULT_AGENTS, **settings.agents}.items():
-        needed = program(agent)
-        if (path := shutil.which(needed)) is None:
-            yield Finding(
-                f"agent {name}", "warn", f"{needed} is not on PATH", f"install {needed}, or leave {name} unused"
-            )
-        else:
-            yield Finding(f"agent {name}", "ok", f"{path}  {_first_line(path, '--version') or ''}".rstrip())
+        found = probe(name, agent)
+        says = "  ".join(part for part in (found.path, found.version, signed[found.signed_in]) if part)
+        yield Finding(f"agent {name}", "warn" if found.mend else "ok", says or "is not on PATH", found.mend)
 
 
 def _in_force(settings: Settings) -> dict[str, str]:

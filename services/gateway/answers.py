@@ -162,6 +162,8 @@ class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str | None
     reason: str | None
     exit_code: int | None
+    cost_usd: float
+    tokens: int
 
 
 class TaskShown(TaskRow, frozen=True, kw_only=True):

@@ -311,7 +311,8 @@ SELECT t.id, t.kind, t.name, t.status, t.attempt, t.agent, t.daemon, t.branch, t
   FROM makima.task t WHERE t.id = %(task)s AND t.owner_id = %(owner)s;
 
 -- name: attempts
-SELECT a.number, a.daemon, a.agent, a.session, a.branch, a.started_at, a.ended_at, a.outcome, a.reason, a.exit_code
+SELECT a.number, a.daemon, a.agent, a.session, a.branch, a.started_at, a.ended_at, a.outcome, a.reason, a.exit_code,
+       a.cost_usd, a.tokens
   FROM makima.attempt a WHERE a.task_id = %(task)s ORDER BY a.number;
 
 -- name: output

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
+from shared.config import load
 from tests.agents import program
 from tests.conftest import Cluster, git
 from tests.models.messages import messages_api
 from tests.models.responses import responses_api
-from tests.models.script import Answer, Conversation, Edit, Run, Say
+from tests.models.script import Answer, Break, Conversation, Edit, Hang, Refuse, Run, Say, Script, turns
 from tests.models.server import Model
 
 PLAN = [
@@ -41,8 +47,13 @@ def a_planner_and_two_workers(conversation: Conversation) -> Answer:
 
 
 @pytest.fixture(scope="module")
-def models() -> Iterator[tuple[Model, Model]]:
-    with messages_api(a_planner_and_two_workers) as messages, responses_api(a_planner_and_two_workers) as responses:
+def scripts() -> Scripts:
+    return Scripts()
+
+
+@pytest.fixture(scope="module")
+def models(scripts: Scripts) -> Iterator[tuple[Model, Model]]:
+    with messages_api(scripts) as messages, responses_api(scripts) as responses:
         yield messages, responses
 
 
@@ -99,3 +110,161 @@ def test_a_goal_is_planned_and_carried_out_by_the_real_command_line(cluster: Clu
     assert "The words are written." in said and "I read the words first." in said and "cat words.txt" in said
     assert "Two steps are planned." in log_of(cluster, directive, "plan")
     assert all(step["attempts"] == 1 for step in shown["steps"])
+
+
+def one_step(cluster: Cluster, origin: Path, plan: str, agent: str = "claude") -> str:
+    """A started directive of one step; what it says in its prompt is how its script is found."""
+    file = origin.parent / "plan.json"
+    file.write_text(json.dumps([{"name": "The step", "taskPlan": plan}]))
+    create = (
+        "directive",
+        "create",
+        "--title",
+        plan,
+        "--repo",
+        str(origin),
+        "--plan",
+        str(file),
+        "--on-failure",
+        "pause",
+    )
+    return cluster.makima(*create, "--agent", agent, "--start", "--quiet").strip()
+
+
+def task_of(cluster: Cluster, directive: str) -> dict[str, Any]:
+    (step,) = cluster.show(directive)["steps"]
+    task: dict[str, Any] = json.loads(cluster.makima("task", "show", step["task_id"], "-o", "json"))
+    return task
+
+
+def until(condition: Callable[[], object], within_seconds: float = 60) -> Any:
+    deadline = time.monotonic() + within_seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.1)
+    return found
+
+
+class Scripts:
+    """Scripts of single steps, by a word of their prompt. Each remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, Script] = {}
+        self.asked: dict[str, list[Conversation]] = {}
+
+    def __call__(self, conversation: Conversation) -> Answer:
+        for word, script in self.of.items():
+            if word in conversation.prompt:
+                self.asked.setdefault(word, []).append(conversation)
+                return script(conversation)
+        return a_planner_and_two_workers(conversation)
+
+
+def test_a_limit_is_waited_for_and_is_no_failed_attempt(cluster: Cluster, origin: Path, scripts: Scripts) -> None:
+    too_fast = Refuse(429, "rate_limit_error", "too fast", {"retry-after": "1"})
+    scripts.of["amber"] = lambda _: too_fast if len(scripts.asked["amber"]) <= 2 else [Say("It goes again.")]
+    directive = one_step(cluster, origin, "amber")
+    cluster.makima("directive", "watch", directive, "--timeout", "60")
+    task = task_of(cluster, directive)
+    assert [a["outcome"] for a in task["attempts"]] == ["interrupted", "succeeded"]
+    assert "claude has reached a limit" in task["attempts"][0]["reason"]
+    assert task["attempts"][0]["session"] == task["attempts"][1]["session"]
+
+
+def test_an_agent_that_is_not_signed_in_pauses_with_the_mend_and_goes_on_after(
+    cluster: Cluster, origin: Path, scripts: Scripts
+) -> None:
+    scripts.of["birch"] = turns(Refuse(401, "authentication_error", "invalid x-api-key"))
+    directive = one_step(cluster, origin, "birch")
+    cluster.makima("directive", "watch", directive, "--timeout", "60", code=1)
+    reason = cluster.show(directive)["pause_reason"]
+    assert "claude is not signed in" in reason and "run `claude` on this machine and sign in" in reason
+    scripts.of["birch"] = turns([Say("Signed in.")])
+    cluster.makima("directive", "resume", directive)
+    cluster.makima("directive", "watch", directive, "--timeout", "60")
+
+
+def test_a_stream_that_breaks_is_tried_again_in_the_same_session(
+    cluster: Cluster, origin: Path, scripts: Scripts
+) -> None:
+    def breaks_once(conversation: Conversation) -> Answer:
+        if conversation.turn == 0:
+            return [Run("echo half >half.txt")]
+        return Break() if len(scripts.asked["cedar"]) <= 3 else [Say("Whole.")]
+
+    scripts.of["cedar"] = breaks_once
+    directive = one_step(cluster, origin, "cedar")
+    cluster.makima("directive", "watch", directive, "--timeout", "60")
+    first, second = task_of(cluster, directive)["attempts"]
+    assert (first["outcome"], second["outcome"]) == ("failed", "succeeded") and first["session"] == second["session"]
+    assert scripts.asked["cedar"][-1].turn >= 2, "it remembers what was said before"
+    assert git(origin, "show", f"{cluster.show(directive)['pr_branch']}:half.txt") == "half", "its work was kept"
+
+
+def test_a_question_of_the_agent_is_answered_by_a_person(cluster: Cluster, origin: Path, scripts: Scripts) -> None:
+    scripts.of["dogwood"] = turns([Run("makima ask 'Which colour?' --option red >colour.txt")], [Say("Painted.")])
+    directive = one_step(cluster, origin, "dogwood")
+    (question,) = until(lambda: json.loads(cluster.makima("questions", "-o", "json")))
+    assert question["text"] == "Which colour?"
+    cluster.makima("answer", question["id"], "red")
+    cluster.makima("directive", "watch", directive, "--timeout", "60")
+    assert git(origin, "show", f"{cluster.show(directive)['pr_branch']}:colour.txt") == "red"
+
+
+def test_a_step_may_be_told_failed_by_its_agent(cluster: Cluster, origin: Path, scripts: Scripts) -> None:
+    give_up = Run("makima fail 'there is no database'")
+    scripts.of["elm"] = lambda c: [Say("I give up.")] if "noted" in c.last else [give_up]
+    directive = one_step(cluster, origin, "elm")
+    cluster.makima("directive", "watch", directive, "--timeout", "60", code=1)
+    assert "there is no database" in cluster.show(directive)["pause_reason"]
+
+
+def test_a_person_tells_a_running_agent_something(cluster: Cluster, origin: Path, scripts: Scripts) -> None:
+    wait = Run("until test -e told; do sleep 0.1; done; rm told")
+    scripts.of["fir"] = lambda c: (
+        [wait] if c.turn == 0 else [Say("Heard: tabs" if "use tabs" in str(c.raw) else "Deaf")]
+    )
+    directive = one_step(cluster, origin, "fir")
+    task = until(lambda: cluster.show(directive)["steps"][0]["task_id"])
+    until(lambda: "until test -e told" in cluster.makima("task", "log", task))
+    cluster.makima("task", "tell", task, "use tabs")
+    until(lambda: _told(cluster, task))
+    cluster.makima("directive", "watch", directive, "--timeout", "60")
+    assert "Heard: tabs" in cluster.makima("task", "log", task)
+
+
+def _told(cluster: Cluster, task: str) -> bool:
+    """Let the agent's command end once the message has reached its standard input."""
+    for worktree in (cluster.home / "daemons").glob(f"*/worktrees/{task.replace('-', '')}-*"):
+        with psycopg.connect(f"postgresql://postgres@/makima?host={socket_folder(cluster)}") as connection:
+            row = connection.execute("SELECT delivered_as FROM makima.task_message WHERE task_id = %s", (task,))
+            if row.fetchall() != [("while it ran",)]:
+                return False
+        (worktree / "told").touch()
+        return True
+    return False
+
+
+def socket_folder(cluster: Cluster) -> Path:
+    return load(cluster.environment).run_folder()
+
+
+@pytest.mark.parametrize(("agent", "counted"), [("claude", 101 + 120), ("codex", 240)])
+def test_after_a_daemon_died_the_same_session_goes_on_and_nothing_counts_twice(
+    cluster: Cluster, origin: Path, scripts: Scripts, agent: str, counted: int
+) -> None:
+    """claude says of an answer in mid-run only the tokens of its beginning; codex says the sum of its session."""
+    word = f"ginkgo-{agent}"
+    scripts.of[word] = lambda c: [Run("echo one")] if c.turn == 0 else Hang()
+    directive = one_step(cluster, origin, word, agent)
+    until(lambda: len(scripts.asked.get(word, ())) == 2)
+    scripts.of[word] = turns([Say("Done.")])
+    daemon = json.loads(cluster.makima("status", "-o", "json"))["processes"]["daemon-1"]
+    os.kill(int(daemon["pid"] if isinstance(daemon, dict) else daemon), signal.SIGKILL)
+    cluster.makima("directive", "watch", directive, "--timeout", "90")
+    task = task_of(cluster, directive)
+    first, *_, last = task["attempts"]
+    assert first["session"] == last["session"] is not None
+    resumed = scripts.asked[word][-1]
+    assert resumed.turn >= 1 and word in resumed.prompt and "You were interrupted" in resumed.last
+    assert task["tokens"] == sum(a["tokens"] for a in task["attempts"]) == counted

@@ -35,15 +35,22 @@ def build(
     """The environment of one run. `own` is the daemon's, `more` the adapter's."""
     return {
         **(FALLBACK_IDENTITY if "HOME" in settings.environment else dict(fallback_identity())),
-        **{k: own[k] for k in KEPT if k in own},
-        **{k: v for k, v in own.items() if _named(k, settings.pass_environment)},
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{own.get('PATH', os.defpath)}",
         **more,
-        **settings.environment,
+        **own_part(settings, own),
         **command.environment,
         **processes.marker(command.task, command.attempt),
         "MAKIMA_DIRECTIVE_ID": str(command.directive),
         "MAKIMA_TOKEN": command.token,
+    }
+
+
+def own_part(settings: AgentSettings, own: Mapping[str, str]) -> dict[str, str]:
+    """What of it is no task's: who the agent is, where its programs are, and its credentials."""
+    return {
+        **{k: own[k] for k in KEPT if k in own},
+        **{k: v for k, v in own.items() if _named(k, settings.pass_environment)},
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{own.get('PATH', os.defpath)}",
+        **settings.environment,
     }
 
 
