@@ -162,7 +162,8 @@ UPDATE makima.step
        reason = CASE WHEN id = %(step)s THEN 'skipped by a person' END
  WHERE directive_id = %(directive)s
    AND (id = %(step)s AND status IN ('pending', 'ready', 'failed') AND NOT EXISTS (
-            SELECT FROM makima.task t WHERE t.step_id = %(step)s AND t.status IN ('pending', 'starting', 'running', 'paused'))
+            SELECT FROM makima.task t
+             WHERE t.step_id = %(step)s AND t.kind = 'step' AND t.status IN ('pending', 'starting', 'running', 'paused'))
         OR skipped_for = %(step)s AND status = 'skipped')
 RETURNING id, name, status;
 
@@ -398,8 +399,10 @@ UPDATE makima.idempotency_key SET answer = %(answer)s::jsonb WHERE owner_id = %(
 -- An owner's directives, live tasks, daemons and slots by status (directive_by_owner, the partial indexes of live tasks).
 SELECT 'directives' AS what, status, count(*)::bigint AS many FROM makima.directive WHERE owner_id = %(owner)s GROUP BY status
 UNION ALL
+SELECT 'tasks', 'pending', count(*) FROM makima.task WHERE owner_id = %(owner)s AND status = 'pending' HAVING count(*) > 0
+UNION ALL
 SELECT 'tasks', status, count(*) FROM makima.task
- WHERE owner_id = %(owner)s AND status IN ('pending', 'starting', 'running', 'paused') GROUP BY status
+ WHERE owner_id = %(owner)s AND status IN ('starting', 'running', 'paused') GROUP BY status
 UNION ALL
 SELECT 'daemons', CASE WHEN connected THEN 'connected' ELSE 'lost' END, count(*) FROM makima.daemon
  WHERE owner_id = %(owner)s GROUP BY 2
@@ -410,8 +413,9 @@ SELECT 'slots', 'capacity', coalesce(sum(capacity), 0) FROM makima.daemon WHERE 
 -- Everything that is counted for /metrics. The open ones by their partial indexes, directives by a scan of their table.
 SELECT 'directives' AS what, status, count(*)::bigint AS many FROM makima.directive GROUP BY status
 UNION ALL
-SELECT 'tasks', status, count(*) FROM makima.task
- WHERE status IN ('pending', 'starting', 'running', 'paused') GROUP BY status
+SELECT 'tasks', 'pending', count(*) FROM makima.task WHERE status = 'pending' HAVING count(*) > 0
+UNION ALL
+SELECT 'tasks', status, count(*) FROM makima.task WHERE status IN ('starting', 'running', 'paused') GROUP BY status
 UNION ALL
 SELECT 'daemons', CASE WHEN connected THEN 'connected' ELSE 'lost' END, count(*) FROM makima.daemon GROUP BY 2
 UNION ALL

@@ -193,14 +193,16 @@ SELECT u.id, u.directive, 'failure', u.payload
 
 -- name: spent
 -- What directives with limits have spent; of all directives, only the ones past their deadline.
--- Relies on task_by_directive and directive_deadline.
+-- Relies on task_by_directive, directive_deadline and directive_waits_for_a_person.
 SELECT d.id, d.max_cost_usd, d.max_tokens, d.deadline, d.stop_now, makima.now() AS now,
        coalesce(sum(t.cost_usd), 0) AS cost_usd, coalesce(sum(t.tokens), 0)::bigint AS tokens
   FROM makima.directive d LEFT JOIN makima.task t ON t.directive_id = d.id
  WHERE d.status IN ('active', 'awaiting_approval')
-   AND CASE WHEN %(directives)s::uuid[] IS NULL THEN d.deadline <= makima.now()
-            ELSE d.id = ANY (%(directives)s)
-             AND (d.max_cost_usd IS NOT NULL OR d.max_tokens IS NOT NULL OR d.deadline IS NOT NULL) END
+   AND (d.max_cost_usd IS NOT NULL OR d.max_tokens IS NOT NULL OR d.deadline IS NOT NULL)
+   AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(
+       SELECT id FROM makima.directive WHERE status = 'active' AND deadline IS NOT NULL AND deadline <= makima.now()
+        UNION ALL
+       SELECT id FROM makima.directive WHERE status = 'awaiting_approval' AND deadline <= makima.now())))
  GROUP BY d.id;
 
 -- name: stop_tasks

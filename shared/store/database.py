@@ -23,7 +23,7 @@ _AUDIT: LiteralString = """
     SELECT e.type, e.directive, e.body
       FROM unnest(%s::text[], %s::uuid[], %s::jsonb[]) AS e (type, directive, body)
 """
-_PLANS = "-c plan_cache_mode=force_generic_plan " + " ".join(
+PLANS = "-c plan_cache_mode=force_generic_plan " + " ".join(
     f"-c enable_{kind}=off" for kind in ("seqscan", "bitmapscan", "hashjoin", "mergejoin")
 )
 """Every statement goes by its indexes, planned once a connection: a new database has no statistics yet, and a plan that
@@ -147,7 +147,7 @@ async def connect(
         max_size=most,
         open=False,
         connection_class=AsyncConnection[DictRow],
-        kwargs={"autocommit": True, "options": _PLANS, "row_factory": dict_row, "application_name": name},
+        kwargs={"autocommit": True, "options": PLANS, "row_factory": dict_row, "application_name": name},
         reconnect_timeout=86_400,
     )
     async with pool:
