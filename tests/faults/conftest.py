@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,9 +24,18 @@ class Faulty(Cluster):
         state = json.loads((self.home / "run" / "cluster.json").read_text())
         return int(state["processes"][name])
 
-    def kill(self, name: str, by: signal.Signals = signal.SIGKILL) -> None:
-        """Send a process of it a signal."""
-        os.kill(self.process(name), by)
+    def kill(self, name: str, by: signal.Signals = signal.SIGKILL) -> int:
+        """Send a process of it a signal, once it runs; which process it was."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                process = self.process(name)
+                os.kill(process, by)
+            except ProcessLookupError:
+                assert time.monotonic() < deadline, f"{name} doesn't run"
+                time.sleep(0.05)
+            else:
+                return process
 
 
 @pytest.fixture(scope="module")

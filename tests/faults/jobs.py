@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, LiteralString
+from uuid import UUID
 
 from tests.conftest import Cluster
 from tests.nothing_lost import rows
@@ -26,6 +27,7 @@ makima directive remove-step "$spare"
 ```
 """
 
+NOBODY = UUID(int=0)
 DIRECTIVES: LiteralString = "SELECT id, status, pause_reason FROM makima.directive"
 TASKS: LiteralString = "SELECT id, directive_id, status, waiting_reason, attempt, daemon FROM makima.task"
 

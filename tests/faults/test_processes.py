@@ -1,0 +1,206 @@
+"""Processes that die, freeze, come back and speak nonsense, in the middle of work; and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import zmq
+
+from shared.config import load
+from shared.messages.commands import SpawnTask
+from shared.messages.frames import COMMANDS, REPORTS, header
+from shared.messages.reports import Heartbeat, Hello
+from tests.faults import jobs
+from tests.faults.conftest import Faulty
+from tests.nothing_lost import assert_nothing_lost, rows
+
+SERVICES = ("planner", "executor", "monitor", "completer", "broker", "gateway", "daemon-1", "postgres")
+
+
+def fan(origin: Path, number: int, script: str) -> str:
+    """A plan of steps that may all run at once, and one that joins them."""
+    steps = [{"name": f"step {n}", "taskPlan": f"{script}; echo {n} > {n}.txt"} for n in range(number)]
+    join = {"name": "join", "taskPlan": "ls > all.txt", "dependsOn": [s["name"] for s in steps]}
+    path = origin.parent / "fan.json"
+    path.write_text(json.dumps([*steps, join]))
+    return str(path)
+
+
+def begin(faulty: Faulty, origin: Path, number: int, script: str) -> str:
+    """A started fan."""
+    plan = fan(origin, number, script)
+    return jobs.create(faulty, "--repo", str(origin), "--plan", plan, "--max-parallel", "32")
+
+
+def await_running(faulty: Faulty, number: int) -> None:
+    """Wait until so many tasks run."""
+    running = "SELECT count(*) AS tasks FROM makima.task WHERE status = 'running'"
+    jobs.await_row(lambda: rows(faulty, running), lambda row: row["tasks"] >= number)
+
+
+def completed(faulty: Faulty, directive: str) -> None:
+    jobs.await_row(
+        lambda: [r for r in rows(faulty, jobs.DIRECTIVES) if str(r["id"]) == directive],
+        lambda row: row["status"] == "completed",
+        within_seconds=240,
+    )
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(s, marks=pytest.mark.long) for s in range(2, 21))])
+def test_services_killed_at_random_moments(faulty: Faulty, origin: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    steps = 12 if seed == 1 else 100
+    directive = begin(faulty, origin, steps, "true")
+    for _ in range(4):
+        time.sleep(chance.uniform(0, 0.8))  # the moment is what the seed draws
+        faulty.kill(chance.choice(SERVICES))
+    completed(faulty, directive)
+    assert_nothing_lost(faulty)
+
+
+def test_a_broker_that_dies_stops_no_task(faulty: Faulty, origin: Path) -> None:
+    directive = begin(faulty, origin, 8, "sleep 3")
+    await_running(faulty, 8)
+    faulty.kill("broker")
+    completed(faulty, directive)
+    attempts = rows(faulty, "SELECT t.directive_id, t.attempt, t.losses FROM makima.task t WHERE t.kind = 'step'")
+    assert {(a["attempt"], a["losses"]) for a in attempts if str(a["directive_id"]) == directive} == {(1, 0)}
+    assert_nothing_lost(faulty)
+
+
+def test_a_daemon_that_was_frozen_for_longer_than_its_lease_changes_nothing(faulty: Faulty, origin: Path) -> None:
+    directive = begin(faulty, origin, 6, "sleep 1")
+    await_running(faulty, 6)
+    frozen = faulty.process("daemon-1")
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        elsewhere = "SELECT count(*) AS tasks FROM makima.attempt WHERE outcome = 'lost'"
+        jobs.await_row(lambda: rows(faulty, elsewhere), lambda row: row["tasks"] > 0)
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    completed(faulty, directive)
+    assert_nothing_lost(faulty)
+
+
+def test_postgres_stopped_at_once_again_and_again(faulty: Faulty, origin: Path) -> None:
+    directive = begin(faulty, origin, 10, "sleep 0.5")
+    for _ in range(5):
+        before = faulty.kill("postgres", signal.SIGQUIT)
+        jobs.await_row(lambda: [{"pid": faulty.process("postgres")}], lambda row: row["pid"] != before)  # noqa: B023
+    completed(faulty, directive)
+    assert_nothing_lost(faulty)
+
+
+def test_a_cluster_that_is_ended_in_mid_work_carries_on_where_it_was(faulty: Faulty, origin: Path) -> None:
+    directive = begin(faulty, origin, 6, "sleep 1")
+    await_running(faulty, 3)
+    faulty.makima("down")
+    faulty.makima("up", "--detach", "--daemons", "2")
+    completed(faulty, directive)
+    assert_nothing_lost(faulty)
+
+
+def test_up_recovers_what_a_killed_supervisor_left(faulty: Faulty, origin: Path) -> None:
+    directive = begin(faulty, origin, 6, "sleep 1")
+    await_running(faulty, 3)
+    state = json.loads((faulty.home / "run" / "cluster.json").read_text())
+    os.kill(state["pid"], signal.SIGKILL)
+    jobs.persist(faulty, "up", "--detach", "--daemons", "2")
+    completed(faulty, directive)
+    assert_nothing_lost(faulty)
+
+
+@contextmanager
+def second_instances(faulty: Faulty) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Another planner, executor, monitor and completer on the same cluster."""
+    names = ("planner", "executor", "monitor", "completer")
+    with (faulty.home / "logs" / "second.log").open("ab") as log:
+        others = [
+            subprocess.Popen([sys.executable, "-m", f"services.{n}"], env=faulty.environment, stdout=log, stderr=log)
+            for n in names
+        ]
+    try:
+        yield others
+    finally:
+        for other in others:
+            other.terminate()
+            other.wait()
+
+
+def test_two_of_each_service_do_nothing_twice(faulty: Faulty, origin: Path) -> None:
+    with second_instances(faulty) as others:
+        directives = [begin(faulty, origin, 4, "true") for _ in range(4)]
+        for directive in directives:
+            completed(faulty, directive)
+        assert all(other.poll() is None for other in others)
+    assert_nothing_lost(faulty)
+
+
+def test_rolling_restarts_under_load(faulty: Faulty, origin: Path) -> None:
+    with second_instances(faulty):
+        directives = [begin(faulty, origin, 6, "true") for _ in range(3)]
+        for name in ("planner", "executor", "monitor", "completer", "gateway", "broker"):
+            before = faulty.kill(name, signal.SIGTERM)
+            jobs.await_row(lambda: [{"pid": faulty.process(name)}], lambda row: row["pid"] != before)  # noqa: B023
+        for directive in directives:
+            completed(faulty, directive)
+    assert_nothing_lost(faulty)
+
+
+@pytest.mark.parametrize("number", [2_000, pytest.param(100_000, marks=pytest.mark.long)])
+def test_nonsense_on_every_socket_ends_no_process(faulty: Faulty, origin: Path, number: int) -> None:
+    before = json.loads((faulty.home / "run" / "cluster.json").read_text())["processes"]
+    _speak_nonsense(faulty, random.Random(17), number)
+    jobs.deliver(faulty, origin)
+    assert json.loads((faulty.home / "run" / "cluster.json").read_text())["processes"] == before
+    assert_nothing_lost(faulty)
+
+
+def _speak_nonsense(faulty: Faulty, chance: random.Random, number: int) -> None:
+    settings = load(faulty.environment)
+    spawn = SpawnTask(task=jobs.NOBODY, attempt=1, owner="default", directive=jobs.NOBODY, kind="step", name="x")
+    real = {
+        "commands": [b"commands", header("fuzz"), COMMANDS.encode([spawn])],
+        "daemons": [
+            b"reports",
+            header("fuzz"),
+            REPORTS.encode([Hello(daemon="fuzz", owner="nobody", capacity=0), Heartbeat(daemon="fuzz")]),
+        ],
+        "reports": [b"acks", header("fuzz"), b"fuzz", b"\x90"],
+        "events-in": [b"step.ready/", header("fuzz"), b"\x80"],
+    }
+    context = zmq.Context()
+    sockets = {}
+    for endpoint in real:
+        socket = sockets[endpoint] = context.socket(zmq.PUB if endpoint == "events-in" else zmq.DEALER)
+        socket.setsockopt(zmq.LINGER, 1000)
+        socket.connect(settings.socket(endpoint))
+    for _ in range(number):
+        endpoint = chance.choice(list(real))
+        parts = list(real[endpoint])
+        for _ in range(chance.randrange(1, 4)):
+            at = chance.randrange(len(parts))
+            parts[at] = _mutated(chance, parts[at])
+        if chance.random() < 0.2:
+            parts = parts[: chance.randrange(len(parts))] or [b""]
+        sockets[endpoint].send_multipart(parts)
+    for socket in sockets.values():
+        socket.close()
+    context.term()
+
+
+def _mutated(chance: random.Random, part: bytes) -> bytes:
+    if not part or chance.random() < 0.3:
+        return chance.randbytes(chance.randrange(64))
+    at = chance.randrange(len(part))
+    return part[:at] + chance.randbytes(chance.randrange(1, 5)) + part[at + chance.randrange(3) :]
