@@ -42,7 +42,7 @@ def main() -> int:
             outcomes = [_replay(home, arguments.seed)]
         elif arguments.planted:
             with ProcessPoolExecutor(arguments.jobs, initializer=_open, initargs=(home,)) as pool:
-                return _report_found(list(pool.map(_find, range(len(BUGS)), [arguments.seeds] * len(BUGS))))
+                return _report_found(pool.map(_find, range(len(BUGS)), [arguments.seeds] * len(BUGS)))
         else:
             seeds = range(arguments.first, arguments.first + arguments.seeds)
             with ProcessPoolExecutor(arguments.jobs, initializer=_open, initargs=(home,)) as pool:
@@ -73,7 +73,7 @@ def _report_found(all_found: Iterable[Found]) -> int:
     missed = 0
     for found in all_found:
         missed += found.seed is None
-        print(f"| {found.bug} | {found.seed or 'none'} | {found.promise} |")
+        print(f"| {found.bug} | {found.seed or 'none'} | {found.promise} |", flush=True)
     return 1 if missed else 0
 
 

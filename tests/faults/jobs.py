@@ -103,3 +103,44 @@ def await_row(
                 return row
         assert time.monotonic() < deadline, seen
         time.sleep(0.05)
+
+
+def steer(cluster: Cluster, origin: Path) -> None:
+    """A draft that a person changes in every way there is before giving it up."""
+    made = persist(
+        cluster,
+        "directive",
+        "create",
+        "--title",
+        "A draft",
+        "--quiet",
+        "--repo",
+        str(origin),
+        "--plan",
+        _plan(origin, "true"),
+    )
+    order = persist(cluster, "order", "add", "More", "--quiet")
+    step = cluster_steps(cluster, made)[0]
+    for words in (
+        ("order", "link", order, made),
+        ("order", "cancel", order),
+        ("directive", "goal", made, "Another goal"),
+        ("directive", "update", made, "--max-parallel", "2"),
+        ("directive", "skip-step", step, "--directive", made),
+        ("directive", "archive", made),
+    ):
+        _insist(cluster, *words)
+
+
+def cluster_steps(cluster: Cluster, directive: str) -> list[str]:
+    """The ids of a directive's steps."""
+    shown = json.loads(persist(cluster, "directive", "show", directive, "-o", "json"))
+    return [step["id"] for step in shown["steps"]]
+
+
+def _insist(cluster: Cluster, *words: str) -> None:
+    """Ask three times at the most: an answer may get lost, and then the second time finds it done."""
+    for _ in range(3):
+        if cluster.run(*words).returncode == 0:
+            return
+        time.sleep(0.5)
