@@ -74,6 +74,15 @@ ANTHROPIC_API_KEY = "a key of no account"
 CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC = "1"
 CLAUDE_CODE_MAX_RETRIES = "1"
 
+[agents.zed]
+kind = "acp"
+command = ["{program("claude-code-acp")}"]
+[agents.zed.environment]
+HOME = "{tmp_path_factory.mktemp("zed")}"
+ANTHROPIC_BASE_URL = "{messages.url}"
+ANTHROPIC_API_KEY = "a key of no account"
+CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC = "1"
+
 [agents.codex]
 kind = "codex"
 command = ["{program("codex")}"]
@@ -97,7 +106,7 @@ def log_of(cluster: Cluster, directive: str, kind: str) -> str:
     return "\n".join(cluster.makima("task", "log", task) for task in mine)
 
 
-@pytest.mark.parametrize("agent", ["claude", "codex"])
+@pytest.mark.parametrize("agent", ["claude", "codex", "zed"])
 def test_a_goal_is_planned_and_carried_out_by_the_real_command_line(cluster: Cluster, origin: Path, agent: str) -> None:
     create = ("directive", "create", "--title", "A page", "--goal", "A page of words", "--repo", str(origin))
     directive = cluster.makima(*create, "--agent", agent, "--start", "--quiet").strip()

@@ -1,7 +1,8 @@
 """`command`: any program, by an argv template of the settings. The prompt is its standard input.
 
 In the template `{prompt_file}` is a file that holds the prompt, `{session}` the session's id. What it prints is kept;
-a line that is a JSON object with a known "type" is read as that event: text, tool, result, usage, session.
+a line that is a JSON object with a known "type" is read as that event: session, text, tool, tool_result, usage,
+problem (its "name" says which), result.
 """
 
 from __future__ import annotations
@@ -9,7 +10,18 @@ from __future__ import annotations
 import msgspec
 
 from services.daemon.agents.adapter import AgentFailed, Assignment, Launch
-from services.daemon.agents.events import Event, Raw, Result, Session, Text, ToolCall, Usage
+from services.daemon.agents.events import (
+    Event,
+    Problem,
+    Raw,
+    Result,
+    Session,
+    Text,
+    ToolCall,
+    ToolResult,
+    Trouble,
+    Usage,
+)
 
 
 class _Line(msgspec.Struct):
@@ -22,6 +34,7 @@ class _Line(msgspec.Struct):
     cost_usd: float | None = None
 
 
+_TROUBLES = {trouble.value: trouble for trouble in Trouble}
 _decoder = msgspec.json.Decoder(_Line)
 
 
@@ -62,6 +75,10 @@ class Command:
                 return (ToolCall(said.id, said.name, said.text),)
             case "usage":
                 return (Usage(said.id, said.tokens or 0),)
+            case "tool_result":
+                return (ToolResult(said.id, said.text, not said.ok),)
+            case "problem":
+                return (Problem(_TROUBLES.get(said.name, Trouble.OTHER), said.text),)
             case "result":
                 return (Result(said.ok, said.text, said.cost_usd, said.tokens),)
             case _:

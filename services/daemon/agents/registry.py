@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 
+from services.daemon.agents.acp import Acp
 from services.daemon.agents.adapter import Adapter, AgentFailed
 from services.daemon.agents.claude import Claude
 from services.daemon.agents.codex import Codex
@@ -29,8 +30,8 @@ def adapter(settings: AgentSettings) -> Adapter:
             return Claude()
         case "codex":
             return Codex()
-        case _:
-            raise AgentFailed(f"no adapter for the kind {settings.kind!r}")
+        case "acp":
+            return Acp()
 
 
 def program(settings: AgentSettings) -> str:
