@@ -14,6 +14,8 @@ from litestar.types import ExceptionHandlersMap
 from psycopg_pool import PoolTimeout
 
 log = structlog.get_logger()
+LARGEST_BODY = 8 << 20
+"""Bytes of a request's body: 5,000 steps of a page each, and no more."""
 AnyRequest = Request[Any, Any, State]
 Problem = Response[dict[str, Any]]
 
@@ -39,6 +41,8 @@ def refused(request: AnyRequest, error: HTTPException) -> Problem:
         detail = f"there is nothing at {request.url.path}; ids are whole UUIDs, as the lists show them"
     elif isinstance(error, MethodNotAllowedException):
         detail = f"{request.url.path} doesn't take {request.method}"
+    elif error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        detail = f"the body is larger than {LARGEST_BODY >> 20} MiB: send fewer steps at once, or shorter ones"
     elif isinstance(error.__cause__, SerializationException):
         detail = f"the body can't be read: {detail}"
     if error.extra:

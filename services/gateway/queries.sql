@@ -1,9 +1,9 @@
 -- ==== Access
 
 -- name: own
--- The owner of this cluster, with the hash of its person's token.
-INSERT INTO makima.owner (id, name, token_hash) VALUES (%(id)s, %(name)s, %(hash)s)
-    ON CONFLICT (name) DO UPDATE SET token_hash = excluded.token_hash
+-- The owner of this cluster, with the hash of its person's token, and how many of its tasks may run at once.
+INSERT INTO makima.owner (id, name, token_hash, max_running) VALUES (%(id)s, %(name)s, %(hash)s, %(max_running)s)
+    ON CONFLICT (name) DO UPDATE SET token_hash = excluded.token_hash, max_running = excluded.max_running
 RETURNING id;
 
 -- name: live_task

@@ -102,8 +102,6 @@ OPENAPI = OpenAPIConfig(
     components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
     security=[{"bearer": []}],
 )
-LARGEST_BODY = 8 << 20
-"""Bytes of a request's body: 5,000 steps of a page each, and no more."""
 
 
 def application(database: Database, settings: Settings, gate: Gate, live: Live, waiters: Answers) -> Litestar:
@@ -125,7 +123,7 @@ def application(database: Database, settings: Settings, gate: Gate, live: Live, 
         exception_handlers=problems.HANDLERS,
         middleware=[metrics.timed],
         openapi_config=OPENAPI,
-        request_max_body_size=LARGEST_BODY,
+        request_max_body_size=problems.LARGEST_BODY,
     )
 
 
@@ -143,7 +141,10 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     async with surroundings(settings, "gateway", EMITS) as around:
         token = person_token(settings.home)
         async with around.database.unit_of_work("gateway.own") as unit:
-            rows = await unit.rows(SQL["own"], {"id": new_id(), "name": settings.owner, "hash": hash_of(token)})
+            rows = await unit.rows(
+                SQL["own"],
+                {"id": new_id(), "name": settings.owner, "hash": hash_of(token), "max_running": settings.max_running},
+            )
         gate = Gate(around.database, load_secret(settings.home), token, rows[0]["id"])
         live = Live(around.database, around.bus, settings.sweep_seconds)
         config = uvicorn.Config(

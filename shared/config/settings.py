@@ -43,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     labels: tuple[str, ...] = ()
     agent: str | None = None
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 2
+    max_running: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Tasks that this owner may run at once, on all its daemons together."""
     sweep_seconds: Positive = 15.0
     heartbeat_seconds: Positive = 2.0
     lost_seconds: Positive = 10.0

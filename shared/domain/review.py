@@ -18,7 +18,8 @@ _ELSEWHERE = re.compile(
     r"|same as (?:the )?(?:previous|last|other) step|as (?:we )?discussed|mentioned (?:above|earlier))\b",
     re.IGNORECASE,
 )
-_PATH = re.compile(r"[\w.-]+(?:/[\w.-]+)+|[\w-]+\.[A-Za-z]\w{0,5}\b")
+_WORD = re.compile(r"[\w./-]+")
+"""What a path may be of; linear in the text, whatever it holds."""
 
 
 def review(plan: Sequence[PlannedStep], ids: Sequence[UUID], needs: Sequence[Sequence[UUID]]) -> list[str]:
@@ -101,7 +102,7 @@ def _missing_dependencies(plan: Sequence[PlannedStep], before: Sequence[int]) ->
     }
     warnings = []
     for at, step in enumerate(plan):
-        for path in dict.fromkeys(_PATH.findall(step.task_plan)):
+        for path in dict.fromkeys(word.rstrip(".") for word in _WORD.findall(step.task_plan)):
             maker = makers.get(path)
             if maker is not None and maker != at and path not in step.files and _at_once(plan, before, maker, at):
                 warnings.append(

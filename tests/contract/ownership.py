@@ -91,7 +91,7 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
                 _MONITORED,
             ),
         ),
-        "attempt": (inserts(), updates("daemon session branch ended_at outcome reason tail exit_code")),
+        "attempt": (inserts(), updates("daemon session branch ended_at outcome reason tail exit_code cost_usd tokens")),
         "task_output": (inserts(),),
         "daemon": (inserts(), updates("labels agents capacity connected draining last_seen")),
         "step": (
@@ -126,7 +126,7 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         "step_dependency": (inserts(),),
     },
     "gateway": {
-        "owner": (inserts(), updates("token_hash")),
+        "owner": (inserts(), updates("token_hash max_running")),
         "directive": (
             inserts(status="draft"),
             updates(

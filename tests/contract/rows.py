@@ -62,6 +62,21 @@ class Rows:
         """An unserved request."""
         return self._add("plan_request", directive_id=directive, reason=reason, **columns)
 
+    def order(self, directive: UUID, title: str = "An order", **columns: object) -> UUID:
+        """An open order that is linked to a directive."""
+        owner = self.one("directive", directive)["owner_id"]
+        return self._add("work_order", directive_id=directive, owner_id=owner, title=title, **columns)
+
+    def serve(self, step: UUID, order: UUID) -> None:
+        """A step serves an order."""
+        self._insert("step_order", step_id=step, order_id=order)
+
+    def question(self, task: UUID, text: str = "Really?", **columns: object) -> UUID:
+        """An open question of a task's live attempt."""
+        asking = self.one("task", task)
+        values = {"directive_id": asking["directive_id"], "attempt": asking["attempt"], **columns}
+        return self._add("question", task_id=task, text=text, **values)
+
     def daemon(self, name: str = "d1", owner: str = OWNER, capacity: int = 4, **columns: object) -> None:
         """A connected daemon, in the place of an earlier one of its name."""
         belongs = self.owner(owner)
