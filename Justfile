@@ -63,3 +63,7 @@ asyncapi:
 # Draw docs/state-machines.md from the transition tables.
 state-machines:
     python -m tools.state_machines
+
+# Run the demo in a terminal of its own and write what was seen: docs/demo.svg.
+recording:
+    python -m tools.recording

@@ -16,7 +16,7 @@ def register(command: argparse.ArgumentParser) -> None:
     verbs = verbs_of(command)
     create = add_verb(verbs, "create", _create, "a goal on a repository")
     create.add_argument("--title", required=True)
-    create.add_argument("--goal", default="")
+    create.add_argument("--goal", default="", metavar="TEXT|@FILE|-")
     for option in ("--repo", "--base", "--plan", "--agent"):
         create.add_argument(option)
     create.add_argument("--on-failure", choices=("replan", "pause", "continue"), default="replan")
@@ -38,12 +38,14 @@ def register(command: argparse.ArgumentParser) -> None:
 
 
 def _create(arguments: Arguments) -> int:
+    from cli.plans import text_of
+
     repository = arguments.repo
     if repository and _is_here(repository):
         repository = str(Path(repository).absolute())
     body: dict[str, Any] = {
         "title": arguments.title,
-        "goal": arguments.goal,
+        "goal": text_of(arguments.goal, "--goal"),
         "repository_url": repository,
         "base_branch": arguments.base,
         "agent": arguments.agent,

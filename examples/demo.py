@@ -1,4 +1,4 @@
-"""`just demo`: a sample repository, a cluster of its own, a planned directive and one from a file, shown live."""
+"""`just demo`: a sample repository, a cluster of its own, a goal that an agent plans, a plan from a file, live."""
 
 from __future__ import annotations
 
@@ -8,63 +8,83 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 EXAMPLES = Path(__file__).parent
 IDENTITY = ("-c", "user.name=Demo", "-c", "user.email=demo@localhost")
+BOLD, DIM, PLAIN = ("\x1b[1m", "\x1b[90m", "\x1b[0m") if sys.stdout.isatty() else ("", "", "")
 
 
 def main() -> int:
     """Run the demo; its exit code. Whatever it started is stopped at the end."""
-    with tempfile.TemporaryDirectory(prefix="makima-demo-") as folder:
+    took: dict[str, float] = {}
+    print(f"{BOLD}makima{PLAIN}: a goal on a git repository becomes a merged branch")
+    with tempfile.TemporaryDirectory(prefix="makima-demo-", ignore_cleanup_errors=True) as folder:
         os.environ.update(MAKIMA_HOME=f"{folder}/home", MAKIMA_PORT=str(_free_port()))
         origin = _sample_repository(Path(folder))
-        took = {"start": _timed(lambda: _makima("up", "--detach", "--daemons", "2"))}
         try:
-            _show_processes()
-            planned = _directive("Build a greeter", origin, "--goal", (EXAMPLES / "goal.md").read_text())
-            took["planned directive"] = _timed(lambda: _makima("directive", "watch", planned, "--timeout", "60"))
-            from_file = _directive("Build a page", origin, "--plan", str(EXAMPLES / "plan.yaml"))
-            took["directive with a plan"] = _timed(lambda: _makima("directive", "watch", from_file, "--timeout", "60"))
+            _title("A cluster of its own: every part a process, and Postgres brought along")
+            with _timed(took, "start the cluster"):
+                _makima("up", "--detach", "--daemons", "2")
+            _makima("status")
+            _title("A goal: an agent plans it, eight steps carry it out, in parallel where they can")
+            with _timed(took, "the goal, planned and carried out"):
+                planned = _create("Build a greeter", origin, "--goal", f"@{EXAMPLES / 'goal.md'}")
+                _makima("directive", "watch", planned, "--timeout", "60")
+            _title("The graph that the agent planned")
+            _makima("directive", "graph", planned)
+            _title("The same without a planner: a plan from a file")
+            with _timed(took, "the plan from a file"):
+                from_file = _create("Build a page", origin, "--plan", str(EXAMPLES / "plan.yaml"))
+                _makima("directive", "watch", from_file, "--timeout", "60")
             for directive in (planned, from_file):
                 _show_delivery(origin, directive)
         finally:
-            took["stop"] = _timed(lambda: _makima("down"))
-    print("\n" + "\n".join(f"{what:<24}{seconds:6.2f} s" for what, seconds in took.items()))
+            with _timed(took, "stop the cluster"):
+                _makima("down")
+    _title("How long it took")
+    print("\n".join(f"  {what:<36}{seconds:6.2f} s" for what, seconds in took.items()))
+    print(f"\nNothing of it is left running. Yours: {BOLD}./justw up{PLAIN}, then see README.md")
     return 0
 
 
-def _makima(*arguments: str) -> str:
-    """Run one command, its output shown as it comes; a failure ends the demo."""
-    process = subprocess.Popen([sys.executable, "-m", "cli", *arguments], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    printed = ""
-    for line in process.stdout:
-        if "-o" not in arguments:
-            print(line, end="", flush=True)
-        printed += line
-    if process.wait():
-        raise SystemExit(f"makima {' '.join(arguments[:2])} ended with exit code {process.returncode}")
-    return printed
+def _title(text: str) -> None:
+    print(f"\n{BOLD}── {text}{PLAIN}", flush=True)
 
 
-def _directive(title: str, origin: Path, *arguments: str) -> str:
-    print(f"\n== {title}")
-    create = ("directive", "create", "--title", title, "--repo", str(origin), "--start", *arguments, "-o", "json")
-    made: str = json.loads(_makima(*create))["id"]
-    return made
+def _makima(*arguments: str) -> None:
+    """Run one command on this terminal; a failure ends the demo."""
+    sys.stdout.flush()
+    code = subprocess.run([sys.executable, "-m", "cli", *arguments], check=False).returncode
+    if code:
+        raise SystemExit(f"makima {' '.join(arguments[:2])} ended with exit code {code}")
+
+
+def _json(*arguments: str) -> dict[str, str]:
+    argv = [sys.executable, "-m", "cli", *arguments, "-o", "json"]
+    done = subprocess.run(argv, check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"makima {' '.join(arguments[:2])} ended with exit code {done.returncode}")
+    answer: dict[str, str] = json.loads(done.stdout)
+    return answer
+
+
+def _create(title: str, origin: Path, *arguments: str) -> str:
+    shown = "--goal @goal.md" if "--goal" in arguments else "--plan plan.yaml"
+    print(f"{DIM}$ makima directive create --title '{title}' --repo . {shown} --watch{PLAIN}", flush=True)
+    return _json("directive", "create", "--title", title, "--repo", str(origin), "--start", *arguments)["id"]
 
 
 def _show_delivery(origin: Path, directive: str) -> None:
-    branch = json.loads(_makima("directive", "show", directive, "-o", "json"))["pr_branch"]
-    print(f"\n== {branch}")
-    print(_git(origin, "log", "--graph", "--oneline", branch))
-    print(_git(origin, "ls-tree", "-r", "--name-only", branch))
-
-
-def _show_processes() -> None:
-    print(_makima("status", "-o", "text"), end="")
+    branch = _json("directive", "show", directive)["pr_branch"]
+    _title(f"Delivered: {branch}")
+    print(_git(origin, "log", "--graph", "--oneline", "--no-decorate", branch), end="")
+    files = "  ".join(_git(origin, "ls-tree", "-r", "--name-only", branch).split())
+    print(f"{DIM}{textwrap.fill(files, 96)}{PLAIN}")
 
 
 def _sample_repository(folder: Path) -> Path:
@@ -93,11 +113,11 @@ def _free_port() -> int:
         return port
 
 
-def _timed(action: object) -> float:
+@contextmanager
+def _timed(took: dict[str, float], what: str) -> Iterator[None]:
     began = time.monotonic()
-    assert callable(action)
-    action()
-    return time.monotonic() - began
+    yield
+    took[what] = time.monotonic() - began
 
 
 if __name__ == "__main__":
