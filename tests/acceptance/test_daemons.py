@@ -69,9 +69,7 @@ def finish(cluster: Cluster, directive: str) -> dict[str, dict[str, Any]]:
 
 def test_without_a_daemon_tasks_wait_in_words_and_go_out_when_one_comes(lone: Cluster, origin: Path) -> None:
     directive = create(lone, origin, [{"name": "Wait", "taskPlan": "true"}])
-    await_true(
-        lambda: "no daemon of this owner is connected" in (lone.show(directive)["steps"][0]["waiting_reason"] or "")
-    )
+    await_true(lambda: "no daemon of this owner is connected" in lone.makima("why", directive))
     with daemon(lone, "late"):
         assert finish(lone, directive)["Wait"]["daemon"] == "late"
 
