@@ -24,6 +24,7 @@ test *ARGS: check
 agents-install:
     @command -v npm >/dev/null || { echo "just: npm is missing: install your system's packages nodejs and npm" >&2; exit 1; }
     npm install --prefix tests/agents --no-package-lock --no-fund --no-audit --loglevel error
+    cd tests/agents/node_modules/@anthropic-ai/claude-code && node install.cjs  # where npm runs no scripts of packages
 
 # Every fault, the whole matrix of failpoints included.
 test-faults *ARGS:

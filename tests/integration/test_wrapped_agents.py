@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from shared.domain.ids import new_id
 from shared.messages.commands import CancelTask, SpawnTask, TellTask
 from shared.messages.reports import (
+    Heartbeat,
     MessageDelivered,
     OutputBatch,
     TaskFailed,
@@ -298,3 +300,22 @@ def test_started_says_its_session(house: WrappedHouse) -> None:
     end = house.ending(command.task)
     sessions = [r.session for r in house.seen if isinstance(r, TaskStarted) and r.task == command.task]
     assert isinstance(end, TaskSucceeded) and sessions[-1] == end.session
+
+
+def test_twenty_at_once_miss_no_heartbeat(tmp_path: Path) -> None:
+    house = WrappedHouse(tmp_path, MAKIMA_SLOTS="20")
+    try:
+        tasks = [house.spawn(f"for i in $(seq 200); do echo line $i; done; echo {n} >{n}.txt") for n in range(20)]
+        house.send(*tasks)
+        last, longest, open_tasks = time.monotonic(), 0.0, {t.task for t in tasks}
+        while open_tasks:
+            for report in house.receive(30):
+                if isinstance(report, Heartbeat):
+                    longest, last = max(longest, time.monotonic() - last), time.monotonic()
+                elif isinstance(report, TaskSucceeded):
+                    open_tasks.discard(report.task)
+                assert not isinstance(report, TaskFailed), report
+        assert longest < house.settings.lost_seconds, "the broker would have taken it for lost"
+        assert {t.branch for t in tasks} <= set(house.branches())
+    finally:
+        house.close()
