@@ -51,7 +51,7 @@ bench *ARGS:
     python -m bench {{ ARGS }}
 
 # Write what is made from the declarations: golden bytes of new messages, docs/asyncapi.yaml, docs/state-machines.md.
-generate: golden asyncapi state-machines
+generate: golden asyncapi state-machines reference
 
 # Keep the bytes of new messages, and of new fields; those kept before never change.
 golden:
@@ -68,3 +68,7 @@ state-machines:
 # Run the demo in a terminal of its own and write what was seen: docs/demo.svg.
 recording:
     python -m tools.recording
+
+# Write docs/reference: the command line from its parsers, the settings from their declaration.
+reference:
+    python -m tools.reference

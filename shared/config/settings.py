@@ -33,23 +33,39 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What is in force. Times are in seconds."""
 
     home: Path
+    """Where state lies: embedded Postgres, sockets, repositories, worktrees, journal, logs."""
     host: str = "127.0.0.1"
+    """Where the gateway listens."""
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 8420
+    """The gateway's port."""
     postgres_url: str | None = None
+    """A Postgres of yours, 14 or newer; without one makima runs its own."""
     owner: str = "default"
+    """Whom everything of this cluster belongs to."""
     daemons: Count = 1
+    """How many daemons `makima up` runs here."""
     daemon_name: str | None = None
+    """A daemon's name; its machine's, when none is given."""
     slots: Annotated[int, msgspec.Meta(ge=1)] = 4
+    """How many tasks a daemon runs at once."""
     labels: tuple[str, ...] = ()
+    """What a daemon offers, for steps that ask for it."""
     agent: str | None = None
+    """The agent of directives that name none."""
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 2
+    """How often a task is tried."""
     max_running: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """Tasks that this owner may run at once, on all its daemons together."""
     sweep_seconds: Positive = 15.0
+    """The safety net: so often every service looks for what a lost event left."""
     heartbeat_seconds: Positive = 2.0
+    """So often daemons and broker tell each other that they live."""
     lost_seconds: Positive = 10.0
+    """A daemon unheard for so long is lost."""
     lease_seconds: Positive = 30.0
+    """A task whose daemon has not renewed it for so long runs elsewhere."""
     drop_events: bool = False
+    """Publish no event: for tests, which show that all works at the sweep's speed."""
     agents: dict[str, AgentSettings] = {}
     """By name, over those that are built in: shell, claude, codex."""
     stall_seconds: Positive = 600.0
@@ -69,6 +85,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     control_groups: bool = True
     """Hold each attempt's processes in a control group, where the machine lets; else they are found by their marks."""
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
+    """How much an agent yields to others on its machine, as nice(1) counts."""
 
     forges: dict[str, Literal["github", "gitlab", "gitea", "none"]] = {}
     """By host: what it is, where its name does not tell."""
@@ -77,8 +94,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     merge_strategy: Literal["merge", "squash"] = "merge"
     """How steps are delivered: by merge commits, or each as one commit."""
     pull_request_draft: bool = False
+    """Open pull requests as drafts."""
     pull_request_labels: tuple[str, ...] = ()
+    """Labels that a new pull request gets."""
     pull_request_reviewers: tuple[str, ...] = ()
+    """Who is asked to review a new pull request."""
     pull_request_watch: bool = True
     """Whether is looked how a pull request stands, until it is merged or closed."""
     pull_request_poll_seconds: Positive = 60.0

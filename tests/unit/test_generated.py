@@ -12,6 +12,7 @@ import yaml
 from shared.domain import statuses
 from shared.messages.channels import CHANNELS
 from tools import asyncapi, state_machines
+from tools import reference as manual
 from tools.declarations import SERVICES, services, tag
 
 DOCUMENT: dict[str, Any] = yaml.safe_load(asyncapi.PATH.read_text(encoding="utf-8"))
@@ -98,3 +99,13 @@ def test_every_transition_is_drawn_once(table: Any) -> None:
     arrows = [line for line in drawn if " --> " in line and "[*]" not in line]
     everything = (statuses.DIRECTIVE_TRANSITIONS, statuses.STEP_TRANSITIONS, statuses.TASK_TRANSITIONS)
     assert len(arrows) == sum(len(after) for one in everything for after in one.values())
+
+
+def test_the_reference_of_the_command_line_and_of_the_settings_is_current() -> None:
+    for name, text in manual.pages().items():
+        assert (manual.DOCS / name).read_text(encoding="utf-8") == text, "run `just reference`"
+
+
+def test_every_setting_says_what_it_is() -> None:
+    table = manual.pages()["settings.md"].splitlines()
+    assert not [row for row in table if row.startswith("| `") and row.endswith("|  |")]

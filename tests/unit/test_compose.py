@@ -1,0 +1,37 @@
+"""compose.yaml and the image agree with the processes that there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from services.cluster.service import SERVICES
+from shared.config.settings import Settings
+from tests.conftest import ROOT
+
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
+
+
+def test_every_process_is_a_container_that_runs_it() -> None:
+    own = {name: one for name, one in COMPOSE["services"].items() if name != "postgres"}
+    assert set(own) == {*SERVICES, "daemon"}
+    for name, one in own.items():
+        (module,) = one["command"]
+        assert module == f"services.{name}"
+        assert (ROOT / "services" / name / "__main__.py").is_file()
+        assert "state:/state" in one["volumes"]
+
+
+def test_every_variable_that_is_set_is_a_setting() -> None:
+    names = {f"MAKIMA_{name.upper()}" for name in Settings.__struct_fields__}
+    for name, one in COMPOSE["services"].items():
+        assert name == "postgres" or set(one["environment"]) <= names
+
+
+def test_the_image_holds_what_is_copied_and_no_more() -> None:
+    copied = [line.split()[1] for line in DOCKERFILE.splitlines() if line.startswith("COPY")]
+    assert all((ROOT / name).exists() for name in copied)
+    kept = (ROOT / "deploy" / "Dockerfile.dockerignore").read_text().splitlines()
+    assert {f"!{name}" for name in copied} == {line for line in kept if line.startswith("!")}

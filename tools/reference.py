@@ -1,0 +1,125 @@
+"""`just reference`: docs/reference/cli.md from the parsers, docs/reference/settings.md from their declaration."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import inspect
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+
+from cli.command import Parser
+from cli.main import COMMANDS
+from shared.config import settings as declared
+from shared.config.settings import Settings
+
+DOCS = Path(__file__).parents[1] / "docs" / "reference"
+
+
+def main() -> int:
+    """Write both; the exit code."""
+    DOCS.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (DOCS / name).write_text(text, encoding="utf-8")
+        print(DOCS / name)
+    return 0
+
+
+def pages() -> dict[str, str]:
+    """Each generated page by its file name."""
+    return {"cli.md": "\n".join(_commands()) + "\n", "settings.md": "\n".join(_settings()) + "\n"}
+
+
+def _commands() -> Iterator[str]:
+    yield "# The command line"
+    yield ""
+    yield "Written by `just reference` from the parsers. `-o json` works on everything that shows or makes something."
+    yield "Exit codes: 0 done, 1 failed, 2 wrong usage; `watch` also 124, when its time is up. Errors are one line on"
+    yield "standard error, with the mend. Inside a task the directive is known: `--directive` may be left out."
+    for name, (declared_by, says) in COMMANDS.items():
+        module, _, function = declared_by.partition(":")
+        parser = Parser(prog=f"makima {name}", description=says)
+        getattr(importlib.import_module(module), function)(parser)
+        yield from _command(parser, says, "##")
+
+
+def _command(parser: argparse.ArgumentParser, says: str, level: str) -> Iterator[str]:
+    verbs = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    yield ""
+    if verbs:
+        yield f"{level} {parser.prog}"
+        yield ""
+        yield f"{says[0].upper()}{says[1:]}."
+        for verb in verbs:
+            helped = {c.dest: c.help or "" for c in verb._choices_actions}
+            for name, below in verb.choices.items():
+                yield from _command(below, helped.get(name, ""), level + "#")
+        return
+    actions = [a for a in parser._actions if a.dest not in ("help", "output")]
+    words = [_argument(a) if not a.option_strings else _option(a) for a in actions]
+    yield f"{level} `{' '.join([parser.prog, *words])}`"
+    yield ""
+    yield f"{says[0].upper()}{says[1:]}."
+    told = [a for a in actions if a.help]
+    if told:
+        yield ""
+        yield from (f"- `{(a.option_strings or [_argument(a)])[-1]}`: {a.help}" for a in told)
+
+
+def _argument(action: argparse.Action) -> str:
+    name = str(action.metavar or action.dest.upper())
+    return f"[{name}]" if action.nargs == "?" else name
+
+
+def _option(action: argparse.Action) -> str:
+    flag = action.option_strings[-1] if len(action.option_strings) < 3 else action.option_strings[0]
+    if action.nargs == 0 or isinstance(action, argparse.BooleanOptionalAction):
+        text = flag
+    elif action.choices:
+        text = f"{flag} {'|'.join(map(str, action.choices))}"
+    else:
+        text = f"{flag} {action.metavar or action.dest.upper()}"
+    return text if action.required else f"[{text}]"
+
+
+def _settings() -> Iterator[str]:
+    yield "# Settings"
+    yield ""
+    yield "Written by `just reference` from `shared/config`. They come from `makima.toml` (in the working folder, in the"
+    yield "home, or where `MAKIMA_CONFIG` says), then from the environment, which wins: `slots` is `MAKIMA_SLOTS` there."
+    yield "An unknown key or a bad value stops a process at its start. `makima doctor` prints what is in force."
+    yield "Times are in seconds."
+    yield ""
+    yield "| setting | default | is |"
+    yield "|---|---|---|"
+    told = _docstrings()
+    for field in msgspec.structs.fields(Settings):
+        default = "" if field.default is msgspec.NODEFAULT else _shown(field.default)
+        yield f"| `{field.name}` | {default} | {told.get(field.name, '')} |"
+
+
+def _shown(value: object) -> str:
+    if value is None or value in ((), {}):
+        return "none"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _docstrings() -> dict[str, str]:
+    """The words that stand below each setting in its source."""
+    classes = (node for node in ast.parse(inspect.getsource(declared)).body if isinstance(node, ast.ClassDef))
+    body = next(node.body for node in classes if node.name == Settings.__name__)
+    told: dict[str, str] = {}
+    for before, after in pairwise(body):
+        match before, after:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
+                told[name] = " ".join(words.split())
+    return told
+
+
+if __name__ == "__main__":
+    sys.exit(main())
