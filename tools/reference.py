@@ -90,8 +90,8 @@ def _option(action: argparse.Action) -> str:
 def _settings() -> Iterator[str]:
     yield "# Settings"
     yield ""
-    yield "Written by `just reference` from `shared/config`. They come from `makima.toml` (in the working folder, in the"
-    yield "home, or where `MAKIMA_CONFIG` says), then from the environment, which wins: `slots` is `MAKIMA_SLOTS` there."
+    yield "Written by `just reference` from `shared/config`. They come from `makima.toml` (in the working folder, the"
+    yield "home, or where `MAKIMA_CONFIG` says), then from the environment, which wins: `slots` is `MAKIMA_SLOTS`."
     yield "An unknown key or a bad value stops a process at its start. `makima doctor` prints what is in force."
     yield "Times are in seconds."
     yield ""
