@@ -20,6 +20,7 @@ from services.daemon.agents.registry import Registry
 from services.daemon.cgroups import Cgroups
 from services.daemon.conversation import Conversation, Heard
 from services.daemon.delivery.delivering import Delivering
+from services.daemon.delivery.resolving import ROUNDS, conclude, notice, sent_back
 from services.daemon.git import GitError
 from services.daemon.masking import Mask
 from services.daemon.output import Log
@@ -177,13 +178,32 @@ class Attempt:
         if command.delivery is not None:
             return await self._deliver(agent)
         workspace = await self._workspaces.make(command)
+        if workspace.stopped is not None and (agent is None or agent.kind == "shell"):
+            raise WorkspaceFailed(f"{workspace.stopped}: give the directive an agent that can resolve it", True)
         if agent is None:
             self._started(workspace)
             return await self._delivered(workspace)
-        if over := await self._converse(workspace, agent, command, await _repository(workspace)):
+        if over := await self._work_with(workspace, agent):
             kept = await self._keep(workspace) if self._conversation and self._conversation.session else None
             return self._over(over, kept)
         return await self._delivered(workspace)
+
+    async def _work_with(self, workspace: Workspace, agent: AgentSettings) -> Over | None:
+        """Have the agent do the task, and resolve the merge first that stopped in its workspace, if one did."""
+        command, settings, stopped = self.command, await _repository(workspace), workspace.stopped
+        if stopped is None:
+            return await self._converse(workspace, agent, command, settings)
+        left = workspace.left
+        told = f"First of all: {notice(stopped, left)}\nAfter that, your task:\n\n{command.prompt}"
+        problems: list[str] = []
+        for _ in range(ROUNDS):
+            asked = msgspec.structs.replace(command, prompt=told)
+            if over := await self._converse(workspace, agent, asked, settings):
+                return over
+            if not (problems := await conclude(workspace.folder, stopped, left)):
+                return None
+            told = f"{sent_back(problems, stopped, left)}\nIt belonged to this task:\n\n{command.prompt}"
+        return Over(reason=f"{stopped}; the agent's resolution was refused: {'; '.join(problems)}")
 
     async def _converse(
         self, workspace: Workspace, agent: AgentSettings, command: SpawnTask, repository: RepositorySettings

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from services.daemon.delivery.merging import MergeConflict, Tip
+from services.daemon.delivery.resolving import merge_in, unmerged
 from services.daemon.git import GitError, git, is_transient
 from shared.messages.commands import SpawnTask
 
@@ -35,6 +37,10 @@ class Workspace:
     cache: Path | None = None
     start: str = ""
     branch: str = ""
+    stopped: MergeConflict | None = None
+    """A merge of the start that stopped in the folder: whoever works there resolves it first."""
+    left: tuple[Tip, ...] = ()
+    """What is to be merged after that."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +93,13 @@ class Workspaces:
         await git(cache, "worktree", "add", "--quiet", "--force", *named, str(folder), begin[1])
         branch = {"plan": "", "completion": command.target_branch or ""}.get(command.kind, command.branch)
         start = begin[1]
-        if merges:
-            into = begin[0]
-            for name, commit in merges:
-                await self._merge(folder, into, name, commit)
-            if command.kind != "completion":
-                start = (await git(folder, "rev-parse", "HEAD")).strip()
-        return Workspace(folder, cache, start, branch)
+        stopped, left = None, [Tip(branch=name, commit=commit) for name, commit in merges]
+        while left and stopped is None:
+            tip = left.pop(0)
+            stopped = await self._merge(folder, begin[0], tip)
+        if merges and stopped is None and command.kind != "completion":
+            start = (await git(folder, "rev-parse", "HEAD")).strip()
+        return Workspace(folder, cache, start, branch, stopped, tuple(left))
 
     async def repository(self, command: SpawnTask) -> Path:
         """The cache of a command's repository, brought up to date. Raises WorkspaceFailed."""
@@ -255,16 +261,15 @@ class Workspaces:
         await git(draft, "remote", "add", "--", "origin", repository_url)
         draft.rename(cache)
 
-    async def _merge(self, worktree: Path, into: str, branch: str, commit: str) -> None:
+    async def _merge(self, worktree: Path, into: str, tip: Tip) -> MergeConflict | None:
+        """Merge in a worktree; the conflict at which it stopped there. Raises WorkspaceFailed."""
+        onto = (await git(worktree, "rev-parse", "HEAD")).strip()
         try:
-            await git(worktree, "merge", "--quiet", "--no-edit", "--no-verify", "-m", f"Merge {branch}", commit)
+            if await merge_in(worktree, tip.commit, tip.branch):
+                return None
         except GitError as error:
-            unmerged = await git(worktree, "diff", "--name-only", "--diff-filter=U", "-z")
-            files = [name for name in unmerged.split("\0") if name]
-            if not files:
-                raise WorkspaceFailed(f"{branch} can't be merged into {into}: {error}") from None
-            await git(worktree, "merge", "--abort")
-            raise WorkspaceFailed(f"{branch} conflicts with {into} in {', '.join(files)}", permanent=True) from None
+            raise WorkspaceFailed(f"{tip.branch} can't be merged into {into}: {error}") from None
+        return MergeConflict(onto, tip, into, tuple(await unmerged(worktree)))
 
 
 async def _has(cache: Path, commit: str) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from services.daemon.delivery.merging import MergeConflict, merge_tree
+from services.daemon.delivery.merging import MergeConflict, Tip, merge_tree
 from services.daemon.git import GitError, git
 
 ROUNDS = 3
@@ -68,15 +68,25 @@ async def resolve_with(agent: RunAgent, worktree: Path, conflict: MergeConflict)
     prompt, problems = notice(conflict), [""]
     for _ in range(ROUNDS):
         await agent(worktree, prompt)
+        if not await merging(worktree) and await git(worktree, "status", "--porcelain"):
+            await git(worktree, "add", "--all")
+            await git(worktree, "commit", "--quiet", "--no-verify", "-m", f"Resolve the merge of {conflict.tip.branch}")
         problems = await conclude(worktree, conflict)
         if not problems:
             return
-        prompt = "The merge is not resolved yet:\n" + "\n".join(f"- {p}" for p in problems) + "\n\n" + notice(conflict)
+        prompt = sent_back(problems, conflict)
     raise Unresolved(conflict, problems)
 
 
-def notice(conflict: MergeConflict) -> str:
-    """What an agent is told of a merge that stopped in its worktree."""
+def sent_back(problems: Sequence[str], conflict: MergeConflict, left: Sequence[Tip] = ()) -> str:
+    """What an agent is told when its resolution is refused."""
+    return "The merge is not resolved yet:\n" + "\n".join(f"- {p}" for p in problems) + f"\n\n{notice(conflict, left)}"
+
+
+def notice(conflict: MergeConflict, left: Sequence[Tip] = ()) -> str:
+    """What an agent is told of a merge that stopped in its worktree, and of those that are `left` to be made."""
+    more = "".join(f"    git merge --no-edit {tip.commit}  # {tip.branch}\n" for tip in left)
+    then = f"\nThen merge the rest in the same way:\n\n{more}" if left else ""
     files = "\n".join(f"- {f}" for f in conflict.files)
     what = conflict.tip.branch + (f" ({conflict.tip.name})" if conflict.tip.name else "")
     return f"""In this worktree the merge of {what} into {conflict.into} has stopped at conflicts in:
@@ -85,23 +95,23 @@ def notice(conflict: MergeConflict) -> str:
 Resolve them so that what both sides meant is kept: `git log --merge -p` shows what each did. Then `git add` each file \
 (`git rm` what is to be gone) and end the merge with `git commit --no-edit`. Do not abort it, and do not take one side \
 whole; where a side really has to go, say so in the merge commit's message in a line `{DROPPED} <file>: <why>`.
-"""
+{then}"""
 
 
-async def conclude(worktree: Path, conflict: MergeConflict) -> list[str]:
+async def conclude(worktree: Path, conflict: MergeConflict, left: Sequence[Tip] = ()) -> list[str]:
     """What is wrong with a resolution, in words; nothing: it is committed. Ends a merge that is only not committed."""
-    if left := await unmerged(worktree):
-        return [f"{f} still conflicts: resolve it and `git add` it" for f in left]
+    if still := await unmerged(worktree):
+        return [f"{f} still conflicts: resolve it and `git add` it" for f in still]
     if await merging(worktree):
         await git(worktree, "add", "--all")
         await git(worktree, "commit", "--quiet", "--no-verify", "--no-edit")
-    elif await git(worktree, "status", "--porcelain"):
-        await git(worktree, "add", "--all")
-        await git(worktree, "commit", "--quiet", "--no-verify", "-m", f"Resolve the merge of {conflict.tip.branch}")
     missing = await git(worktree, "rev-list", "--max-count=1", conflict.onto, conflict.tip.commit, "--not", "HEAD")
     if missing:
         again = shlex.join(("git", "merge", conflict.tip.commit))
         return [f"the merge is not there any more (aborted, or reset): start it again with `{again}`"]
+    for tip in left:
+        if await git(worktree, "rev-list", "--max-count=1", tip.commit, "--not", "HEAD"):
+            return [f"{tip.branch} is not merged yet: `{shlex.join(('git', 'merge', '--no-edit', tip.commit))}`"]
     return [*await _markers(worktree, conflict), *await _dropped(worktree, conflict)]
 
 
