@@ -98,7 +98,7 @@ _D, _S, _T = DirectiveStatus, StepStatus, TaskStatus
 DIRECTIVE_TRANSITIONS: Mapping[DirectiveStatus, frozenset[DirectiveStatus]] = {
     _D.DRAFT: frozenset({_D.ACTIVE, _D.ARCHIVED}),
     _D.ACTIVE: frozenset({_D.PAUSED, _D.AWAITING_APPROVAL, _D.IDLE, _D.ARCHIVED}),
-    _D.PAUSED: frozenset({_D.ACTIVE, _D.AWAITING_APPROVAL, _D.ARCHIVED}),
+    _D.PAUSED: frozenset({_D.ACTIVE, _D.AWAITING_APPROVAL, _D.COMPLETED, _D.ARCHIVED}),
     _D.AWAITING_APPROVAL: frozenset({_D.ACTIVE, _D.PAUSED, _D.ARCHIVED}),
     _D.IDLE: frozenset({_D.ACTIVE, _D.PAUSED, _D.COMPLETED, _D.ARCHIVED}),
     _D.COMPLETED: frozenset({_D.ACTIVE, _D.ARCHIVED}),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from services.daemon.git import GitError, git, git_said, is_transient
+from shared.failpoints import hit
 
 _REFUSED = re.compile(r"^!\t[^\t]*\t(?P<why>.*)$", re.MULTILINE)
 _STALE = (
@@ -34,6 +35,7 @@ class PushRefused(RuntimeError):
 async def push(repository: Path, commit: str, branch: str, options: Sequence[str] = ()) -> str:
     """Push a commit to a branch of the remote; what the remote said. Raises PushStale and PushRefused."""
     more = [part for option in options for part in ("-o", option)]
+    hit("daemon.delivery", "before_push")
     try:
         _, said = await git_said(repository, "push", "--porcelain", *more, "origin", f"{commit}:refs/heads/{branch}")
     except GitError as error:
@@ -43,6 +45,7 @@ async def push(repository: Path, commit: str, branch: str, options: Sequence[str
         words = _words(error.said)
         reason = f"the push of {branch} was refused: " + ": ".join(dict.fromkeys(w for w in (why, words) if w))
         raise PushRefused(reason, permanent=bool(why) or not is_transient(error)) from None
+    hit("daemon.delivery", "after_push")
     return said
 
 

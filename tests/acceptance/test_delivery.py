@@ -1,0 +1,192 @@
+"""From a goal to a pull request that was merged, through every process, with the real gh and an agent that resolves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.failpoints import arm
+from tests import github as fake
+from tests.conftest import ROOT, Cluster, git
+from tests.github import GitHub
+from tests.postgres import home
+
+DEADLINE_SECONDS = 60.0
+MENDER = f"""
+[agents.mender]
+kind = "command"
+command = ["{sys.executable}", "{ROOT / "tests" / "agents" / "mender.py"}"]
+"""
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHub]:
+    folder = fake.short_folder(tmp_path_factory.mktemp("hub"))
+    with fake.github(folder) as playing:
+        yield playing
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def remote(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What git finds at the forge's address."""
+    folder = tmp_path_factory.mktemp("forge")
+    bare, work = folder / "shop.git", folder / "work"
+    git(folder, "init", "--quiet", "--bare", "-b", "main", str(bare))
+    git(folder, "clone", "--quiet", str(bare), str(work))
+    (work / "a.txt").write_text("one\ntwo\nthree\n")
+    git(work, "add", ".")
+    git(work, "commit", "--quiet", "-m", "start")
+    git(work, "push", "--quiet", "origin", "HEAD:main")
+    return bare
+
+
+@pytest.fixture(scope="module")
+def failpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("failpoints")
+
+
+@pytest.fixture(scope="module")
+def cluster(hub: GitHub, remote: Path, failpoints: Path) -> Iterator[Cluster]:
+    with home() as folder:
+        running = Cluster(folder, sweep_seconds="1", pull_request_poll_seconds="1", failpoints=str(failpoints))
+        running.environment.update(hub.environment(remote))
+        folder.mkdir(exist_ok=True)
+        (folder / "makima.toml").write_text(MENDER)
+        running.makima("up", "--detach")
+        yield running
+        running.makima("down")
+
+
+def start(cluster: Cluster, repository: str, plan: list[dict[str, Any]], folder: Path, *more: str) -> str:
+    path = folder / "plan.json"
+    path.write_text(json.dumps(plan))
+    arguments = ("--repo", repository, "--plan", str(path), "--start", "--quiet", *more)
+    return cluster.makima("directive", "create", "--title", "A job", "--goal", "Do `it`", *arguments).strip()
+
+
+def until(cluster: Cluster, directive: str, wanted: str, **facts: object) -> dict[str, Any]:
+    """The directive, once its status is the wanted one and these facts hold."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < deadline:
+        done = cluster.run("directive", "show", directive, "-o", "json")
+        if done.returncode == 0:
+            shown = json.loads(done.stdout)
+            if shown["status"] == wanted and all(shown[k] == v for k, v in facts.items()):
+                return dict(shown)
+        time.sleep(0.2)
+    raise AssertionError(f"not {wanted} {facts} in time: {done.stdout[:3000]}{done.stderr}")
+
+
+def writes(name: str, **more: object) -> dict[str, Any]:
+    return {"name": f"Write {name}", "taskPlan": f"```sh\necho {name} >{name}.txt\n```", **more}
+
+
+def files(remote: Path, branch: str) -> set[str]:
+    return set(git(remote, "ls-tree", "-r", "--name-only", branch).split())
+
+
+def test_a_pull_request_from_its_first_delivery_to_its_merge(
+    cluster: Cluster, hub: GitHub, remote: Path, tmp_path: Path
+) -> None:
+    directive = start(cluster, hub.url, [writes("one"), writes("two")], tmp_path, "--agent", "mender")
+    shown = until(cluster, directive, "idle", pr_url=f"{hub.url}/pull/1")
+    assert {"one.txt", "two.txt"} <= files(remote, shown["pr_branch"])
+    body = hub.pulls[0]["body"]
+    assert "```text\nDo `it`\n```" in body and "`Write one`" in body and "`Write two`" in body
+    cluster.makima(
+        "directive", "add-step", "Write three", "--directive", directive, "--task-plan", "```sh\necho 3 >three.txt\n```"
+    )
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while "three.txt" not in files(remote, shown["pr_branch"]) or "Write three" not in hub.pulls[0]["body"]:
+        assert time.monotonic() < deadline, hub.pulls[0]["body"]
+        time.sleep(0.2)
+    until(cluster, directive, "idle")
+    assert len(hub.pulls) == 1
+    hub.end(1, "merged")
+    git(remote, "update-ref", "refs/heads/main", shown["pr_branch"])
+    until(cluster, directive, "completed")
+    assert git(remote, "for-each-ref", "--format=%(refname:short)", "refs/heads").split() == ["main"]
+    cluster.makima(
+        "directive", "add-step", "Write four", "--directive", directive, "--task-plan", "```sh\necho 4 >four.txt\n```"
+    )
+    again = until(cluster, directive, "idle", pr_url=f"{hub.url}/pull/2")
+    assert again["pr_branch"] == f"{shown['pr_branch']}-2"
+    assert {"three.txt", "four.txt"} <= files(remote, again["pr_branch"])
+    hub.end(2, "closed")
+    assert "was closed without being merged" in until(cluster, directive, "paused")["pause_reason"]
+    cluster.makima("directive", "update", directive, "--status", "completed")
+    until(cluster, directive, "completed")
+
+
+def test_parallel_steps_on_the_same_lines_are_resolved_by_the_agent(
+    cluster: Cluster, origin: Path, tmp_path: Path
+) -> None:
+    plan = [
+        {"name": side, "taskPlan": f"```sh\nprintf 'hello\\n{side}\\n' >README.md\n```"} for side in ("mine", "yours")
+    ]
+    directive = start(cluster, str(origin), plan, tmp_path, "--agent", "mender")
+    shown = until(cluster, directive, "completed")
+    text = git(origin, "show", f"{shown['pr_branch']}:README.md")
+    assert "mine" in text and "yours" in text and "<<<<" not in text
+
+
+def test_a_step_that_joins_conflicting_steps_resolves_them_first(
+    cluster: Cluster, origin: Path, tmp_path: Path
+) -> None:
+    plan = [
+        {"name": side, "taskPlan": f"```sh\nprintf 'hello\\n{side}\\n' >README.md\n```"} for side in ("mine", "yours")
+    ]
+    plan.append(writes("joined", dependsOn=["mine", "yours"]))
+    directive = start(cluster, str(origin), plan, tmp_path, "--agent", "mender")
+    shown = until(cluster, directive, "completed")
+    text = git(origin, "show", f"{shown['pr_branch']}:README.md")
+    assert "mine" in text and "yours" in text and "joined.txt" in files(origin, shown["pr_branch"])
+
+
+def test_a_conflict_that_the_shell_can_not_judge_pauses_with_the_commands(
+    cluster: Cluster, origin: Path, tmp_path: Path
+) -> None:
+    plan = [{"name": side, "taskPlan": f"echo {side} >README.md"} for side in ("mine", "yours")]
+    directive = start(cluster, str(origin), plan, tmp_path, "--agent", "shell")
+    shown = until(cluster, directive, "paused", paused_for="delivery")
+    assert "README.md; by hand: git fetch origin" in shown["pause_reason"]
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param("daemon.git.merge-tree.after", marks=pytest.mark.long),
+        pytest.param("daemon.delivery.before_push", marks=pytest.mark.long),
+        "daemon.delivery.after_push",
+        "daemon.pull_request.before_create",
+        "daemon.pull_request.after_create",
+        pytest.param("completer.order.before_commit", marks=pytest.mark.long),
+        "completer.order.after_commit",
+        pytest.param("completer.settle.before_commit", marks=pytest.mark.long),
+        "completer.settle.after_commit",
+    ],
+)
+def test_killed_at_any_point_of_a_delivery_there_is_one_branch_and_one_pull_request(
+    cluster: Cluster, hub: GitHub, remote: Path, failpoints: Path, tmp_path: Path, point: str
+) -> None:
+    before = len(hub.pulls)
+    arm(failpoints, point, "kill")
+    name = point.replace(".", "-")
+    directive = start(cluster, hub.url, [writes(name), writes(f"{name}-2")], tmp_path, "--agent", "mender")
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not (failpoints / f"{point}.fired").exists():
+        assert time.monotonic() < deadline, f"{point} was not reached: {cluster.show(directive)}"
+        time.sleep(0.05)
+    shown = until(cluster, directive, "idle", pr_url=f"{hub.url}/pull/{before + 1}")
+    assert {f"{name}.txt", f"{name}-2.txt"} <= files(remote, shown["pr_branch"])
+    assert len(hub.pulls) == before + 1
+    assert [p["head"]["ref"] for p in hub.pulls].count(shown["pr_branch"]) == 1
+    (failpoints / f"{point}.fired").unlink()
