@@ -12,7 +12,7 @@ class EventPublisher(Protocol):
     """Publishes a service's declared events."""
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Send events, in order. Raises UndeclaredEvent, before anything is sent."""
+        """Send events, those of a topic in order. Raises UndeclaredEvent, before anything is sent."""
 
     def close(self) -> None:
         """Send no more."""

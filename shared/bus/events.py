@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import structlog
 import zmq
@@ -12,11 +12,12 @@ from shared.bus.skipped import Skipped
 from shared.bus.wire import Wire
 from shared.failpoints import hit
 from shared.messages.events import AnyEvent, Event
-from shared.messages.frames import FrameTooLarge, FrameUnreadable, decode_event, encode_event, event_type
+from shared.messages.frames import FrameTooLarge, FrameUnreadable, decode_events, encode_events, event_type, topic
 
 log = structlog.get_logger()
 HIGH_WATER_MARK = 100_000
 MOST_AT_ONCE = 256
+EVENTS_A_FRAME = 200
 
 
 class UndeclaredEvent(TypeError):
@@ -44,19 +45,35 @@ class Publisher:
         self._drop = drop
 
     async def publish(self, events: Sequence[Event]) -> None:
-        """Send events, in order. Raises UndeclaredEvent, before anything is sent."""
+        """Send events, those of a topic in order. Raises UndeclaredEvent, before anything is sent."""
         for event in events:
             if type(event) not in self._emits:
                 raise UndeclaredEvent(f"{self._sender} doesn't declare {event_type(event)} in its EMITS")
         if self._drop:
             return
         hit(self._place, "before_publish")
-        for event in events:
-            try:
-                self._socket.send_multipart(encode_event(event, self._sender), flags=zmq.NOBLOCK)
-            except FrameTooLarge as error:  # a hint less; what it hints at is committed
-                log.error("event refused", error=str(error))
+        for frame in self._frames(events):
+            self._socket.send_multipart(frame, flags=zmq.NOBLOCK)
         hit(self._place, "after_publish")
+
+    def _frames(self, events: Sequence[Event]) -> Iterator[list[bytes]]:
+        """What goes out: the events of a topic together, since each frame costs every subscriber a wake."""
+        topics: dict[str, list[Event]] = {}
+        for event in events:
+            topics.setdefault(topic(event), []).append(event)
+        for all_of_it in topics.values():
+            for at in range(0, len(all_of_it), EVENTS_A_FRAME):
+                yield from self._encoded(all_of_it[at : at + EVENTS_A_FRAME])
+
+    def _encoded(self, events: Sequence[Event]) -> Iterator[list[bytes]]:
+        try:
+            yield encode_events(events, self._sender)
+        except FrameTooLarge as error:
+            if len(events) > 1:
+                for event in events:
+                    yield from self._encoded([event])
+            else:  # a hint less; what it hints at is committed
+                log.error("event refused", error=str(error))
 
     def close(self) -> None:
         """Close the socket; what is still queued is dropped."""
@@ -72,23 +89,22 @@ class Subscriber:
         socket = context.socket(zmq.SUB)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
-        topics = [f"{event_type(t)}/" for t in types] or [""]
-        for topic in topics:
-            socket.subscribe(topic)
+        for prefix in [f"{event_type(t)}/" for t in types] or [""]:
+            socket.subscribe(prefix)
         socket.connect(endpoint)
         self._wire = Wire(socket)
-        self._received: deque[list[bytes]] = deque()
+        self._received: deque[AnyEvent] = deque()
         self._skipped = Skipped()
 
     async def receive(self) -> AnyEvent:
         """The next event. What can't be read is counted and skipped."""
-        while True:
-            while not self._received:
-                self._received.extend(await self._wire.receive(MOST_AT_ONCE))
-            try:
-                return decode_event(self._received.popleft())
-            except FrameUnreadable as error:
-                self._skipped(error)
+        while not self._received:
+            for parts in await self._wire.receive(MOST_AT_ONCE):
+                try:
+                    self._received.extend(decode_events(parts))
+                except FrameUnreadable as error:
+                    self._skipped(error)
+        return self._received.popleft()
 
     def close(self) -> None:
         """Close the socket."""

@@ -35,7 +35,8 @@ CHANNELS = (
         name="events",
         pattern="XSUB and XPUB, a proxy",
         connects="PUB to events-in, SUB to events-out",
-        about="Hints that something became true: one message a frame, under the topic `<type>/<directive id>`. "
+        about="Hints that something became true: one message a frame, or a list of one topic's, under the topic "
+        "`<type>/<directive id>`. "
         "Losing, doubling or reordering them costs time, never correctness.",
         messages=get_args(AnyEvent),
     ),

@@ -1,7 +1,8 @@
 """Frames on the wire: `[topic, header, body]`, header and body in MessagePack.
 
-An event's body is one message and its topic `<type>/<directive id>`; a command's, report's or reply's body is a
-list of messages and its topic the channel's name. A receiver skips and counts what it can't read, and never dies.
+An event's body is one message, or a list of messages of one topic, and its topic `<type>/<directive id>`; a command's,
+report's or reply's body is a list of messages and its topic the channel's name. A receiver skips and counts what it
+can't read, and never dies.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ COMMANDS: Batch[AnyCommand] = Batch(AnyCommand)
 REPLIES: Batch[AnyReply] = Batch(AnyReply)
 REPORTS: Batch[AnyReport] = Batch(AnyReport)
 REPORT_REPLIES: Batch[AnyReportReply] = Batch(AnyReportReply)
-_event: msgspec.msgpack.Decoder[AnyEvent] = msgspec.msgpack.Decoder(AnyEvent)
+_events: msgspec.msgpack.Decoder[AnyEvent | list[AnyEvent]] = msgspec.msgpack.Decoder(AnyEvent | list[AnyEvent])
 
 
 def event_type(event: Event | type[Event]) -> str:
@@ -141,18 +142,38 @@ def event_type(event: Event | type[Event]) -> str:
 
 def encode_event(event: Event, sender: str) -> list[bytes]:
     """The three parts of an event. Raises FrameTooLarge."""
-    body = _encoder.encode(event)
+    return encode_events([event], sender)
+
+
+def encode_events(events: Sequence[Event], sender: str) -> list[bytes]:
+    """The three parts of events of one topic; several are a list in one body. Raises FrameTooLarge."""
+    first, *more = events
+    body = _encoder.encode(events if more else first)
     if len(body) > LIMIT_BYTES:
-        raise FrameTooLarge(f"{event_type(event)}: {len(body)} bytes, at most {LIMIT_BYTES}")
-    return [f"{event_type(event)}/{event.directive or ''}".encode(), header(sender), body]
+        raise FrameTooLarge(f"{event_type(first)}: {len(body)} bytes, at most {LIMIT_BYTES}")
+    return [topic(first).encode(), header(sender), body]
+
+
+def topic(event: Event) -> str:
+    """What an event goes out under, so that a prefix subscribes to a family or a type."""
+    return f"{event_type(event)}/{event.directive or ''}"
 
 
 def decode_event(parts: Sequence[bytes]) -> AnyEvent:
-    """The event in a frame. Raises FrameUnreadable."""
+    """The event in a frame of one. Raises FrameUnreadable."""
+    return decode_events(parts)[0]
+
+
+def decode_events(parts: Sequence[bytes]) -> list[AnyEvent]:
+    """The events in a frame, at least one. Raises FrameUnreadable."""
     if len(parts) != 3:
         raise FrameUnreadable(f"{len(parts)} parts instead of 3")
     read_header(parts[1])
     try:
-        return _event.decode(parts[2])
+        decoded = _events.decode(parts[2])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise FrameUnreadable(f"body: {error}") from None
+    events = decoded if isinstance(decoded, list) else [decoded]
+    if not events:
+        raise FrameUnreadable("body: no event")
+    return events

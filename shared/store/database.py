@@ -21,7 +21,7 @@ Row = DictRow
 _AUDIT: LiteralString = """
     INSERT INTO makima.event (type, directive_id, body)
     SELECT e.type, e.directive, e.body
-      FROM unnest(%s::text[], %s::uuid[], %s::jsonb[]) AS e (type, directive, body)
+      FROM jsonb_to_recordset(%s::jsonb) AS e (type text, directive uuid, body jsonb)
 """
 PLANS = "-c plan_cache_mode=force_generic_plan " + " ".join(
     f"-c enable_{kind}=off" for kind in ("seqscan", "bitmapscan", "hashjoin", "mergejoin")
@@ -93,10 +93,8 @@ class UnitOfWork:
     async def flush(self) -> None:
         """Write what was recorded to the audit log."""
         if self.events:
-            types = [event_type(e) for e in self.events]
-            directives = [e.directive for e in self.events]
-            bodies = [_json.encode(e).decode() for e in self.events]
-            await self._connection.execute(_AUDIT, (types, directives, bodies), prepare=True)
+            entries = [{"type": event_type(e), "directive": e.directive, "body": e} for e in self.events]
+            await self._connection.execute(_AUDIT, (_json.encode(entries).decode(),), prepare=True)
 
 
 class Database:

@@ -36,7 +36,7 @@ from shared.messages.frames import (
     REPLIES,
     REPORT_REPLIES,
     REPORTS,
-    decode_event,
+    decode_events,
     encode_event,
     event_type,
     header,
@@ -283,10 +283,11 @@ class Stage:
         if bound is self._events_out:
             self._subscriptions[parts[0]] += 1
         elif bound is self._events_in:
-            event = decode_event(parts)
-            assert parts[0] == f"{event_type(event)}/{event.directive or ''}".encode(), "a topic is its event's"
+            events = decode_events(parts)
+            topics = {f"{event_type(event)}/{event.directive or ''}".encode() for event in events}
+            assert topics == {parts[0]}, "a topic is its events'"
             self.headers.append(parts[1])
-            self.events.append(event)
+            self.events += events
         elif bound is self._commands:
             sender, topic, head, body = parts
             assert topic == b"commands"

@@ -6,14 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.ids import new_id
-from shared.messages.events import AnyEvent, StepReady
+from shared.messages.events import AnyEvent, StepReady, TaskChanged
 from shared.messages.frames import (
     LIMIT_BYTES,
     REPORTS,
     FrameTooLarge,
     FrameUnreadable,
     decode_event,
+    decode_events,
     encode_event,
+    encode_events,
     header,
     read_header,
 )
@@ -57,3 +59,9 @@ def test_every_event_has_a_type_of_its_own_and_says_who_sends_it() -> None:
     assert len({k.__struct_config__.tag for k in kinds}) == len(kinds)
     assert all("By " in (k.__doc__ or "") for k in kinds)
     assert Ack(seqs=(1,)).seqs == (1,)
+
+
+def test_events_of_one_topic_share_a_frame() -> None:
+    directive = new_id()
+    events = [TaskChanged(directive=directive, task=new_id(), status="completed") for _ in range(3)]
+    assert decode_events(encode_events(events, "monitor")) == events

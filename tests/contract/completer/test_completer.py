@@ -262,11 +262,10 @@ def test_what_was_delivered_while_a_person_made_it_active_again_is_kept_and_the_
 
 def test_two_instances_order_one_delivery(stage: Stage) -> None:
     stage.start()
-    directives = [idle(stage, title=f"t{n}") for n in range(8)]
-    for directive in directives:
-        completed(stage, directive)
     with stage.frozen():
+        directives = [idle(stage, title=f"t{n}") for n in range(8)]
         for directive in directives:
+            completed(stage, directive)
             hint(stage, directive)
     for directive in directives:
         stage.await_event(TaskCreated, directive=directive)
