@@ -23,6 +23,7 @@ COMMANDS = {
     "inbox": ("cli.why:inbox", "all that waits for you, each with the command that settles it"),
     "why": ("cli.why:why", "what a directive, step or task waits for, and what would move it on"),
     "fail": ("cli.question:fail", "say that the task can't be done, inside a task"),
+    "db": ("cli.database:register", "back the database up, and restore it into a new home"),
     "task": ("cli.task:register", "jobs on daemons"),
     "daemon": ("cli.daemon:register", "workers that run tasks"),
 }

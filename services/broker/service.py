@@ -17,6 +17,7 @@ from services.broker.routing import CHECK_SECONDS, EMITS, RECEIVES, SENDS, Broke
 from shared.config import ConfigError, Settings, load
 from shared.failpoints import hit
 from shared.service.process import configure_logs, ready
+from shared.service.watchdog import Watchdog
 
 __all__ = ["EMITS", "RECEIVES", "SENDS", "Broker", "Sockets", "main"]
 
@@ -75,7 +76,10 @@ class Sockets:
         for bound in names:
             poller.register(bound, zmq.POLLIN)
         next_check = time.monotonic()
+        watchdog = Watchdog()
+        watchdog.start()
         while True:
+            watchdog.alive()
             for readable, _ in poller.poll(int(CHECK_SECONDS * 1000)):
                 if not isinstance(readable, zmq.Socket):
                     return

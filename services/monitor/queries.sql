@@ -352,3 +352,28 @@ UPDATE makima.task t SET status = 'running', version = t.version + 1
                     WHERE q.directive_id = t.directive_id AND q.task_id = t.id AND q.attempt = t.attempt
                       AND q.settled IS NULL)
 RETURNING t.id, t.directive_id, t.attempt, t.kind, t.daemon;
+
+-- name: forget_output
+-- A batch of output that is older than is kept; what a live task printed stays. Relies on task_output_by_age.
+WITH old AS (
+    SELECT o.task_id, o.attempt, o.first_seq FROM makima.task_output o
+      JOIN makima.task t ON t.id = o.task_id AND t.status IN ('completed', 'failed', 'cancelled')
+     WHERE o.at < makima.now() - %(days)s * interval '1 day'
+     LIMIT %(most)s
+), gone AS (
+    DELETE FROM makima.task_output o USING old
+     WHERE o.task_id = old.task_id AND o.attempt = old.attempt AND o.first_seq = old.first_seq
+    RETURNING 1
+)
+SELECT count(*) AS deleted FROM gone;
+
+-- name: forget_events
+-- A batch of the audit log that is older than is kept, of directives that have ended. Relies on event_by_age.
+WITH old AS (
+    SELECT e.seq FROM makima.event e LEFT JOIN makima.directive d ON d.id = e.directive_id
+     WHERE e.at < makima.now() - %(days)s * interval '1 day' AND (d.id IS NULL OR d.status IN ('completed', 'archived'))
+     ORDER BY e.seq LIMIT %(most)s
+), gone AS (
+    DELETE FROM makima.event e USING old WHERE e.seq = old.seq RETURNING 1
+)
+SELECT count(*) AS deleted FROM gone;

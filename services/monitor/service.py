@@ -11,6 +11,7 @@ import structlog
 from psycopg import DataError, OperationalError
 
 from services.monitor import consequences, decisions, ledger, questions
+from services.monitor.retention import retain
 from shared.bus.bus import MessageChannel
 from shared.bus.skipped import Skipped
 from shared.config import Settings
@@ -292,6 +293,7 @@ async def run(around: Surroundings, stop: asyncio.Event) -> None:
         asking.run(stop),
         monitor.announce(),
         monitor.receive(),
+        retain(around),
     )
 
 

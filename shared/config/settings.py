@@ -66,6 +66,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A task whose daemon has not renewed it for so long runs elsewhere."""
     drop_events: bool = False
     """Publish no event: for tests, which show that all works at the sweep's speed."""
+    keep_output_days: Positive = 30.0
+    """What tasks printed is forgotten when it is older, once they have ended."""
+    keep_events_days: Positive = 365.0
+    """The audit log of directives that have ended is forgotten when it is older."""
     agents: dict[str, AgentSettings] = {}
     """By name, over those that are built in: shell, claude, codex."""
     stall_seconds: Positive = 600.0

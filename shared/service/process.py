@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from shared.config import ConfigError, Settings, load
+from shared.service.watchdog import Watchdog, beat
 
 Main = Callable[[Settings, asyncio.Event], Awaitable[None]]
 
@@ -48,13 +49,20 @@ def run(name: str, main: Main) -> int:
         print(f"makima: {error}", file=sys.stderr)
         return 1
 
+    watchdog = Watchdog()
+
     async def body() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         structlog.contextvars.bind_contextvars(service=name)
-        await main(settings, stop)
+        watchdog.start()
+        beating = asyncio.create_task(beat(watchdog))
+        try:
+            await main(settings, stop)
+        finally:
+            beating.cancel()
 
     try:
         import uvloop

@@ -1,0 +1,57 @@
+"""`makima db`: the database into a file, and from it into a new home."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli.client import Failed
+from cli.command import Arguments, add_verb
+
+if TYPE_CHECKING:
+    from shared.config import Settings
+
+
+def register(command: argparse.ArgumentParser) -> None:
+    """Declare `db` and its verbs."""
+    verbs = command.add_subparsers(required=True, metavar="VERB")
+    backup = add_verb(verbs, "backup", _backup, "write all of it to a file, while the cluster runs")
+    backup.add_argument("file", type=Path)
+    restore = add_verb(verbs, "restore", _restore, "make a new home's database from such a file")
+    restore.add_argument("file", type=Path)
+
+
+def _backup(arguments: Arguments) -> int:
+    from shared.store import backup
+
+    try:
+        backup.save(_settings().postgres(), arguments.file.absolute())
+    except backup.BackupFailed as error:
+        raise Failed(f"{error}; is the cluster up?") from None
+    print(f"{arguments.file}: {arguments.file.stat().st_size:,} bytes")
+    return 0
+
+
+def _restore(arguments: Arguments) -> int:
+    from shared.store import backup
+
+    settings = _settings()
+    if settings.postgres_url is not None:
+        raise Failed("restore makes an embedded database; into another one, use pg_restore itself")
+    try:
+        backup.restore(settings.home, settings.run_folder(), settings.postgres(), arguments.file.absolute())
+    except backup.BackupFailed as error:
+        raise Failed(str(error)) from None
+    print(f"restored to {settings.home}; `makima up` carries on with it")
+    return 0
+
+
+def _settings() -> Settings:
+    from shared.config import ConfigError, load
+
+    try:
+        return load(os.environ)
+    except ConfigError as error:
+        raise Failed(str(error)) from None

@@ -1,0 +1,38 @@
+"""What is old goes: output and the audit log, by age, in batches that hold nothing up."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from psycopg import OperationalError
+
+from shared.service.phase import Surroundings
+from shared.store.statements import statements
+
+log = structlog.get_logger()
+
+SQL = statements("services.monitor")
+EVERY_SECONDS = 600.0
+BETWEEN_BATCHES_SECONDS = 1.0
+BATCH = 2_000
+
+
+async def retain(around: Surroundings) -> None:
+    """Delete what is older than the settings keep, for ever."""
+    settings = around.settings
+    while True:
+        await asyncio.sleep(EVERY_SECONDS * (0.75 + around.chance.random() / 2))
+        for name, days in (("forget_output", settings.keep_output_days), ("forget_events", settings.keep_events_days)):
+            try:
+                while await forget(around, name, days) == BATCH:
+                    await asyncio.sleep(BETWEEN_BATCHES_SECONDS)
+            except OperationalError as error:
+                log.warning("retention waits", of=name, error=str(error))
+
+
+async def forget(around: Surroundings, name: str, days: float) -> int:
+    """Delete one batch; how many rows it was."""
+    async with around.database.unit_of_work("monitor.retention") as unit:
+        rows = await unit.rows(SQL[name], {"days": days, "most": BATCH})
+    return int(rows[0]["deleted"])

@@ -1,0 +1,74 @@
+"""The whole database into one file, and from it into a new home, by Postgres's own tools."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIGINT
+
+import psycopg
+
+from shared.store import embedded
+
+START_SECONDS = 60.0
+
+
+class BackupFailed(RuntimeError):
+    """What could not be saved or restored, and why."""
+
+
+def save(url: str, path: Path) -> None:
+    """Write the database to a file, as it is at one moment, while it is in use. Raises BackupFailed."""
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        draft.touch(mode=0o600)
+        _run("pg_dump", "--format=custom", "--no-owner", f"--dbname={url}", f"--file={draft}")
+        draft.replace(path)
+    except OSError as error:
+        raise BackupFailed(f"{path} can't be written: {error.strerror}") from None
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def restore(home: Path, sockets: Path, url: str, path: Path) -> None:
+    """Make a new embedded database in `home` from a file. Raises BackupFailed, also when there is one already."""
+    if not path.is_file():
+        raise BackupFailed(f"{path} is not there")
+    if (home / "postgres" / "initialised").exists():
+        raise BackupFailed(f"{home} holds a database already; set MAKIMA_HOME to a new folder")
+    _run("pg_restore", "--list", str(path))  # what is no backup is refused before anything is made
+    embedded.initialise(home, sockets)
+    with _server(home, sockets, url):
+        _run("pg_restore", "--no-owner", "--single-transaction", "--exit-on-error", f"--dbname={url}", str(path))
+
+
+@contextmanager
+def _server(home: Path, sockets: Path, url: str) -> Iterator[None]:
+    quiet = subprocess.DEVNULL
+    server = subprocess.Popen(
+        embedded.command(home, sockets), user=embedded.server_user(), stdout=quiet, stderr=quiet, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                psycopg.connect(url, connect_timeout=3).close()
+                break
+            except psycopg.OperationalError as error:
+                if server.poll() is not None or time.monotonic() > deadline:
+                    raise BackupFailed(f"Postgres doesn't start: {error}") from None
+                time.sleep(0.05)
+        yield
+    finally:
+        server.send_signal(SIGINT)
+        server.wait()
+
+
+def _run(program: str, *arguments: str) -> None:
+    done = subprocess.run([str(embedded.BINARIES / program), *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        raise BackupFailed(f"{program}: {said[0] if said else f'exit code {done.returncode}'}")
