@@ -23,6 +23,8 @@ class Daemon:
     agents: frozenset[str]
     draining: bool
     last_heard: float
+    last_told: float = float("-inf")
+    """When monitors last got a heartbeat of it while it ran nothing."""
     running: set[Attempt] = field(default_factory=set)
 
     @property
@@ -86,6 +88,14 @@ class Presence:
     def named(self, owner: str, name: str) -> bytes | None:
         """The identity of an owner's daemon."""
         return next((i for i, d in self.daemons.items() if (d.owner, d.name) == (owner, name)), None)
+
+    def due_to_be_told(self, identity: bytes, now: float, every_seconds: float) -> bool:
+        """Whether monitors are to hear of an idle daemon: with no lease to renew, only now and then that it lives."""
+        daemon = self.daemons.get(identity)
+        if daemon is None or now - daemon.last_told < every_seconds:
+            return False
+        daemon.last_told = now
+        return True
 
     def lost(self, now: float, after_seconds: float) -> list[Daemon]:
         """Remove and return the daemons unheard for so long."""

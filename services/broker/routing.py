@@ -158,7 +158,8 @@ class Broker:
                 self.presence.ended(identity, report.task, report.attempt)
         if not known:
             self._identify(identity)
-        if not all(isinstance(report, Heartbeat) and not report.running for report in reports):  # no lease to renew
+        idle = all(isinstance(report, Heartbeat) and not report.running for report in reports)
+        if not idle or self.presence.due_to_be_told(identity, self._clock(), self.settings.lost_seconds):
             self._to_monitor(identity, head, body)
 
     def _on_monitor(self, parts: list[bytes]) -> None:
