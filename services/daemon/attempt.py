@@ -17,6 +17,7 @@ from services.daemon import cgroups, repository
 from services.daemon.agents import environment
 from services.daemon.agents.adapter import AgentFailed
 from services.daemon.agents.registry import Registry
+from services.daemon.carried import Carried
 from services.daemon.cgroups import Cgroups
 from services.daemon.conversation import Conversation, Heard
 from services.daemon.delivery.delivering import Delivering
@@ -28,7 +29,7 @@ from services.daemon.processes import Group
 from services.daemon.repository import RepositorySettings, RepositoryUnreadable
 from services.daemon.rounds import Over
 from services.daemon.running import Place
-from services.daemon.workspaces import Workspace, WorkspaceFailed, Workspaces
+from services.daemon.workspaces import REMOTE_HEAD, Workspace, WorkspaceFailed, Workspaces
 from shared.config import Settings
 from shared.config.agents import AgentSettings
 from shared.domain.delivery import Delivered, Result
@@ -81,6 +82,7 @@ class Machine:
     registry: Registry
     workspaces: Workspaces
     cgroups: Cgroups
+    carried: Carried
 
 
 class Attempt:
@@ -94,6 +96,7 @@ class Attempt:
         self.ours = True
         """False: it belongs to another daemon now. Nothing more is pushed or reported."""
         self._machine = machine
+        self._most_seconds = command.timeout_seconds or machine.settings.task_seconds
         self._workspaces = machine.workspaces
         self._reporter = reporter
         self._run_folder = run_folder
@@ -135,12 +138,12 @@ class Attempt:
     async def run(self) -> Report:
         """Run it; the report that says how it ended. Its processes and files are still to be removed by `clean`."""
         try:
-            async with asyncio.timeout(self.command.timeout_seconds):
+            async with asyncio.timeout(self._most_seconds):
                 return await self._work()
         except asyncio.CancelledError:
             return self.interrupted()
         except TimeoutError:
-            return self.failed(f"not done after {self.command.timeout_seconds:g} s: ended")
+            return self.failed(f"not done after {self._most_seconds:g} s: ended")
         except (AgentFailed, RepositoryUnreadable) as error:
             return self.failed(str(error), permanent=True)
         except WorkspaceFailed as error:
@@ -183,14 +186,28 @@ class Attempt:
         if agent is None:
             self._started(workspace)
             return await self._delivered(workspace)
-        if over := await self._work_with(workspace, agent):
+        settings = await _repository(workspace, command.base_branch)
+        await self._bring(workspace, settings)
+        if over := await self._work_with(workspace, agent, settings):
             kept = await self._keep(workspace) if self._conversation and self._conversation.session else None
             return self._over(over, kept)
+        if settings.copy_files and workspace.branch:
+            carried = self._machine.carried
+            await asyncio.to_thread(carried.keep, workspace.folder, workspace.branch, settings.copy_files)
         return await self._delivered(workspace)
 
-    async def _work_with(self, workspace: Workspace, agent: AgentSettings) -> Over | None:
+    async def _bring(self, workspace: Workspace, settings: RepositorySettings) -> None:
+        """Take along the untracked files of the step that this one starts from, where that ran here."""
+        start = self.command.start_from
+        if start is None or not settings.copy_files:
+            return
+        brought = await asyncio.to_thread(self._machine.carried.bring, workspace.folder, start, settings.copy_files)
+        if brought:
+            self._log.add((f"[taken along from {start}: {', '.join(brought)}]",))
+
+    async def _work_with(self, workspace: Workspace, agent: AgentSettings, settings: RepositorySettings) -> Over | None:
         """Have the agent do the task, and resolve the merge first that stopped in its workspace, if one did."""
-        command, settings, stopped = self.command, await _repository(workspace), workspace.stopped
+        command, stopped = self.command, workspace.stopped
         if stopped is None:
             return await self._converse(workspace, agent, command, settings)
         left = workspace.left
@@ -369,8 +386,12 @@ class Attempt:
         return msgspec.structs.replace(failed, branch=kept, blocked=over.blocked, wait_seconds=over.wait_seconds)
 
 
-async def _repository(workspace: Workspace) -> RepositorySettings:
-    """The repository's settings as of the commit where the work began. Raises RepositoryUnreadable."""
+async def _repository(workspace: Workspace, base_branch: str | None) -> RepositorySettings:
+    """The repository's settings as its base branch has them, whatever an agent made of them since.
+
+    Raises RepositoryUnreadable.
+    """
     if workspace.cache is None:
         return RepositorySettings()
-    return await repository.read(workspace.cache, workspace.start)
+    base = f"refs/remotes/origin/{base_branch}" if base_branch else REMOTE_HEAD
+    return await repository.read(workspace.cache, base)

@@ -79,7 +79,7 @@ class Conversation:
         try:
             if over := await self._setup():
                 return over
-            prompt = f"{rounds.RESUMED}\n\n{self.command.prompt}" if self.resumes else self.command.prompt
+            prompt = f"{rounds.RESUMED}\n\n{self._task}" if self.resumes else self._task
             checks = 0
             while True:
                 if over := await self._agent(prompt):
@@ -99,6 +99,12 @@ class Conversation:
             self.log.finish()
             if lines := self.log.take():
                 self.heard.lines(lines)
+
+    @property
+    def _task(self) -> str:
+        """The prompt, with what the repository adds to every plan's and step's."""
+        extra = self.repository.instructions if self.command.kind in ("plan", "step") else ""
+        return f"{self.command.prompt}\n\nOf this repository:\n\n{extra}" if extra else self.command.prompt
 
     def tell(self, message: UUID, text: str) -> None:
         """Tell the agent something: at once where it listens, else as its next turn."""
@@ -137,7 +143,7 @@ class Conversation:
                 case Afresh(why):
                     self._note(f"{why}: begun anew")
                     self.session, self.resumes, afresh = None, False, True
-                    prompt = self.command.prompt
+                    prompt = self._task
                 case Over() as over:
                     return over
 

@@ -18,6 +18,7 @@ import structlog
 from services.daemon import cgroups, processes
 from services.daemon.agents.registry import Registry
 from services.daemon.attempt import Attempt, Machine
+from services.daemon.carried import Carried
 from services.daemon.cgroups import Cgroups
 from services.daemon.connection import Connection, size
 from services.daemon.git import fallback_identity
@@ -326,6 +327,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             settings=settings,
             registry=Registry(settings.agents),
             workspaces=Workspaces(folder),
+            carried=Carried(folder / "carried"),
             cgroups=Cgroups.of_this_process(hashlib.sha256(str(folder).encode()).hexdigest()[:12])
             if settings.control_groups
             else Cgroups(None),

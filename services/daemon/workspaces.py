@@ -17,7 +17,7 @@ from services.daemon.delivery.resolving import merge_in, unmerged
 from services.daemon.git import GitError, git, is_transient
 from shared.messages.commands import SpawnTask
 
-_HEAD = "refs/makima/head"
+REMOTE_HEAD = "refs/makima/head"
 """Where the cache keeps the commit of the remote's HEAD."""
 
 
@@ -215,10 +215,10 @@ class Workspaces:
     async def _resolve(self, cache: Path, branches: Iterable[str]) -> dict[str, str]:
         """The commits of those of the remote's branches that the cache has; under "" that of its HEAD."""
         prefix = "refs/remotes/origin/"
-        patterns = [_HEAD, *(prefix + b for b in branches)]
+        patterns = [REMOTE_HEAD, *(prefix + b for b in branches)]
         listed = await git(cache, "for-each-ref", "--format=%(refname) %(objectname)", *patterns)
         pairs = (line.split(" ") for line in listed.splitlines())
-        return {("" if name == _HEAD else name.removeprefix(prefix)): commit for name, commit in pairs}
+        return {("" if name == REMOTE_HEAD else name.removeprefix(prefix)): commit for name, commit in pairs}
 
     async def _fetch(self, cache: Path, command: SpawnTask) -> None:
         """Bring the cache up to date. A fetch that began after this was asked for serves all who wait for it."""
@@ -232,7 +232,7 @@ class Workspaces:
             try:
                 await self._create(cache, command.repository_url)
                 try:
-                    await git(cache, *fetch, f"+HEAD:{_HEAD}")
+                    await git(cache, *fetch, f"+HEAD:{REMOTE_HEAD}")
                 except GitError as error:
                     if "couldn't find remote ref HEAD" not in error.said:
                         raise

@@ -72,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The audit log of directives that have ended is forgotten when it is older."""
     agents: dict[str, AgentSettings] = {}
     """By name, over those that are built in: shell, claude, codex."""
+    task_seconds: Positive = 24 * 3600.0
+    """One attempt takes no longer in all, its waiting for a person's answers included."""
     stall_seconds: Positive = 600.0
     """An agent silent for so long, with no tool call running, is stopped and resumed once."""
     tool_seconds: Positive = 3600.0

@@ -319,3 +319,26 @@ def test_twenty_at_once_miss_no_heartbeat(tmp_path: Path) -> None:
         assert {t.branch for t in tasks} <= set(house.branches())
     finally:
         house.close()
+
+
+def test_what_a_repository_tells_its_agents_comes_along_and_stays_the_base_branchs(house: WrappedHouse) -> None:
+    house.commit(".gitignore", "secrets.env\n")
+    house.commit(".makima.toml", 'copy_files = ["secrets.env"]\ninstructions = "Use tabs."\n')
+    looser = "open('.makima.toml', 'w').write('check = \"exit 9\"')"
+    first = house.runs(f"open('secrets.env', 'w').write('A=1'); {looser}; say(prompt); done()")
+    assert isinstance(house.ending(first.task), TaskSucceeded)
+    assert "Use tabs." in house.said(first)
+    second = house.runs("say(open('secrets.env').read()); done()", start_from=first.branch)
+    assert isinstance(house.ending(second.task), TaskSucceeded), "the first one's check is not the base branch's"
+    assert house.said(second) == [f"[taken along from {first.branch}: secrets.env]", "A=1"]
+
+
+def test_an_attempt_has_a_longest_time_in_all(tmp_path: Path) -> None:
+    house = WrappedHouse(tmp_path, MAKIMA_TASK_SECONDS="1")
+    try:
+        command = house.runs("while True: say('busy'); time.sleep(0.1)")
+        end = house.ending(command.task)
+        assert isinstance(end, TaskFailed) and end.reason == "not done after 1 s: ended"
+        assert no_process_of(command.task)
+    finally:
+        house.close()
