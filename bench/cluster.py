@@ -73,21 +73,32 @@ class Api:
     """One connection to the gateway, kept open."""
 
     def __init__(self, settings: Settings) -> None:
-        self._connection = http.client.HTTPConnection(settings.host, settings.port, timeout=STEP_SECONDS)
-        self._connection.connect()
-        assert isinstance(self._connection.sock, socket.socket)
-        self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._settings = settings
+        self._connection = self._connected()
         token = (settings.home / "token").read_text().strip()
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
     def call(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
         """The answer to a request. Raises BenchFailed."""
-        self._connection.request(method, path, msgspec.json.encode(body) if body is not None else None, self._headers)
-        answer = self._connection.getresponse()
+        data = msgspec.json.encode(body) if body is not None else None
+        try:
+            self._connection.request(method, path, data, self._headers)
+            answer = self._connection.getresponse()
+        except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):  # closed, having been idle
+            self._connection = self._connected()
+            self._connection.request(method, path, data, self._headers)
+            answer = self._connection.getresponse()
         text = answer.read()
         if answer.status >= 400:
             raise BenchFailed(f"{method} {path}: {answer.status} {text[:300]!r}")
         return json.loads(text) if text else None
+
+    def _connected(self) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection(self._settings.host, self._settings.port, timeout=STEP_SECONDS)
+        connection.connect()
+        assert isinstance(connection.sock, socket.socket)
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
 
     def create(
         self, title: str, steps: Sequence[PlannedStep], *, start: bool, parallel: int = 64, repository: str = REPOSITORY
