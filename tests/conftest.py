@@ -76,6 +76,13 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
+def empty_home() -> Iterator[Path]:
+    """A home for a cluster that a module starts by itself."""
+    with home() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """Two daemons, and a sweep of an hour: nothing here may wait for one."""
     with home() as folder:

@@ -14,17 +14,28 @@ from typing import Any
 import pytest
 
 from tests.conftest import Cluster, git
+from tests.postgres import home
 
 DEADLINE_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
-def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def lone(empty_home: Path) -> Iterator[Cluster]:
     """A cluster without a daemon, and with a sweep of an hour: nothing here may wait for one."""
-    cluster = Cluster(tmp_path_factory.mktemp("lone") / "home", sweep_seconds="3600")
+    cluster = Cluster(empty_home, sweep_seconds="3600")
     cluster.makima("up", "--detach", "--daemons", "0")
     yield cluster
     cluster.makima("down")
+
+
+@pytest.fixture
+def deaf() -> Iterator[Cluster]:
+    """A cluster in which no event ever arrives."""
+    with home() as folder:
+        cluster = Cluster(folder, sweep_seconds="0.3", drop_events="true")
+        cluster.makima("up", "--detach", "--daemons", "1")
+        yield cluster
+        cluster.makima("down")
 
 
 @contextmanager
@@ -118,14 +129,7 @@ def test_a_step_without_dependencies_starts_from_the_last_completed_one(lone: Cl
     assert git(origin, "rev-parse", f"{later}^") == early
 
 
-def test_with_every_event_dropped_a_job_still_ends_at_the_sweeps_speed(
-    tmp_path_factory: pytest.TempPathFactory, origin: Path
-) -> None:
-    deaf = Cluster(tmp_path_factory.mktemp("deaf") / "home", sweep_seconds="0.3", drop_events="true")
-    deaf.makima("up", "--detach", "--daemons", "1")
-    try:
-        steps = [{"name": "a", "taskPlan": "echo a > a"}, {"name": "b", "taskPlan": "cat a > b", "dependsOn": ["a"]}]
-        done = finish(deaf, create(deaf, origin, steps))
-        assert {s["status"] for s in done.values()} == {"completed"}
-    finally:
-        deaf.makima("down")
+def test_with_every_event_dropped_a_job_still_ends_at_the_sweeps_speed(deaf: Cluster, origin: Path) -> None:
+    steps = [{"name": "a", "taskPlan": "echo a > a"}, {"name": "b", "taskPlan": "cat a > b", "dependsOn": ["a"]}]
+    done = finish(deaf, create(deaf, origin, steps))
+    assert {s["status"] for s in done.values()} == {"completed"}

@@ -11,14 +11,16 @@ import pytest
 
 from services.cluster.service import SERVICES
 from tests.conftest import Cluster
+from tests.postgres import home
 
 
 @pytest.fixture
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def bare() -> Iterator[Cluster]:
     """A cluster that isn't up yet, on an empty home."""
-    cluster = Cluster(tmp_path_factory.mktemp("bare") / "home")
-    yield cluster
-    cluster.run("down")
+    with home() as folder:
+        cluster = Cluster(folder / "home")
+        yield cluster
+        cluster.run("down")
 
 
 def family(cluster: Cluster) -> list[psutil.Process]:

@@ -58,9 +58,10 @@ def models(scripts: Scripts) -> Iterator[tuple[Model, Model]]:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory, models: tuple[Model, Model]) -> Iterator[Cluster]:
+def cluster(
+    tmp_path_factory: pytest.TempPathFactory, empty_home: Path, models: tuple[Model, Model]
+) -> Iterator[Cluster]:
     """One daemon that has both agents, each with a home of its own and a model on this machine."""
-    home = tmp_path_factory.mktemp("home")
     messages, responses = models
     provider = f'{{name="scripted",base_url="{responses.url}/v1",env_key="OPENAI_API_KEY",wire_api="responses"}}'
     settings = f"""
@@ -93,8 +94,8 @@ extra_args = ["-c", 'model_provider="scripted"', "-c", 'model_providers.scripted
 HOME = "{tmp_path_factory.mktemp("codex")}"
 OPENAI_API_KEY = "a key of no account"
 """
-    (home / "makima.toml").write_text(settings)
-    running = Cluster(home, sweep_seconds="3600", config=str(home / "makima.toml"))
+    (empty_home / "makima.toml").write_text(settings)
+    running = Cluster(empty_home, sweep_seconds="3600", config=str(empty_home / "makima.toml"))
     running.makima("up", "--detach", "--daemons", "1")
     yield running
     running.makima("down")

@@ -39,7 +39,7 @@ class Faulty(Cluster):
 
 
 @pytest.fixture(scope="module")
-def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
+def faulty(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Iterator[Faulty]:
     """Two daemons; leases of four seconds, a sweep of two."""
     folder = tmp_path_factory.mktemp("failpoints")
     times = {
@@ -49,7 +49,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
         "lost_seconds": "3",
         "heartbeat_seconds": "0.5",
     }
-    running = Faulty(tmp_path_factory.mktemp("home"), failpoints=str(folder), **times)
+    running = Faulty(empty_home, failpoints=str(folder), **times)
     running.failpoints = folder
     running.makima("up", "--detach", "--daemons", "2")
     yield running
