@@ -30,10 +30,11 @@ class Forge(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     host: str
     path: str
+    scheme: Literal["https", "http"] = "https"
 
     def pull_request_url(self, number: int) -> str:
         """The address of one of its pull requests."""
-        return f"https://{self.host}/{self.path}/{_PULL_REQUEST[self.kind]}/{number}"
+        return f"{self.scheme}://{self.host}/{self.path}/{_PULL_REQUEST[self.kind]}/{number}"
 
 
 def forge_of(repository_url: str | None, hosts: Mapping[str, str] | None = None) -> Forge | None:
@@ -42,7 +43,7 @@ def forge_of(repository_url: str | None, hosts: Mapping[str, str] | None = None)
     `hosts` says of further hosts what they are: a Kind, or "none".
 
     >>> forge_of("git@github.com:acme/shop.git")
-    Forge(kind='github', host='github.com', path='acme/shop')
+    Forge(kind='github', host='github.com', path='acme/shop', scheme='https')
     """
     if not repository_url or not (found := _host_and_path(repository_url)):
         return None
@@ -56,7 +57,9 @@ def forge_of(repository_url: str | None, hosts: Mapping[str, str] | None = None)
         return None
     match kind:
         case "github" | "gitlab" | "gitea":
-            return Forge(kind=kind, host=host, path=path)
+            return Forge(
+                kind=kind, host=host, path=path, scheme="http" if repository_url.startswith("http://") else "https"
+            )
         case _:
             return None
 

@@ -23,14 +23,14 @@ from services.daemon.delivery.merging import (
 from services.daemon.delivery.proof import ContentMissing, prove
 from services.daemon.delivery.pushing import PushRefused, PushStale, on_remote, push, remove
 from services.daemon.delivery.resolving import Resolver, RunAgent, Unresolved
-from services.daemon.forges.client import Client, ForgeFailed, Found, NothingToPropose
+from services.daemon.forges.client import Client, ForgeFailed, Found, NothingToPropose, one_line
 from services.daemon.forges.registry import client_of
 from services.daemon.git import git
 from services.daemon.workspaces import WorkspaceFailed, Workspaces
 from shared.config import Settings
 from shared.domain.delivery import Broken, Conflicted, Delivered, Delivery, Nothing, Result, Seen, StepBranch
 from shared.domain.descriptions import marked, refreshed
-from shared.domain.forge import number_of
+from shared.domain.forge import number_of, pull_request_url
 from shared.domain.names import delivery_branch
 from shared.domain.retry import backoff_seconds
 from shared.messages.commands import SpawnTask
@@ -60,6 +60,8 @@ class Delivering:
         self._agent = agent
         self._cache = Path()
         self._notes: list[str] = []
+        self._told: str | None = None
+        """The pull request that the remote named when it was pushed to."""
 
     async def carry_out(self) -> Result:
         """Do what was ordered. Raises WorkspaceFailed with the reason, and GitError."""
@@ -84,7 +86,7 @@ class Delivering:
         outcome = await self._merge_and_push(target)
         if not isinstance(outcome, str):
             return outcome
-        url = await self._pull_request(client, target, found) if client else None
+        url = await self._pull_request(client, target, found) if client else self._told
         if self._order.merge_into_base:
             await self._into_base(outcome)
         return Delivered(branch=target, head=outcome, round=number, pr_url=url, notes=tuple(self._notes))
@@ -108,7 +110,7 @@ class Delivering:
             if broken := await self._check(begin, tips, earlier, head):
                 return broken
             try:
-                await push(self._cache, head, target, self._push_options(target))
+                said = await push(self._cache, head, target, await self._push_options())
             except PushStale as error:
                 if times == PUSHES:
                     raise PushRefused(f"{error}; tried {times} times", permanent=False) from None
@@ -116,6 +118,8 @@ class Delivering:
                 await asyncio.sleep(backoff_seconds(1, random.random()) * 0.2 * times)
                 self._cache = await self._workspaces.repository(self._command)
             else:
+                named = pull_request_url(self._order.forge, None, None, said.splitlines())
+                self._told = named or self._order.pr_url
                 return head
         raise AssertionError("not reached")
 
@@ -315,8 +319,16 @@ class Delivering:
             removed = await remove(self._cache, [*branches, *own])
         return Seen(state=found.state, etag=found.etag, removed=removed)
 
-    def _push_options(self, target: str) -> Sequence[str]:  # noqa: ARG002
-        return ()
+    async def _push_options(self) -> Sequence[str]:
+        """What tells GitLab to make the merge request; none may hold a line break, so its text is its title."""
+        wanted, forge = self._order.pull_request, self._order.forge
+        if forge is None or forge.kind != "gitlab" or wanted is None:
+            return ()
+        draft = ("merge_request.draft",) if wanted.draft else ()
+        labels = (f"merge_request.label={one_line(label, 200)}" for label in wanted.labels)
+        title = one_line(wanted.title, 255)
+        target = f"merge_request.target={await self._base()}"
+        return ("merge_request.create", target, f"merge_request.title={title}", *draft, *labels)
 
     async def _base(self) -> str:
         """The name of the base branch. Raises WorkspaceFailed when the remote's HEAD names none."""

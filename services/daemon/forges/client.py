@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -50,3 +50,18 @@ class Client(Protocol):
 
     async def look(self, number: int, etag: str | None) -> Found | None:
         """How one stands; None: as it did when this etag was given."""
+
+
+def wait_seconds(headers: Mapping[str, str], now: float) -> float | None:
+    """When a forge that limits the rate wants to be asked again; None when it doesn't say."""
+    if (after := headers.get("retry-after", "")).isdigit():
+        return float(after)
+    if (reset := headers.get("x-ratelimit-reset", "")).isdigit():
+        return max(float(reset) - now, 1.0)
+    return None
+
+
+def one_line(text: str, longest: int) -> str:
+    """A text on one line, cut with a sign that it was."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"

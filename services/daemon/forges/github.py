@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from services.daemon.forges.client import ForgeFailed, Found, NothingToPropose
+from services.daemon.forges.client import ForgeFailed, Found, NothingToPropose, one_line, wait_seconds
 from shared.domain.delivery import PullRequest
 from shared.domain.forge import Forge
 from shared.failpoints import hit
@@ -146,7 +146,9 @@ def refusal(host: str, answer: Response, now: float) -> ForgeFailed:
     if answer.status == 401:
         return ForgeFailed(f"{host} refuses the daemon's account (401): {said}; sign in with `gh auth login -h {host}`")
     if answer.status == 429 or (answer.status == 403 and _limited(answer, said)):
-        return ForgeFailed(f"{host} limits the rate: {said}", passing=True, wait_seconds=_wait(answer, now))
+        return ForgeFailed(
+            f"{host} limits the rate: {said}", passing=True, wait_seconds=wait_seconds(answer.headers, now)
+        )
     if answer.status == 403:
         return ForgeFailed(f"{host} forbids it (403): {said}; the daemon's account needs the right to write here")
     if answer.status == 404:
@@ -161,20 +163,6 @@ def refusal(host: str, answer: Response, now: float) -> ForgeFailed:
 def _limited(answer: Response, said: str) -> bool:
     exhausted = answer.headers.get("x-ratelimit-remaining") == "0"
     return exhausted or "retry-after" in answer.headers or "rate limit" in said.lower()
-
-
-def _wait(answer: Response, now: float) -> float | None:
-    if (after := answer.headers.get("retry-after", "")).isdigit():
-        return float(after)
-    if (reset := answer.headers.get("x-ratelimit-reset", "")).isdigit():
-        return max(float(reset) - now, 1.0)
-    return None
-
-
-def one_line(text: str, longest: int) -> str:
-    """A text on one line, cut with a sign that it was."""
-    line = " ".join(text.split())
-    return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def _found(pull: _Pull) -> Found:
