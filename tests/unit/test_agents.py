@@ -51,7 +51,7 @@ def test_a_run_of_claude_is_its_session_its_words_its_tools_and_its_result() -> 
     assert isinstance(events[0], Session)
     assert [e for e in events if isinstance(e, Text)] == [Text("looking"), Text("done it")]
     calls = [e for e in events if isinstance(e, ToolCall)]
-    assert [(c.name, c.detail) for c in calls] == [("Bash", "echo hi > f.txt; ls"), ("Write", "/work/g.txt")]
+    assert [(c.name, c.detail) for c in calls] == [("Bash", "echo hi > f.txt; ls"), ("Write", "/srv/shop/g.txt")]
     assert {r.id for r in events if isinstance(r, ToolResult)} == {c.id for c in calls}
     assert events[-1] == Result(True, "done it", 0.003, 360)
     assert not [e for e in events if isinstance(e, Raw)]
