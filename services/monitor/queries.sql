@@ -75,17 +75,18 @@ RETURNING s.id, s.directive_id, s.name, s.status, s.reason,
 
 -- name: advance
 -- After these steps settled: their dependents, and the next order_index where they were the last of theirs, become
--- ready; their directives become idle when nothing is left (rule 11). Cost: the settled steps' out-degree.
--- Relies on step_dependents, step_unsettled, step_by_directive.
+-- ready; their directives become idle when nothing is left (rule 11). Under `continue` a failed step holds back no
+-- higher order_index. Cost: the settled steps' out-degree. Relies on step_dependents, step_unsettled, step_by_directive.
 WITH settled AS (
     SELECT id, directive_id, order_index FROM makima.step WHERE id = ANY (%(steps)s)
 ), opened AS (
     SELECT x.directive_id, n.order_index
       FROM (SELECT directive_id, min(order_index) AS order_index FROM settled GROUP BY directive_id) AS x
+      JOIN makima.directive d ON d.id = x.directive_id
      CROSS JOIN LATERAL (
            SELECT min(u.order_index) AS order_index FROM makima.step u
             WHERE u.directive_id = x.directive_id AND u.status IN ('pending', 'ready', 'running', 'failed')
-              AND u.held_by IS NULL) AS n
+              AND u.held_by IS NULL AND NOT (u.status = 'failed' AND d.on_failure = 'continue')) AS n
      WHERE n.order_index > x.order_index
 ), candidates AS (
     SELECT e.step_id AS id FROM settled JOIN makima.step_dependency e ON e.depends_on = settled.id

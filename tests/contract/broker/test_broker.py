@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ from shared.messages.frames import (
     REPLIES,
     REPORT_REPLIES,
     REPORTS,
+    FrameUnreadable,
     decode_event,
     encode_event,
     header,
@@ -138,7 +140,8 @@ class Surround:
     def _take(self, name: str, parts: list[bytes]) -> None:
         taken: list[object] = self.seen[name]
         if name == "events":
-            taken.append(decode_event(parts))
+            with suppress(FrameUnreadable):  # the proxy reads nothing: what can't be read is for subscribers to skip
+                taken.append(decode_event(parts))
         elif name == "replies":
             taken += REPLIES.decode(parts[2])
         elif name == "reports":
