@@ -153,28 +153,38 @@ UPDATE makima.directive d
 RETURNING d.id, d.status, coalesce(d.pause_reason, 'nothing new to deliver') AS reason;
 
 -- name: nothing_to_deliver
--- Idle directives in which nothing is left to deliver and nothing waits: without a repository their last step's
--- outcome is the delivery; with a pull request that was closed they are paused again, with the reason.
+-- Idle directives in which nothing is left to deliver and nothing waits, so that none stays idle without a word: without
+-- a repository the last step's outcome is the delivery, and after a merge it is completed again; paused with the reason when
+-- its pull request was closed, or when nothing that can be delivered came of it at all.
 WITH done AS (
     UPDATE makima.directive d
-       SET status = CASE WHEN d.repository_url IS NULL THEN 'completed' ELSE 'paused' END,
-           pause_reason = CASE WHEN d.repository_url IS NOT NULL
-                               THEN coalesce(d.pr_url, 'its pull request') || ' was closed without being merged: change the '
-                                    || 'goal or add steps for a new one, archive it, or say that it is done' END,
-           paused_for = CASE WHEN d.repository_url IS NOT NULL THEN 'delivery' END,
-           delivered_at = makima.now(), version = d.version + 1
+       SET status = CASE WHEN d.repository_url IS NULL OR d.pr_state = 'merged' THEN 'completed' ELSE 'paused' END,
+           pause_reason = CASE
+               WHEN d.repository_url IS NULL OR d.pr_state = 'merged' THEN NULL
+               WHEN d.pr_state = 'closed'
+               THEN coalesce(d.pr_url, 'its pull request') || ' was closed without being merged: change the goal or add '
+                    || 'steps for a new one, archive it, or say that it is done (directive update --status completed)'
+               WHEN d.left_out <> '{}' THEN 'nothing is left to deliver: what completed breaks the check'
+               ELSE 'nothing to deliver: no step completed; retry one, change the goal, or archive it' END,
+           paused_for = CASE WHEN d.repository_url IS NOT NULL AND d.pr_state IS DISTINCT FROM 'merged' THEN 'delivery' END,
+           delivered_at = CASE WHEN d.repository_url IS NULL THEN makima.now() ELSE d.delivered_at END,
+           version = d.version + 1
      WHERE d.status = 'idle'
        AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
        AND (d.repository_url IS NULL
-            OR d.pr_state = 'closed'
+            OR (d.pr_state IN ('merged', 'closed') OR d.delivered_at IS NULL)
                AND NOT EXISTS (SELECT FROM makima.step s
                                 WHERE s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered
                                   AND s.branch IS NOT NULL AND s.id <> ALL (d.left_out))
                AND NOT EXISTS (SELECT FROM makima.task t
                                 WHERE t.directive_id = d.id AND t.kind IN ('completion', 'verification')
-                                  AND t.status IN ('pending', 'starting', 'running', 'paused')))
-    RETURNING d.id, d.status, d.pause_reason
+                                  AND (t.status IN ('pending', 'starting', 'running', 'paused')
+                                       OR t.status = 'completed' AND NOT t.settled)))
+    RETURNING d.id, d.status, d.pause_reason, d.repository_url, d.pr_url
 ), steps AS (
-    UPDATE makima.step s SET delivered = true FROM done WHERE s.directive_id = done.id AND s.status = 'completed'
+    UPDATE makima.step s SET delivered = true FROM done
+     WHERE done.repository_url IS NULL AND s.directive_id = done.id AND s.status = 'completed'
 )
-SELECT id, status, coalesce(pause_reason, 'no repository to deliver to') AS reason FROM done;
+SELECT id, status,
+       coalesce(pause_reason, pr_url || ' was merged, and nothing new came after it', 'no repository to deliver to') AS reason
+  FROM done;

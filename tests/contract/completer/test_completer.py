@@ -205,6 +205,30 @@ def test_a_closed_pull_request_with_nothing_new_pauses_again_when_resumed(stage:
     assert "was closed without being merged" in settled(stage, directive, "paused")["pause_reason"]
 
 
+@pytest.mark.parametrize(
+    ("status", "left_out", "words"),
+    [("failed", False, "no step completed"), ("skipped", False, "no step completed"), ("completed", True, "breaks")],
+)
+def test_where_nothing_can_be_delivered_it_pauses_with_the_reason(
+    stage: Stage, status: str, left_out: bool, words: str
+) -> None:
+    directive = stage.rows.directive()
+    step = stage.rows.step(directive, status=status, branch="makima/x", completed_at="2026-01-01")
+    stage.rows.change("directive", directive, status="idle", left_out=[step] if left_out else [])
+    hint(stage, directive)
+    row = settled(stage, directive, "paused")
+    assert words in row["pause_reason"] and row["paused_for"] == "delivery" and row["delivered_at"] is None
+
+
+def test_after_a_merge_with_nothing_new_it_is_completed_again(stage: Stage) -> None:
+    directive = idle(stage, repository_url=HUB, pr_url=URL, pr_state="merged", delivered_at="2026-01-01")
+    completed(stage, directive, delivered=True)
+    hint(stage, directive)
+    settled(stage, directive, "completed")
+    told = stage.await_event(DirectiveChanged, directive=directive, status="completed")
+    assert told.reason == f"{URL} was merged, and nothing new came after it"
+
+
 def test_a_conflict_becomes_one_task_of_the_agent_with_both_sides_in_its_prompt(stage: Stage) -> None:
     directive = idle(stage)
     mine = completed(stage, directive, "Mine", description="make it blue")
