@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypedDict
 from uuid import UUID
@@ -83,6 +83,8 @@ class Machine:
     workspaces: Workspaces
     cgroups: Cgroups
     carried: Carried
+    repositories: dict[str, RepositorySettings] = field(default_factory=dict)
+    """What repositories say of themselves, by the commit that says it."""
 
 
 class Attempt:
@@ -186,7 +188,7 @@ class Attempt:
         if agent is None:
             self._started(workspace)
             return await self._delivered(workspace)
-        settings = await _repository(workspace, command.base_branch)
+        settings = await _repository(workspace, command.base_branch, self._machine.repositories)
         await self._bring(workspace, settings)
         if over := await self._work_with(workspace, agent, settings):
             kept = await self._keep(workspace) if self._conversation and self._conversation.session else None
@@ -386,7 +388,9 @@ class Attempt:
         return msgspec.structs.replace(failed, branch=kept, blocked=over.blocked, wait_seconds=over.wait_seconds)
 
 
-async def _repository(workspace: Workspace, base_branch: str | None) -> RepositorySettings:
+async def _repository(
+    workspace: Workspace, base_branch: str | None, known: dict[str, RepositorySettings]
+) -> RepositorySettings:
     """The repository's settings as its base branch has them, whatever an agent made of them since.
 
     Raises RepositoryUnreadable.
@@ -394,4 +398,13 @@ async def _repository(workspace: Workspace, base_branch: str | None) -> Reposito
     if workspace.cache is None:
         return RepositorySettings()
     base = f"refs/remotes/origin/{base_branch}" if base_branch else REMOTE_HEAD
-    return await repository.read(workspace.cache, base)
+    try:
+        commit = (workspace.cache / base).read_text().strip()
+    except OSError:
+        commit = ""  # packed away, or not there: git knows
+    if commit not in known:
+        found = await repository.read(workspace.cache, commit or base)
+        if not commit:
+            return found
+        known[commit] = found
+    return known[commit]
