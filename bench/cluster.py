@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -52,9 +53,11 @@ class Driver:
         self.process.stdin.flush()
 
     def collect(self, tasks: int) -> list[Seen]:
-        """Wait until so many more tasks have ended; all that ended since the last time."""
+        """Wait until so many more tasks have ended; all that ended since the last time. Raises BenchFailed."""
         assert self.process.stdout is not None
         self.say(f"collect {tasks}")
+        if not select.select([self.process.stdout], [], [], STEP_SECONDS)[0]:
+            raise BenchFailed(f"not {tasks} more tasks ended within {STEP_SECONDS:.0f} s")
         if not (answer := self.process.stdout.readline()):
             raise BenchFailed(f"the bench daemon ended with code {self.process.wait()}")
         return msgspec.json.decode(answer, type=list[Seen])
