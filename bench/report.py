@@ -67,4 +67,4 @@ def _goal(figure: Figure) -> str:
 
 
 def _verdict(figure: Figure) -> str:
-    return {None: "", True: "met", False: "**missed**"}[figure.met]
+    return {None: "", True: "met", False: "missed"}[figure.met]
