@@ -19,6 +19,8 @@ WALKS = {
     ("gateway", "settled_position"): "from the newest entry back, over a few seconds' worth",
     ("gateway", "last_position"): "the last entry of the primary key",
     ("gateway", "counts"): "every directive, for /metrics",
+    ("monitor", "forget_output"): "what is old, by a BRIN index of the age, which only a bitmap scan reads",
+    ("monitor", "forget_events"): "the same",
 }
 """Statements that read without a key, and how far."""
 HOT = [(s, name) for s in SERVICES for name in statements(f"services.{s}") if (s, name) not in WALKS]
