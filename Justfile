@@ -16,9 +16,9 @@ fmt:
     ruff format
     ruff check --fix
 
-# The checks, then every test but the long ones.
+# The checks, then every test but the long ones, three files at a time: most of a test's time is waiting for processes.
 test *ARGS: check
-    pytest {{ ARGS }}
+    pytest -n 3 --dist loadfile {{ ARGS }}
 
 # Install the real agents that tests run against scripted models: pinned, in tests/agents, for nobody else.
 agents-install:
