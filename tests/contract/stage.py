@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import zmq
 
@@ -116,8 +116,10 @@ class Stage:
 
     def start(self) -> None:
         """Start one more process of the service; return when it is ready, and hears and is heard."""
-        topics = [b"\x01" + f"{event_type(t)}/".encode() for t in ledger.consumes(self.service)]
-        wanted = self._subscriptions + Counter(topics)
+        consumes = ledger.consumes(self.service)
+        watches = consumes >= set(get_args(AnyEvent))  # on behalf of who asks, so it subscribes only then
+        topics = [] if watches else [f"{event_type(t)}/" for t in consumes]
+        wanted = self._subscriptions + Counter(b"\x01" + topic.encode() for topic in topics)
         reading, writing = os.pipe()
         with self._log.open("ab") as log:
             process = subprocess.Popen(

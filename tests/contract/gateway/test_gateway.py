@@ -1,0 +1,103 @@
+"""The gateway: what a person asks for is one transaction, its events are published, and nothing else is written."""
+
+from __future__ import annotations
+
+import socket
+from uuid import UUID
+
+import httpx
+import pytest
+
+from shared.messages.events import (
+    DirectiveChanged,
+    DirectiveCreated,
+    PlanRequested,
+    StepAdded,
+    StepReady,
+    StepRemoved,
+    TaskChanged,
+)
+from tests.contract.stage import Stage
+
+SERVICE = "gateway"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+SETTINGS = {"port": str(free_port())}
+PLAN = [{"name": "a", "taskPlan": "make"}, {"name": "b", "taskPlan": "test", "dependsOn": ["a"]}]
+
+
+@pytest.fixture
+def http(stage: Stage) -> httpx.Client:
+    """A person's client."""
+    token = (stage.settings.home / "token").read_text().strip()
+    address = f"http://127.0.0.1:{stage.settings.port}"
+    return httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+
+
+def create(http: httpx.Client, **more: object) -> UUID:
+    made = http.post("/v1/directives", json={"title": "A job", "goal": "Make it", **more})
+    assert made.status_code == 201, made.text
+    return UUID(made.json()["id"])
+
+
+def test_a_directive_that_starts_without_a_plan_asks_for_one(stage: Stage, http: httpx.Client) -> None:
+    directive = create(http, start=True)
+    stage.await_event(DirectiveCreated, directive=directive)
+    stage.await_event(DirectiveChanged, directive=directive, status="active")
+    stage.await_event(PlanRequested, directive=directive, reason="goal")
+    (request,) = stage.rows.all("plan_request", directive_id=directive)
+    assert request["served_by"] is None
+
+
+def test_a_directive_with_a_plan_has_its_first_steps_ready(stage: Stage, http: httpx.Client) -> None:
+    directive = create(http, start=True, steps=PLAN)
+    steps = {s["name"]: s for s in stage.rows.all("step", directive_id=directive)}
+    assert {name: s["status"] for name, s in steps.items()} == {"a": "ready", "b": "pending"}
+    assert len(stage.await_event(StepAdded, directive=directive).steps) == 2
+    assert stage.await_event(StepReady, directive=directive).steps == (steps["a"]["id"],)
+    assert stage.rows.all("plan_request") == []
+
+
+def test_a_plan_that_is_refused_leaves_nothing(stage: Stage, http: httpx.Client) -> None:
+    refused = http.post("/v1/directives", json={"title": "x", "steps": [{"name": "a", "dependsOn": ["a"]}]})
+    assert refused.status_code == 422
+    assert "cycle" in refused.json()["detail"]
+    assert stage.rows.all("directive") == stage.rows.all("step") == stage.rows.all("event") == []
+
+
+def test_a_removed_step_lets_the_next_order_run(stage: Stage, http: httpx.Client) -> None:
+    directive = stage.rows.directive()
+    first = stage.rows.step(directive, "first", status="ready")
+    later = stage.rows.step(directive, "later", order_index=1)
+    assert http.delete(f"/v1/directives/{directive}/steps/{first}").status_code == 200
+    stage.await_event(StepRemoved, directive=directive, step=first)
+    assert stage.await_event(StepReady, directive=directive).steps == (later,)
+
+
+def test_a_cancel_is_kept_in_the_row_until_it_is_done(stage: Stage, http: httpx.Client) -> None:
+    _, task = stage.rows.running_step(stage.rows.directive())
+    assert http.post(f"/v1/tasks/{task}/cancel").status_code == 202
+    stage.await_event(TaskChanged, task=task, status="running")
+    row = stage.rows.one("task", task)
+    assert row["cancel_asked"] is not None
+    assert row["status"] == "running"
+
+
+@pytest.mark.parametrize(("status", "verb"), [("archived", "start"), ("draft", "pause")])
+def test_what_the_tables_do_not_allow_is_a_conflict(stage: Stage, http: httpx.Client, status: str, verb: str) -> None:
+    directive = stage.rows.directive(status=status)
+    assert http.post(f"/v1/directives/{directive}/{verb}").status_code == 409
+    assert stage.rows.one("directive", directive)["status"] == status
+    assert stage.rows.all("event") == []
+
+
+def test_without_a_token_nothing_is_told(stage: Stage) -> None:
+    answer = httpx.get(f"http://127.0.0.1:{stage.settings.port}/v1/directives", timeout=30)
+    assert answer.status_code == 401
+    assert answer.headers["content-type"].startswith("application/problem+json")
