@@ -35,3 +35,8 @@ def test_the_image_holds_what_is_copied_and_no_more() -> None:
     assert all((ROOT / name).exists() for name in copied)
     kept = (ROOT / "deploy" / "Dockerfile.dockerignore").read_text().splitlines()
     assert {f"!{name}" for name in copied} == {line for line in kept if line.startswith("!")}
+
+
+def test_agents_find_the_gateway_by_its_containers_name() -> None:
+    assert COMPOSE["services"]["executor"]["environment"]["MAKIMA_HOST"] == "gateway"
+    assert COMPOSE["services"]["gateway"]["environment"]["MAKIMA_HOST"] == "0.0.0.0"
