@@ -19,7 +19,8 @@ SELECT t.id AS task_id, t.agent AS task_agent, t.delivery, t.result, t.created_a
    FOR NO KEY UPDATE OF d, t;
 
 -- name: settle
--- Write what follows from them. A status changes only where the directive is idle: a person may have been faster.
+-- Write what follows from them. A status changes only where the directive is idle: a person may have been faster. With
+-- steps that completed while this was on its way it stays idle, and they are delivered next.
 WITH new AS (
     SELECT u.*, u.left_out::uuid[] AS leave, u.removed::text[] AS gone
       FROM unnest(%(tasks)s::uuid[], %(directives)s::uuid[], %(statuses)s::text[], %(reasons)s::text[], %(branches)s::text[],
@@ -39,7 +40,12 @@ WITH new AS (
     UPDATE makima.step s SET branch_removed = true FROM new WHERE s.directive_id = new.id AND s.branch = ANY (new.gone)
 )
 UPDATE makima.directive d
-   SET status = CASE WHEN d.status = 'idle' THEN coalesce(new.status, d.status) ELSE d.status END,
+   SET status = CASE WHEN d.status <> 'idle' OR new.status = 'completed' AND EXISTS (
+                              SELECT FROM makima.step s
+                               WHERE s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered
+                                 AND s.branch IS NOT NULL AND s.id <> ALL (d.left_out || new.leave)
+                                 AND s.completed_at > (SELECT t.created_at FROM makima.task t WHERE t.id = new.task_id))
+                     THEN d.status ELSE coalesce(new.status, d.status) END,
        pause_reason = CASE WHEN d.status = 'idle' AND new.status = 'paused' THEN new.reason ELSE d.pause_reason END,
        paused_for = CASE WHEN d.status = 'idle' AND new.status = 'paused' THEN 'delivery' ELSE d.paused_for END,
        pr_branch = coalesce(new.branch, d.pr_branch), pr_round = coalesce(new.round, d.pr_round),
