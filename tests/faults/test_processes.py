@@ -24,6 +24,7 @@ from tests.faults import jobs
 from tests.faults.conftest import Faulty
 from tests.nothing_lost import assert_nothing_lost, rows
 
+pytestmark = pytest.mark.long
 SERVICES = ("planner", "executor", "monitor", "completer", "broker", "gateway", "daemon-1", "postgres")
 
 
