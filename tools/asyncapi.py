@@ -45,8 +45,23 @@ def document() -> Document:
         },
         "channels": {channel.name: _channel(channel) for channel in CHANNELS},
         "operations": dict(operation for service in services() for operation in _operations(service)),
-        "components": {"messages": {tag(m): _message(m) for m in messages()}, "schemas": schemas},
+        "components": {
+            "messages": {tag(m): _message(m) for m in messages()},
+            "schemas": _plain_discriminators(schemas),
+        },
     }
+
+
+def _plain_discriminators(node: Any) -> Any:  # noqa: ANN401 - any part of a JSON schema
+    """AsyncAPI wants a discriminator's property alone, where OpenAPI (and so msgspec) has a mapping, too."""
+    if isinstance(node, list):
+        return [_plain_discriminators(below) for below in node]
+    if not isinstance(node, dict):
+        return node
+    plain = {key: _plain_discriminators(below) for key, below in node.items()}
+    if isinstance(mapped := plain.get("discriminator"), dict) and "propertyName" in mapped:
+        plain["discriminator"] = mapped["propertyName"]
+    return plain
 
 
 def text() -> str:

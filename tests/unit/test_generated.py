@@ -49,6 +49,16 @@ def test_every_reference_of_the_document_leads_somewhere() -> None:
         assert resolve(reference)
 
 
+def test_a_discriminator_is_the_name_of_a_property() -> None:
+    def check(node: object) -> None:
+        if isinstance(node, dict):
+            assert isinstance(node.get("discriminator", ""), str)
+        for below in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+            check(below)
+
+    check(DOCUMENT["components"]["schemas"])
+
+
 def test_an_operation_names_messages_of_its_own_channel_by_way_of_the_channel() -> None:
     for name, operation in DOCUMENT["operations"].items():
         channel = operation["channel"]["$ref"]
