@@ -21,6 +21,10 @@ from tests.conftest import Cluster
 PLAN = [{"name": "One", "taskPlan": "echo first; echo second"}, {"name": "Two", "dependsOn": ["One"]}]
 
 
+NOBODY = "00000000-0000-7000-8000-000000000000"
+"""An id that nothing has."""
+
+
 @pytest.fixture(scope="module")
 def http(cluster: Cluster) -> Iterator[httpx.Client]:
     token = (cluster.home / "token").read_text()
@@ -129,15 +133,15 @@ def test_a_listener_that_never_reads_is_cut_off_and_the_others_get_everything(ht
     ("method", "path", "body", "status", "says"),
     [
         ("GET", "/v1/directives/nonsense", None, 404, "there is nothing at /v1/directives/nonsense"),
-        ("GET", f"/v1/directives/{uuid4()}", None, 404, "no directive "),
-        ("GET", f"/v1/tasks/{uuid4()}/log", None, 404, "no task "),
+        ("GET", f"/v1/directives/{NOBODY}", None, 404, "no directive "),
+        ("GET", f"/v1/tasks/{NOBODY}/log", None, 404, "no task "),
         ("GET", "/v1/nowhere", None, 404, "there is nothing at /v1/nowhere"),
         ("PUT", "/v1/directives", None, 405, "/v1/directives doesn't take PUT"),
         ("POST", "/v1/directives", b'{"title', 400, "the body can't be read"),
         ("POST", "/v1/directives", b'{"title": 7}', 400, "title Expected `str`, got `int`"),
         ("POST", "/v1/directives", b'{"title": "x", "goal": "y", "colour": 1}', 400, "unknown field `colour`"),
         ("POST", "/v1/directives", b'{"title": "x", "goal": "y", "max_parallel": 3000000000}', 422, "can't be stored"),
-        ("POST", f"/v1/directives/{uuid4()}/dance", None, 404, "can't be asked to dance"),
+        ("POST", f"/v1/directives/{NOBODY}/dance", None, 404, "can't be asked to dance"),
         ("GET", "/v1/tasks?limit=0", None, 400, "limit Expected `int` >= 1"),
         ("GET", "/v1/tasks?status=asleep", None, 400, "status"),
     ],

@@ -16,7 +16,7 @@ from simulation.stage import postgres, stage
 from tests.conftest import ROOT
 
 FEW, MANY, WITHIN = 8, 50, 200
-AT_ONCE = ("leases never run out", "reports are acknowledged though writing failed")
+AT_ONCE = ("readiness doesn't look at dependencies", "reports are acknowledged though writing failed")
 
 
 @pytest.fixture(scope="module")
