@@ -32,7 +32,7 @@ def theatre(
 
 @pytest.fixture
 def stage(theatre: Stage) -> Iterator[Stage]:
-    """The stage, swept. When the test is over: the service wrote its own rows only, as the tables of 1-domain say."""
+    """The stage, swept. When the test is over: the service wrote its own rows only, as `ownership.py` says."""
     theatre.sweep()
     yield theatre
     assert_own_rows_only(theatre)
