@@ -47,7 +47,7 @@ SENDS: ByChannel = {
 RECEIVES: ByChannel = {
     "commands": frozenset(channels.COMMANDS),
     "daemons": frozenset(channels.REPORTS),
-    "reports": frozenset({Ack, NotYours}),
+    "reports": frozenset({Ack, NotYours, Identify}),
 }
 READY_SECONDS = 6.0
 """A monitor unheard for longer gets no reports."""

@@ -22,7 +22,7 @@ AT_START = {
 }
 """Places that a process passes only when it starts."""
 STEERING = tuple(
-    f"gateway.{n}." for n in ("add_order", "link_order", "cancel_order", "goal", "policies", "settle_step")
+    f"gateway.{n}." for n in ("add_order", "link_order", "cancel_order", "change", "goal", "policies", "settle_step")
 )
 """Places that a person passes who changes a draft."""
 ELSEWHERE = (
