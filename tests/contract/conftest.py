@@ -32,7 +32,14 @@ def theatre(
 
 @pytest.fixture
 def stage(theatre: Stage) -> Iterator[Stage]:
-    """The stage, swept. When the test is over: the service wrote its own rows only, as `ownership.py` says."""
+    """The stage, swept. When the test is over: the service wrote its own rows only, as `ownership.py` says.
+
+    What a test of the monitor writes is there at once when it next sends or waits: the monitor looks at everything
+    every two seconds, and is not to meet a directive without its steps.
+    """
     theatre.sweep()
+    theatre.connection.autocommit = theatre.service != "monitor"
     yield theatre
+    theatre.connection.commit()
+    theatre.connection.autocommit = True
     assert_own_rows_only(theatre)

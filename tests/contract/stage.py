@@ -169,6 +169,7 @@ class Stage:
         try:
             yield
         finally:
+            self.connection.commit()
             for process in self._processes:
                 process.send_signal(signal.SIGCONT)
 
@@ -187,11 +188,13 @@ class Stage:
 
     def publish(self, *events: Event) -> None:
         """Events, as another service's."""
+        self.connection.commit()
         for event in events:
             self._events_out.send_multipart(encode_event(event, "test"))
 
     def publish_raw(self, *frames: Sequence[bytes]) -> None:
         """Frames that may be anything, on the socket for events."""
+        self.connection.commit()
         for frame in frames:
             self._events_out.send_multipart(frame)
 
@@ -201,6 +204,7 @@ class Stage:
 
     def reply_raw(self, *frames: Sequence[bytes]) -> None:
         """Frames that may be anything, to who sends commands."""
+        self.connection.commit()
         peer = self._peer("commands")
         for frame in frames:
             self._commands.send_multipart([peer, *frame])
@@ -211,6 +215,7 @@ class Stage:
 
     def report_raw(self, *frames: Sequence[bytes]) -> None:
         """Frames that may be anything, to the monitor."""
+        self.connection.commit()
         peer = self._peer("reports")
         for frame in frames:
             self._reports.send_multipart([peer, *frame])
@@ -253,6 +258,7 @@ class Stage:
 
     def until(self, condition: Callable[[], T], what: str) -> T:
         """Take in what the service says until a condition holds; its value. Fails after DEADLINE_SECONDS."""
+        self.connection.commit()
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not (value := condition()):
             if not self.alive:
