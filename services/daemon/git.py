@@ -48,7 +48,15 @@ def fallback_identity() -> tuple[tuple[str, str], ...]:
     return () if named.stdout.strip() else tuple(FALLBACK_IDENTITY.items())
 
 
-_TRANSIENT = ("could not resolve", "timed out", "connection refused", "connection reset", "early eof", "hung up")
+_TRANSIENT = (
+    "could not resolve",
+    "timed out",
+    "connection refused",
+    "connection reset",
+    "early eof",
+    "hung up",
+    "bad object worktrees/",
+)
 
 
 def is_transient(error: GitError) -> bool:
