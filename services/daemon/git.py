@@ -55,7 +55,6 @@ _TRANSIENT = (
     "connection reset",
     "early eof",
     "hung up",
-    "bad object worktrees/",
 )
 
 

@@ -19,6 +19,10 @@ from shared.messages.commands import SpawnTask
 
 REMOTE_HEAD = "refs/makima/head"
 """Where the cache keeps the commit of the remote's HEAD."""
+_FETCHES = 10
+_BETWEEN_FETCHES_SECONDS = 0.05
+_HALF_MADE = "bad object worktrees/"
+"""What a fetch says when it meets a worktree that is being made beside it: its HEAD names no commit for a moment."""
 
 
 class WorkspaceFailed(RuntimeError):
@@ -232,7 +236,7 @@ class Workspaces:
             try:
                 await self._create(cache, command.repository_url)
                 try:
-                    await git(cache, *fetch, f"+HEAD:{REMOTE_HEAD}")
+                    await _fetch_beside_worktrees(cache, *fetch, f"+HEAD:{REMOTE_HEAD}")
                 except GitError as error:
                     if "couldn't find remote ref HEAD" not in error.said:
                         raise
@@ -244,7 +248,7 @@ class Workspaces:
 
     async def _fetch_without_head(self, cache: Path, fetch: list[str], command: SpawnTask) -> None:
         """For a remote whose HEAD names no commit."""
-        await git(cache, *fetch)
+        await _fetch_beside_worktrees(cache, *fetch)
         if command.base_branch is None and command.start_from is None:
             some = await git(cache, "for-each-ref", "--count=1", "refs/remotes/origin")
             mend = "name a base branch" if some else "make a first commit"
@@ -283,3 +287,16 @@ async def _has(cache: Path, commit: str) -> bool:
 def _settled(branch: str) -> bool:
     """Whether a branch never changes once it is on the remote: a finished task's. A delivery's grows."""
     return branch.startswith("makima/") and not branch.startswith("makima/directive-")
+
+
+async def _fetch_beside_worktrees(cache: Path, *fetch: str) -> None:
+    """Fetch while other attempts make their worktrees of the same cache. Raises GitError."""
+    for left in reversed(range(_FETCHES)):
+        try:
+            await git(cache, *fetch)
+        except GitError as error:
+            if _HALF_MADE not in error.said or not left:
+                raise
+            await asyncio.sleep(_BETWEEN_FETCHES_SECONDS)
+        else:
+            return

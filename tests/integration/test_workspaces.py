@@ -189,3 +189,18 @@ async def test_orphans_are_removed_and_their_branch_can_be_made_again(shop: Shop
     await later.remove_orphans()
     assert later.held() == ()
     assert (await later.make(command)).folder.exists()
+
+
+async def test_a_fetch_that_meets_a_worktree_in_the_making_goes_on_when_it_is_made(shop: Shop) -> None:
+    first = await shop.workspaces.make(shop.command("one"))
+    assert first.cache is not None
+    head = first.cache / "worktrees" / first.folder.name / "HEAD"
+    made = head.read_bytes()
+    head.write_text("0" * 40 + "\n")  # as git leaves it for a moment
+    (shop.local / "later.txt").write_text("later\n")
+    sh(shop.local, "git", "add", ".")
+    sh(shop.local, "git", "commit", "-qm", "later")
+    sh(shop.local, "git", "push", "-q", str(shop.remote), "main")
+    asyncio.get_running_loop().call_later(0.2, head.write_bytes, made)
+    second = await shop.workspaces.make(shop.command("two"))
+    assert (second.folder / "later.txt").exists()
