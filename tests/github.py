@@ -37,9 +37,10 @@ class GitHub:
         self._server: socketserver.BaseServer | None = None
 
     def environment(self, remote: Path) -> dict[str, str]:
-        """What sends gh to this server, and git's github.com to a local repository."""
+        """What sends gh to this server, and git's github.com to a local repository; git knows who commits."""
         config = self.config / "gitconfig"
-        config.write_text(f'[url "{remote}"]\n\tinsteadOf = https://github.com/{self.path}\n')
+        person = "[user]\n\tname = Somebody\n\temail = somebody@example.com\n"
+        config.write_text(f'{person}[url "{remote}"]\n\tinsteadOf = https://github.com/{self.path}\n')
         return {"GH_CONFIG_DIR": str(self.config), "GH_TOKEN": "anything", "GIT_CONFIG_GLOBAL": str(config)}
 
     @property
