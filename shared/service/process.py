@@ -7,14 +7,17 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 
 import structlog
 
 from shared.config import ConfigError, Settings, load
 from shared.service.watchdog import Watchdog, beat
 
-Main = Callable[[Settings, asyncio.Event], Awaitable[None]]
+Main = Callable[[Settings, asyncio.Event], Coroutine[None, None, None]]
+
+STOP_SECONDS = 9.0
+"""What a process is given to end by itself once it is asked to; longer than a daemon takes to hand back its work."""
 
 
 def configure_logs() -> None:
@@ -40,6 +43,20 @@ def ready() -> None:
         os.close(int(descriptor))
 
 
+async def _until_stopped(name: str, serving: Coroutine[None, None, None], stop: asyncio.Event) -> None:
+    """Serve; asked to stop, end within STOP_SECONDS, wherever it is: it may still wait for Postgres at its start."""
+    task, stopped = asyncio.ensure_future(serving), asyncio.create_task(stop.wait())
+    await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    await asyncio.wait((task,), timeout=STOP_SECONDS)
+    if not task.done():
+        structlog.get_logger().warning("ended in the middle of its work", service=name, after_seconds=STOP_SECONDS)
+        task.cancel()
+        await asyncio.wait((task,))
+    if not task.cancelled():
+        task.result()
+
+
 def run(name: str, main: Main) -> int:
     """Run a service until it ends or is asked to by SIGTERM or SIGINT (`stop` is set); its exit code."""
     configure_logs()
@@ -60,7 +77,7 @@ def run(name: str, main: Main) -> int:
         watchdog.start()
         beating = asyncio.create_task(beat(watchdog))
         try:
-            await main(settings, stop)
+            await _until_stopped(name, main(settings, stop), stop)
         finally:
             beating.cancel()
 
