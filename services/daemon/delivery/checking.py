@@ -45,7 +45,7 @@ class Checks:
         began = time.monotonic()
         try:
             outcome = await self._run(commit)
-        except BaseException as error:
+        except BaseException as error:  # a cancellation too: whoever waits for the same tree must not wait for ever
             del self._known[tree]
             future.set_exception(error) if isinstance(error, Exception) else future.cancel()
             if future.done() and not future.cancelled():
