@@ -13,7 +13,7 @@ from shared.config import load
 from shared.domain.delivery import Delivery, PullRequest, Result, StepBranch
 from shared.domain.forge import Forge, forge_of
 from shared.domain.ids import new_id
-from shared.domain.names import delivery_branch
+from shared.domain.names import delivery_branch, step_ref
 from shared.messages.commands import SpawnTask
 
 TITLE = "A job"
@@ -51,7 +51,7 @@ class Workshop:
             sh(self.clone, "git", "config", key, value)
         self.directive = new_id()
         self.settings = load({"MAKIMA_HOME": str(folder / "h"), "MAKIMA_FORGE_PATIENCE_SECONDS": "20", **settings})
-        self.workspaces = Workspaces(folder / "daemon")
+        self.workspaces = Workspaces(folder / "daemon", self.settings.step_refs)
         self.said: list[str] = []
         self.steps: dict[str, StepBranch] = {}
         self.commit("main", *(write(name, text) for name, text in base.items()))
@@ -61,21 +61,23 @@ class Workshop:
         """The delivery's branch."""
         return delivery_branch(TITLE, self.directive)
 
-    def commit(self, branch: str, *edits: Edit, start: str | None = None) -> str:
+    def commit(self, branch: str, *edits: Edit, start: str | None = None, ref: str | None = None) -> str:
         """A commit on a branch of the remote; its id."""
         if start is not None:
-            sh(self.clone, "git", "fetch", "--quiet", "origin")
+            steps = "+refs/makima/*:refs/remotes/origin/makima/*"
+            sh(self.clone, "git", "fetch", "--quiet", "origin", "+refs/heads/*:refs/remotes/origin/*", steps)
             sh(self.clone, "git", "checkout", "--quiet", "-B", "work", f"origin/{start}")
         for edit in edits:
             edit(self.clone)
         sh(self.clone, "git", "add", "--all")
         sh(self.clone, "git", "commit", "--quiet", "--allow-empty", "-m", branch)
-        sh(self.clone, "git", "push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
+        sh(self.clone, "git", "push", "--quiet", "origin", f"HEAD:{ref or f'refs/heads/{branch}'}")
         return sh(self.clone, "git", "rev-parse", "HEAD")
 
     def step(self, name: str, *edits: Edit, start: str = "main") -> StepBranch:
         """A completed step with its branch."""
-        head = self.commit(f"makima/{name}", *edits, start=start)
+        branch = f"makima/{name}"
+        head = self.commit(branch, *edits, start=start, ref=step_ref(branch, self.settings.step_refs))
         self.steps[name] = StepBranch(id=new_id(), name=name, branch=f"makima/{name}", head=head)
         return self.steps[name]
 

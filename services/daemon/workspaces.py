@@ -15,10 +15,15 @@ from uuid import UUID
 from services.daemon.delivery.merging import MergeConflict, Tip
 from services.daemon.delivery.resolving import merge_in, unmerged
 from services.daemon.git import GitError, git, is_transient
+from shared.domain.names import StepRefs, step_ref
 from shared.messages.commands import SpawnTask
 
 REMOTE_HEAD = "refs/makima/head"
 """Where the cache keeps the commit of the remote's HEAD."""
+_BRANCHES = "+refs/heads/*:refs/remotes/origin/*"
+_STEPS = "+refs/makima/*:refs/remotes/steps/*"
+"""Steps' branches that lie outside of the remote's branches, by whichever daemon's setting."""
+_HERE, _STEPS_HERE = "refs/remotes/origin/", "refs/remotes/steps/"
 _FETCHES = 10
 _BETWEEN_FETCHES_SECONDS = 0.05
 _HALF_MADE = "bad object worktrees/"
@@ -45,6 +50,8 @@ class Workspace:
     """A merge of the start that stopped in the folder: whoever works there resolves it first."""
     left: tuple[Tip, ...] = ()
     """What is to be merged after that."""
+    ref: str = ""
+    """The full name of the branch on the remote."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,8 @@ class Work:
 class Workspaces:
     """The workspaces under one daemon's folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, step_refs: StepRefs = "refs/heads") -> None:
+        self._step_refs = step_refs
         self._repositories = folder / "repositories"
         self._worktrees = folder / "worktrees"
         self._locks: defaultdict[Path, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -103,7 +111,8 @@ class Workspaces:
             stopped = await self._merge(folder, begin[0], tip)
         if merges and stopped is None and command.kind != "completion":
             start = (await git(folder, "rev-parse", "HEAD")).strip()
-        return Workspace(folder, cache, start, branch, stopped, tuple(left))
+        ref = step_ref(branch, self._step_refs if command.kind == "step" else "refs/heads")
+        return Workspace(folder, cache, start, branch, stopped, tuple(left), ref)
 
     async def repository(self, command: SpawnTask) -> Path:
         """The cache of a command's repository, brought up to date. Raises WorkspaceFailed."""
@@ -159,14 +168,7 @@ class Workspaces:
     async def push(self, workspace: Workspace, work: Work) -> None:
         """Push the work to the branch on the remote, never by force. Raises WorkspaceFailed."""
         try:
-            await git(
-                workspace.folder,
-                "push",
-                "--quiet",
-                "--porcelain",
-                "origin",
-                f"{work.head}:refs/heads/{workspace.branch}",
-            )
+            await git(workspace.folder, "push", "--quiet", "--porcelain", "origin", f"{work.head}:{workspace.ref}")
         except GitError as error:
             raise WorkspaceFailed(f"the push of {workspace.branch} was refused: {error}") from None
 
@@ -218,11 +220,11 @@ class Workspaces:
 
     async def _resolve(self, cache: Path, branches: Iterable[str]) -> dict[str, str]:
         """The commits of those of the remote's branches that the cache has; under "" that of its HEAD."""
-        prefix = "refs/remotes/origin/"
-        patterns = [REMOTE_HEAD, *(prefix + b for b in branches)]
+        wanted = tuple(branches)
+        steps = (b.removeprefix("makima/") for b in wanted if b == "" or b.startswith("makima/"))
+        patterns = [REMOTE_HEAD, *(_HERE + b for b in wanted), *(_STEPS_HERE + b for b in steps)]
         listed = await git(cache, "for-each-ref", "--format=%(refname) %(objectname)", *patterns)
-        pairs = (line.split(" ") for line in listed.splitlines())
-        return {("" if name == REMOTE_HEAD else name.removeprefix(prefix)): commit for name, commit in pairs}
+        return {_branch_of(name): commit for name, commit in (line.split(" ") for line in listed.splitlines())}
 
     async def _fetch(self, cache: Path, command: SpawnTask) -> None:
         """Bring the cache up to date. A fetch that began after this was asked for serves all who wait for it."""
@@ -232,7 +234,7 @@ class Workspaces:
             if self._fetched.get(cache, 0.0) > asked:
                 return
             began = time.monotonic()
-            fetch = ["fetch", "--quiet", "--prune", "--no-tags", "origin", "+refs/heads/*:refs/remotes/origin/*"]
+            fetch = ["fetch", "--quiet", "--prune", "--no-tags", "origin", _BRANCHES, _STEPS]
             try:
                 await self._create(cache, command.repository_url)
                 try:
@@ -263,6 +265,7 @@ class Workspaces:
         draft.mkdir(parents=True)
         await git(draft, "init", "--quiet", "--bare", "--template=")
         await git(draft, "remote", "add", "--", "origin", repository_url)
+        await git(draft, "config", "--add", "remote.origin.fetch", _STEPS)  # so that what is pushed is known here
         draft.rename(cache)
 
     async def _merge(self, worktree: Path, into: str, tip: Tip) -> MergeConflict | None:
@@ -282,6 +285,13 @@ async def _has(cache: Path, commit: str) -> bool:
     except GitError:
         return False
     return True
+
+
+def _branch_of(name: str) -> str:
+    """The branch of a ref of the cache; "" for the remote's HEAD."""
+    if name.startswith(_STEPS_HERE):
+        return f"makima/{name.removeprefix(_STEPS_HERE)}"
+    return "" if name == REMOTE_HEAD else name.removeprefix(_HERE)
 
 
 def _settled(branch: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from shared.config.agents import AgentSettings
+from shared.domain.names import StepRefs
 
 LONGEST_SOCKET_PATH = 100
 """Characters of a Unix socket's path; the kernel's limit is 107."""
@@ -111,6 +112,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Until it is looked for the first time; doubled each time nothing changed, up to 15 minutes."""
     remove_step_branches: bool = True
     """Whether steps' branches are removed from the remote once the pull request was merged or closed."""
+    step_refs: StepRefs = "refs/heads"
+    """Where on the remote steps' branches lie: `refs/heads`, or `refs/makima`, which no forge lists or checks."""
     max_delivery_fixes: Count = 2
     """How often a step is planned that mends a check which fails on the merged result."""
 

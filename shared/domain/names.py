@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 from uuid import UUID
 
 LONGEST_SLUG = 50
+
+StepRefs = Literal["refs/heads", "refs/makima"]
+"""Where steps' branches lie on the remote: among its branches, or outside of them."""
 
 
 def slug(text: str) -> str:
@@ -27,3 +31,12 @@ def delivery_branch(title: str, directive_id: UUID, round_: int = 1) -> str:
     """The branch that a directive is delivered on; after its first pull request was over, the next ones' branches."""
     suffix = f"-{round_}" if round_ > 1 else ""
     return f"makima/directive-{slug(title)}-{directive_id.hex[-8:]}{suffix}"
+
+
+def step_ref(branch: str, where: StepRefs = "refs/heads") -> str:
+    """The full name of a step's branch on the remote.
+
+    >>> step_ref("makima/x-01234567", "refs/makima")
+    'refs/makima/x-01234567'
+    """
+    return f"refs/{branch}" if where == "refs/makima" and branch.startswith("makima/") else f"refs/heads/{branch}"

@@ -93,6 +93,11 @@ def files(remote: Path, branch: str) -> set[str]:
     return set(git(remote, "ls-tree", "-r", "--name-only", branch).split())
 
 
+def heads(remote: Path) -> list[str]:
+    """The branches that a forge lists."""
+    return git(remote, "for-each-ref", "--format=%(refname:short)", "refs/heads").split()
+
+
 def test_a_pull_request_from_its_first_delivery_to_its_merge(
     cluster: Cluster, hub: GitHub, remote: Path, tmp_path: Path
 ) -> None:
@@ -113,7 +118,7 @@ def test_a_pull_request_from_its_first_delivery_to_its_merge(
     hub.end(1, "merged")
     git(remote, "update-ref", "refs/heads/main", shown["pr_branch"])
     until(cluster, directive, "completed")
-    assert git(remote, "for-each-ref", "--format=%(refname:short)", "refs/heads").split() == ["main"]
+    assert heads(remote) == ["main"]
     cluster.makima(
         "directive", "add-step", "Write four", "--directive", directive, "--task-plan", "```sh\necho 4 >four.txt\n```"
     )
@@ -124,6 +129,36 @@ def test_a_pull_request_from_its_first_delivery_to_its_merge(
     assert "was closed without being merged" in until(cluster, directive, "paused")["pause_reason"]
     cluster.makima("directive", "update", directive, "--status", "completed")
     until(cluster, directive, "completed")
+
+
+def test_with_steps_outside_of_the_branches_a_forge_lists_only_the_delivery(
+    hub: GitHub, remote: Path, tmp_path: Path
+) -> None:
+    made, before = len(hub.pulls), set(heads(remote))
+    with home() as folder:
+        cluster = Cluster(
+            folder, sweep_seconds="1", pull_request_poll_seconds="1", step_refs="refs/makima", slots="1", daemons="2"
+        )
+        cluster.environment.update(hub.environment(remote))
+        cluster.makima("up", "--detach")
+        try:
+            meet = f"touch {tmp_path}/$name; until test -e {tmp_path}/red -a -e {tmp_path}/green; do sleep 0.05; done"
+            plan = [
+                {"name": f"Write {n}", "taskPlan": f"```sh\nname={n}; {meet}\necho {n} >{n}.txt\n```"}
+                for n in ("red", "green")  # at once, so each on a daemon of its own
+            ]
+            plan.append(writes("white", dependsOn=[p["name"] for p in plan]))
+            directive = start(cluster, hub.url, plan, tmp_path)
+            shown = until(cluster, directive, "idle", pr_url=f"{hub.url}/pull/{made + 1}")
+            assert {"red.txt", "green.txt", "white.txt"} <= files(remote, shown["pr_branch"])
+            assert len({step["daemon"] for step in shown["steps"]}) == 2
+            assert set(heads(remote)) - before == {shown["pr_branch"]}
+            assert len(git(remote, "for-each-ref", "refs/makima").splitlines()) == len(plan)
+            hub.end(made + 1, "merged")
+            until(cluster, directive, "completed")
+            assert set(heads(remote)) == before and not git(remote, "for-each-ref", "refs/makima")
+        finally:
+            cluster.makima("down")
 
 
 def test_parallel_steps_on_the_same_lines_are_resolved_by_the_agent(

@@ -130,7 +130,11 @@ async def test_a_conflict_is_named_with_its_files_and_nothing_is_pushed(shop: Wo
     assert f"git merge origin/{second.branch}" in result.by_hand
 
 
-async def test_what_to_type_by_hand_resolves_the_conflict(shop: Workshop) -> None:
+@pytest.mark.parametrize("where", ["refs/heads", "refs/makima"])
+async def test_what_to_type_by_hand_resolves_the_conflict(tmp_path: Path, where: str) -> None:
+    shop = Workshop(tmp_path, BASE, MAKIMA_STEP_REFS=where)
+    sh(tmp_path, "git", "clone", "--quiet", str(shop.remote), "another")
+    shop.clone = tmp_path / "another"
     shop.step("one", edit("a.txt", "line 3\n", "mine\n"))
     shop.step("two", edit("a.txt", "line 3\n", "yours\n"))
     result = await shop.deliver()

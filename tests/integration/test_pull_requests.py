@@ -204,6 +204,26 @@ async def test_watching_sees_nothing_new_by_etag_then_the_merge_and_cleans_up(sh
     assert last.removed == ("makima/one", shop.target) and shop.branches() == ["main"]
 
 
+async def test_steps_outside_of_the_branches_are_delivered_and_cleaned_up(
+    tmp_path: Path, hub: GitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(tmp_path, {"a.txt": "a\n"}, MAKIMA_STEP_REFS="refs/makima")
+    shop.hub = hub
+    for name, value in hub.environment(shop.remote).items():
+        monkeypatch.setenv(name, value)
+    shop.step("one", write("one.txt", "1\n"))
+    shop.step("two", write("two.txt", "2\n"))
+    proposed = await shop.propose()
+    assert {"one.txt", "two.txt"} <= set(shop.files())
+    assert shop.branches() == ["main", shop.target]
+    hub.end(1, "merged")
+    seen = await shop.deliver(
+        url=hub.url, action="watch", forge=forge(hub.url), pr_url=proposed.pr_url, remove_branches=True
+    )
+    assert isinstance(seen, Seen) and seen.removed == ("makima/one", "makima/two", shop.target)
+    assert sh(shop.remote, "git", "for-each-ref", "--format=%(refname)") == "refs/heads/main"
+
+
 async def test_a_closed_pull_request_keeps_its_own_branch(shop: Shop, hub: GitHub) -> None:
     proposed = await shop.propose()
     hub.end(1, "closed")

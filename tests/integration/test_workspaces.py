@@ -12,6 +12,7 @@ from services.daemon import workspaces as module
 from services.daemon.git import git
 from services.daemon.workspaces import WorkspaceFailed, Workspaces
 from shared.domain.ids import new_id
+from shared.domain.names import StepRefs
 from shared.messages.commands import SpawnTask
 
 
@@ -87,7 +88,11 @@ async def test_a_diamond_carries_both_sides_and_its_leftovers(shop: Shop) -> Non
     assert "Merge makima/right" in sh(shop.remote, "git", "log", "--format=%s", "makima/join")
 
 
-async def test_branches_of_our_own_are_not_fetched(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("where", ["refs/heads", "refs/makima"])
+async def test_branches_of_our_own_are_not_fetched(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: StepRefs
+) -> None:
+    shop.workspaces = Workspaces(tmp_path / "d", where)
     await shop.work(shop.command("top"), top="1\n")
     said: list[str] = []
 
@@ -98,6 +103,23 @@ async def test_branches_of_our_own_are_not_fetched(shop: Shop, monkeypatch: pyte
     monkeypatch.setattr(module, "git", noted)
     await shop.work(shop.command("next", start_from="makima/top"), next="1\n")
     assert said == ["for-each-ref", "worktree", "status", "add", "commit", "rev-parse", "diff", "push"]
+
+
+async def test_steps_outside_of_the_branches_are_started_from_and_merged_by_whichever_daemon(
+    shop: Shop, tmp_path: Path
+) -> None:
+    shop.workspaces = Workspaces(tmp_path / "d", "refs/makima")
+    for name in ("left", "right"):
+        await shop.work(shop.command(name), **{name: "1\n"})
+    assert sh(shop.remote, "git", "for-each-ref", "--format=%(refname)").splitlines() == [
+        "refs/heads/main",
+        "refs/makima/left",
+        "refs/makima/right",
+    ]
+    shop.workspaces = Workspaces(tmp_path / "other")  # of another setting, too
+    await shop.workspaces.remove_orphans()
+    await shop.work(shop.command("join", start_from="makima/left", merge_branches=("makima/right",)), join="1\n")
+    assert shop.files("makima/join") == ["a.txt", "join.txt", "left.txt", "right.txt"]
 
 
 async def test_a_base_that_moved_is_seen(shop: Shop) -> None:

@@ -363,8 +363,11 @@ class Delivering:
         branches = [step.branch for step in self._order.steps]
         here = branches.index(conflict.tip.branch) if conflict.tip.branch in branches else -1
         merges = [*branches[: here + 1]] or [conflict.tip.branch]
+        steps_too = shlex.join(("git", "fetch", "origin", "refs/makima/*:refs/remotes/origin/makima/*"))
+        outside = [steps_too] if self._settings.step_refs == "refs/makima" else []
         return [
             "git fetch origin",
+            *outside,
             shlex.join(("git", "fetch", "origin", start)),
             shlex.join(("git", "switch", "-C", target, "FETCH_HEAD")),
             *(shlex.join(("git", "merge", f"origin/{branch}")) for branch in merges),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from services.daemon.git import GitError, git, git_said, is_transient
+from shared.domain.names import StepRefs, step_ref
 from shared.failpoints import hit
 
 _REFUSED = re.compile(r"^!\t[^\t]*\t(?P<why>.*)$", re.MULTILINE)
@@ -63,7 +65,7 @@ async def remove(repository: Path, branches: Sequence[str]) -> tuple[str, ...]:
 
 async def on_remote(repository: Path, branches: Sequence[str]) -> tuple[str, ...]:
     """The full names of those of the branches that are on the remote now."""
-    wanted = {f"refs/heads/{b}" for b in branches} | {f"refs/makima/{b}" for b in branches}
+    wanted = {step_ref(b, where) for b in branches for where in get_args(StepRefs)}
     out = await git(repository, "ls-remote", "--quiet", "origin", "refs/heads/*", "refs/makima/*")
     return tuple(name for line in out.splitlines() if (name := line.partition("\t")[2]) in wanted)
 
