@@ -100,13 +100,16 @@ class Workshop:
             delivery=order,
         )
 
-    async def deliver(self, agent: RunAgent | None = None, url: str | None = None, **more: object) -> Result:
+    async def deliver(
+        self, agent: RunAgent | None = None, url: str | None = None, free_slots: int = 0, **more: object
+    ) -> Result:
         """Carry an order out."""
         command = self.command(self.order(**more), url)
         if not (self.folder / "daemon" / "worktrees").exists():
             await self.workspaces.remove_orphans()
         try:
-            return await Delivering(command, self.settings, self.workspaces, self.said.append, agent).carry_out()
+            say, free = self.said.append, lambda: free_slots
+            return await Delivering(command, self.settings, self.workspaces, say, agent, free).carry_out()
         finally:
             await self.workspaces.discard(command)
 

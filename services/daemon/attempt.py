@@ -72,6 +72,9 @@ class Reporter(Protocol):
     def runs(self, key: tuple[UUID, int], group: Group) -> None:
         """Journal the process group of an attempt."""
 
+    def free_slots(self) -> int:
+        """How many more tasks this daemon could run now."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -286,7 +289,8 @@ class Attempt:
             self._said([line])
 
         resolver = None if agent is None else resolve
-        result = await Delivering(command, self._machine.settings, self._workspaces, say, resolver).carry_out()
+        settings, free_slots = self._machine.settings, self._reporter.free_slots
+        result = await Delivering(command, settings, self._workspaces, say, resolver, free_slots).carry_out()
         if isinstance(result, Delivered):
             return self._succeeded(result.branch, result.head or None, result=result)
         return self._succeeded(result=result)

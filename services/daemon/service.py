@@ -150,6 +150,10 @@ class Daemon:
         except OSError as error:
             self._drain(error)
 
+    def free_slots(self) -> int:
+        """How many more tasks could run here now."""
+        return max(0, self._settings.slots - len(self._attempts))
+
     async def beat(self) -> None:
         """Heartbeats, for ever."""
         while True:

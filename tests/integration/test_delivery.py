@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 from services.daemon.delivery import delivering, merging
+from services.daemon.delivery.checking import Outcome
 from services.daemon.delivery.proof import ContentMissing, prove
 from services.daemon.workspaces import WorkspaceFailed
 from shared.domain.delivery import Broken, Conflicted, Delivered
@@ -58,6 +63,12 @@ def submodule(folder: Path) -> None:
     sh(inner, "git", "init", "--quiet", ".")
     sh(inner, "git", "-c", "user.name=x", "-c", "user.email=x@y", "commit", "-qm", "inner", "--allow-empty")
     sh(folder, "git", "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner), "sub")
+
+
+async def await_true(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.02)
 
 
 async def delivered(shop: Workshop, **more: object) -> Delivered:
@@ -258,17 +269,57 @@ async def test_without_a_forge_it_can_be_merged_into_the_base(shop: Workshop, mo
     assert "one.txt" in shop.files("main") and result.notes == ("merged into main",)
 
 
-async def test_of_eight_steps_the_two_that_break_the_check_together_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("free_slots", [0, 3])
+async def test_of_eight_steps_the_two_that_break_the_check_together_are_named(tmp_path: Path, free_slots: int) -> None:
     counter = tmp_path / "checks"
     check = f"echo x >>{counter}; if test -e s2.txt -a -e s6.txt; then echo they clash; exit 1; fi"
     shop = Workshop(tmp_path, {**BASE, ".makima.toml": f'check = "{check}"\n'})
     steps = [shop.step(f"s{n}", write(f"s{n}.txt", f"{n}\n")) for n in range(8)]
-    result = await shop.deliver()
+    result = await shop.deliver(free_slots=free_slots)
     assert isinstance(result, Broken)
     assert result.steps == (steps[2].id, steps[6].id)
     assert "they clash" in result.output
     assert result.checks == counter.read_text().count("x") <= 2 * 3 + 2
     assert shop.target not in shop.branches()
+
+
+async def test_over_free_slots_checks_run_at_once_each_in_a_worktree_of_its_own(tmp_path: Path) -> None:
+    """All but the first check wait until two run at once; alone, they would give up and pass."""
+    (here := tmp_path / "here").mkdir()
+    check = tmp_path / "check.sh"
+    check.write_text(
+        f"test -e s0.txt -a -e s7.txt && exit 1\npwd >{here}/$$\n"
+        f"for n in $(seq 600); do test $(ls {here} | wc -l) -ge 2 && touch {here}/met; test -e {here}/met && break; "
+        f"sleep 0.05; done\ntest ! -e s3.txt\n"
+    )
+    shop = Workshop(tmp_path, BASE)
+    steps = [shop.step(f"s{n}", write(f"s{n}.txt", f"{n}\n")) for n in range(8)]
+    result = await shop.deliver(check=f"sh {check}", free_slots=2)
+    assert isinstance(result, Broken) and result.steps == (steps[3].id,) and result.checks <= 8
+    assert (here / "met").exists()
+    folders = [path.read_text() for path in here.iterdir() if path.name != "met"]
+    assert len(set(folders)) == len(folders) == result.checks - 1
+
+
+async def test_a_check_that_breaks_while_others_run_ends_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Workshop(tmp_path, BASE)
+    for n in range(8):
+        shop.step(f"s{n}", write(f"s{n}.txt", f"{n}\n"))
+    check = f"test -e s7.txt && exit 1; echo $$ >>{tmp_path}/pids; exec sleep 300"
+    began = []
+
+    async def run(*arguments: Any) -> Outcome:
+        began.append(arguments)
+        if len(began) == 3:
+            await await_true(lambda: (tmp_path / "pids").exists() and (tmp_path / "pids").read_text())
+            raise OSError("the disk is full")
+        return await real(*arguments)
+
+    real = delivering.scripts.run
+    monkeypatch.setattr(delivering.scripts, "run", run)
+    with pytest.raises(OSError, match="the disk is full"):
+        await shop.deliver(check=check, free_slots=2)
+    assert not psutil.pid_exists(int((tmp_path / "pids").read_text()))
 
 
 @pytest.mark.parametrize("guilty", [0, 5, 7])

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import msgspec
-
-LONG_CHECK_SECONDS = 30.0
-"""A check that takes longer is searched for over the free slots at once, which takes more checks but less time."""
 
 Fails = Callable[[tuple[int, ...]], Awaitable[bool]]
 """Whether the check fails on the merge of these places of a list of steps."""
@@ -29,7 +24,6 @@ class Checks:
     def __init__(self, run: Callable[[str], Awaitable[Outcome]]) -> None:
         self._run = run
         self._known: dict[str, asyncio.Future[Outcome]] = {}
-        self.longest_seconds = 0.0
 
     @property
     def count(self) -> int:
@@ -42,7 +36,6 @@ class Checks:
             return await asyncio.shield(self._known[tree])
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._known[tree] = future
-        began = time.monotonic()
         try:
             outcome = await self._run(commit)
         except BaseException as error:  # a cancellation too: whoever waits for the same tree must not wait for ever
@@ -51,36 +44,64 @@ class Checks:
             if future.done() and not future.cancelled():
                 future.exception()  # whoever waits has it; nobody may
             raise
-        self.longest_seconds = max(self.longest_seconds, time.monotonic() - began)
         future.set_result(outcome)
         return outcome
 
 
-async def culprits(count: int, fails: Fails, ways: Callable[[], int] = lambda: 1) -> tuple[int, ...]:
+async def culprits(
+    count: int, fails: Fails, ways: Callable[[], int] = lambda: 1, spent: Callable[[], int] = lambda: 1
+) -> tuple[int, ...]:
     """Of `count` steps whose merge fails: the one that breaks it, or the two that do so together; none: their base.
 
     First the shortest beginning of the list that fails: its last step is one. Then the shortest beginning that fails
-    together with that one. Each is a bisection: with one way, 2·log2(count) + 2 checks at most, the first included.
+    together with that one. Each is a bisection, over `ways` checks at once where that takes no more than `most_checks`;
+    `spent` of them are run so far.
     """
-    length = await _first(-1, count, lambda n: fails(tuple(range(n))), ways)
+    most = most_checks(count)
+    length = await _first(-1, count, lambda n: fails(tuple(range(n))), ways, lambda: most - halvings(count) - spent())
     if length == 0:
         return ()
     last = length - 1
-    other = await _first(-1, last, lambda n: fails((*range(n), last)), ways)
+    other = await _first(-1, last, lambda n: fails((*range(n), last)), ways, lambda: most - spent())
     return (last,) if other == 0 else (other - 1, last)
 
 
-async def _first(good: int, bad: int, fails: Callable[[int], Awaitable[bool]], ways: Callable[[], int]) -> int:
-    """The smallest number above `good` that fails, knowing that `bad` does."""
+def most_checks(count: int) -> int:
+    """How many checks find what breaks the merge of `count` steps, that of all of them included."""
+    return 2 * halvings(count) + 2
+
+
+def halvings(gap: int) -> int:
+    """How often a gap is halved, rounded up, until it is 1: the logarithm of base 2."""
+    return (gap - 1).bit_length() if gap > 1 else 0
+
+
+async def _first(
+    good: int,
+    bad: int,
+    fails: Callable[[int], Awaitable[bool]],
+    ways: Callable[[], int],
+    left: Callable[[], int],
+) -> int:
+    """The smallest number above `good` that fails, knowing that `bad` does, with `left` checks."""
     while bad - good > 1:
-        points = probes(good, bad, ways())
-        failed = await asyncio.gather(*(fails(p) for p in points))
-        for point, so in zip(points, failed, strict=True):
-            if so:
+        points = probes(good, bad, affordable(bad - good, ways(), left()))
+        for point, failed in zip(points, await _all(fails(p) for p in points), strict=True):
+            if failed:
                 bad = point
                 break
             good = point
     return bad
+
+
+def affordable(gap: int, ways: int, left: int) -> int:
+    """How many checks are run at once: as many as there are ways, while what is left of them is enough for the rest.
+
+    >>> affordable(9, 8, 4), affordable(8, 8, 3)
+    (2, 1)
+    """
+    fitting = (k for k in range(min(ways, gap - 1), 1, -1) if k + halvings(-(-gap // (k + 1))) <= left)
+    return next(fitting, 1)
 
 
 def probes(good: int, bad: int, ways: int) -> Sequence[int]:
@@ -89,10 +110,16 @@ def probes(good: int, bad: int, ways: int) -> Sequence[int]:
     >>> probes(0, 8, 1), probes(0, 8, 3)
     ([4], [2, 4, 6])
     """
-    room = bad - good - 1
-    ways = max(1, min(ways, room))
-    return sorted({good + (bad - good) * k // (ways + 1) or good + 1 for k in range(1, ways + 1)} - {good, bad})
+    ways = min(ways, bad - good - 1)
+    return [good + (bad - good) * k // (ways + 1) for k in range(1, ways + 1)]
 
 
-RunCheck = Callable[[Path, str], Awaitable[Outcome]]
-"""Runs a command in a worktree to its end."""
+async def _all(asked: Iterable[Awaitable[bool]]) -> list[bool]:
+    """All answers, asked for at once. When one breaks, the others are ended before it is raised."""
+    asking = [asyncio.ensure_future(one) for one in asked]
+    try:
+        return await asyncio.gather(*asking)
+    finally:
+        for one in asking:
+            one.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)

@@ -49,7 +49,13 @@ class Delivering:
     """One delivery on this daemon. `agent` None: a conflict that nobody has resolved before is the result."""
 
     def __init__(
-        self, command: SpawnTask, settings: Settings, workspaces: Workspaces, said: Said, agent: RunAgent | None = None
+        self,
+        command: SpawnTask,
+        settings: Settings,
+        workspaces: Workspaces,
+        said: Said,
+        agent: RunAgent | None = None,
+        free_slots: Callable[[], int] = lambda: 0,
     ) -> None:
         assert command.delivery is not None
         self._command = command
@@ -58,6 +64,7 @@ class Delivering:
         self._workspaces = workspaces
         self._said = said
         self._agent = agent
+        self._free_slots = free_slots
         self._cache = Path()
         self._notes: list[str] = []
         self._told: str | None = None
@@ -96,7 +103,7 @@ class Delivering:
         for times in range(1, PUSHES + 1):
             begin, tips, earlier = await self._tips(target)
             try:
-                head = await self._merge(begin, tips, earlier)
+                head = await self._merge(begin, tips, earlier, self._agent)
             except MergeConflict as conflict:
                 step = conflict.tip.step
                 return Conflicted(
@@ -154,8 +161,10 @@ class Delivering:
                 missing.append(step.branch)
         return tips, missing
 
-    async def _merge(self, begin: Tip, tips: Sequence[Tip], earlier: Sequence[Tip]) -> str:
-        resolver = Resolver(self._cache, self._checkout, self._agent)
+    async def _merge(
+        self, begin: Tip, tips: Sequence[Tip], earlier: Sequence[Tip], agent: RunAgent | None = None
+    ) -> str:
+        resolver = Resolver(self._cache, self._checkout, agent)
         if self._order.strategy == "squash":
             start = await merge_base_of_squashed(self._cache, begin, earlier)
             head = await merge_all(self._cache, start, tips, "squash", resolver)
@@ -203,14 +212,17 @@ class Delivering:
             return None
         self._said(f"the check fails on the merged result: looking for what breaks it among {len(tips)} steps")
 
+        merging = asyncio.Lock()  # what stops at a conflict is merged in the attempt's one worktree
+
         async def fails(places: tuple[int, ...]) -> bool:
             try:
-                commit = await self._merge(begin, [tips[p] for p in places], earlier)
+                async with merging:
+                    commit = await self._merge(begin, [tips[p] for p in places], earlier)
             except MergeConflict:
                 return False  # without what lies between it can't be judged
             return not (await checks.of(await tree_of(self._cache, commit), commit)).passed
 
-        named = await culprits(len(tips), fails)
+        named = await culprits(len(tips), fails, lambda: 1 + self._free_slots(), lambda: checks.count)
         return Broken(
             steps=tuple(step for p in named if (step := tips[p].step)),
             command=line,
