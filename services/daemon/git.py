@@ -26,6 +26,8 @@ _OURS = (
     "-c",
     "gc.auto=0",
     "-c",
+    "maintenance.auto=false",
+    "-c",
     "core.quotePath=false",
 )
 """For the daemon's own commands: no hook of the machine, no passphrase, no collection in the background."""

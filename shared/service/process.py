@@ -15,6 +15,8 @@ from shared.config import ConfigError, Settings, load
 from shared.service.watchdog import Watchdog, beat
 
 Main = Callable[[Settings, asyncio.Event], Coroutine[None, None, None]]
+Loop = Callable[[Coroutine[None, None, None]], None]
+"""Runs a coroutine to its end in an event loop."""
 
 STOP_SECONDS = 9.0
 """What a process is given to end by itself once it is asked to; longer than a daemon takes to hand back its work."""
@@ -57,7 +59,14 @@ async def _until_stopped(name: str, serving: Coroutine[None, None, None], stop: 
         task.result()
 
 
-def run(name: str, main: Main) -> int:
+def fastest(body: Coroutine[None, None, None]) -> None:
+    """In the loop that is fastest at sending and receiving messages."""
+    import uvloop
+
+    uvloop.run(body)
+
+
+def run(name: str, main: Main, loop: Loop = fastest) -> int:
     """Run a service until it ends or is asked to by SIGTERM or SIGINT (`stop` is set); its exit code."""
     configure_logs()
     try:
@@ -70,9 +79,8 @@ def run(name: str, main: Main) -> int:
 
     async def body() -> None:
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
         structlog.contextvars.bind_contextvars(service=name)
         watchdog.start()
         beating = asyncio.create_task(beat(watchdog))
@@ -82,9 +90,7 @@ def run(name: str, main: Main) -> int:
             beating.cancel()
 
     try:
-        import uvloop
-
-        uvloop.run(body())
+        loop(body())
     except OSError as error:
         print(f"makima {name}: {error}", file=sys.stderr)
         return 1
