@@ -54,10 +54,17 @@ CONDITIONS: dict[str, LiteralString] = {
 
 
 def rows(cluster: Cluster, statement: LiteralString) -> list[dict[str, Any]]:
-    """What a statement returns of the cluster's database."""
+    """What a statement returns of the cluster's database, once that answers: it may be one of the faults."""
     url = load(cluster.environment).postgres()
-    with psycopg.connect(url, row_factory=dict_row, connect_timeout=20) as connection:
-        return connection.execute(statement).fetchall()
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with psycopg.connect(url, row_factory=dict_row, connect_timeout=20) as connection:
+                return connection.execute(statement).fetchall()
+        except psycopg.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def await_rest(cluster: Cluster, within_seconds: float = 60) -> None:

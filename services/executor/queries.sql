@@ -94,11 +94,13 @@ WITH slots AS (
        FOR UPDATE OF t SKIP LOCKED
 )
 UPDATE makima.task t
-   SET status = 'starting', waiting_reason = NULL, dispatched_at = makima.now(), version = t.version + 1,
+   SET status = 'starting', dispatched_at = makima.now(), version = t.version + 1,
+       waiting_reason = CASE WHEN t.refused_attempt = t.attempt THEN t.waiting_reason END,
        lease_until = makima.now() + %(lease)s * interval '1 second'
   FROM chosen, makima.directive d
  WHERE t.id = chosen.id AND d.id = t.directive_id
-RETURNING t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, t.agent, t.attempt, t.session, t.daemon,
+RETURNING t.id, coalesce(t.refused_attempt = t.attempt, false) AS asked_again,
+          t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, t.agent, t.attempt, t.session, t.daemon,
           coalesce(t.kept_branch, t.start_from) AS start_from,
           CASE WHEN t.kept_branch IS NULL THEN t.merge_branches ELSE '{}' END AS merge_branches,
           t.target_branch, t.delivery, t.tokens, d.repository_url, d.base_branch,
@@ -142,13 +144,32 @@ SELECT extract(epoch FROM min(due.at) - makima.now())::float AS seconds
           FROM makima.task t WHERE t.status = 'starting' AND t.daemon IS NULL) AS due (at);
 
 -- name: put_back
--- Unroutable: starting -> pending, with the reason, unless the attempt has moved on meanwhile.
+-- Unroutable: starting -> pending, with the reason, unless the attempt has moved on meanwhile. The longer it has been
+-- refused for this reason, the later it is asked again. `changed`: the reason is another than the last time.
 UPDATE makima.task t
    SET status = 'pending', waiting_reason = u.reason, lease_until = NULL, version = t.version + 1,
-       not_before = makima.now() + %(seconds)s * interval '1 second'
-  FROM unnest(%(tasks)s::uuid[], %(attempts)s::integer[], %(reasons)s::text[]) AS u (id, attempt, reason)
+       refused_attempt = t.attempt, refused_since = u.since,
+       not_before = makima.now() + least(greatest(extract(epoch FROM makima.now() - u.since), %(first)s), %(longest)s)
+                                   * interval '1 second'
+  FROM (SELECT n.id, n.attempt, n.reason,
+               CASE WHEN o.refused_attempt = n.attempt AND o.waiting_reason = n.reason THEN o.refused_since
+                    ELSE makima.now() END AS since
+          FROM unnest(%(tasks)s::uuid[], %(attempts)s::integer[], %(reasons)s::text[]) AS n (id, attempt, reason)
+          JOIN makima.task o ON o.id = n.id) AS u
  WHERE t.id = u.id AND t.attempt = u.attempt AND t.status = 'starting'
-RETURNING t.id, t.directive_id, t.attempt, t.kind, t.waiting_reason;
+RETURNING t.id, t.directive_id, t.attempt, t.kind, t.waiting_reason, t.refused_since = makima.now() AS changed;
+
+-- name: recall
+-- A slot or a daemon came: what was refused for want of one may be asked for now, but none more often than every
+-- `apart` seconds. All that are refused, with the seconds until they may go. Relies on task_refused.
+UPDATE makima.task t
+   SET not_before = least(t.not_before, greatest(makima.now(), t.dispatched_at + %(apart)s * interval '1 second'))
+  FROM (SELECT r.id FROM makima.task r
+         WHERE r.status = 'pending' AND r.refused_attempt IS NOT NULL AND r.refused_attempt = r.attempt
+           AND r.waiting_reason <> %(never)s
+           FOR UPDATE SKIP LOCKED) AS refused
+ WHERE t.id = refused.id
+RETURNING extract(epoch FROM t.not_before - makima.now())::float AS seconds;
 
 -- name: cancels
 -- Tasks on a daemon that somebody wants cancelled. Relies on task_cancel_asked.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -37,7 +38,7 @@ from shared.messages.frames import COMMANDS, LIMIT_BYTES, REPLIES, read_header
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.service.tokens import load_secret, task_token
-from shared.store.database import Row
+from shared.store.database import Row, UnitOfWork
 from shared.store.statements import statements
 
 log = structlog.get_logger()
@@ -53,6 +54,8 @@ SPAWNS_A_MESSAGE = 50
 CANCELS_A_MESSAGE = 1000
 ACCEPTED_WITHIN_SECONDS = 2.5
 ASK_AGAIN_SECONDS = 0.2
+"""So soon what no daemon could take is asked for again, at first; later as rarely as the next says."""
+LONGEST_ASK_AGAIN_SECONDS = 15.0
 TOO_LARGE = f"its command is larger than a frame may be ({LIMIT_BYTES} bytes); shorten its texts"
 SCRIPTED = "shell"
 """The agent that runs a task plan as it stands, instead of reading a prompt."""
@@ -67,6 +70,11 @@ class Executor:
         self._skipped = Skipped()
         self._secret = load_secret(around.settings.home)
         self._alarm: asyncio.TimerHandle | None = None
+        self._refused = True
+        """Whether tasks may wait that no daemon could take; those of an earlier life aren't known yet."""
+        self._freed = False
+        self._freed_at = -math.inf
+        """When a slot or a daemon last came; and whether what was refused has still to hear of it."""
         self.reactor = Reactor(self.reconcile, around.settings.sweep_seconds, around.chance)
 
     async def reconcile(self, directives: frozenset[UUID] | None) -> None:
@@ -105,14 +113,24 @@ class Executor:
 
     async def _claim(self) -> list[SpawnTask]:
         async with self._around.database.unit_of_work("executor.claim") as unit:
+            if self._freed:
+                await self._recall(unit)
             pending, due = await unit.rows_of_each(
                 (SQL["claim_pending"], {"lease": self._around.settings.lease_seconds}), (SQL["due_steps"], None)
             )
             tasks = {self._around.new_id(): _task(row, self._around.settings.agent or "shell") for row in due}
             claimed = await unit.rows(SQL["claim_steps"], self._columns(tasks)) if tasks else []
             mine = [*pending, *({"id": c["id"], **tasks[c["id"]]} for c in claimed)]
-            unit.record(*(_starting(t) for t in mine))
+            unit.record(*(_starting(t) for t in mine if not t.get("asked_again")))
         return [self._spawn(t) for t in mine]
+
+    async def _recall(self, unit: UnitOfWork) -> None:
+        if self._refused:
+            refused = await unit.rows(SQL["recall"], {"apart": ASK_AGAIN_SECONDS, "never": TOO_LARGE})
+            self._refused = bool(refused)
+            if refused:
+                self._look_again(max(0.0, *(r["seconds"] for r in refused)) + 0.005)
+        self._freed = False
 
     def _columns(self, tasks: dict[Any, dict[str, Any]]) -> dict[str, Any]:
         rows = tasks.values()
@@ -165,7 +183,8 @@ class Executor:
             await self._commands.send("executor.spawn", b"commands", body)
         if too_large:
             large = [s for s in too_large if isinstance(s, SpawnTask)]
-            await self._put_back([Unroutable(task=s.task, attempt=s.attempt, reason=TOO_LARGE) for s in large], 60.0)
+            refused = [Unroutable(task=s.task, attempt=s.attempt, reason=TOO_LARGE) for s in large]
+            await self._put_back(refused, first_seconds=60.0, longest_seconds=3600.0)
 
     def _look_again(self, seconds: float) -> None:
         """Look at everything in so many seconds at the latest."""
@@ -197,26 +216,32 @@ class Executor:
                     except OperationalError as error:
                         log.warning("not put back; sent again when unaccepted", tasks=len(refused), error=str(error))
 
-    async def _put_back(self, refused: Sequence[Unroutable], for_seconds: float = ASK_AGAIN_SECONDS) -> None:
+    async def _put_back(
+        self,
+        refused: Sequence[Unroutable],
+        first_seconds: float = ASK_AGAIN_SECONDS,
+        longest_seconds: float = LONGEST_ASK_AGAIN_SECONDS,
+    ) -> None:
+        if asyncio.get_running_loop().time() - self._freed_at < ACCEPTED_WITHIN_SECONDS:
+            longest_seconds = first_seconds  # what came free may have come after they were refused
         parameters = {
             "tasks": [r.task for r in refused],
             "attempts": [r.attempt for r in refused],
             "reasons": [r.reason for r in refused],
-            "seconds": for_seconds,
+            "first": first_seconds,
+            "longest": longest_seconds,
         }
         async with self._around.database.unit_of_work("executor.put_back") as unit:
-            for row in await unit.rows(SQL["put_back"], parameters):
-                unit.record(
-                    TaskChanged(
-                        directive=row["directive_id"],
-                        task=row["id"],
-                        attempt=row["attempt"],
-                        kind=row["kind"],
-                        status="pending",
-                        reason=row["waiting_reason"],
-                    )
-                )
+            rows = await unit.rows(SQL["put_back"], parameters)
+            unit.record(*(_refused(row) for row in rows if row["changed"]))
+        self._refused = self._refused or bool(rows)
         self.reactor.wake([None])
+
+    def wakes(self, event: AnyEvent) -> Sequence[UUID | None]:
+        """What an event wakes for; one that frees a slot also lets what was refused be asked for again."""
+        if _frees(event):
+            self._freed, self._freed_at = True, asyncio.get_running_loop().time()
+        return wakes(event)
 
 
 def wakes(event: AnyEvent) -> Sequence[UUID | None]:
@@ -269,6 +294,26 @@ def _told(task: dict[str, Any] | Row) -> str:
     return prompts.again(prompt, task["failed_reason"], task["failed_tail"] or "") if task["failed_reason"] else prompt
 
 
+def _frees(event: AnyEvent) -> bool:
+    """Whether a daemon may take now what none could take before."""
+    match event:
+        case SlotsFree() | DaemonConnected() | TaskChanged(status="completed" | "failed" | "cancelled"):
+            return True
+        case _:
+            return False
+
+
+def _refused(row: Row) -> TaskChanged:
+    return TaskChanged(
+        directive=row["directive_id"],
+        task=row["id"],
+        attempt=row["attempt"],
+        kind=row["kind"],
+        status="pending",
+        reason=row["waiting_reason"],
+    )
+
+
 def _starting(task: dict[str, Any] | Row) -> TaskChanged:
     return TaskChanged(
         directive=task["directive_id"],
@@ -283,7 +328,9 @@ async def run(around: Surroundings, stop: asyncio.Event) -> None:
     """Execute until `stop` is set."""
     executor = Executor(around, around.bus.channel("commands", "executor"))
     around.ready()
-    await serve(executor.reactor, stop, listen(around, CONSUMES, executor.reactor, wakes), executor.receive_replies())
+    await serve(
+        executor.reactor, stop, listen(around, CONSUMES, executor.reactor, executor.wakes), executor.receive_replies()
+    )
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

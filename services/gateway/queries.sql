@@ -465,8 +465,8 @@ SELECT s.id, s.name, s.status, s.order_index, s.held_by, s.removed_by, s.skipped
 
 -- name: why_tasks
 -- The live tasks, and the one that is asked about. Relies on task_by_directive and question_open.
-SELECT t.id, t.kind, t.name, t.status, t.attempt, t.step_id AS step, t.not_before, t.cancel_asked, t.waiting_reason,
-       coalesce(t.reason, a.reason) AS reason, t.daemon, q.id AS question
+SELECT t.id, t.kind, t.name, t.status, t.attempt, t.step_id AS step, t.not_before, t.cancel_asked,
+       CASE WHEN t.refused_attempt = t.attempt THEN t.waiting_reason END AS refused_for, coalesce(t.reason, a.reason) AS reason, t.daemon, q.id AS question
   FROM makima.task t
   LEFT JOIN LATERAL (SELECT q.id FROM makima.question q
                       WHERE q.directive_id = t.directive_id AND q.task_id = t.id AND q.attempt = t.attempt
@@ -479,7 +479,7 @@ SELECT t.id, t.kind, t.name, t.status, t.attempt, t.step_id AS step, t.not_befor
 
 -- name: inbox
 -- All that waits for a person, oldest first: questions, approvals, paused directives, and what no daemon has taken for a
--- minute. Relies on question_open, directive_waits_for_a_person, task_pending.
+-- minute. Relies on question_open, directive_waits_for_a_person, task_refused.
 SELECT 'question' AS kind, q.id, q.directive_id, d.title, t.name || ' asks: ' || q.text AS text, q.asked_at AS since,
        d.status, NULL AS paused_for, NULL::uuid AS failed_step
   FROM makima.question q
@@ -493,9 +493,10 @@ SELECT CASE d.status WHEN 'paused' THEN 'paused' ELSE 'approval' END, d.id, d.id
   FROM makima.directive d
  WHERE d.owner_id = %(owner)s AND d.status IN ('paused', 'awaiting_approval')
 UNION ALL
-SELECT 'waiting', t.id, t.directive_id, d.title, t.name || ' can''t be sent: ' || t.waiting_reason, t.created_at,
+SELECT 'waiting', t.id, t.directive_id, d.title, t.name || ' can''t be sent: ' || t.waiting_reason, t.refused_since,
        d.status, NULL, NULL
   FROM makima.task t JOIN makima.directive d ON d.id = t.directive_id
- WHERE t.owner_id = %(owner)s AND t.status = 'pending' AND t.waiting_reason IS NOT NULL AND d.status IN ('active', 'idle')
-   AND t.failures = 0 AND t.created_at < makima.now() - interval '1 minute'
+ WHERE t.owner_id = %(owner)s AND t.status IN ('pending', 'starting') AND d.status IN ('active', 'idle')
+   AND t.refused_attempt IS NOT NULL AND t.refused_attempt = t.attempt
+   AND t.refused_since < makima.now() - interval '1 minute'
  ORDER BY since, id;

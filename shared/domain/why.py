@@ -30,7 +30,7 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """A task as it stands. `question` is the id of the one it waits for."""
+    """A task as it stands. `question` is the id of the one it waits for, `refused_for` why no daemon can take it."""
 
     id: UUID
     kind: TaskKind
@@ -40,7 +40,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     step: UUID | None = None
     not_before: datetime | None = None
     cancel_asked: str | None = None
-    waiting_reason: str | None = None
+    refused_for: str | None = None
     reason: str | None = None
     daemon: str | None = None
     question: UUID | None = None
@@ -146,15 +146,15 @@ def task(scene: Scene, one: Task) -> Why:
             return Why(text="its agent waits for an answer", mend=mend)
         case TaskStatus.RUNNING:
             return Why(text=f"it runs on {one.daemon or 'a daemon'}, attempt {one.attempt}")
-        case TaskStatus.STARTING:
+        case TaskStatus.STARTING if not one.refused_for:
             return Why(text="it was sent to a daemon, which has not taken it yet; it is sent again until one does")
-    if one.not_before is not None and one.not_before > scene.now:
+    if not one.refused_for and one.not_before is not None and one.not_before > scene.now:
         after = f" after: {one.reason}" if one.reason else ""
         return Why(text=f"it backs off until {one.not_before:%H:%M:%S}{after}")
     if scene.status is not DirectiveStatus.ACTIVE and not _is_delivery(one):
         return _inactive(scene)
-    if one.waiting_reason:
-        return Why(text=f"it can't be sent: {one.waiting_reason}", mend="makima daemon list")
+    if one.refused_for:
+        return Why(text=f"it can't be sent: {one.refused_for}", mend="makima daemon list")
     return _undispatched(scene, one.kind) or Why(text="it is due: it is dispatched in a moment")
 
 

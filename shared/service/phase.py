@@ -9,6 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
+import structlog
+from psycopg import OperationalError
+
 from shared.bus.bus import Bus
 from shared.bus.zeromq import ZeroMQ
 from shared.config import Settings
@@ -18,6 +21,12 @@ from shared.service.process import ready
 from shared.service.reactor import Reactor
 from shared.store.database import Database, connect
 from shared.store.migrate import migrate
+
+log = structlog.get_logger()
+
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 1.0
+"""Between two attempts to reach Postgres at the start: once it is there, nobody waits for long."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +63,26 @@ async def surroundings(settings: Settings, sender: str, emits: Iterable[type[Eve
     bus = ZeroMQ(settings)
     publisher = bus.publisher(sender, emits)
     try:
-        await asyncio.to_thread(migrate, settings.postgres(), settings.owner)
+        await _migrated(settings)
         async with connect(settings.postgres(), publisher.publish, name=f"makima {sender}") as database:
             yield Surroundings(settings=settings, database=database, bus=bus, chance=random.Random())
     finally:
         publisher.close()
         bus.close()
+
+
+async def _migrated(settings: Settings) -> None:
+    """Bring the database up to date, waiting for Postgres for as long as it takes."""
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            await asyncio.to_thread(migrate, settings.postgres(), settings.owner)
+        except OperationalError as error:
+            log.warning("waits for Postgres", error=str(error).splitlines()[0], retry_in=pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        else:
+            return
 
 
 async def listen(

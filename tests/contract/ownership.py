@@ -80,7 +80,10 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
     "executor": {
         "task": (
             inserts(kind="step", status="starting"),
-            updates("waiting_reason dispatched_at lease_until not_before", "pending>starting starting>pending"),
+            updates(
+                "waiting_reason dispatched_at lease_until not_before refused_attempt refused_since",
+                "pending>starting starting>pending",
+            ),
         ),
     },
     "monitor": {

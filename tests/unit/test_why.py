@@ -109,7 +109,7 @@ def test_a_directive_says_what_it_waits_for(scene: Scene, text: str, mend: str |
             "it backs off until 12:00:03 after: exit code 3",
         ),
         (
-            one_task(TaskStatus.PENDING, waiting_reason="no daemon has the agent claude"),
+            one_task(TaskStatus.PENDING, refused_for="no daemon has the agent claude"),
             "it can't be sent: no daemon has the agent claude",
         ),
         (

@@ -140,6 +140,19 @@ def test_a_task_that_backs_off_starts_when_its_time_has_come_without_a_hint(stag
     stage.await_command(SpawnTask, task=task, attempt=2)
 
 
+def refuse(stage: Stage, sent: SpawnTask, reason: str = "4 of 4 slots taken") -> None:
+    """Say that no daemon can take it, and wait until that is written."""
+    stage.commands.clear()
+    stage.reply(Unroutable(task=sent.task, attempt=sent.attempt, reason=reason))
+    stage.await_row("task", id=sent.task, status="pending", waiting_reason=reason)
+
+
+def words(stage: Stage, sent: SpawnTask) -> list[tuple[str, str | None]]:
+    """What the audit log says of a task's statuses."""
+    said = [row["body"] for row in stage.rows.all("event", type="task.changed")]
+    return [(body["status"], body.get("reason")) for body in said if body["task"] == str(sent.task)]
+
+
 def test_what_no_daemon_can_take_waits_with_the_reason_and_is_asked_for_again(stage: Stage) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive()
@@ -158,7 +171,54 @@ def test_what_no_daemon_can_take_waits_with_the_reason_and_is_asked_for_again(st
     stage.connection.execute("UPDATE makima.daemon SET connected = true")
     stage.publish(DaemonConnected(daemon="d1", owner="default"))
     stage.await_command(SpawnTask, task=sent.task, attempt=1)
-    assert stage.await_row("task", id=sent.task, status="starting")["waiting_reason"] is None
+    assert stage.await_row("task", id=sent.task, status="starting")["waiting_reason"] == "4 of 4 slots taken"
+
+
+def test_what_is_refused_again_and_again_is_asked_for_ever_more_rarely_and_logged_once_a_reason(stage: Stage) -> None:
+    stage.rows.daemon()
+    directive = stage.rows.directive()
+    step = stage.rows.step(directive, status="ready")
+    stage.publish(StepReady(directive=directive, steps=(step,)))
+    sent = stage.await_command(SpawnTask, step=step)
+    refuse(stage, sent)
+
+    def rests() -> bool:
+        statement = "SELECT not_before > makima.now() + interval '5 seconds' FROM makima.task WHERE id = %s"
+        row = stage.connection.execute(statement, (sent.task,)).fetchone()
+        if not (row and row[0]) and any(c.task == sent.task for c in stage.commands if isinstance(c, SpawnTask)):
+            stage.connection.execute("UPDATE makima.task SET refused_since = makima.now() - interval '1 hour'")
+            refuse(stage, sent)
+        return bool(row and row[0])
+
+    stage.until(rests, "long pause")
+    assert words(stage, sent) == [("starting", None), ("pending", "4 of 4 slots taken")]
+    stage.connection.execute("UPDATE makima.task SET not_before = makima.now()")
+    stage.publish(DirectiveChanged(directive=directive))
+    stage.await_command(SpawnTask, task=sent.task)
+    refuse(stage, sent, "no connected daemon has the agent codex")
+    assert words(stage, sent)[2:] == [("pending", "no connected daemon has the agent codex")]
+
+
+@pytest.mark.parametrize("hint", [SlotsFree, DaemonConnected, TaskChanged], ids=lambda e: e.__name__)
+def test_what_was_refused_is_asked_for_as_soon_as_a_slot_or_a_daemon_comes(stage: Stage, hint: type[Event]) -> None:
+    stage.rows.daemon()
+    directive = stage.rows.directive()
+    step = stage.rows.step(directive, status="ready")
+    stage.publish(StepReady(directive=directive, steps=(step,)))
+    sent = stage.await_command(SpawnTask, step=step)
+    stage.connection.execute("UPDATE makima.daemon SET connected = false")
+    refuse(stage, sent)
+    stage.connection.execute("UPDATE makima.daemon SET connected = true")
+    stage.connection.execute("UPDATE makima.task SET not_before = makima.now() + interval '1 hour'")
+    fence(stage)
+    assert not [c for c in stage.commands if isinstance(c, SpawnTask) and c.task == sent.task]
+    hints = {
+        SlotsFree: SlotsFree(owner="default", free=1),
+        DaemonConnected: DaemonConnected(daemon="d2", owner="default"),
+        TaskChanged: TaskChanged(directive=directive, task=new_id(), attempt=1, kind="step", status="completed"),
+    }
+    stage.publish(hints[hint])
+    stage.await_command(SpawnTask, task=sent.task, attempt=1)
 
 
 def test_a_late_refusal_does_not_take_back_what_runs(stage: Stage) -> None:

@@ -1,0 +1,2 @@
+DROP INDEX makima.task_refused;
+ALTER TABLE makima.task DROP refused_attempt, DROP refused_since;
