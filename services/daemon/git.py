@@ -10,6 +10,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
+from services.daemon import programs
 from shared.failpoints import hit
 
 FALLBACK_IDENTITY = {
@@ -76,16 +77,14 @@ async def git(folder: Path, *arguments: str) -> str:
 async def git_said(folder: Path, *arguments: str) -> tuple[str, str]:
     """The same, with what it said on standard error: a remote's own words. Raises GitError."""
     hit(f"daemon.git.{arguments[0]}", "before")
-    process = await asyncio.create_subprocess_exec(
+    process = await programs.start(
         "git",
         *_OURS,
         *arguments,
         cwd=folder,
-        stdin=asyncio.subprocess.DEVNULL,
+        env={**os.environ, **dict(fallback_identity()), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **dict(fallback_identity()), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
-        start_new_session=True,
     )
     try:
         out, err = await process.communicate()
@@ -93,6 +92,7 @@ async def git_said(folder: Path, *arguments: str) -> tuple[str, str]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
+        process.close()
         raise
     if process.returncode:
         said = (err or out).decode(errors="replace")

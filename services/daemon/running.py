@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from services.daemon import cgroups, processes
+from services.daemon import cgroups, processes, programs
 from services.daemon.agents.adapter import Adapter, Launch
 from services.daemon.agents.events import Event, Problem, Result, Session, shown
 from services.daemon.output import LONGEST_LINE, Lines, Log
 from services.daemon.processes import Group
+from services.daemon.programs import Program
 from services.daemon.watchdogs import Limits, Stop, Watch
 
 BATCH_SECONDS = 0.2
-BATCH_BYTES = 64 << 10
+BATCH_BYTES = programs.READ_AHEAD_BYTES
 LONGEST_EVENT = 8 << 20
 """A line of an agent that speaks may hold a whole file."""
 PIPE_SECONDS = 1.0
@@ -74,7 +75,7 @@ class Run:
     waits_for_person: Callable[[], bool] = lambda: False
     """Whether the agent waits for an answer: then silence is no stall."""
     _ended: Ended = field(default_factory=Ended)
-    _process: Process | None = None
+    _process: Program | None = None
     _timer: asyncio.TimerHandle | None = None
 
     async def to_its_end(self, launch: Launch, environment: Mapping[str, str]) -> Ended:
@@ -127,7 +128,7 @@ class Run:
         stdin.write(data)
         return True
 
-    async def _start(self, launch: Launch, environment: Mapping[str, str]) -> Process:
+    async def _start(self, launch: Launch, environment: Mapping[str, str]) -> Program:
         argv = list(launch.argv)
         if self.place.nice:
             argv = ["nice", "-n", str(self.place.nice), *argv]
@@ -136,15 +137,13 @@ class Run:
             argv = ["sh", "-c", _ENTER, "sh", *argv]
             more["CGROUP"] = str(self.place.cgroup / "cgroup.procs")
         speaks = self.adapter.speaks
-        return await asyncio.create_subprocess_exec(
+        return await programs.start(
             *argv,
             cwd=self.place.worktree,
             env={**environment, **more},
             stdin=PIPE if launch.stdin or launch.keeps_stdin else DEVNULL,
             stdout=PIPE,
             stderr=PIPE if speaks else STDOUT,
-            start_new_session=True,
-            limit=BATCH_BYTES,
         )
 
     async def _feed(self, launch: Launch) -> None:
@@ -158,7 +157,7 @@ class Run:
         if not launch.keeps_stdin:
             stdin.close()
 
-    def _pump(self, process: Process, watch: Watch) -> list[asyncio.Task[None]]:
+    def _pump(self, process: Program, watch: Watch) -> list[asyncio.Task[None]]:
         assert process.stdout is not None
         if not self.adapter.speaks:
             return [asyncio.create_task(self._read_lines(process.stdout, watch))]
@@ -268,8 +267,9 @@ class Run:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGKILL)
-            transport = self._process._transport  # type: ignore[attr-defined]
-            transport.close()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), PIPE_SECONDS)
+            self._process.close()
         if place.cgroup is not None:
             self._ended.out_of_memory = cgroups.ran_out_of_memory(place.cgroup)
         self._ended.tokens, self._ended.cost_usd = watch.meter.tokens, watch.meter.cost_usd

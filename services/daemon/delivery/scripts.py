@@ -9,6 +9,7 @@ import signal
 from collections import deque
 from pathlib import Path
 
+from services.daemon import programs
 from services.daemon.agents import environment
 from services.daemon.delivery.checking import Outcome
 from shared.config.agents import AgentSettings
@@ -22,16 +23,14 @@ async def run(line: str, worktree: Path, command: SpawnTask, timeout_seconds: fl
     """Run `bash -c line`; whether it ended with 0, and the end of what it printed. Its process group is ended."""
     surroundings = environment.build(command, AgentSettings(kind="shell"), os.environ, {})
     surroundings.pop("MAKIMA_TOKEN", None)
-    process = await asyncio.create_subprocess_exec(
+    process = await programs.start(
         "bash",
         "-c",
         line,
         cwd=worktree,
         env=surroundings,
-        stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
     )
     kept: deque[bytes] = deque()
     reading = asyncio.create_task(_read(process, kept))
@@ -47,6 +46,7 @@ async def run(line: str, worktree: Path, command: SpawnTask, timeout_seconds: fl
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
         reading.cancel()
+        process.close()
     output = b"".join(kept)[-KEPT_BYTES:].decode(errors="replace").replace("\0", "")
     return Outcome(passed=code == 0, output=output + end)
 
