@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from cli.client import call
+from cli.client import Failed, call
 from cli.text import clean
 
 if TYPE_CHECKING:
+    from shared.config import Settings
+
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
@@ -42,6 +45,16 @@ def declare(command: argparse.ArgumentParser, verb: Verb) -> argparse.ArgumentPa
     command.add_argument("-o", dest="output", choices=("text", "json"), default="text", help="how to print")
     command.set_defaults(verb=verb)
     return command
+
+
+def settings() -> Settings:
+    """The settings in force here, for what works on this machine's own state. Raises Failed."""
+    from shared.config import ConfigError, load
+
+    try:
+        return load(os.environ)
+    except ConfigError as error:
+        raise Failed(str(error)) from None
 
 
 def print_json(value: object) -> int:

@@ -7,8 +7,8 @@ import urllib.parse
 
 from cli.client import call
 from cli.cluster import run_module
-from cli.command import Arguments, add_verb, print_json, print_table, say, verbs_of
-from cli.text import clean
+from cli.command import Arguments, add_verb, print_json, print_table, say, settings, verbs_of
+from cli.text import clean, size
 
 
 def register(command: argparse.ArgumentParser) -> None:
@@ -18,6 +18,8 @@ def register(command: argparse.ArgumentParser) -> None:
     drain = add_verb(verbs, "drain", _drain, "give it no more work; what runs on it goes on")
     drain.add_argument("name")
     drain.add_argument("--off", action="store_true", help="give it work again")
+    prune = add_verb(verbs, "prune", _prune, "remove what attempts left behind here, and unused copies of repositories")
+    prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     add_verb(verbs, "run", lambda _: run_module("services.daemon"), "run one here, in the foreground")
 
 
@@ -37,6 +39,19 @@ def _list(arguments: Arguments) -> int:
     ]
     print_table(("NAME", "STATE", "SLOTS", "AGENTS", "LABELS"), rows)
     return 0
+
+
+def _prune(arguments: Arguments) -> int:
+    from services.daemon.pruning import carry_out, prune_home
+
+    pruned = prune_home(settings(), list if arguments.dry_run else carry_out)
+    if arguments.output == "json":
+        return print_json(
+            [{"what": p.what, "name": p.name, "path": str(p.path), "bytes": p.bytes, "why": p.why} for p in pruned]
+        )
+    print_table(("WHAT", "NAME", "SIZE", "WHY"), [(p.what, clean(p.name), size(p.bytes), p.why) for p in pruned])
+    total = size(sum(p.bytes for p in pruned))
+    return say(f"{total} {'would be freed' if arguments.dry_run else 'freed'}" if pruned else "nothing to remove")
 
 
 def _drain(arguments: Arguments) -> int:

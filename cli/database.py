@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cli.client import Failed
-from cli.command import Arguments, add_verb
-
-if TYPE_CHECKING:
-    from shared.config import Settings
+from cli.command import Arguments, add_verb, settings
 
 
 def register(command: argparse.ArgumentParser) -> None:
@@ -27,7 +22,7 @@ def _backup(arguments: Arguments) -> int:
     from shared.store import backup
 
     try:
-        backup.save(_settings().postgres(), arguments.file.absolute())
+        backup.save(settings().postgres(), arguments.file.absolute())
     except backup.BackupFailed as error:
         raise Failed(f"{error}; is the cluster up?") from None
     print(f"{arguments.file}: {arguments.file.stat().st_size:,} bytes")
@@ -37,21 +32,12 @@ def _backup(arguments: Arguments) -> int:
 def _restore(arguments: Arguments) -> int:
     from shared.store import backup
 
-    settings = _settings()
-    if settings.postgres_url is not None:
+    found = settings()
+    if found.postgres_url is not None:
         raise Failed("restore makes an embedded database; into another one, use pg_restore itself")
     try:
-        backup.restore(settings.home, settings.run_folder(), settings.postgres(), arguments.file.absolute())
+        backup.restore(found.home, found.run_folder(), found.postgres(), arguments.file.absolute())
     except backup.BackupFailed as error:
         raise Failed(str(error)) from None
-    print(f"restored to {settings.home}; `makima up` carries on with it")
+    print(f"restored to {found.home}; `makima up` carries on with it")
     return 0
-
-
-def _settings() -> Settings:
-    from shared.config import ConfigError, load
-
-    try:
-        return load(os.environ)
-    except ConfigError as error:
-        raise Failed(str(error)) from None

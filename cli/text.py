@@ -46,6 +46,19 @@ def amount(number: int) -> str:
     return f"{number / 1000:.1f}k" if number < 1_000_000 else f"{number / 1_000_000:.1f}M"
 
 
+def size(number: float) -> str:
+    """Bytes, short.
+
+    >>> [size(n) for n in (512, 2048, 5_000_000, 3 << 30)]
+    ['512 B', '2.0 KiB', '4.8 MiB', '3.0 GiB']
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024 or unit == "GiB":
+            break
+        number /= 1024
+    return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+
+
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows as lines, each column as wide as its widest cell.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypedDict
@@ -13,7 +12,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from services.daemon import cgroups, repository
+from services.daemon import cgroups, folders, repository
 from services.daemon.agents import environment
 from services.daemon.agents.adapter import AgentFailed
 from services.daemon.agents.registry import Registry
@@ -159,7 +158,7 @@ class Attempt:
     async def clean(self) -> None:
         """Remove its files."""
         await self._workspaces.discard(self.command)
-        await asyncio.to_thread(shutil.rmtree, self._run_folder, True)
+        await asyncio.to_thread(folders.remove, self._run_folder)
         if self._cgroup is not None:
             cgroups.remove(self._cgroup)
 

@@ -52,7 +52,66 @@ _Record = _Reported | _Acknowledged | _Next | _InHand | _Ended
 _decoder: msgspec.msgpack.Decoder[_Record] = msgspec.msgpack.Decoder(_Record)
 
 
-class Journal:
+class Recorded:
+    """What a journal holds. Only reads it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.unacknowledged: dict[int, Report] = {}
+        self.in_hand: dict[Attempt, Group | None] = {}
+        """Accepted and not ended, with the process group once there is one."""
+        self._ended: dict[Attempt, None] = {}
+        self._next = 1
+        self._load()
+
+    def _load(self) -> None:
+        data = self._path.read_bytes() if self._path.exists() else b""
+        at = 0
+        while at + _RECORD.size <= len(data):
+            length, checksum = _RECORD.unpack_from(data, at)
+            body = data[at + _RECORD.size : at + _RECORD.size + length]
+            if len(body) < length or zlib.crc32(body) != checksum:
+                return
+            at += _RECORD.size + length
+            try:
+                self._replay(_decoder.decode(body))
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                continue  # a record of another version
+
+    def _replay(self, record: _Record) -> None:
+        match record:
+            case _Reported():
+                report = REPORTS.decode(b"\x91" + bytes(record.report))[0]
+                assert isinstance(report, Report)
+                self.unacknowledged[report.seq] = report
+                self._track(report)
+                self._next = max(self._next, report.seq + 1)
+            case _Acknowledged():
+                for seq in record.seqs:
+                    self.unacknowledged.pop(seq, None)
+            case _Next():
+                self._next = max(self._next, record.seq)
+            case _InHand():
+                group = None if record.leader is None else Group(record.leader, record.started)
+                self.in_hand[record.task, record.attempt] = group
+            case _Ended():
+                self._end((record.task, record.attempt))
+
+    def _track(self, report: Report) -> None:
+        if isinstance(report, TaskAccepted):
+            if (report.task, report.attempt) not in self._ended:
+                self.in_hand.setdefault((report.task, report.attempt), None)
+        elif isinstance(report, TaskSucceeded | TaskFailed | TaskInterrupted):
+            self._end((report.task, report.attempt))
+
+    def _end(self, attempt: Attempt) -> None:
+        self.in_hand.pop(attempt, None)
+        self._ended[attempt] = None
+        while len(self._ended) > MOST_ENDED:
+            del self._ended[next(iter(self._ended))]
+
+
+class Journal(Recorded):
     """An append-only file of MessagePack records, each with its length and checksum; a torn last one is dropped.
 
     Every method that writes raises OSError when the disk refuses; what is in memory is right all the same.
@@ -60,14 +119,8 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self.unacknowledged: dict[int, Report] = {}
-        self.in_hand: dict[Attempt, Group | None] = {}
-        """Accepted and not ended, with the process group once there is one."""
-        self._ended: dict[Attempt, None] = {}
-        self._next = 1
+        super().__init__(path)
         self._live_bytes = 0
-        self._load()
         self._file = path.open("ab", buffering=0)
         self._compact()
 
@@ -116,19 +169,6 @@ class Journal:
         """Write no more."""
         self._file.close()
 
-    def _track(self, report: Report) -> None:
-        if isinstance(report, TaskAccepted):
-            if (report.task, report.attempt) not in self._ended:
-                self.in_hand.setdefault((report.task, report.attempt), None)
-        elif isinstance(report, TaskSucceeded | TaskFailed | TaskInterrupted):
-            self._end((report.task, report.attempt))
-
-    def _end(self, attempt: Attempt) -> None:
-        self.in_hand.pop(attempt, None)
-        self._ended[attempt] = None
-        while len(self._ended) > MOST_ENDED:
-            del self._ended[next(iter(self._ended))]
-
     def _append(self, record: _Record) -> None:
         body = msgspec.msgpack.encode(record)
         data = _RECORD.pack(len(body), zlib.crc32(body)) + body
@@ -142,39 +182,6 @@ class Journal:
             self._file.seek(begin)
             raise
         hit("daemon.journal", "after_write")
-
-    def _load(self) -> None:
-        data = self._path.read_bytes() if self._path.exists() else b""
-        at = 0
-        while at + _RECORD.size <= len(data):
-            length, checksum = _RECORD.unpack_from(data, at)
-            body = data[at + _RECORD.size : at + _RECORD.size + length]
-            if len(body) < length or zlib.crc32(body) != checksum:
-                return
-            at += _RECORD.size + length
-            try:
-                self._replay(_decoder.decode(body))
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                continue  # a record of another version
-
-    def _replay(self, record: _Record) -> None:
-        match record:
-            case _Reported():
-                report = REPORTS.decode(b"\x91" + bytes(record.report))[0]
-                assert isinstance(report, Report)
-                self.unacknowledged[report.seq] = report
-                self._track(report)
-                self._next = max(self._next, report.seq + 1)
-            case _Acknowledged():
-                for seq in record.seqs:
-                    self.unacknowledged.pop(seq, None)
-            case _Next():
-                self._next = max(self._next, record.seq)
-            case _InHand():
-                group = None if record.leader is None else Group(record.leader, record.started)
-                self.in_hand[record.task, record.attempt] = group
-            case _Ended():
-                self._end((record.task, record.attempt))
 
     def _compact(self) -> None:
         """Write what still matters to a fresh file, and put that in the old one's place."""

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import hashlib
 import os
-import shutil
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import structlog
 
-from services.daemon import cgroups, processes
+from services.daemon import cgroups, folders, processes
 from services.daemon.agents.registry import Registry
 from services.daemon.attempt import Attempt, Machine
 from services.daemon.carried import Carried
 from services.daemon.cgroups import Cgroups
 from services.daemon.connection import Connection, size
 from services.daemon.git import fallback_identity
+from services.daemon.holding import alone
 from services.daemon.journal import Attempt as Key
 from services.daemon.journal import Journal
 from services.daemon.processes import Group
+from services.daemon.pruning import names, prune_own
 from services.daemon.workspaces import Workspaces
 from shared.bus.zeromq import ZeroMQ
 from shared.config import Settings
@@ -58,6 +56,7 @@ RESEND_BYTES = 4 << 20
 RESEND_UNHEARD_BYTES = 64 << 10
 """At most so much is sent again at once; less while nothing is heard, as it may only be queueing up."""
 STOP_SECONDS = 8.5
+PRUNE_SECONDS = 3600.0
 
 
 class Daemon:
@@ -77,6 +76,7 @@ class Daemon:
         self._journal = journal
         self._machine = machine
         self._workspaces = machine.workspaces
+        self._folder = folder
         self._runs = folder / "runs"
         self._name = name
         self._attempts: dict[Key, Attempt] = {}
@@ -94,7 +94,7 @@ class Daemon:
         in_hand = dict(self._journal.in_hand)
         await asyncio.gather(*(self._end(key, group) for key, group in in_hand.items()))
         await self._workspaces.remove_orphans()
-        await asyncio.to_thread(shutil.rmtree, self._runs, True)
+        await asyncio.to_thread(folders.remove, self._runs)
         self.hello()
         self.send_unacknowledged()
         for task, attempt in in_hand:
@@ -161,6 +161,17 @@ class Daemon:
             self._look_at_memory()
             processes.adoption.reap()
             self._connection.send([Heartbeat(daemon=self._name, running=self._in_hand())])
+
+    async def prune(self) -> None:
+        """Give up what is long unused, at first and now and then, for ever."""
+        while True:
+            try:
+                pruned = await prune_own(self._folder, self._settings, lambda: names(list(self._attempts)))
+                if pruned:
+                    log.info("pruned", folders=len(pruned), bytes=sum(p.bytes for p in pruned))
+            except OSError as error:
+                log.warning("not pruned", error=str(error))
+            await asyncio.sleep(PRUNE_SECONDS)
 
     async def resend(self) -> None:
         """Send once more what wasn't acknowledged in time, for ever; the longer nothing is heard, the rarer."""
@@ -303,25 +314,13 @@ class Daemon:
         return tuple(Running(task=t, attempt=n) for (t, n), attempt in self._attempts.items() if attempt.ours)
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process. Raises OSError while another daemon of the same name does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OSError(f"another daemon of the name {folder.name!r} runs on {folder}") from None
-        yield
-
-
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Run the daemon until `stop` is set."""
     name = settings.daemon_name or socket.gethostname()
     if not name or name in (".", "..") or "/" in name or "\0" in name:
         raise OSError(f"a daemon can't be named {name!r}: it is also a folder's name")
     folder = settings.home / "daemons" / name
-    with _alone(folder):
+    with alone(folder):
         await asyncio.to_thread(fallback_identity)
         bus = ZeroMQ(settings)
         connection = Connection(bus.channel("daemons", f"daemon/{name}", identity=name.encode()))
@@ -347,6 +346,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             asyncio.create_task(connection.run_receiver(daemon.on_command, daemon.on_reply)),
             asyncio.create_task(daemon.beat()),
             asyncio.create_task(daemon.resend()),
+            asyncio.create_task(daemon.prune()),
             asyncio.create_task(daemon.unbroken()),
         ]
         await connection.flushed()

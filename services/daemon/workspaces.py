@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from uuid import UUID
 
+from services.daemon import folders, holding
 from services.daemon.delivery.merging import MergeConflict, Tip
 from services.daemon.delivery.resolving import merge_in, unmerged
 from services.daemon.git import GitError, git, is_transient
@@ -70,19 +71,21 @@ class Workspaces:
         self._worktrees = folder / "worktrees"
         self._locks: defaultdict[Path, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._fetched: dict[Path, float] = {}
+        self._users: defaultdict[Path, set[tuple[UUID, int]]] = defaultdict(set)
+        self._marks: dict[Path, IO[bytes]] = {}
 
     async def remove_orphans(self) -> None:
         """Remove what an earlier life left: at start nothing is in hand."""
-        await asyncio.to_thread(shutil.rmtree, self._worktrees, True)
+        await asyncio.to_thread(folders.remove, self._worktrees)
         for folder in (self._worktrees, self._repositories):
             folder.mkdir(parents=True, exist_ok=True)
         for cache in self._repositories.iterdir():
             if cache.suffix != ".git":
-                await asyncio.to_thread(shutil.rmtree, cache, True)
+                await asyncio.to_thread(folders.remove, cache)
                 continue
             for lock in (*cache.glob("*.lock"), *(cache / "refs").rglob("*.lock")):
                 lock.unlink(missing_ok=True)
-            await asyncio.to_thread(shutil.rmtree, cache / "worktrees", True)
+            await asyncio.to_thread(folders.remove, cache / "worktrees")
 
     def held(self) -> tuple[UUID, ...]:
         """The tasks that have a worktree here."""
@@ -98,7 +101,7 @@ class Workspaces:
         if command.repository_url is None:
             folder.mkdir()
             return Workspace(folder)
-        cache = self._cache(command.repository_url)
+        cache = self._used(command)
         commits = await self._commits(cache, command)
         begin, *merges = commits
         named = ["-B", command.branch] if command.kind not in ("plan", "completion") else ["--detach"]
@@ -118,7 +121,7 @@ class Workspaces:
         """The cache of a command's repository, brought up to date. Raises WorkspaceFailed."""
         if command.repository_url is None:
             raise WorkspaceFailed("there is no repository to deliver to", permanent=True)
-        cache = self._cache(command.repository_url)
+        cache = self._used(command)
         await self._fetch(cache, command)
         return cache
 
@@ -174,18 +177,31 @@ class Workspaces:
 
     async def remove(self, workspace: Workspace) -> None:
         """Remove a workspace's folder and the cache's record of it; nothing of it is needed any more."""
-        await asyncio.to_thread(shutil.rmtree, workspace.folder, True)
+        await asyncio.to_thread(folders.remove, workspace.folder)
         if workspace.cache is not None:
-            await asyncio.to_thread(shutil.rmtree, workspace.cache / "worktrees" / workspace.folder.name, True)
+            await asyncio.to_thread(folders.remove, workspace.cache / "worktrees" / workspace.folder.name)
 
     async def discard(self, command: SpawnTask) -> None:
-        """Remove whatever stands of an attempt's workspace, made to its end or not."""
+        """Remove whatever stands of an attempt's workspace, made to its end or not; it uses nothing here any more."""
         folder = self._folder(command)
         cache = self._cache(command.repository_url) if command.repository_url is not None else None
         await self.remove(Workspace(folder, cache))
+        if cache is not None and (users := self._users[cache]):
+            users.discard((command.task, command.attempt))
+            if not users and (mark := self._marks.pop(cache, None)):
+                mark.close()
 
     def _folder(self, command: SpawnTask, part: str = "") -> Path:
         return self._worktrees / (f"{command.task.hex}-{command.attempt}" + (f"-{part}" if part else ""))
+
+    def _used(self, command: SpawnTask) -> Path:
+        """The cache of a command's repository, in use until the command's workspace is discarded."""
+        assert command.repository_url is not None
+        cache = self._cache(command.repository_url)
+        self._users[cache].add((command.task, command.attempt))
+        if cache not in self._marks and (mark := holding.use(cache)):
+            self._marks[cache] = mark
+        return cache
 
     def _cache(self, repository_url: str) -> Path:
         return self._repositories / f"{hashlib.sha256(repository_url.encode()).hexdigest()[:16]}.git"
@@ -261,11 +277,13 @@ class Workspaces:
         if (cache / "HEAD").exists():
             return
         draft = cache.with_suffix(".new")
-        await asyncio.to_thread(shutil.rmtree, draft, True)
+        await asyncio.to_thread(folders.remove, draft)
         draft.mkdir(parents=True)
         await git(draft, "init", "--quiet", "--bare", "--template=")
         await git(draft, "remote", "add", "--", "origin", repository_url)
         await git(draft, "config", "--add", "remote.origin.fetch", _STEPS)  # so that what is pushed is known here
+        if mark := holding.use(draft):
+            self._marks[cache] = mark
         draft.rename(cache)
 
     async def _merge(self, worktree: Path, into: str, tip: Tip) -> MergeConflict | None:

@@ -91,6 +91,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A daemon takes no more tasks while more of the machine's memory is in use."""
     control_groups: bool = True
     """Hold each attempt's processes in a control group, where the machine lets; else they are found by their marks."""
+    keep_leftovers_hours: Positive = 24.0
+    """What an attempt left behind on its daemon, where removing it failed, is kept for so long."""
+    keep_repositories_days: Positive = 30.0
+    """A daemon's copy of a repository, and untracked files taken along, are removed when unused for so long."""
+    max_repositories_gib: Positive = 50.0
+    """What a daemon's copies of repositories may take up; beyond it the longest unused ones are removed."""
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
     """How much an agent yields to others on its machine, as nice(1) counts."""
 
