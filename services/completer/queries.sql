@@ -13,7 +13,7 @@ SELECT t.id AS task_id, t.agent AS task_agent, t.delivery, t.result, t.created_a
                    FROM makima.step s WHERE s.directive_id = d.id AND s.held_by IS NULL), '[]') AS steps
   FROM makima.task t
   JOIN makima.directive d ON d.id = t.directive_id
- WHERE t.kind IN ('completion', 'verification') AND t.status = 'completed' AND NOT t.settled
+ WHERE t.kind NOT IN ('plan', 'step') AND t.status = 'completed' AND NOT t.settled
    AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
  ORDER BY d.id, t.id
    FOR NO KEY UPDATE OF d, t;
@@ -77,7 +77,7 @@ SELECT new.id, n.need, n.at - 1 FROM new CROSS JOIN LATERAL unnest(new.all_needs
 
 -- name: due
 -- Idle directives with completed steps that are not delivered and no live delivery (rule 11), a row a directive with
--- all of its steps. Relies on directive_open, step_undelivered, task_one_live_delivery.
+-- all of its steps. Relies on directive_by_status.
 SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.base_branch, d.pr_branch, d.pr_url, d.pr_state, d.pr_round,
        d.merge_into_base, d.check_command, d.left_out,
        extract(epoch FROM makima.now() - d.created_at)::float AS seconds, cost.usd, cost.tokens, steps.all AS steps,
@@ -94,18 +94,13 @@ SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.base_branch, d.pr_
                        FROM makima.step s LEFT JOIN makima.task t ON t.id = s.task_id
                       WHERE s.directive_id = d.id AND s.held_by IS NULL) AS steps
  WHERE d.status = 'idle' AND d.repository_url IS NOT NULL
-   AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
-   AND EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered
-                  AND s.branch IS NOT NULL AND s.id <> ALL (d.left_out))
-   AND NOT EXISTS (SELECT FROM makima.task t
-                    WHERE t.directive_id = d.id AND t.kind IN ('completion', 'verification')
-                      AND (t.status IN ('pending', 'starting', 'running', 'paused')
-                           OR t.status = 'completed' AND NOT t.settled))
+   AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'idle')))
+   AND makima.has_undelivered(d) AND NOT makima.is_delivering(d)
  ORDER BY d.id;
 
 -- name: looks_due
 -- Idle directives whose pull request is to be looked for (rule 12: delivered, a forge expected, none known), or whose
--- open pull request is to be looked at. Relies on directive_open, directive_watched, task_one_live_delivery.
+-- open pull request is to be looked at. Relies on directive_by_status, directive_watched, task_one_live_delivery.
 SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.pr_branch, d.pr_url, d.pr_round, d.pr_etag,
        CASE WHEN d.pr_url IS NULL THEN 'verify' ELSE 'watch' END AS action,
        coalesce((SELECT jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'branch', s.branch))
@@ -114,14 +109,9 @@ SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.pr_branch, d.pr_ur
                     AND NOT s.branch_removed), '[]') AS steps
   FROM makima.directive d
  WHERE d.status = 'idle' AND d.delivered_at IS NOT NULL
-   AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
+   AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'idle')))
    AND (d.pr_url IS NULL AND NOT d.verified OR d.pr_state = 'open' AND d.pr_look_at <= makima.now())
-   AND NOT EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered
-                      AND s.branch IS NOT NULL AND s.id <> ALL (d.left_out))
-   AND NOT EXISTS (SELECT FROM makima.task t
-                    WHERE t.directive_id = d.id AND t.kind IN ('completion', 'verification')
-                      AND (t.status IN ('pending', 'starting', 'running', 'paused')
-                           OR t.status = 'completed' AND NOT t.settled))
+   AND NOT makima.has_undelivered(d) AND NOT makima.is_delivering(d)
  ORDER BY d.id;
 
 -- name: next_look
@@ -147,15 +137,9 @@ UPDATE makima.directive d
        pause_reason = CASE WHEN d.delivered_at IS NULL THEN 'nothing to deliver: every step failed or was skipped' END,
        version = d.version + 1
  WHERE d.status = 'idle' AND d.repository_url IS NOT NULL
-   AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
+   AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'idle')))
    AND (d.delivered_at IS NULL OR d.pr_url IS NULL AND d.verified OR d.pr_state = 'merged')
-   AND NOT EXISTS (SELECT FROM makima.step s
-                    WHERE s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered AND s.branch IS NOT NULL
-                      AND s.id <> ALL (d.left_out))
-   AND NOT EXISTS (SELECT FROM makima.task t
-                    WHERE t.directive_id = d.id AND t.kind IN ('completion', 'verification')
-                      AND (t.status IN ('pending', 'starting', 'running', 'paused')
-                           OR t.status = 'completed' AND NOT t.settled))
+   AND NOT makima.has_undelivered(d) AND NOT makima.is_delivering(d)
 RETURNING d.id, d.status, coalesce(d.pause_reason, 'nothing new to deliver') AS reason;
 
 -- name: nothing_to_deliver
@@ -176,20 +160,14 @@ WITH done AS (
            delivered_at = CASE WHEN d.repository_url IS NULL THEN makima.now() ELSE d.delivered_at END,
            version = d.version + 1
      WHERE d.status = 'idle'
-       AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
+       AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'idle')))
        AND (d.repository_url IS NULL
             OR (d.pr_state IN ('merged', 'closed') OR d.delivered_at IS NULL)
-               AND NOT EXISTS (SELECT FROM makima.step s
-                                WHERE s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered
-                                  AND s.branch IS NOT NULL AND s.id <> ALL (d.left_out))
-               AND NOT EXISTS (SELECT FROM makima.task t
-                                WHERE t.directive_id = d.id AND t.kind IN ('completion', 'verification')
-                                  AND (t.status IN ('pending', 'starting', 'running', 'paused')
-                                       OR t.status = 'completed' AND NOT t.settled)))
+               AND NOT makima.has_undelivered(d) AND NOT makima.is_delivering(d))
     RETURNING d.id, d.status, d.pause_reason, d.repository_url, d.pr_url
 ), steps AS (
     UPDATE makima.step s SET delivered = true FROM done
-     WHERE done.repository_url IS NULL AND s.directive_id = done.id AND s.status = 'completed'
+     WHERE done.repository_url IS NULL AND s.directive_id = done.id AND s.completed_at IS NOT NULL
 )
 SELECT id, status,
        coalesce(pause_reason, pr_url || ' was merged, and nothing new came after it', 'no repository to deliver to') AS reason

@@ -1,20 +1,26 @@
 -- name: due_steps
 -- Ready steps of active directives without a live task (rule 6), within each directive's max_parallel and each
--- owner's free slots, with all that decides where they start (rule 7).
--- Relies on step_ready, task_one_live_a_step, task_on_a_daemon, step_completed.
-WITH slots AS (
+-- owner's free slots, with all that decides where they start (rule 7). A directive with ready steps costs one look,
+-- however many they are. Relies on step_ready, task_one_live_a_step, task_on_a_daemon, step_completed.
+WITH RECURSIVE slots AS MATERIALIZED (
     SELECT w.owner_id,
            least(w.capacity, (SELECT o.max_running FROM makima.owner o WHERE o.id = w.owner_id)) - (SELECT count(*) FROM makima.task t
                           WHERE t.owner_id = w.owner_id AND t.status IN ('starting', 'running', 'paused')) AS free
       FROM (SELECT owner_id, sum(capacity) AS capacity
               FROM makima.daemon WHERE connected AND NOT draining GROUP BY owner_id) AS w
+), having_ready AS (
+    (SELECT s.directive_id FROM makima.step s WHERE s.status = 'ready' ORDER BY s.directive_id LIMIT 1)
+     UNION ALL
+    SELECT (SELECT s.directive_id FROM makima.step s
+             WHERE s.status = 'ready' AND s.directive_id > h.directive_id ORDER BY s.directive_id LIMIT 1)
+      FROM having_ready h WHERE h.directive_id IS NOT NULL
 ), directives AS (
     SELECT d.*,
            d.max_parallel - (SELECT count(*) FROM makima.task t
                               WHERE t.owner_id = d.owner_id AND t.directive_id = d.id
                                 AND t.status IN ('starting', 'running', 'paused')) AS parallel
-      FROM (SELECT DISTINCT directive_id FROM makima.step WHERE status = 'ready') AS r
-      JOIN makima.directive d ON d.id = r.directive_id AND d.status = 'active'
+      FROM having_ready h
+      JOIN makima.directive d ON d.id = h.directive_id AND d.status = 'active'
 ), due AS (
     SELECT s.*, d.owner_id, d.title, d.repository_url, coalesce(d.pr_state = 'merged', false) AS merged,
            CASE WHEN d.pr_state = 'merged' THEN NULL ELSE d.pr_branch END AS pr_branch, d.base_branch, d.agent, slots.free,
@@ -25,9 +31,9 @@ WITH slots AS (
            SELECT s.id, s.directive_id, s.name, s.description, s.task_plan, s.order_index, s.task_id
              FROM makima.step s
             WHERE s.directive_id = d.id AND s.status = 'ready'
-              AND NOT EXISTS (SELECT FROM makima.task t
-                               WHERE t.step_id = s.id AND t.kind = 'step'
-                                 AND t.status IN ('pending', 'starting', 'running', 'paused'))
+              AND (SELECT true FROM makima.task t
+                    WHERE t.step_id = s.id AND t.kind = 'step'
+                      AND t.status IN ('pending', 'starting', 'running', 'paused') LIMIT 1) IS NULL
             ORDER BY s.order_index, s.id
             LIMIT greatest(d.parallel, 0)) AS s
 )
@@ -67,15 +73,15 @@ SELECT u.id, u.owner_id, u.directive_id, u.step_id, 'step', u.name, u.prompt, u.
   FROM unnest(%(ids)s::uuid[], %(owners)s::uuid[], %(directives)s::uuid[], %(steps)s::uuid[], %(names)s::text[],
               %(prompts)s::text[], %(agents)s::text[], %(starts)s::text[], %(merges)s::text[])
        AS u (id, owner_id, directive_id, step_id, name, prompt, agent, start_from, merge_branches)
-  JOIN makima.step s ON s.id = u.step_id AND s.status = 'ready'
-  JOIN makima.directive d ON d.id = u.directive_id AND d.status = 'active'
+ WHERE (SELECT s.status FROM makima.step s WHERE s.id = u.step_id) = 'ready'
+   AND (SELECT d.status FROM makima.directive d WHERE d.id = u.directive_id) = 'active'
     ON CONFLICT DO NOTHING
 RETURNING id;
 
 -- name: claim_pending
 -- Tasks that wait and may go now, within the owner's free slots: pending -> starting. Plans, retries, deliveries.
 -- Relies on task_pending and task_on_a_daemon.
-WITH slots AS (
+WITH slots AS MATERIALIZED (
     SELECT w.owner_id,
            least(w.capacity, (SELECT o.max_running FROM makima.owner o WHERE o.id = w.owner_id)) - (SELECT count(*) FROM makima.task t
                           WHERE t.owner_id = w.owner_id AND t.status IN ('starting', 'running', 'paused')) AS free
@@ -92,47 +98,26 @@ WITH slots AS (
     SELECT t.id FROM makima.task t JOIN waiting w ON w.id = t.id AND w.place <= w.free
      WHERE t.status = 'pending'
        FOR UPDATE OF t SKIP LOCKED
+), claimed AS (
+    UPDATE makima.task t
+       SET status = 'starting', dispatched_at = makima.now(), version = t.version + 1,
+           waiting_reason = CASE WHEN t.refused_attempt = t.attempt THEN t.waiting_reason END,
+           lease_until = makima.now() + %(lease)s * interval '1 second'
+      FROM chosen
+     WHERE t.id = chosen.id
+    RETURNING t.id, coalesce(t.refused_attempt = t.attempt, false) AS asked_again
 )
-UPDATE makima.task t
-   SET status = 'starting', dispatched_at = makima.now(), version = t.version + 1,
-       waiting_reason = CASE WHEN t.refused_attempt = t.attempt THEN t.waiting_reason END,
-       lease_until = makima.now() + %(lease)s * interval '1 second'
-  FROM chosen, makima.directive d
- WHERE t.id = chosen.id AND d.id = t.directive_id
-RETURNING t.id, coalesce(t.refused_attempt = t.attempt, false) AS asked_again,
-          t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, t.agent, t.attempt, t.session, t.daemon,
-          coalesce(t.kept_branch, t.start_from) AS start_from,
-          CASE WHEN t.kept_branch IS NULL THEN t.merge_branches ELSE '{}' END AS merge_branches,
-          t.target_branch, t.delivery, t.tokens, d.repository_url, d.base_branch,
-          (SELECT a.daemon FROM makima.attempt a
-            WHERE a.task_id = t.id AND a.session = t.session ORDER BY a.number DESC LIMIT 1) AS session_daemon,
-          CASE WHEN t.agent <> 'shell' THEN NULL
-               WHEN t.kind = 'plan' THEN d.goal
-               ELSE coalesce((SELECT s.task_plan FROM makima.step s WHERE s.id = t.step_id), t.prompt) END AS task_plan,
-          (SELECT a.reason FROM makima.attempt a
-            WHERE a.task_id = t.id AND a.outcome = 'failed' ORDER BY a.number DESC LIMIT 1) AS failed_reason,
-          (SELECT a.tail FROM makima.attempt a
-            WHERE a.task_id = t.id AND a.outcome = 'failed' ORDER BY a.number DESC LIMIT 1) AS failed_tail;
+SELECT w.*, claimed.asked_again FROM claimed JOIN makima.task_to_send w ON w.id = claimed.id;
 
 -- name: unaccepted
 -- Dispatched a while ago, and no daemon has said that it has it: sent again, the same attempt. Relies on task_on_a_daemon.
-UPDATE makima.task t SET dispatched_at = makima.now()
-  FROM makima.directive d
- WHERE d.id = t.directive_id AND t.status = 'starting' AND t.daemon IS NULL
-   AND t.dispatched_at < makima.now() - %(after)s * interval '1 second'
-RETURNING t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, t.agent, t.attempt, t.session, t.daemon,
-          coalesce(t.kept_branch, t.start_from) AS start_from,
-          CASE WHEN t.kept_branch IS NULL THEN t.merge_branches ELSE '{}' END AS merge_branches,
-          t.target_branch, t.delivery, t.tokens, d.repository_url, d.base_branch,
-          (SELECT a.daemon FROM makima.attempt a
-            WHERE a.task_id = t.id AND a.session = t.session ORDER BY a.number DESC LIMIT 1) AS session_daemon,
-          CASE WHEN t.agent <> 'shell' THEN NULL
-               WHEN t.kind = 'plan' THEN d.goal
-               ELSE coalesce((SELECT s.task_plan FROM makima.step s WHERE s.id = t.step_id), t.prompt) END AS task_plan,
-          (SELECT a.reason FROM makima.attempt a
-            WHERE a.task_id = t.id AND a.outcome = 'failed' ORDER BY a.number DESC LIMIT 1) AS failed_reason,
-          (SELECT a.tail FROM makima.attempt a
-            WHERE a.task_id = t.id AND a.outcome = 'failed' ORDER BY a.number DESC LIMIT 1) AS failed_tail;
+WITH again AS (
+    UPDATE makima.task t SET dispatched_at = makima.now()
+     WHERE t.status = 'starting' AND t.daemon IS NULL
+       AND t.dispatched_at < makima.now() - %(after)s * interval '1 second'
+    RETURNING t.id
+)
+SELECT w.* FROM again JOIN makima.task_to_send w ON w.id = again.id;
 
 -- name: next_look
 -- Seconds until the next task that backs off may go, or the next one is unaccepted for too long.

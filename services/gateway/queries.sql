@@ -99,10 +99,8 @@ SELECT makima.withdraw_plans(%(tasks)s::uuid[]);
 
 -- name: needs_plan
 -- Whether a directive that starts needs a plan first: no steps, no request, no planning.
-SELECT NOT EXISTS (SELECT FROM makima.step WHERE directive_id = %(id)s)
-   AND NOT EXISTS (SELECT FROM makima.plan_request WHERE directive_id = %(id)s AND served_by IS NULL)
-   AND NOT EXISTS (SELECT FROM makima.task WHERE directive_id = %(id)s AND kind = 'plan'
-                      AND status IN ('pending', 'starting', 'running', 'paused')) AS needed;
+SELECT NOT EXISTS (SELECT FROM makima.step WHERE directive_id = d.id) AND NOT makima.is_planning(d) AS needed
+  FROM makima.directive d WHERE d.id = %(id)s;
 
 -- ==== Steps
 
@@ -146,7 +144,8 @@ SELECT id FROM held UNION ALL SELECT id FROM gone;
 -- name: dependents
 -- Steps that depend on one, and aren't about to go themselves. Relies on step_dependents.
 SELECT s.name FROM makima.step_dependency e JOIN makima.step s ON s.id = e.step_id
- WHERE e.depends_on = %(step)s AND s.removed_by IS NULL AND s.status IN ('pending', 'ready') ORDER BY s.id LIMIT 10;
+ WHERE e.depends_on = %(step)s AND s.removed_by IS NULL AND s.status NOT IN ('running', 'completed', 'failed', 'skipped')
+ ORDER BY s.id LIMIT 10;
 
 -- name: retry_step
 -- A failed step, and what was skipped because it had failed, may run again. Relies on step_skipped_for.

@@ -44,14 +44,13 @@ WITH new AS (
            version = t.version + 1
       FROM new
      WHERE t.id = new.id
-    RETURNING t.id, t.step_id, t.agent
+    RETURNING new.*, t.step_id, t.agent
 ), attempts AS (
     INSERT INTO makima.attempt AS a (task_id, number, daemon, agent, session, branch, ended_at, outcome, reason, tail, exit_code,
                                      cost_usd, tokens)
-    SELECT new.id, new.attempt, new.daemon, tasks.agent, new.session, new.branch,
-           CASE WHEN new.ended_as IS NOT NULL THEN makima.now() END, new.ended_as, new.reason, new.tail, new.exit_code,
-           new.cost, new.tokens
-      FROM new JOIN tasks ON tasks.id = new.id
+    SELECT id, attempt, daemon, agent, session, branch, CASE WHEN ended_as IS NOT NULL THEN makima.now() END, ended_as,
+           reason, tail, exit_code, cost, tokens
+      FROM tasks
         ON CONFLICT (task_id, number) DO UPDATE
        SET daemon = coalesce(excluded.daemon, a.daemon), session = coalesce(excluded.session, a.session),
            branch = coalesce(excluded.branch, a.branch), ended_at = coalesce(excluded.ended_at, a.ended_at),
@@ -67,9 +66,9 @@ UPDATE makima.step s
        files_changed = CASE WHEN new.step_status = 'completed' THEN new.files::text[] ELSE s.files_changed END,
        reason = CASE WHEN new.step_status = 'failed' THEN new.reason ELSE s.reason END,
        completed_at = CASE WHEN new.step_status = 'completed' THEN makima.now() END
-  FROM new JOIN tasks ON tasks.id = new.id
- WHERE s.id = tasks.step_id AND new.step_status IS NOT NULL
-   AND s.status IN ('ready', 'running') AND s.status <> new.step_status
+  FROM tasks AS new
+ WHERE s.id = new.step_id AND new.step_status IS NOT NULL
+   AND s.status NOT IN ('pending', 'completed', 'failed', 'skipped') AND s.status <> new.step_status
 RETURNING s.id, s.directive_id, s.name, s.status, s.reason,
           EXISTS (SELECT FROM makima.step_order so WHERE so.step_id = s.id) AS serves;
 
@@ -91,14 +90,13 @@ WITH settled AS (
 ), candidates AS (
     SELECT e.step_id AS id FROM settled JOIN makima.step_dependency e ON e.depends_on = settled.id
      UNION
-    SELECT s.id FROM opened JOIN makima.step s ON s.directive_id = opened.directive_id
-                                              AND s.order_index = opened.order_index AND s.status = 'pending'
-), pending AS MATERIALIZED (  -- so that rule 1 is asked of the candidates only
-    SELECT s AS step FROM makima.step s WHERE s.id = ANY (ARRAY(SELECT id FROM candidates)) AND s.status = 'pending'
+    SELECT s.id FROM opened JOIN makima.step s ON s.directive_id = opened.directive_id AND s.order_index = opened.order_index
+), judged AS MATERIALIZED (  -- so that rule 1 is asked of the candidates only
+    SELECT s.id, s.status, makima.may_run(s) AS may_run FROM candidates c JOIN makima.step s ON s.id = c.id
 ), ready AS (
     UPDATE makima.step s SET status = 'ready', version = s.version + 1
-      FROM pending
-     WHERE s.id = (pending.step).id AND s.status = 'pending' AND makima.may_run(pending.step)
+      FROM judged
+     WHERE judged.may_run AND s.id = judged.id AND s.status = judged.status
     RETURNING s.id, s.directive_id
 )
 SELECT directive_id, array_agg(id) AS steps FROM ready GROUP BY directive_id;
@@ -120,12 +118,10 @@ SELECT directive_id, array_agg(id) AS steps FROM ready GROUP BY directive_id;
 UPDATE makima.directive d SET status = 'idle', version = d.version + 1
  WHERE d.status = 'active'
    AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'active')))
-   AND EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id)
-   AND NOT EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id AND s.status IN ('pending', 'ready', 'running'))
-   AND NOT EXISTS (SELECT FROM makima.plan_request r WHERE r.directive_id = d.id AND r.served_by IS NULL)
-   AND NOT EXISTS (SELECT FROM makima.task t
-                    WHERE t.directive_id = d.id AND t.kind = 'plan'
-                      AND t.status IN ('pending', 'starting', 'running', 'paused'))
+   AND (SELECT true FROM makima.step s WHERE s.directive_id = d.id LIMIT 1)
+   AND (SELECT true FROM makima.step s
+         WHERE s.directive_id = d.id AND s.status IN ('pending', 'ready', 'running') LIMIT 1) IS NULL
+   AND NOT makima.is_planning(d)
 RETURNING d.id;
 
 -- name: stuck
@@ -137,11 +133,12 @@ UPDATE makima.directive d
            (SELECT f.name FROM makima.step f WHERE f.directive_id = d.id AND f.status = 'failed'
              ORDER BY f.order_index, f.id LIMIT 1)) || ', which failed', 'there is no step that can run')
  WHERE d.status = 'active'
-   AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
-   AND NOT EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id AND s.status IN ('ready', 'running'))
-   AND NOT EXISTS (SELECT FROM makima.plan_request r WHERE r.directive_id = d.id AND r.served_by IS NULL)
-   AND NOT EXISTS (SELECT FROM makima.task t
-                    WHERE t.directive_id = d.id AND t.status IN ('pending', 'starting', 'running', 'paused'))
+   AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'active')))
+   AND (SELECT true FROM makima.step s
+         WHERE s.directive_id = d.id AND s.status IN ('ready', 'running') LIMIT 1) IS NULL
+   AND NOT makima.is_planning(d)
+   AND (SELECT true FROM makima.task t
+         WHERE t.directive_id = d.id AND t.status IN ('pending', 'starting', 'running', 'paused') LIMIT 1) IS NULL
 RETURNING d.id, d.pause_reason;
 
 -- name: planned
@@ -237,7 +234,7 @@ UPDATE makima.step s
    SET status = 'skipped', skipped_for = doomed.failed, reason = 'depends on ' || doomed.name || ', which failed',
        version = s.version + 1
   FROM (SELECT DISTINCT ON (step_id) step_id, failed, name FROM doomed ORDER BY step_id) AS doomed
- WHERE s.id = doomed.step_id AND s.status IN ('pending', 'ready')
+ WHERE s.id = doomed.step_id AND s.status NOT IN ('running', 'completed', 'failed', 'skipped')
 RETURNING s.id, s.directive_id, s.name, s.status, s.reason;
 
 -- name: messages_delivered

@@ -27,11 +27,12 @@ SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.generation, d.vers
          FROM makima.work_order o
         WHERE o.directive_id = d.id AND o.status = 'open' AND 'orders' = ANY (requests.reasons)) AS orders ON true
  WHERE d.status = 'active'
-   AND d.id IN (SELECT r.directive_id FROM makima.plan_request r
-                 WHERE r.served_by IS NULL AND (%(directives)s::uuid[] IS NULL OR r.directive_id = ANY (%(directives)s)))
-   AND NOT EXISTS (SELECT FROM makima.task t
-                    WHERE t.directive_id = d.id AND t.kind = 'plan'
-                      AND t.status IN ('pending', 'starting', 'running', 'paused'));
+   AND d.id = ANY (coalesce(%(directives)s::uuid[],
+                            ARRAY(SELECT r.directive_id FROM makima.plan_request r WHERE r.served_by IS NULL)))
+   AND requests.ids IS NOT NULL
+   AND (SELECT true FROM makima.task t
+         WHERE t.directive_id = d.id AND t.kind = 'plan'
+           AND t.status IN ('pending', 'starting', 'running', 'paused') LIMIT 1) IS NULL;
 
 -- name: steps
 -- The steps in force of these directives, as a planner is told of them. Relies on step_by_directive.
