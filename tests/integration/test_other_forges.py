@@ -1,18 +1,19 @@
-"""GitLab by its push options, Gitea by its HTTP interface: each played by a local server."""
+"""GitLab by its REST interface, or without a token by push options; Gitea by its own: each played by a local server."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
 from services.daemon.workspaces import WorkspaceFailed
-from shared.domain.delivery import Delivered, PullRequest, Seen
+from shared.domain.delivery import Delivered, Nothing, PullRequest, Seen
 from shared.domain.descriptions import BEGIN, END
 from shared.domain.forge import Forge
 from tests.workshop import Workshop, pull_request, sh, write
@@ -33,7 +34,10 @@ def shop(tmp_path: Path) -> Workshop:
     return shop
 
 
-async def test_gitlab_makes_the_merge_request_as_it_is_pushed_to_and_names_it(shop: Workshop, tmp_path: Path) -> None:
+async def test_without_a_token_gitlab_makes_the_merge_request_as_it_is_pushed_to(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GITLAB_TOKEN", raising=False)
     sh(shop.remote, "git", "config", "receive.advertisePushOptions", "true")
     shop.hook(
         "post-receive",
@@ -53,51 +57,145 @@ async def test_gitlab_makes_the_merge_request_as_it_is_pushed_to_and_names_it(sh
     ]
 
 
-class Tea:
-    """Plays Gitea's interface for the pull requests of acme/shop."""
+class Played:
+    """A local server that plays a forge: keeps what was asked, and gives answers instead, once each."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str, path: str) -> None:
         self.pulls: list[dict[str, Any]] = []
-        self.asked: list[tuple[str, str, Any, str | None]] = []
-        self.instead: list[int] = []
-        tea = self
+        self.asked: list[tuple[str, str, Any]] = []
+        self.tokens: set[str | None] = set()
+        self.instead: list[tuple[Callable[[str, str], bool], int, Any]] = []
+        """(for which method and path, status, body)."""
+        played = self
 
         class Handler(BaseHTTPRequestHandler):
             def _serve(self) -> None:
                 size = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(size)) if size else None
-                tea.asked.append((self.command, self.path, body, self.headers.get("Authorization")))
-                status, answer = tea.answer(self.command, self.path, body)
+                played.asked.append((self.command, self.path, body))
+                played.tokens.add(self.headers.get("Authorization"))
+                status, answer = played._first(self.command, self.path, body)
                 data = json.dumps(answer).encode()
+                etag = f'W/"{hash(data)}"'
+                if status == 200 and self.headers.get("If-None-Match") == etag:
+                    status, data = 304, b""
                 self.send_response(status)
+                if played.gives_etags:
+                    self.send_header("ETag", etag)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_GET = do_POST = do_PATCH = _serve
+            do_GET = do_POST = do_PATCH = do_PUT = _serve
 
             def log_message(self, format: str, *arguments: object) -> None:
                 """Say nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-        self.forge = Forge(kind="gitea", host=f"127.0.0.1:{self.server.server_port}", path="acme/shop", scheme="http")
+        host = f"127.0.0.1:{self.server.server_port}"
+        self.forge = Forge(kind=kind, host=host, path=path, scheme="http")  # type: ignore[arg-type]
+
+    gives_etags = False
+
+    def refuse(self, method: str, status: int, message: object = "no", ending: str = "") -> None:
+        """Answer the next such request so."""
+        self.instead.append((lambda m, path: m == method and path.endswith(ending), status, {"message": message}))
+
+    def sent(self, method: str, ending: str = "") -> list[Any]:
+        """The bodies of such requests."""
+        return [body for m, path, body in self.asked if m == method and path.endswith(ending)]
+
+    def _first(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        for one in self.instead:
+            if one[0](method, path):
+                self.instead.remove(one)
+                return one[1], one[2]
+        return self.answer(method, path, body)
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
-        assert path.startswith("/api/v1/repos/acme/shop/pulls")
-        if self.instead:
-            return self.instead.pop(0), {"message": "no"}
-        if method == "GET" and "?" in path:
-            return 200, self.pulls
-        if method == "POST":
-            number = len(self.pulls) + 1
-            pull = {"number": number, "state": "open", "merged": False, "title": body["title"], "body": body["body"]}
-            self.pulls.append({**pull, "html_url": self.forge.pull_request_url(number), "head": {"ref": body["head"]}})
-            return 201, self.pulls[-1]
-        pull = self.pulls[int(path.rpartition("/")[2]) - 1]
-        if method == "PATCH":
-            pull.update(body)
-        return 200, pull
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Tea(Played):
+    """Gitea's interface for the pull requests of acme/shop."""
+
+    def __init__(self) -> None:
+        super().__init__("gitea", "acme/shop")
+        self.labels = [{"id": 7, "name": "night"}]
+
+    def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        parts = urlsplit(path)
+        assert parts.path.startswith("/api/v1/repos/acme/shop/")
+        match method, parts.path.removeprefix("/api/v1/repos/acme/shop/").split("/"):
+            case "GET", ["pulls"]:
+                page, limit = (int(parse_qs(parts.query)[k][0]) for k in ("page", "limit"))
+                return 200, self.pulls[::-1][(page - 1) * limit : page * limit]
+            case "POST", ["pulls"]:
+                number = len(self.pulls) + 1
+                self.pulls.append({**self._pull(number, body["head"]), "title": body["title"], "body": body["body"]})
+                return 201, self.pulls[-1]
+            case "GET", ["labels"]:
+                return 200, self.labels
+            case "POST", ["labels"]:
+                self.labels.append({"id": len(self.labels) + 7, "name": body["name"]})
+                return 201, self.labels[-1]
+            case "POST", ["issues", _, "labels"]:
+                assert set(body["labels"]) <= {label["id"] for label in self.labels}
+                return 200, []
+            case "POST", ["pulls", _, "requested_reviewers"]:
+                return 201, []
+            case "PATCH", ["pulls", number]:
+                self.pulls[int(number) - 1].update(body)
+                return 200, self.pulls[int(number) - 1]
+            case "GET", ["pulls", number]:
+                return 200, self.pulls[int(number) - 1]
+        return 404, {"message": "Not Found"}
+
+    def _pull(self, number: int, head: str) -> dict[str, Any]:
+        url = self.forge.pull_request_url(number)
+        return {"number": number, "html_url": url, "state": "open", "merged": False, "head": {"ref": head}}
+
+    def others(self, count: int) -> None:
+        """Pull requests of other people."""
+        self.pulls += [self._pull(len(self.pulls) + 1, f"theirs-{n}") for n in range(count)]
+
+
+class Lab(Played):
+    """GitLab's interface for the merge requests of a project in a subgroup, acme/tools/shop."""
+
+    gives_etags = True
+
+    def __init__(self) -> None:
+        super().__init__("gitlab", "acme/tools/shop")
+
+    def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        parts = urlsplit(path)
+        asked = {k: v[0] for k, v in parse_qs(parts.query).items()}
+        match method, [unquote(part) for part in parts.path.removeprefix("/api/v4/").split("/")]:
+            case "GET", ["users"]:
+                return 200, [{"id": 40 + len(asked["username"]), "username": asked["username"]}]
+            case "GET", ["projects", "acme/tools/shop", "merge_requests"]:
+                assert asked["state"] == "all" and asked["sort"] == "desc"
+                return 200, [p for p in reversed(self.pulls) if p["source_branch"] == asked["source_branch"]]
+            case "POST", ["projects", "acme/tools/shop", "merge_requests"]:
+                if any(p["source_branch"] == body["source_branch"] and p["state"] == "opened" for p in self.pulls):
+                    return 409, {"message": ["Another open merge request already exists for this source branch: !1"]}
+                number = len(self.pulls) + 1
+                self.pulls.append(
+                    {**body, "iid": number, "state": "opened", "web_url": self.forge.pull_request_url(number)}
+                )
+                return 201, self.pulls[-1]
+            case "PUT", ["projects", "acme/tools/shop", "merge_requests", number]:
+                self.pulls[int(number) - 1].update(body)
+                return 200, self.pulls[int(number) - 1]
+            case "GET", ["projects", "acme/tools/shop", "merge_requests", number]:
+                return 200, self.pulls[int(number) - 1]
+        return 404, {"error": "404 Project Not Found"}
 
 
 @pytest.fixture
@@ -105,24 +203,123 @@ def tea(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tea]:
     monkeypatch.setenv("GITEA_TOKEN", "anything")
     playing = Tea()
     yield playing
-    playing.server.shutdown()
-    playing.server.server_close()
+    playing.close()
 
 
-async def test_gitea_gets_one_pull_request_which_is_refreshed_and_watched(shop: Workshop, tea: Tea) -> None:
-    tea.instead = [503]
-    first = await shop.deliver(forge=tea.forge, pull_request=pull_request(body="first"))
-    assert isinstance(first, Delivered) and first.pr_url == tea.forge.pull_request_url(1)
+@pytest.fixture
+def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    monkeypatch.setenv("GITLAB_TOKEN", "anything")
+    playing = Lab()
+    yield playing
+    playing.close()
+
+
+@pytest.fixture(params=["gitea", "gitlab"])
+def forge(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Played]:
+    """Each of them: what both must do."""
+    monkeypatch.setenv("GITEA_TOKEN", "anything")
+    monkeypatch.setenv("GITLAB_TOKEN", "anything")
+    playing = Tea() if request.param == "gitea" else Lab()
+    yield playing
+    playing.close()
+
+
+def body_of(forge: Played, number: int = 1) -> str:
+    return str(forge.pulls[number - 1]["description" if isinstance(forge, Lab) else "body"])
+
+
+def end(forge: Played, number: int, state: str) -> None:
+    """Merge or close one, as a person does."""
+    as_gitea = {"state": "closed", "merged": state == "merged"}
+    forge.pulls[number - 1].update({"state": state} if isinstance(forge, Lab) else as_gitea)
+
+
+WANTED = PullRequest(
+    title="A `job`; $(x)\n--now", body="b", draft=True, labels=("night", "new one"), reviewers=("ada", "bob")
+)
+
+
+async def test_it_gets_one_pull_request_which_is_refreshed_and_watched(shop: Workshop, forge: Played) -> None:
+    forge.refuse("GET", 503)
+    first = await shop.deliver(forge=forge.forge, pull_request=pull_request(body="first"))
+    assert isinstance(first, Delivered) and first.pr_url == forge.forge.pull_request_url(1)
+    assert forge.pulls[0]["title"] == "A job"
+    forge.pulls[0].update({"description" if isinstance(forge, Lab) else "body": f"Look!\n\n{body_of(forge)}"})
     shop.step("two", write("two.txt", "2\n"))
+    second = await shop.deliver(forge=forge.forge, pull_request=pull_request(body="second"))
+    assert isinstance(second, Delivered) and second.pr_url == first.pr_url and len(forge.pulls) == 1
+    assert body_of(forge) == f"Look!\n\n{BEGIN}\nsecond\n{END}\n"
+    assert forge.tokens == {"Bearer anything" if isinstance(forge, Lab) else "token anything"}
+    watch = {"action": "watch", "forge": forge.forge, "pr_url": first.pr_url, "remove_branches": True}
+    seen = await shop.deliver(**watch)
+    assert isinstance(seen, Seen) and seen.state == "open"
+    assert await shop.deliver(**watch, etag=seen.etag) == seen
+    end(forge, 1, "merged")
+    last = await shop.deliver(**watch, etag=seen.etag)
+    assert isinstance(last, Seen) and last.state == "merged" and shop.branches() == ["main"]
+
+
+@pytest.mark.parametrize("state", ["merged", "closed"])
+async def test_work_after_it_is_over_gets_one_of_its_own(shop: Workshop, forge: Played, state: str) -> None:
+    await shop.deliver(forge=forge.forge, pull_request=pull_request())
+    end(forge, 1, state)
+    shop.step("two", write("two.txt", "2\n"))
+    result = await shop.deliver(forge=forge.forge, pull_request=pull_request())
+    assert isinstance(result, Delivered) and result.pr_url == forge.forge.pull_request_url(2)
+    assert result.branch == f"{shop.target}-2" and f"was {state} meanwhile" in result.notes[0]
+
+
+async def test_verification_finds_or_makes_it(shop: Workshop, forge: Played) -> None:
+    asked = {"action": "verify", "forge": forge.forge, "pull_request": pull_request()}
+    assert isinstance(await shop.deliver(**asked), Nothing)
+    await shop.deliver()  # the branch alone
+    made, found = await shop.deliver(**asked), await shop.deliver(**asked)
+    assert isinstance(made, Delivered) and found == made and len(forge.pulls) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_an_account_that_is_refused_is_said_with_the_mend(shop: Workshop, forge: Played, status: int) -> None:
+    forge.refuse("POST", status)
+    with pytest.raises(
+        WorkspaceFailed, match=rf"refuses the daemon's account \({status}\): no; give the daemon a token"
+    ):
+        await shop.deliver(forge=forge.forge, pull_request=pull_request())
+
+
+async def test_refused_labels_or_reviewers_hold_nothing_up_and_are_said(shop: Workshop, forge: Played) -> None:
+    forge.refuse("GET", 404, "no such thing", "labels?limit=50&page=1")
+    forge.refuse("PUT", 422, {"reviewers": ["ada is no member"]})
+    result = await shop.deliver(forge=forge.forge, pull_request=WANTED)
+    assert isinstance(result, Delivered) and result.pr_url == forge.forge.pull_request_url(1)
+    assert result.notes[0].startswith("not all of its labels and reviewers: 127.0.0.1")
+    assert "no such thing" in result.notes[0] or '{"reviewers":["ada is no member"]}' in result.notes[0]
+
+
+async def test_gitlab_is_told_of_draft_labels_and_reviewers(shop: Workshop, lab: Lab) -> None:
+    result = await shop.deliver(forge=lab.forge, pull_request=WANTED)
+    assert isinstance(result, Delivered) and result.notes == ()
+    assert lab.sent("POST") == [
+        {
+            "source_branch": shop.target,
+            "target_branch": "main",
+            "title": "Draft: A `job`; $(x) --now",
+            "description": f"{BEGIN}\nb\n{END}\n",
+        }
+    ]
+    assert lab.sent("PUT") == [{"add_labels": "night,new one"}, {"reviewer_ids": [43, 43]}]
+
+
+async def test_gitea_is_told_of_draft_labels_by_number_and_reviewers(shop: Workshop, tea: Tea) -> None:
+    result = await shop.deliver(forge=tea.forge, pull_request=WANTED)
+    assert isinstance(result, Delivered) and result.notes == ()
+    assert tea.pulls[0]["title"] == "WIP: A `job`; $(x) --now"
+    assert tea.sent("POST", "/shop/labels") == [{"name": "new one", "color": "#ededed"}]
+    assert tea.sent("POST", "/issues/1/labels") == [{"labels": [7, 8]}]
+    assert tea.sent("POST", "/requested_reviewers") == [{"reviewers": ["ada", "bob"]}]
+
+
+async def test_gitea_is_looked_through_when_others_have_many_pull_requests(shop: Workshop, tea: Tea) -> None:
+    await shop.deliver(forge=tea.forge, pull_request=pull_request(body="first"))
+    tea.others(120)
     await shop.deliver(forge=tea.forge, pull_request=pull_request(body="second"))
-    assert [p["body"] for p in tea.pulls] == [f"{BEGIN}\nsecond\n{END}\n"]
-    assert {token for *_, token in tea.asked} == {"token anything"}
-    tea.pulls[0].update(state="closed", merged=True)
-    seen = await shop.deliver(action="watch", forge=tea.forge, pr_url=first.pr_url)
-    assert seen == Seen(state="merged")
-
-
-async def test_gitea_that_refuses_is_said_with_the_mend(shop: Workshop, tea: Tea) -> None:
-    tea.instead = [401]
-    with pytest.raises(WorkspaceFailed, match=r"refuses the daemon's account \(401\): no; give the daemon a token"):
-        await shop.deliver(forge=tea.forge, pull_request=pull_request())
+    assert len(tea.pulls) == 121 and body_of(tea) == f"{BEGIN}\nsecond\n{END}\n"

@@ -290,6 +290,10 @@ class Delivering:
         except NothingToPropose as error:
             self._notes.append(f"no pull request: {error}")
             return None
+        try:
+            await self._patiently(lambda: client.adorn(made, wanted))
+        except ForgeFailed as error:
+            self._notes.append(f"not all of its labels and reviewers: {error}")
         return made.url
 
     async def _create(self, client: Client, branch: str, base: str) -> Found:
@@ -332,9 +336,9 @@ class Delivering:
         return Seen(state=found.state, etag=found.etag, removed=removed)
 
     async def _push_options(self) -> Sequence[str]:
-        """What tells GitLab to make the merge request; none may hold a line break, so its text is its title."""
+        """What tells a GitLab that can't be asked to make the merge request. No line breaks, so no text but a title."""
         wanted, forge = self._order.pull_request, self._order.forge
-        if forge is None or forge.kind != "gitlab" or wanted is None:
+        if forge is None or forge.kind != "gitlab" or wanted is None or self._client() is not None:
             return ()
         draft = ("merge_request.draft",) if wanted.draft else ()
         labels = (f"merge_request.label={one_line(label, 200)}" for label in wanted.labels)

@@ -45,6 +45,9 @@ class Client(Protocol):
     async def create(self, branch: str, base: str, wanted: PullRequest, body: str) -> Found:
         """Make one. Raises NothingToPropose when the base holds the branch."""
 
+    async def adorn(self, made: Found, wanted: PullRequest) -> None:
+        """Give a new one its labels, and ask its reviewers."""
+
     async def update(self, found: Found, body: str) -> None:
         """Replace its body."""
 
@@ -56,8 +59,9 @@ def wait_seconds(headers: Mapping[str, str], now: float) -> float | None:
     """When a forge that limits the rate wants to be asked again; None when it doesn't say."""
     if (after := headers.get("retry-after", "")).isdigit():
         return float(after)
-    if (reset := headers.get("x-ratelimit-reset", "")).isdigit():
-        return max(float(reset) - now, 1.0)
+    for name in ("x-ratelimit-reset", "ratelimit-reset"):
+        if (reset := headers.get(name, "")).isdigit():
+            return max(float(reset) - now, 1.0)
     return None
 
 

@@ -63,7 +63,7 @@ class GitHub:
         return [_found(p) for p in msgspec.json.decode(answer.body, type=list[_Pull])]
 
     async def create(self, branch: str, base: str, wanted: PullRequest, body: str) -> Found:
-        """Make one, and give it its labels and reviewers. Raises ForgeFailed and NothingToPropose."""
+        """Make one. Raises ForgeFailed and NothingToPropose."""
         text = {
             "title": one_line(wanted.title, LONGEST_TITLE),
             "head": branch,
@@ -74,13 +74,15 @@ class GitHub:
         hit("daemon.pull_request", "before_create")
         answer = await self._ask("POST", f"{self._repository}/pulls", text)
         hit("daemon.pull_request", "after_create")
-        made = _found(msgspec.json.decode(answer.body, type=_Pull))
+        return _found(msgspec.json.decode(answer.body, type=_Pull))
+
+    async def adorn(self, made: Found, wanted: PullRequest) -> None:
+        """Give it its labels, and ask its reviewers. Raises ForgeFailed."""
         if wanted.labels:
             await self._ask("POST", f"{self._repository}/issues/{made.number}/labels", {"labels": wanted.labels})
         if wanted.reviewers:
             path = f"{self._repository}/pulls/{made.number}/requested_reviewers"
             await self._ask("POST", path, {"reviewers": wanted.reviewers})
-        return made
 
     async def update(self, found: Found, body: str) -> None:
         """Replace its body. Raises ForgeFailed."""

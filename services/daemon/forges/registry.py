@@ -7,15 +7,17 @@ from pathlib import Path
 from services.daemon.forges.client import Client
 from services.daemon.forges.gitea import Gitea
 from services.daemon.forges.github import GitHub
+from services.daemon.forges.gitlab import GitLab
 from shared.domain.forge import Forge
 
 
 def client_of(forge: Forge, folder: Path) -> Client | None:
-    """Who speaks to this forge; None for GitLab, which is told by push options and can't be asked."""
+    """Who speaks to this forge; None for GitLab without a token: it is told by push options and can't be asked."""
     match forge.kind:
         case "github":
             return GitHub(forge, folder)
         case "gitea":
             return Gitea(forge, folder)
-        case _:
-            return None
+        case "gitlab":
+            token = GitLab.token()
+            return GitLab(forge, token) if token else None

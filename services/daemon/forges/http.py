@@ -1,0 +1,93 @@
+"""A forge's HTTP interface: one request, and its refusals in words. Errors read the same whichever forge it is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from services.daemon.forges.client import ForgeFailed, NothingToPropose, one_line, wait_seconds
+from shared.domain.forge import Forge
+
+TIMEOUT_SECONDS = 30.0
+
+
+class _Refusal(msgspec.Struct):
+    message: object = ""
+    error: object = ""
+
+
+async def ask(
+    forge: Forge,
+    method: str,
+    url: str,
+    *,
+    authorization: str | None,
+    mend: str,
+    text: Mapping[str, object] | None = None,
+    etag: str | None = None,
+) -> httpx.Response:
+    """The answer, below 400. `mend`: what a person does about an account that is refused. Raises ForgeFailed."""
+    headers = {"Authorization": authorization} if authorization else {}
+    if etag:
+        headers["If-None-Match"] = etag
+    try:
+        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
+            answer = await client.request(method, url, headers=headers, json=text)
+    except httpx.HTTPError as error:
+        raise ForgeFailed(f"{forge.host} can't be asked: {error or type(error).__name__}", passing=True) from None
+    if answer.status_code >= 400:
+        raise refusal(forge.host, answer, mend)
+    return answer
+
+
+def refusal(host: str, answer: httpx.Response, mend: str) -> ForgeFailed:
+    """An answer of 400 and above in words: what a person does about it, or when it is worth asking again."""
+    status, said = answer.status_code, _said(answer)
+    if status in (401, 403):
+        return ForgeFailed(f"{host} refuses the daemon's account ({status}): {said}; {mend}")
+    if status == 429 or status >= 500:
+        what = "limits the rate" if status == 429 else "is out of order"
+        wait = wait_seconds(dict(answer.headers), time.time())
+        return ForgeFailed(f"{host} {what} ({status}): {said}", passing=True, wait_seconds=wait)
+    if status == 404:
+        return ForgeFailed(f"{host} does not know it, or not for the daemon's account (404): {said}; {mend}")
+    if "no changes between" in said.lower() or "no commits" in said.lower():
+        return NothingToPropose(f"{host}: {said}")
+    return ForgeFailed(f"{host} refuses it ({status}): {said}")
+
+
+def _said(answer: httpx.Response) -> str:
+    try:
+        read = msgspec.json.decode(answer.content, type=_Refusal)
+    except msgspec.MsgspecError:
+        return "no words"
+    said = read.message or read.error
+    words = said if isinstance(said, str) else msgspec.json.encode(said).decode()
+    return one_line(words, 500) or "no words"
+
+
+async def token_of(forge: Forge, folder: Path, names: tuple[str, ...]) -> str | None:
+    """A token of the daemon's environment, else of git's credentials for the host."""
+    for name in names:
+        if token := os.environ.get(name):
+            return token
+    process = await asyncio.create_subprocess_exec(
+        "git",
+        "credential",
+        "fill",
+        cwd=folder,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true"},
+    )
+    asked = f"protocol={forge.scheme}\nhost={forge.host}\n\n"
+    out, _ = await process.communicate(asked.encode())
+    found = dict(line.split("=", 1) for line in out.decode(errors="replace").splitlines() if "=" in line)
+    return found.get("password") or None
