@@ -33,6 +33,7 @@ class Connection:
     def __init__(self, channel: MessageChannel) -> None:
         self._channel = channel
         self._outbox: asyncio.Queue[AnyReport] = asyncio.Queue()
+        self._silent = asyncio.Event()
         self._skipped = Skipped()
         self.heard = 0
         """How many messages have arrived."""
@@ -43,11 +44,20 @@ class Connection:
             self._outbox.put_nowait(report)
 
     async def flushed(self) -> None:
-        """Wait until all that was queued has been given to the socket."""
-        await self._outbox.join()
+        """Wait until all that was queued has been given to the socket, or until nobody sends any more."""
+        waiting = [asyncio.ensure_future(w) for w in (self._outbox.join(), self._silent.wait())]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for one in waiting:
+            one.cancel()
 
     async def run_sender(self) -> None:
         """Send what is queued, for ever."""
+        try:
+            await self._send_on()
+        finally:
+            self._silent.set()
+
+    async def _send_on(self) -> None:
         while True:
             waiting = [await self._outbox.get()]
             while not self._outbox.empty():
