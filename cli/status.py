@@ -45,7 +45,8 @@ def look() -> dict[str, Any]:
         found["trouble"] = f"no cluster runs on {home()}; `makima up` starts one"
         return found
     if found["broken"]:
-        found["trouble"] = f"not there: {', '.join(found['broken'])}; its log in {home() / 'logs'} says why"
+        named = ", ".join(f"{name} ({one['why']})" for name, one in found["broken"].items())
+        found["trouble"] = f"in trouble: {named}; see its log in {home() / 'logs'}"
     try:
         call("GET", "/readyz")
         found["overview"] = call("GET", "/v1/overview")

@@ -14,9 +14,10 @@ import structlog
 import zmq
 
 from services.broker.routing import CHECK_SECONDS, EMITS, RECEIVES, SENDS, Broker
+from shared.bus.wire import keep_alive
 from shared.config import ConfigError, Settings, load
 from shared.failpoints import hit
-from shared.service.process import configure_logs, ready
+from shared.service.process import configure_logs, ready, still_here
 from shared.service.watchdog import Watchdog
 
 __all__ = ["EMITS", "RECEIVES", "SENDS", "Broker", "Sockets", "main"]
@@ -47,6 +48,7 @@ class Sockets:
         if endpoint.startswith("ipc://"):
             Path(endpoint.removeprefix("ipc://")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         bound = self._context.socket(kind)
+        keep_alive(bound)
         bound.setsockopt(zmq.LINGER, 200)
         bound.setsockopt(zmq.SNDHWM, 100_000)
         bound.setsockopt(zmq.RCVHWM, 100_000)
@@ -76,7 +78,7 @@ class Sockets:
         for bound in names:
             poller.register(bound, zmq.POLLIN)
         next_check = time.monotonic()
-        watchdog = Watchdog()
+        watchdog = Watchdog(tell=still_here)
         watchdog.start()
         while True:
             watchdog.alive()

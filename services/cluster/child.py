@@ -16,6 +16,8 @@ log = structlog.get_logger()
 
 FIRST_BACKOFF_SECONDS = 0.1
 LONGEST_BACKOFF_SECONDS = 10.0
+SILENT_SECONDS = 6.0
+"""A process that was ready and has said nothing for so long, though it does so every second, stands still."""
 STEADY_SECONDS = 10.0
 """Having lived so long, a process that dies is restarted at once again."""
 _PR_SET_PDEATHSIG = 1
@@ -42,6 +44,7 @@ class Child:
         self.broken: str | None = None
         """Why it isn't there, from its death until it says that it is ready again."""
         self.broken_since = 0.0
+        self._heard_at = 0.0
         self.process: asyncio.subprocess.Process | None = None
         self._argv = list(argv)
         self._environment = dict(environment)
@@ -118,10 +121,23 @@ class Child:
                 _kill_group(self.process.pid)
 
     def _heard(self, receiver: int) -> None:
-        if os.read(receiver, 1):
+        if not os.read(receiver, 4096):
+            asyncio.get_running_loop().remove_reader(receiver)
+            return
+        self._heard_at = time.monotonic()
+        if not self.ready.is_set():
             self.ready.set()
             self.broken = None
-        asyncio.get_running_loop().remove_reader(receiver)
+
+    @property
+    def trouble(self) -> tuple[str, float] | None:
+        """What is wrong with it, and since when (Unix time): it isn't there, or its loop stands still."""
+        if self.broken is not None:
+            return self.broken, self.broken_since
+        silent = time.monotonic() - self._heard_at
+        if self.ready.is_set() and silent > SILENT_SECONDS:
+            return "it doesn't answer", time.time() - silent
+        return None
 
     def _die_with_parent(self) -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, int(self._stop_signal))

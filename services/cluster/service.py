@@ -29,7 +29,10 @@ class ClusterFailed(RuntimeError):
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True):
-    """A process that died and is not ready again: why, since when (Unix time), and how often it was started again."""
+    """A process that died and is not ready again, or that stands still.
+
+    Why, since when (Unix time), and how often it was started again.
+    """
 
     why: str
     since: float
@@ -197,9 +200,9 @@ def _lock_file(settings: Settings) -> Path:
 def _write_state(settings: Settings, children: list[Child], started: float) -> None:
     processes = {c.name: c.process.pid for c in children if c.process is not None}
     broken = {
-        c.name: Broken(why=c.broken, since=c.broken_since, restarts=c.restarts)
+        c.name: Broken(why=trouble[0], since=trouble[1], restarts=c.restarts)
         for c in children
-        if c.broken is not None
+        if (trouble := c.trouble) is not None
     }
     state = State(pid=os.getpid(), address=_address(settings), started=started, processes=processes, broken=broken)
     draft = settings.home / "run" / ".cluster.json"

@@ -11,7 +11,6 @@ from uuid import UUID
 import msgspec
 import structlog
 from msgspec import convert
-from psycopg import OperationalError
 
 from services.executor import prompts
 from services.executor.prompts import Brief, Dependency
@@ -38,7 +37,7 @@ from shared.messages.frames import COMMANDS, LIMIT_BYTES, REPLIES, read_header
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.service.tokens import load_secret, task_token
-from shared.store.database import Row, UnitOfWork
+from shared.store.database import UNAVAILABLE, Row, UnitOfWork
 from shared.store.statements import statements
 
 log = structlog.get_logger()
@@ -213,7 +212,7 @@ class Executor:
                 if refused := [r for r in replies if isinstance(r, Unroutable)]:
                     try:
                         await self._put_back(refused)
-                    except OperationalError as error:
+                    except UNAVAILABLE as error:
                         log.warning("not put back; sent again when unaccepted", tasks=len(refused), error=str(error))
 
     async def _put_back(

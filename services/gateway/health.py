@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import msgspec
 from litestar import get
@@ -23,10 +24,22 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Readiness(Health, frozen=True, kw_only=True):
-    """What was found of what the gateway needs."""
+    """What was found of what the gateway needs, and which processes of its machine's cluster are in trouble."""
 
     postgres: str
     broker: str
+    processes: dict[str, str]
+
+
+class _Trouble(msgspec.Struct, frozen=True):
+    why: str
+    since: float
+
+
+class _Cluster(msgspec.Struct, frozen=True):
+    """What a supervisor on this machine writes every second (`{home}/run/cluster.json`), as far as it matters here."""
+
+    broken: dict[str, _Trouble] = {}
 
 
 @get("/healthz", sync_to_thread=False)
@@ -37,19 +50,32 @@ def healthz() -> Health:
 
 @get("/readyz")
 async def readyz(database: Database, settings: Settings) -> Readiness:
-    """Postgres and the broker answer; 503 with what doesn't."""
-    postgres, broker = await asyncio.gather(_postgres(database), _broker(settings))
-    if postgres or broker:
-        raise HTTPException("; ".join(filter(None, (postgres, broker))), status_code=503)
-    return Readiness(status="ok", postgres="ok", broker="ok")
+    """Postgres and the broker answer; 503 with what doesn't. `processes`: others that don't, since when."""
+    found = dict(zip(("postgres", "broker"), await asyncio.gather(_postgres(database), _broker(settings)), strict=True))
+    others = troubles(settings)
+    if any(found.values()):
+        said = [text + (f", {others[name]}" if name in others else "") for name, text in found.items() if text]
+        raise HTTPException("; ".join(said), status_code=503)
+    return Readiness(status="degraded" if others else "ok", postgres="ok", broker="ok", processes=others)
+
+
+def troubles(settings: Settings) -> dict[str, str]:
+    """The processes of this machine's cluster that aren't there or stand still: why, and for how long."""
+    try:
+        written = (settings.home / "run" / "cluster.json").read_bytes()
+        broken = msgspec.json.decode(written, type=_Cluster).broken
+    except (OSError, msgspec.MsgspecError):
+        return {}  # nobody supervises here
+    return {name: f"{one.why}, for {max(time.time() - one.since, 0):.0f} s" for name, one in broken.items()}
 
 
 async def _postgres(database: Database) -> str | None:
     try:
-        await asyncio.wait_for(database.rows("SELECT 1"), PATIENCE_SECONDS)
+        asked = database.rows("SELECT current_setting('transaction_read_only') = 'on' AS read_only")
+        rows = await asyncio.wait_for(asked, PATIENCE_SECONDS)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is what keeps us from serving
         return f"Postgres doesn't answer within {PATIENCE_SECONDS:.0f} s ({type(error).__name__})"
-    return None
+    return "Postgres takes no writes (transaction_read_only is on)" if rows[0]["read_only"] else None
 
 
 async def _broker(settings: Settings) -> str | None:

@@ -17,14 +17,13 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from psycopg import OperationalError
 
 from services.gateway.access import SQL
 from services.gateway.answers import EventRow, answer
 from shared.bus.bus import Bus
 from shared.messages.events import AnyEvent, DaemonConnected, DaemonLost, SlotsFree, TaskOutput
 from shared.messages.frames import event_type
-from shared.store.database import Database
+from shared.store.database import UNAVAILABLE, Database
 
 log = structlog.get_logger()
 
@@ -198,7 +197,7 @@ class Live:
                     self._woken.clear()
                     more = await self._read()
                     wait = 0.0 if more else GAP_LOOK_SECONDS if self._gap_since else self._sweep_seconds
-                except OperationalError as error:
+                except UNAVAILABLE as error:
                     log.warning("the audit log can't be read", error=str(error))
                     wait = GAP_SECONDS
                 if wait:

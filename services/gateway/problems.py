@@ -60,9 +60,10 @@ def unstorable(_: AnyRequest, error: Exception) -> Problem:
 
 
 def unavailable(_: AnyRequest, error: Exception) -> Problem:
-    """Postgres doesn't answer."""
+    """Postgres doesn't answer, or not as it should."""
     log.warning("postgres doesn't answer", error=str(error))
-    return _problem(503, "Postgres doesn't answer just now; ask again", {"retry-after": "1"})
+    does = "takes no writes" if isinstance(error, psycopg.errors.ReadOnlySqlTransaction) else "doesn't answer"
+    return _problem(503, f"Postgres {does} just now; ask again", {"retry-after": "1"})
 
 
 def unexpected(request: AnyRequest, error: Exception) -> Problem:
@@ -82,6 +83,7 @@ HANDLERS: ExceptionHandlersMap = {
     HTTPException: refused,
     psycopg.DataError: unstorable,
     psycopg.OperationalError: unavailable,
+    psycopg.errors.ReadOnlySqlTransaction: unavailable,
     PoolTimeout: unavailable,
     Exception: unexpected,
 }

@@ -31,6 +31,7 @@ from services.gateway import (
     why,
 )
 from services.gateway.access import SQL, Caller, Gate, hash_of, person_token
+from services.gateway.connections import Connection
 from services.gateway.idempotency import once
 from services.gateway.live import Live
 from services.gateway.problems import AnyRequest
@@ -154,6 +155,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             log_config=None,
             lifespan="off",
             access_log=False,
+            http=Connection,
             timeout_graceful_shutdown=2,
         )
         server = Server(config)

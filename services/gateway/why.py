@@ -10,7 +10,9 @@ import msgspec
 from litestar import get
 from litestar.exceptions import NotFoundException
 
+from services.gateway import health
 from services.gateway.access import SQL, Caller
+from shared.config import Settings
 from shared.domain import why
 from shared.domain.statuses import DirectiveStatus, PauseCause, StepStatus
 from shared.domain.why import Scene, Slots, Step, Task
@@ -42,8 +44,8 @@ class InboxItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/v1/why/{anything:uuid}")
-async def explain(anything: UUID, caller: Caller, database: Database) -> WhyShown:
-    """Why a directive, a step or a task stands where it does."""
+async def explain(anything: UUID, caller: Caller, database: Database, settings: Settings) -> WhyShown:
+    """Why a directive, a step or a task stands where it does; and what of the cluster is in trouble meanwhile."""
     found = await database.rows(SQL["why_find"], {"id": anything, "owner": caller.owner})
     if not found:
         raise NotFoundException(f"no directive, step or task {anything}")
@@ -56,9 +58,11 @@ async def explain(anything: UUID, caller: Caller, database: Database) -> WhyShow
         answer = why.step(told, told.steps[anything])
     else:
         answer = why.task(told, next(t for t in told.tasks if t.id == anything))
-    return WhyShown(
-        id=anything, kind=kind, name=found[0]["name"], status=found[0]["status"], why=answer.text, mend=answer.mend
-    )
+    text, mend = answer.text, answer.mend
+    if broken := health.troubles(settings):
+        text += f" (but {', '.join(f'{name}: {trouble}' for name, trouble in broken.items())})"
+        mend = mend or "makima status"
+    return WhyShown(id=anything, kind=kind, name=found[0]["name"], status=found[0]["status"], why=text, mend=mend)
 
 
 @get("/v1/inbox")

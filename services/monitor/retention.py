@@ -6,9 +6,9 @@ import asyncio
 from typing import LiteralString
 
 import structlog
-from psycopg import OperationalError
 
 from shared.service.phase import Surroundings
+from shared.store.database import UNAVAILABLE
 from shared.store.statements import statements
 
 log = structlog.get_logger()
@@ -30,7 +30,7 @@ async def retain(around: Surroundings) -> None:
             try:
                 while await forget(around, name, days) == BATCH:
                     await asyncio.sleep(BETWEEN_BATCHES_SECONDS)
-            except OperationalError as error:
+            except UNAVAILABLE as error:
                 log.warning("retention waits", of=name, error=str(error))
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from psycopg import DataError, OperationalError
+from psycopg import DataError
 
 from services.monitor import consequences, decisions, ledger, questions
 from services.monitor.retention import retain
@@ -49,7 +49,7 @@ from shared.messages.reports import (
 )
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
-from shared.store.database import UnitOfWork
+from shared.store.database import UNAVAILABLE, UnitOfWork
 
 log = structlog.get_logger()
 
@@ -110,7 +110,7 @@ class Monitor:
                     self._skipped(error)
             try:
                 await self.take(heard)
-            except OperationalError as error:
+            except UNAVAILABLE as error:
                 self._able_since = asyncio.get_running_loop().time()
                 log.warning("reports not written; daemons resend them", reports=len(heard), error=str(error))
             except DataError:
@@ -125,7 +125,7 @@ class Monitor:
                 log.error("report dropped: it can't be written", report=type(report).__name__, error=str(error))
                 if isinstance(report, Report):
                     await self._answer({identity: [Ack(seqs=(report.seq,))]})
-            except OperationalError as error:
+            except UNAVAILABLE as error:
                 log.warning("report not written; its daemon resends it", error=str(error))
 
     async def take(self, heard: Heard) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zmq
 
-from shared.bus.wire import Wire
+from shared.bus.wire import Wire, keep_alive
 from shared.failpoints import hit
 from shared.messages.frames import header
 
@@ -16,6 +16,7 @@ class Channel:
         self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, sender: str, identity: bytes | None = None
     ) -> None:
         socket = context.socket(zmq.DEALER)
+        keep_alive(socket)
         socket.setsockopt(zmq.LINGER, 500)
         socket.setsockopt(zmq.SNDHWM, 0)
         socket.setsockopt(zmq.RCVHWM, 0)

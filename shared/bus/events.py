@@ -9,7 +9,7 @@ import structlog
 import zmq
 
 from shared.bus.skipped import Skipped
-from shared.bus.wire import Wire
+from shared.bus.wire import Wire, keep_alive
 from shared.failpoints import hit
 from shared.messages.events import AnyEvent, Event
 from shared.messages.frames import FrameTooLarge, FrameUnreadable, decode_events, encode_events, event_type, topic
@@ -36,6 +36,7 @@ class Publisher:
         drop: bool = False,
     ) -> None:
         self._socket = context.socket(zmq.PUB)
+        keep_alive(self._socket)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
         self._socket.connect(endpoint)
@@ -87,6 +88,7 @@ class Subscriber:
         self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, types: Iterable[type[Event]] = ()
     ) -> None:
         socket = context.socket(zmq.SUB)
+        keep_alive(socket)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
         for prefix in [f"{event_type(t)}/" for t in types] or [""]:

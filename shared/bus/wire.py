@@ -10,6 +10,18 @@ import asyncio
 
 import zmq
 
+BEAT_MILLISECONDS = 2000
+SILENT_MILLISECONDS = 8000
+
+
+def keep_alive(socket: zmq.Socket[bytes]) -> None:
+    """Let both ends of each connection notice within ten seconds that nothing comes through, and connect anew.
+
+    A network may lose one direction only, and forget a connection without a word; TCP alone sees that after minutes.
+    """
+    socket.setsockopt(zmq.HEARTBEAT_IVL, BEAT_MILLISECONDS)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENT_MILLISECONDS)
+
 
 class Wire:
     """The receiving side of a socket, for one task.

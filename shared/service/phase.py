@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
-from psycopg import OperationalError
 
 from shared.bus.bus import Bus
 from shared.bus.zeromq import ZeroMQ
@@ -19,7 +18,7 @@ from shared.domain.ids import new_id
 from shared.messages.events import AnyEvent, Event
 from shared.service.process import ready
 from shared.service.reactor import Reactor
-from shared.store.database import Database, connect
+from shared.store.database import UNAVAILABLE, Database, connect
 from shared.store.migrate import migrate
 
 log = structlog.get_logger()
@@ -77,7 +76,7 @@ async def _migrated(settings: Settings) -> None:
     while True:
         try:
             await asyncio.to_thread(migrate, settings.postgres(), settings.owner)
-        except OperationalError as error:
+        except UNAVAILABLE as error:
             log.warning("waits for Postgres", error=str(error).splitlines()[0], retry_in=pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)

@@ -18,6 +18,8 @@ Main = Callable[[Settings, asyncio.Event], Coroutine[None, None, None]]
 Loop = Callable[[Coroutine[None, None, None]], None]
 """Runs a coroutine to its end in an event loop."""
 
+_starter: int | None = None
+"""Where whoever started this process listens."""
 STOP_SECONDS = 9.0
 """What a process is given to end by itself once it is asked to; longer than a daemon takes to hand back its work."""
 
@@ -39,10 +41,27 @@ def configure_logs() -> None:
 
 
 def ready() -> None:
-    """Tell whoever started this process that it is ready, by one byte on the descriptor MAKIMA_READY_FD."""
+    """Tell whoever started this process that it is ready, by a byte on the descriptor MAKIMA_READY_FD."""
+    global _starter
     if descriptor := os.environ.pop("MAKIMA_READY_FD", None):
-        os.write(int(descriptor), b"1")
-        os.close(int(descriptor))
+        _starter = int(descriptor)
+        os.set_blocking(_starter, False)
+        os.set_inheritable(_starter, False)
+        still_here()
+
+
+def still_here() -> None:
+    """Tell whoever started this process, once it was ready, that its loop goes round: by one more byte."""
+    global _starter
+    if _starter is None:
+        return
+    try:
+        os.write(_starter, b".")
+    except BlockingIOError:
+        return  # it doesn't listen just now
+    except OSError:
+        os.close(_starter)  # it wanted to know that this is ready, and no more
+        _starter = None
 
 
 async def _until_stopped(name: str, serving: Coroutine[None, None, None], stop: asyncio.Event) -> None:
@@ -75,7 +94,7 @@ def run(name: str, main: Main, loop: Loop = fastest) -> int:
         print(f"makima: {error}", file=sys.stderr)
         return 1
 
-    watchdog = Watchdog()
+    watchdog = Watchdog(tell=still_here)
 
     async def body() -> None:
         stop = asyncio.Event()

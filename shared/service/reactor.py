@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from uuid import UUID
 
 import structlog
-from psycopg import OperationalError
+
+from shared.store.database import UNAVAILABLE
 
 log = structlog.get_logger()
 
@@ -68,7 +69,7 @@ class Reactor:
         try:
             await self._reconcile(directives)
             self._failures = 0
-        except OperationalError as error:
+        except UNAVAILABLE as error:
             await self._back_off(error, directives)
         except Exception as error:  # noqa: BLE001 - one directive's trouble is not the others': caught, counted, retried
             if directives is not None and len(directives) > 1:

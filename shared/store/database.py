@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, LiteralString, Protocol
 
 import msgspec
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, OperationalError, errors
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -15,6 +15,8 @@ from shared.failpoints import hit
 from shared.messages.events import Event
 from shared.messages.frames import event_type
 
+UNAVAILABLE = (OperationalError, errors.ReadOnlySqlTransaction)
+"""What Postgres can't do now and may do later: it is away, out of connections or disk, or takes no writes."""
 Publish = Callable[[Sequence[Event]], Awaitable[None]]
 Row = DictRow
 

@@ -49,7 +49,7 @@ def create(cluster: Cluster, *arguments: str) -> str:
     return persist(cluster, "directive", "create", "--title", "A job", "--start", "--quiet", *arguments)
 
 
-def deliver(cluster: Cluster, origin: Path) -> None:
+def deliver(cluster: Cluster, origin: Path, within_seconds: float = 60) -> None:
     """Planned on a daemon, one step failing at first, delivered."""
     tried = origin.parent / "tried"
     goal = GOAL.replace("TRIED", str(tried))
@@ -61,6 +61,7 @@ def deliver(cluster: Cluster, origin: Path) -> None:
             if str(r["id"]) == directive
         ],
         lambda row: row["status"] == "completed",
+        within_seconds,
     )
 
 
@@ -68,7 +69,7 @@ def cancel(cluster: Cluster, origin: Path) -> None:
     """A running step cancelled by a person."""
     directive = create(cluster, "--repo", str(origin), "--plan", _plan(origin, "sleep 300"), "--on-failure", "pause")
     running = _task(cluster, directive, lambda row: row["status"] == "running")
-    persist(cluster, "task", "cancel", str(running["id"]))
+    _insist(cluster, "task", "cancel", str(running["id"]))
     _task(cluster, directive, lambda row: row["status"] == "cancelled")
 
 

@@ -220,7 +220,7 @@ def test_the_schema_describes_every_route_with_the_shape_of_its_answer(http: htt
 
 
 def test_readiness_is_about_what_is_there(http: httpx.Client, cluster: Cluster) -> None:
-    assert http.get("/readyz").json() == {"status": "ok", "postgres": "ok", "broker": "ok"}
+    assert http.get("/readyz").json() == {"status": "ok", "postgres": "ok", "broker": "ok", "processes": {}}
     broker = json.loads((cluster.home / "run" / "cluster.json").read_text())["processes"]["broker"]
     os.kill(broker, signal.SIGSTOP)
     try:
