@@ -67,6 +67,8 @@ def _show(arguments: Arguments) -> int:
         for a in task["attempts"]
     ]
     print_table((), rows)
+    for commit in task["commits"]:
+        print(f"  {clean(commit['sha'])[:12]} {clean(commit['subject'])}")
     if task["outcome"]:
         print("\n" + "\n".join(clean(line) for line in task["outcome"].splitlines()))
     return 0

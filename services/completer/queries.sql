@@ -88,6 +88,7 @@ SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.base_branch, d.pr_
                        FROM makima.task t WHERE t.directive_id = d.id) AS cost
  CROSS JOIN LATERAL (SELECT jsonb_agg(jsonb_build_object(
                                 'id', s.id, 'name', s.name, 'status', s.status, 'branch', s.branch, 'head', t.head,
+                                'commits', jsonb_path_query_array(t.commits, '$[last - 20 to last]'),
                                 'outcome', left(s.outcome, 2000), 'reason', s.reason, 'delivered', s.delivered,
                                 'branch_removed', s.branch_removed)
                                 ORDER BY s.order_index, s.completed_at, s.id) AS all

@@ -31,7 +31,7 @@ from services.daemon.running import Place
 from services.daemon.workspaces import REMOTE_HEAD, Workspace, WorkspaceFailed, Workspaces
 from shared.config import Settings
 from shared.config.agents import AgentSettings
-from shared.domain.delivery import Delivered, Result
+from shared.domain.delivery import Commit, Delivered, Result
 from shared.messages.commands import SpawnTask
 from shared.messages.reports import (
     MessageDelivered,
@@ -267,10 +267,12 @@ class Attempt:
         if not workspace.branch or workspace.cache is None:
             return self._succeeded()
         work = await self._workspaces.commit(workspace, self.command)
-        changed, _ = await asyncio.gather(
-            self._workspaces.changed(workspace, work), self._workspaces.push(workspace, work)
+        changed, commits, _ = await asyncio.gather(
+            self._workspaces.changed(workspace, work),
+            self._workspaces.commits(workspace, work),
+            self._workspaces.push(workspace, work),
         )
-        return self._succeeded(workspace.branch, work.head, changed)
+        return self._succeeded(workspace.branch, work.head, changed, commits=commits)
 
     async def _deliver(self, agent: AgentSettings | None) -> Report:
         """Deliver; the agent, where there is one, resolves what conflicts."""
@@ -360,6 +362,7 @@ class Attempt:
         head: str | None = None,
         changed: tuple[str, ...] = (),
         result: Result | None = None,
+        commits: tuple[Commit, ...] = (),
     ) -> TaskSucceeded:
         return TaskSucceeded(
             seq=self._reporter.next_seq(),
@@ -371,6 +374,7 @@ class Attempt:
             files_changed=changed[:MOST_FILES],
             **self._usage(),
             result=result,
+            commits=commits,
         )
 
     def failed(self, reason: str, code: int | None = None, permanent: bool = False) -> TaskFailed:

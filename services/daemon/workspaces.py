@@ -16,6 +16,7 @@ from services.daemon import folders, holding
 from services.daemon.delivery.merging import MergeConflict, Tip
 from services.daemon.delivery.resolving import merge_in, unmerged
 from services.daemon.git import GitError, git, is_transient
+from shared.domain.delivery import Commit
 from shared.domain.names import StepRefs, step_ref
 from shared.messages.commands import SpawnTask
 
@@ -25,6 +26,8 @@ _BRANCHES = "+refs/heads/*:refs/remotes/origin/*"
 _STEPS = "+refs/makima/*:refs/remotes/steps/*"
 """Steps' branches that lie outside of the remote's branches, by whichever daemon's setting."""
 _HERE, _STEPS_HERE = "refs/remotes/origin/", "refs/remotes/steps/"
+MOST_COMMITS = 100
+MOST_SUBJECT = 200
 _FETCHES = 10
 _BETWEEN_FETCHES_SECONDS = 0.05
 _HALF_MADE = "bad object worktrees/"
@@ -167,6 +170,15 @@ class Workspaces:
             return ()
         names = await git(workspace.folder, "diff", "--name-only", "--no-renames", "-z", workspace.start, work.head)
         return tuple(name for name in names.split("\0") if name)
+
+    async def commits(self, workspace: Workspace, work: Work) -> tuple[Commit, ...]:
+        """The commits between the start and the work, oldest first; of more than MOST_COMMITS the newest."""
+        if workspace.start == work.head:
+            return ()
+        span = f"{workspace.start}..{work.head}"
+        out = await git(workspace.folder, "log", "-z", "--format=%H %s", f"--max-count={MOST_COMMITS}", span)
+        lines = (line.partition(" ") for line in reversed(out.split("\0")) if line)
+        return tuple(Commit(sha=sha, subject=subject[:MOST_SUBJECT]) for sha, _, subject in lines)
 
     async def push(self, workspace: Workspace, work: Work) -> None:
         """Push the work to the branch on the remote, never by force. Raises WorkspaceFailed."""

@@ -9,6 +9,8 @@ from uuid import UUID
 
 import msgspec
 
+from shared.domain.delivery import Commit
+
 A = TypeVar("A")
 
 
@@ -171,6 +173,7 @@ class TaskShown(TaskRow, frozen=True, kw_only=True):
 
     prompt: str
     outcome: str
+    commits: list[Commit]
     attempts: list[AttemptRow]
 
 

@@ -307,7 +307,7 @@ SELECT t.id, t.kind, t.name, t.status, t.attempt, t.agent, t.daemon, t.branch, t
 
 -- name: task
 SELECT t.id, t.kind, t.name, t.status, t.attempt, t.agent, t.daemon, t.branch, t.reason, t.waiting_reason, t.step_id,
-       t.directive_id, t.cost_usd::float, t.tokens, t.created_at, t.ended_at, t.prompt, t.outcome
+       t.directive_id, t.cost_usd::float, t.tokens, t.created_at, t.ended_at, t.prompt, t.outcome, t.commits
   FROM makima.task t WHERE t.id = %(task)s AND t.owner_id = %(owner)s;
 
 -- name: attempts

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from shared.domain import outcomes
-from shared.domain.delivery import Result
+from shared.domain.delivery import Commit, Result
 from shared.domain.outcomes import Live, Verdict
 from shared.domain.policies import PLANNED_NOTHING, OnFailure
 from shared.domain.statuses import AttemptOutcome, CancelCause, TaskKind
@@ -64,6 +64,7 @@ class Decision(msgspec.Struct, kw_only=True):
     exit_code: int | None = None
     result: Result | None = None
     files_changed: tuple[str, ...] = ()
+    commits: tuple[Commit, ...] = ()
 
 
 def decide(
@@ -136,7 +137,7 @@ def _decide(
         case TaskSucceeded():
             decision.verdict = outcomes.succeeded(live)
             decision.branch, decision.head, decision.outcome = report.branch, report.head, report.outcome
-            decision.files_changed = report.files_changed
+            decision.files_changed, decision.commits = report.files_changed, report.commits
             decision.result = report.result
         case TaskUsage():
             pass

@@ -97,6 +97,7 @@ def _columns(decisions: Sequence[Decision]) -> dict[str, list[Any]]:
         "tails": [d.tail for d in decisions],
         "exit_codes": [d.exit_code for d in decisions],
         "results": [_json.encode(d.result).decode().replace("\\u0000", "") if d.result else None for d in decisions],
+        "commits": [_json.encode(d.commits).decode().replace("\\u0000", "") if d.commits else None for d in decisions],
         "files": [array(d.files_changed) for d in decisions],
         "step_statuses": [d.verdict.step if d.task.step else None for d in decisions],
     }

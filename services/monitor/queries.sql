@@ -18,9 +18,9 @@ WITH new AS (
         %(failures)s::integer[], %(losses)s::integer[], %(delays)s::float[], %(daemons)s::text[], %(branches)s::text[],
         %(heads)s::text[], %(sessions)s::text[], %(outcomes)s::text[], %(reasons)s::text[], %(costs)s::numeric[],
         %(kept)s::text[], %(tokens)s::bigint[], %(ends)s::text[], %(tails)s::text[], %(exit_codes)s::integer[],
-        %(step_statuses)s::text[], %(results)s::jsonb[], %(files)s::text[])
+        %(step_statuses)s::text[], %(results)s::jsonb[], %(files)s::text[], %(commits)s::jsonb[])
         AS u (id, attempt, status, next_attempt, failures, losses, delay, daemon, branch, head, session, outcome, reason,
-              cost, kept_branch, tokens, ended_as, tail, exit_code, step_status, result, files)
+              cost, kept_branch, tokens, ended_as, tail, exit_code, step_status, result, files, commits)
 ), before AS (
     SELECT a.task_id, a.cost_usd, a.tokens
       FROM new JOIN makima.attempt a ON a.task_id = new.id AND a.number = new.attempt
@@ -32,7 +32,7 @@ WITH new AS (
            daemon = CASE WHEN new.status <> 'pending' THEN coalesce(new.daemon, t.daemon) END, branch = coalesce(new.branch, t.branch),
            head = coalesce(new.head, t.head), session = coalesce(new.session, t.session),
            outcome = CASE WHEN new.outcome = '' THEN t.outcome ELSE new.outcome END,
-           result = coalesce(new.result, t.result), reason = coalesce(new.reason, t.reason),
+           result = coalesce(new.result, t.result), commits = coalesce(new.commits, t.commits), reason = coalesce(new.reason, t.reason),
            kept_branch = coalesce(new.kept_branch, t.kept_branch),
            waiting_reason = CASE WHEN new.status = 'pending' THEN new.reason END,
            cost_usd = t.cost_usd + greatest(new.cost - coalesce((SELECT cost_usd FROM before WHERE task_id = t.id), 0), 0),

@@ -37,7 +37,9 @@ SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.generation, d.vers
 -- name: steps
 -- The steps in force of these directives, as a planner is told of them. Relies on step_by_directive.
 SELECT s.directive_id, s.id, s.name, s.status, left(s.description, 1500) AS description, left(s.outcome, 1000) AS outcome,
-       left(s.reason, 1000) AS reason
+       left(s.reason, 1000) AS reason, s.files_changed[1:40] AS files, cardinality(s.files_changed) AS all_files,
+       coalesce((SELECT jsonb_path_query_array(t.commits, '$[last - 4 to last]')
+                   FROM makima.task t WHERE t.id = s.task_id AND s.status = 'completed'), '[]') AS commits
   FROM makima.step s
  WHERE s.directive_id = ANY (%(directives)s) AND s.held_by IS NULL
  ORDER BY s.completed_at NULLS LAST, s.order_index, s.id;

@@ -97,6 +97,9 @@ def planning(due: Row, steps: Sequence[Row]) -> Planning:
                 description=s["description"],
                 reason=s["reason"],
                 outcome=s["outcome"],
+                files=tuple(s["files"]),
+                all_files=s["all_files"],
+                commits=tuple(c["subject"] for c in s["commits"]),
             )
             for s in steps
         ),

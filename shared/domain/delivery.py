@@ -13,6 +13,13 @@ Strategy = Literal["merge", "squash"]
 PullRequestState = Literal["open", "merged", "closed"]
 
 
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """One commit of a step's work. `sha` is whole, `subject` the first line of its message."""
+
+    sha: str
+    subject: str
+
+
 class StepBranch(msgspec.Struct, frozen=True, kw_only=True):
     """A completed step as a delivery sees it. `head` is the commit that it ended with."""
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from shared.domain.delivery import Result
+from shared.domain.delivery import Commit, Result
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +108,8 @@ class TaskSucceeded(Report, frozen=True, kw_only=True, tag="TaskSucceeded"):
     files_changed: tuple[str, ...] = ()
     result: Result | None = None
     """Of a delivery: what came of it."""
+    commits: tuple[Commit, ...] = ()
+    """What the attempt committed, oldest first; of very many the newest."""
 
 
 class TaskFailed(Report, frozen=True, kw_only=True, tag="TaskFailed"):

@@ -89,7 +89,7 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
     "monitor": {
         "task": (
             updates(
-                "attempt failures losses not_before daemon branch head session outcome reason cost_usd tokens "
+                "attempt failures losses not_before daemon branch head commits session outcome reason cost_usd tokens "
                 "lease_until ended_at waiting_reason gave_up cancel_asked cancel_cause",
                 _MONITORED,
             ),

@@ -45,6 +45,7 @@ def test_a_shell_task_is_accepted_started_heard_and_delivered(house: House) -> N
     lines = [line for r in house.seen if isinstance(r, OutputBatch) for line in r.lines]
     assert lines == [f"task {command.task}", "done"]
     assert end.outcome.endswith("done") and end.files_changed == ("b.txt",)
+    assert [(c.sha, c.subject) for c in end.commits] == [(end.head, "Do it")]
     assert sh(house.remote, "git", "rev-parse", command.branch) == end.head
     assert str(command.task) in sh(house.remote, "git", "log", "-1", "--format=%B", command.branch)
 

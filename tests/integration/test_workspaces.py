@@ -122,6 +122,31 @@ async def test_steps_outside_of_the_branches_are_started_from_and_merged_by_whic
     assert shop.files("makima/join") == ["a.txt", "join.txt", "left.txt", "right.txt"]
 
 
+async def test_what_an_attempt_committed_is_told_oldest_first_without_what_it_began_with(shop: Shop) -> None:
+    await shop.work(shop.command("top"), top="1\n")
+    await shop.work(shop.command("side"), side="1\n")
+    join = shop.command("join", start_from="makima/top", merge_branches=("makima/side",))
+    made = await shop.workspaces.make(join)
+    for subject in ("Say `$(x)` é", "x" * 300):
+        sh(
+            made.folder,
+            "git",
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@b",
+            "commit",
+            "-q",
+            "--allow-empty",
+            "-m",
+            subject,
+        )
+    (made.folder / "left.txt").write_text("l\n")
+    work = await shop.workspaces.commit(made, join)
+    commits = await shop.workspaces.commits(made, work)
+    assert [c.subject for c in commits] == ["Say `$(x)` é", "x" * 200, "join"] and commits[-1].sha == work.head
+
+
 async def test_a_base_that_moved_is_seen(shop: Shop) -> None:
     await shop.work(shop.command("one"))
     (shop.local / "b.txt").write_text("b\n")

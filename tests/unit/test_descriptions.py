@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from services.completer import prompts
 from services.completer.prompts import StepText
-from shared.domain.delivery import Broken, Conflicted
+from shared.domain.delivery import Broken, Commit, Conflicted
 from shared.domain.descriptions import BEGIN, CUT, END, LONGEST_BODY, cut, fenced, marked, refreshed
 from shared.domain.ids import new_id
 
@@ -69,9 +69,19 @@ def test_it_tells_goal_steps_failures_cost_and_time() -> None:
     assert "1.50 USD, 12,000 tokens, 62 min from the goal to here." in text
 
 
+def test_a_steps_commits_are_listed_exactly_the_newest_of_very_many() -> None:
+    few = tuple(Commit(sha=f"{n}" * 40, subject=f"Say `{n}`") for n in range(2))
+    text = prompts.pull_request(goal="g", steps=[step("Build", commits=few)])
+    assert "- **done** `Build`\n  - 000000000000 `` Say `0` ``\n  - 111111111111 `` Say `1` ``\n" in text
+    many = tuple(Commit(sha=f"{n:040}", subject=f"c{n}") for n in range(30))
+    text = prompts.pull_request(goal="g", steps=[step("Build", commits=many)])
+    assert "  - earlier ones\n" in text and "`c10`" in text and "`c9`" not in text and "`c29`" in text
+
+
 @pytest.mark.parametrize("count", [200, 5000])
 def test_a_long_story_is_under_the_limit_of_a_forge(count: int) -> None:
-    steps = [step(f"Step {n} with a name", outcome="word " * 400) for n in range(count)]
+    commits = (Commit(sha="a" * 40, subject="s" * 200),) * 21
+    steps = [step(f"Step {n} with a name", outcome="word " * 400, commits=commits) for n in range(count)]
     assert len(marked(prompts.pull_request(goal="g" * 10_000, steps=steps))) < LONGEST_BODY + 100
 
 

@@ -27,13 +27,20 @@ def identified(number: int) -> UUID:
     return uuid7(number, bytes(9) + bytes([number % 256]))
 
 
-def step(number: int, status: StepStatus, **more: str) -> ExistingStep:
-    return ExistingStep(id=identified(number), name=f"Step {number}", status=status, **more)
+def step(number: int, status: StepStatus, **more: object) -> ExistingStep:
+    return ExistingStep(id=identified(number), name=f"Step {number}", status=status, **more)  # type: ignore[arg-type]
 
 
 STEPS = (
     step(1, StepStatus.COMPLETED, description="Lay the base", outcome="Done: base/ has the types."),
-    step(2, StepStatus.COMPLETED, outcome="Wrote the parser; its tests pass."),
+    step(
+        2,
+        StepStatus.COMPLETED,
+        outcome="Wrote the parser; its tests pass.",
+        files=("src/parser.py", "tests/test_parser.py"),
+        all_files=3,
+        commits=("Add the parser", "Test it"),
+    ),
     step(3, StepStatus.RUNNING, description="Write the printer"),
     step(4, StepStatus.PENDING, description="Wire both together"),
     step(5, StepStatus.FAILED, description="Measure it", reason="exit code 1: no benchmark found"),
@@ -129,7 +136,16 @@ def test_whatever_was_typed_changes_no_command_and_opens_no_fence(text: str) -> 
         failures=(text,),
         earlier_goals=(EarlierGoal(text=text, replaced_at=datetime(2026, 1, 1, tzinfo=UTC)),),
         steps=tuple(
-            ExistingStep(id=identified(n), name=text, status=s, description=text, reason=text, outcome=text)
+            ExistingStep(
+                id=identified(n),
+                name=text,
+                status=s,
+                description=text,
+                reason=text,
+                outcome=text,
+                files=(text,),
+                commits=(text,),
+            )
             for n, s in enumerate(StepStatus)
         ),
         orders=(OpenOrder(id=identified(20), title=text, priority="low", order_type="bug", description=text),),
@@ -150,7 +166,7 @@ def test_whatever_was_typed_changes_no_command_and_opens_no_fence(text: str) -> 
 
 def test_a_replan_of_two_hundred_hostile_steps_stays_under_64_kib() -> None:
     steps = tuple(
-        ExistingStep(id=identified(n), name="🎲" * 200, status=StepStatus.PENDING, description="🎲" * 1500)
+        step(n, StepStatus.PENDING, description="🎲" * 1500, files=("🎲" * 200,) * 40, commits=("🎲" * 200,) * 5)
         for n in range(200)
     )
     assert len(planning.render(Planning(**{**_fields(AGAIN), "steps": steps})).encode()) < 64 << 10

@@ -8,12 +8,14 @@ from uuid import UUID
 import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from shared.domain.delivery import Broken, Conflicted
+from shared.domain.delivery import Broken, Commit, Conflicted
 from shared.domain.descriptions import cut, fenced, inline
 
 MOST_DETAILS = 40
 """Steps beyond these are listed without what they did."""
 OUTCOME_LETTERS = 1000
+MOST_COMMITS = 20
+"""Of a step's, the newest; one more may be given, which says that there are earlier ones."""
 _SIGNS = {"completed": "done", "failed": "failed", "skipped": "skipped"}
 
 _templates = Environment(
@@ -37,6 +39,7 @@ class StepText(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     outcome: str = ""
     reason: str | None = None
+    commits: tuple[Commit, ...] | None = None
 
 
 def pull_request(
@@ -54,7 +57,8 @@ def pull_request(
         {
             "sign": "left out" if s.id in left_out else _SIGNS.get(s.status, s.status),
             "name": inline(s.name),
-            "commit": (s.head or "")[:12],
+            "commit": "" if s.commits else (s.head or "")[:12],
+            "commits": _commits(s.commits or ()) if at < MOST_DETAILS else [],
             "note": inline((s.reason or "")[:300]) if s.status in ("failed", "skipped") else "",
             "did": _indented(fenced(s.outcome[:OUTCOME_LETTERS])) if at < MOST_DETAILS and s.outcome.strip() else "",
         }
@@ -87,6 +91,11 @@ def fix(*, broken: Broken, names: Sequence[str]) -> str:
     return _templates.get_template("fix.md.j2").render(
         command=broken.command, names=[repr(n) for n in names], output=fenced(broken.output)
     )
+
+
+def _commits(commits: Sequence[Commit]) -> list[str]:
+    listed = [f"{c.sha[:12]} {inline(c.subject)}" for c in commits[-MOST_COMMITS:]]
+    return ["earlier ones", *listed] if len(commits) > MOST_COMMITS else listed
 
 
 def _indented(text: str) -> str:

@@ -41,6 +41,11 @@ class ExistingStep(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     reason: str | None = None
     outcome: str = ""
+    files: tuple[str, ...] = ()
+    """Which it changed, the first of `all_files`."""
+    all_files: int = 0
+    commits: tuple[str, ...] = ()
+    """The subjects of its newest commits."""
 
 
 class OpenOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +78,8 @@ class _Listed(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     name: str
     text: str
+    changed: str = ""
+    commits: str = ""
 
 
 class _Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,7 +193,16 @@ def _listed(step: ExistingStep, room: int) -> _Listed:
     """A step with its description, and with what failed or came out of it, in at most `room` bytes."""
     last = f"failed: {step.reason}" if step.status is StepStatus.FAILED and step.reason else step.outcome
     parts = [cut(step.description, room * 2 // 3 if last else room), cut(last, room // 3 if step.description else room)]
-    return _Listed(id=step.id, name=cut(one_line(step.name), NAME_BYTES), text="\n".join(p for p in parts if p))
+    changed = ", ".join(one_line(f) for f in step.files)
+    if step.all_files > len(step.files):
+        changed += f" and {step.all_files - len(step.files)} more"
+    return _Listed(
+        id=step.id,
+        name=cut(one_line(step.name), NAME_BYTES),
+        text="\n".join(p for p in parts if p),
+        changed=cut(changed, room // 3),
+        commits=cut("; ".join(one_line(c) for c in step.commits), room // 3),
+    )
 
 
 def _commands(generation: int, orders: Sequence[OpenOrder]) -> _Commands:

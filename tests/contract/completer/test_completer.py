@@ -86,22 +86,26 @@ def settled(stage: Stage, directive: UUID, status: str) -> dict[str, Any]:
 def test_an_idle_directive_is_ordered_to_be_delivered_once_with_all_that_a_daemon_needs(stage: Stage, by: type) -> None:
     columns = {"repository_url": HUB, "goal": "Make it `so`", "merge_into_base": True, "check_command": "just check"}
     directive = stage.rows.directive(**columns)
+    commits = [{"sha": f"{n:040}", "subject": f"Say $({n})"} for n in range(30)]
     one = completed(stage, directive, "One", outcome="did one")
+    done = stage.rows.task(directive, status="completed", step=one, commits=Jsonb(commits))
+    stage.rows.change("step", one, task_id=done)
     two = completed(stage, directive, "Two", depends_on=(one,))
     stage.rows.step(directive, "Three", status="failed", reason="no wind")
     stage.rows.change("directive", directive, status="idle")
     stage.publish(*[by(directive=directive)] * 3)
     created = stage.await_event(TaskCreated, directive=directive)
     fence(stage)
-    (row,) = stage.rows.all("task", directive_id=directive)
+    (row,) = stage.rows.all("task", directive_id=directive, kind="completion")
     told = msgspec.convert(row["delivery"], Delivery)
     assert (row["id"], row["status"], row["agent"]) == (created.task, "pending", "native")
     assert row["target_branch"] == delivery_branch("A job", directive)
     assert [s.id for s in told.steps] == [one, two] and told.merge_into_base and told.check == "just check"
     assert told.forge is not None and told.forge.path == "acme/shop"
     assert told.pull_request is not None and told.pull_request.title == "A job"
-    for part in ("```text\nMake it `so`\n```", "`One`", "did one", "`Three` failed"):
+    for part in ("```text\nMake it `so`\n```", "`One`", "did one", "`Three` failed", "  - 000000000000 `Say $(29)`"):
         assert part in told.pull_request.body
+    assert "earlier ones" in told.pull_request.body and "`Say $(9)`" not in told.pull_request.body
 
 
 @pytest.mark.parametrize("status", ["active", "paused", "completed", "archived", "draft"])

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from shared.domain.delivery import Commit
 from shared.messages.events import (
     DirectiveChanged,
     OrderChanged,
@@ -204,7 +205,12 @@ def test_what_an_agent_gave_up_has_failed_though_it_ended_well(stage: Stage) -> 
 def test_what_a_step_hands_on_is_kept(stage: Stage) -> None:
     directive = stage.rows.directive()
     step, task = stage.rows.running_step(directive)
-    heard(stage, well(task, branch="b", head="abc", outcome="Did it.", files_changed=("a b.py", 'c"\\d.py')))
+    commits = (Commit(sha="abc", subject='Say "$(x)" \\ é'),)
+    heard(
+        stage,
+        well(task, branch="b", head="abc", outcome="Did it.", files_changed=("a b.py", 'c"\\d.py'), commits=commits),
+    )
+    assert stage.rows.one("task", task)["commits"] == [{"sha": "abc", "subject": 'Say "$(x)" \\ é'}]
     row = stage.rows.one("step", step)
     assert (row["branch"], row["head"], row["outcome"]) == ("b", "abc", "Did it.")
     assert row["files_changed"] == ["a b.py", 'c"\\d.py']

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from shared.messages.events import (
     DirectiveChanged,
@@ -37,6 +38,20 @@ def test_any_hint_makes_unserved_requests_one_plan_task(stage: Stage, hint: type
     assert (task["id"], task["kind"], task["status"], created.kind) == (created.task, "plan", "pending", "plan")
     assert "Make it better" in task["prompt"]
     assert {r["id"] for r in stage.rows.all("plan_request", served_by=task["id"])} == requests
+
+
+def test_a_new_plan_is_told_what_completed_steps_changed(stage: Stage) -> None:
+    directive = stage.rows.directive()
+    task = stage.rows.task(
+        directive, status="completed", commits=Jsonb([{"sha": f"{n}", "subject": f"c{n}"} for n in range(9)])
+    )
+    more = {"status": "completed", "completed_at": "2026-01-01", "files_changed": [f"f{n}" for n in range(50)]}
+    stage.rows.step(directive, "Before", task_id=task, **more)
+    stage.rows.plan_request(directive)
+    stage.publish(PlanRequested(directive=directive))
+    prompt = stage.rows.one("task", stage.await_event(TaskCreated, directive=directive).task)["prompt"]
+    assert "  files changed: f0, f1, f2" in prompt and "f39 and 10 more" in prompt
+    assert "  commits: c4; c5; c6; c7; c8" in prompt
 
 
 def test_a_hint_doubled_or_late_plans_once(stage: Stage) -> None:

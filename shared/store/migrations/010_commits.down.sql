@@ -1,0 +1,1 @@
+ALTER TABLE makima.task DROP commits;
