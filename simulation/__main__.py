@@ -88,7 +88,20 @@ def _report(outcomes: Iterable[Outcome], seconds: float) -> None:
     tallies = [o.tally for o in outcomes]
     total = {
         name: sum(getattr(t, name) for t in tallies)
-        for name in ("kills", "drops", "doubles", "late", "losses", "refusals", "outages", "cuts", "commits")
+        for name in (
+            "kills",
+            "drops",
+            "doubles",
+            "late",
+            "losses",
+            "refusals",
+            "outages",
+            "cuts",
+            "wipes",
+            "commits",
+            "lock_waits",
+            "deadlocks",
+        )
     }
     hours = sum(o.seconds for o in outcomes) / 3600
     print(f"{len(outcomes)} histories, {hours:.1f} simulated hours, {seconds:.0f} s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
@@ -20,6 +21,16 @@ Step = Callable[[str], Awaitable[None]]
 """Told before and after each send, e.g. 'executor.spawn.before_send'; may never return."""
 
 
+@dataclass
+class Cut:
+    """What doesn't pass between a peer and the broker: up to the broker, down from it, or both."""
+
+    up: bool
+    down: bool
+    held: list[Callable[[], None]] | None
+    """What arrives once the cut is mended, as after a pause of the whole machine; None when it is lost."""
+
+
 class Network:
     """Links between the broker and its peers. A link keeps its order, unless a fault breaks it."""
 
@@ -28,14 +39,35 @@ class Network:
         self._chance = chance
         self._tally = tally
         self._last: dict[str, float] = {}
-        self.cut: set[bytes] = set()
-        """Peers from and to which nothing arrives."""
+        self._cuts: dict[bytes, Cut] = {}
 
-    def carry(self, link: str, peer: bytes, deliver: Callable[[], None]) -> None:
+    def cut(self, peer: bytes, cut: Cut) -> None:
+        """Cut a peer off."""
+        self._cuts[peer] = cut
+
+    def mend(self, peer: bytes) -> None:
+        """Its messages pass again."""
+        for deliver in self._cuts.pop(peer).held or ():
+            asyncio.get_running_loop().call_soon(deliver)
+
+    def up(self, link: str, peer: bytes, deliver: Callable[[], None]) -> None:
+        """Carry a message to the broker."""
+        cut = self._cuts.get(peer)
+        self._carry(link, deliver, cut if cut and cut.up else None)
+
+    def down(self, link: str, peer: bytes, deliver: Callable[[], None]) -> None:
+        """Carry a message from the broker."""
+        cut = self._cuts.get(peer)
+        self._carry(link, deliver, cut if cut and cut.down else None)
+
+    def _carry(self, link: str, deliver: Callable[[], None], cut: Cut | None) -> None:
         """Deliver a message later: once, or as the faults have it not at all or twice."""
         loop, chance, profile = asyncio.get_running_loop(), self._chance, self._profile
         bad = loop.time() < profile.until
-        if peer in self.cut or (bad and chance.random() < profile.drop):
+        if cut and cut.held is not None:
+            cut.held.append(deliver)
+            return
+        if cut or (bad and chance.random() < profile.drop):
             self._tally.drops += 1
             return
         times = 2 if bad and chance.random() < profile.double else 1
@@ -98,7 +130,7 @@ class Hub:
 
     def to_broker(self, endpoint: str, peer: bytes, parts: Parts) -> None:
         """Send to the broker. While there is none, a message waits in the peer's socket, or is lost with it."""
-        self._network.carry(f"{peer!r}>{endpoint}", peer, lambda: self._arrive(endpoint, parts))
+        self._network.up(f"{peer!r}>{endpoint}", peer, lambda: self._arrive(endpoint, parts))
 
     def _arrive(self, endpoint: str, parts: Parts) -> None:
         if self._broker is not None:
@@ -117,12 +149,12 @@ class Hub:
         if endpoint == "events-out":
             for queue, (peer, topics) in list(self._subscribers.items()):
                 if parts[0].startswith(topics):
-                    self._network.carry(f"{peer!r}<events", peer, lambda queue=queue: queue.put_nowait(list(parts)))  # type: ignore[misc]
+                    self._network.down(f"{peer!r}<events", peer, lambda queue=queue: queue.put_nowait(list(parts)))  # type: ignore[misc]
             return True
         peer = parts[0]
         if peer not in self._known:
             return endpoint == "commands"
-        self._network.carry(f"{peer!r}<{endpoint}", peer, lambda: self._hand(peer, list(parts[1:])))
+        self._network.down(f"{peer!r}<{endpoint}", peer, lambda: self._hand(peer, list(parts[1:])))
         return True
 
     def _hand(self, peer: bytes, parts: Parts) -> None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import LiteralString
 
 from shared.messages.reports import OutputBatch, TaskFailed, TaskInterrupted, TaskSucceeded
-from simulation.daemons import Seen
+from simulation.daemons import Key, Seen
 from simulation.database import Server
 from simulation.faults import Tally
+from simulation.replay import DIRECTIVES, EVENTS, STEPS, TASKS, differences, replay, standing
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,22 @@ class Breach:
     promise: str
     detail: str
 
+
+ALWAYS: dict[str, LiteralString] = {
+    "a task on a daemon has a lease": """
+        SELECT id FROM makima.task WHERE status IN ('starting', 'running', 'paused') AND lease_until IS NULL""",
+    "at most one live task a step": """
+        SELECT step_id FROM makima.task WHERE kind = 'step' AND status IN ('pending', 'starting', 'running', 'paused')
+         GROUP BY step_id HAVING count(*) > 1""",
+    "at most one live planning, and one live delivery, a directive": """
+        SELECT directive_id FROM makima.task WHERE kind <> 'step'
+           AND status IN ('pending', 'starting', 'running', 'paused')
+         GROUP BY directive_id, kind = 'plan' HAVING count(*) > 1""",
+}
+"""Statements that return a row for each breach, at every moment."""
+_AT_ONCE: LiteralString = " UNION ALL ".join(
+    f"SELECT {number} AS number, {text.strip()[len('SELECT ') :]}" for number, text in enumerate(ALWAYS.values())
+)
 
 AT_REST: dict[str, LiteralString] = {
     "a live task in a directive that has ended": """
@@ -45,9 +62,20 @@ AT_REST: dict[str, LiteralString] = {
     "an ended task with an attempt left open": """
         SELECT t.id, t.status, t.attempt, a.number FROM makima.task t JOIN makima.attempt a ON a.task_id = t.id
          WHERE a.ended_at IS NULL AND (t.status IN ('completed', 'failed', 'cancelled') OR a.number < t.attempt)""",
-    "at most one live task a step": """
-        SELECT step_id FROM makima.task WHERE kind = 'step' AND status IN ('pending', 'starting', 'running', 'paused')
-         GROUP BY step_id HAVING count(*) > 1""",
+    "failures and losses are counted by attempt": """
+        SELECT t.id, t.status, t.attempt, t.failures, t.losses, array_agg(a.outcome ORDER BY a.number) AS outcomes
+          FROM makima.task t JOIN makima.attempt a ON a.task_id = t.id
+         GROUP BY t.id HAVING count(*) FILTER (WHERE a.outcome = 'failed') <> t.failures
+                           OR count(*) FILTER (WHERE a.outcome IN ('lost', 'interrupted')) <> t.losses""",
+    "a task fails when its attempts are used up, and not before": """
+        SELECT t.id, t.failures, t.losses FROM makima.task t JOIN makima.directive d ON d.id = t.directive_id
+         WHERE t.status = 'failed' AND t.failures < d.max_attempts AND t.losses <= 5
+            OR t.failures > d.max_attempts OR t.losses > 6""",
+    "output is kept of whoever has the attempt, only": """
+        SELECT o.task_id, o.attempt, a.daemon, o.events FROM makima.task_output o
+          LEFT JOIN makima.attempt a ON a.task_id = o.task_id AND a.number = o.attempt
+         WHERE EXISTS (SELECT FROM jsonb_array_elements_text(o.events) AS line
+                        WHERE split_part(line, ' ', 1) IS DISTINCT FROM a.daemon)""",
     "output lost in the middle": """
         SELECT task_id, attempt, first_seq FROM (
             SELECT o.task_id, o.attempt, o.first_seq, lag(o.last_seq, 1, -1) OVER w AS before FROM makima.task_output o
@@ -69,12 +97,32 @@ def still_going(server: Server) -> list[str]:
     return [f"{row['title']} is {row['status']}" for row in rows]
 
 
+def check_always(server: Server) -> list[Breach]:
+    """The promises that hold at every moment."""
+    names = list(ALWAYS)
+    return [Breach(names[row["number"]], str(row)) for row in server.rows(_AT_ONCE)]
+
+
 def check(server: Server, seen: Seen, tally: Tally) -> list[Breach]:
     """All promises, once everything has ended."""
     lost = server.rows("SELECT count(*) AS lost FROM makima.attempt WHERE outcome = 'lost'")
     tally.losses, tally.refusals = lost[0]["lost"], len(seen.refused)
     breaches = [Breach(what, f"{rows[:3]}") for what, text in AT_REST.items() if (rows := server.rows(text))]
-    return breaches + _dependencies(server) + _attempts(server) + _acknowledged(server, seen)
+    return (
+        breaches
+        + _replayed(server)
+        + _dependencies(server)
+        + _attempts(server)
+        + _acknowledged(server, seen)
+        + _holders(seen)
+    )
+
+
+def _replayed(server: Server) -> list[Breach]:
+    """The audit log replays to the same state as the tables."""
+    tables = standing(server.rows(DIRECTIVES), server.rows(STEPS), server.rows(TASKS))
+    differing = differences(replay(server.rows(EVENTS)), tables)
+    return [Breach("the audit log replays to the tables", "; ".join(differing[:3]))] if differing else []
 
 
 def _dependencies(server: Server) -> list[Breach]:
@@ -143,3 +191,13 @@ def _acknowledged(server: Server, seen: Seen) -> list[Breach]:
         if isinstance(report, OutputBatch) and (*key, report.first) not in output:
             breaches.append(Breach("acknowledged output is kept", f"{key} from line {report.first} of {daemon}"))
     return breaches
+
+
+def _holders(seen: Seen) -> list[Breach]:
+    """By the daemons' own eyes: the reports of one daemon at most count for an attempt."""
+    holders: dict[Key, set[str]] = {}
+    for daemon, report in seen.acknowledged:
+        key = (report.task, report.attempt)
+        if (daemon, key) not in seen.refused:
+            holders.setdefault(key, set()).add(daemon)
+    return [Breach("an attempt is one daemon's", f"{k}: {sorted(d)}") for k, d in holders.items() if len(d) > 1]

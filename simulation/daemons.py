@@ -59,6 +59,19 @@ class SimulatedDaemon:
         self._why_cancelled: dict[Key, str] = {}
         self._channel: MessageChannel | None = None
 
+    def lose_disk(self) -> None:
+        """Its journal is gone. Reports are numbered from the clock on, so that no number comes twice all the same."""
+        self._journal, self._in_hand, self._ended = {}, set(), {}
+        self._seq = self._first_seq()
+
+    def _first_seq(self) -> int:
+        return int(asyncio.get_running_loop().time() * 1_000_000)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is in hand, and all that was said has been heard."""
+        return not self._in_hand and not self._journal
+
     async def run(self, bus: Bus) -> None:
         """Live until cancelled: then the process is dead, and what it had in hand with it."""
         self._channel = bus.channel("daemons", f"daemon/{self.name}", identity=self.name.encode())
@@ -118,7 +131,7 @@ class SimulatedDaemon:
                 key = (command.task, command.attempt)
                 if key in self._working and key not in self._why_cancelled:
                     self._why_cancelled[key] = command.reason
-                    self._working[key].cancel()
+                    asyncio.get_running_loop().call_soon(self._working[key].cancel)  # after it has begun
 
     async def _work(self, command: SpawnTask, key: Key) -> None:
         try:
@@ -142,7 +155,7 @@ class SimulatedDaemon:
         first = 0
         for _ in range(chance.randrange(4)):
             await asyncio.sleep(chance.expovariate(1 / 4))
-            lines = tuple(f"line {n}" for n in range(chance.randrange(1, 5)))
+            lines = tuple(f"{self.name} line {n}" for n in range(chance.randrange(1, 5)))
             await self._report(
                 OutputBatch(
                     seq=self._next(), task=task, attempt=attempt, directive=command.directive, first=first, lines=lines

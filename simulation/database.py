@@ -1,4 +1,8 @@
-"""A real Postgres on virtual time. Statements block the loop, so that no real time passes between two of them."""
+"""What services reach Postgres by in a history: real connections, real locks, virtual time, and seeded bad weather.
+
+A statement blocks the loop until it is answered, so that no virtual time passes meanwhile. One that waits for another
+transaction's lock waits in virtual time, until that transaction has ended.
+"""
 
 from __future__ import annotations
 
@@ -10,114 +14,164 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
-from psycopg import OperationalError
+from psycopg import AsyncCursor, OperationalError
 from psycopg.rows import DictRow, dict_row
 
+from shared.store.database import PLANS
+from simulation.connections import Line, VirtualConnection
 from simulation.faults import Profile, Tally
 
-EPOCH = "2030-01-01T00:00:00+00"
-"""When virtual time is 0."""
 OWNER = UUID(int=1)
+CONNECTIONS = 24
+"""How many units of work can be open at once in one history."""
+VACUUM_EVERY = 20
 _CLOCK: LiteralString = """
     CREATE OR REPLACE FUNCTION makima.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$
         SELECT timestamptz '2030-01-01T00:00:00+00'
              + coalesce(nullif(current_setting('makima.passed', true), ''), '0')::float * interval '1 second' $$
 """
+_SET_CLOCK: LiteralString = "SELECT set_config('makima.passed', %s, false)"
 _TABLES: LiteralString = """
-    SELECT string_agg(format('%I.%I', schemaname, tablename), ', ') AS names FROM pg_tables WHERE schemaname = 'makima'
+    SELECT string_agg(format('%I.%I', schemaname, tablename), ' ') AS names FROM pg_tables WHERE schemaname = 'makima'
 """
+Step = Callable[[str], Awaitable[None]]
 
 
 class Server:
-    """One connection, which all services of a history share: one unit of work at a time."""
+    """A database, the connections that services share, and one that no fault meets."""
 
     def __init__(self, url: str) -> None:
-        self.connection: psycopg.Connection[DictRow] = psycopg.connect(url, row_factory=dict_row)
-        self.connection.execute(_CLOCK)
-        self._truncate = f"TRUNCATE {self.rows(_TABLES)[0]['names']} RESTART IDENTITY"
-        self.connection.commit()
+        connection: psycopg.Connection[DictRow] = psycopg.connect(
+            url, row_factory=dict_row, autocommit=True, options=PLANS
+        )
+        connection.execute(_CLOCK)
+        self.connection = connection
+        self.line = Line(connection)
+        tables = self.rows(_TABLES)[0]["names"].split()
+        self._empty = "; ".join(
+            [
+                "BEGIN",
+                "SET LOCAL session_replication_role = replica",  # no foreign key is checked
+                *(f"DELETE FROM {table}" for table in tables),
+                "SELECT setval('makima.event_seq_seq', 1, false)",
+                "COMMIT",
+            ]
+        )
+        self._played = 0
+        self.connections = asyncio.run(self._connect(url))
+
+    async def _connect(self, url: str) -> list[VirtualConnection]:
+        connections = []
+        for _ in range(CONNECTIONS):
+            one = await VirtualConnection.connect(url, row_factory=dict_row, autocommit=True, options=PLANS)
+            connections.append(one.standing_in(self.line))
+        return connections
 
     def rows(self, statement: LiteralString, parameters: dict[str, Any] | None = None) -> list[DictRow]:
-        """What a statement returns; for the checker and the world, which no fault meets."""
+        """What a statement returns; for the checker and the world."""
         cursor = self.connection.execute(statement, parameters, prepare=True)
-        found = cursor.fetchall() if cursor.description else []
-        self.connection.commit()
-        return found
+        return cursor.fetchall() if cursor.description else []
 
     def empty(self) -> None:
-        """Begin a history: empty tables, the owner in place."""
-        self.connection.rollback()
-        self.connection.execute(self._truncate.encode())
+        """Begin a history: empty tables, the owner in place. Deleting spares every connection planning anew."""
+        self.connection.execute(self._empty.encode())
         self.connection.execute("INSERT INTO makima.owner (id, name) VALUES (%s, 'default')", (OWNER,))
-        self.connection.commit()
+        self.line.waits = self.line.deadlocks = 0
+        self._played += 1
+        if self._played % VACUUM_EVERY == 0:
+            self.connection.execute("VACUUM")
+
+    def close(self) -> None:
+        """Be done with it."""
+        for connection in self.connections:
+            connection.pgconn.finish()
+        self.connection.close()
 
 
 class Weather:
     """What Postgres suffers in one history: away for a while, and commits whose answer is lost."""
 
-    def __init__(self, profile: Profile, chance: Random, tally: Tally) -> None:
+    def __init__(self, server: Server, profile: Profile, chance: Random, tally: Tally) -> None:
         self.profile, self.chance, self.tally = profile, chance, tally
         self.away = False
-        self.lock = asyncio.Lock()
+        self.free = list(server.connections)
+        """The last one that was given back is the first to be taken: its statements are prepared."""
 
+    def refuse_while_away(self) -> None:
+        """Raise OperationalError while Postgres is away."""
+        if self.away:
+            raise OperationalError("the database system is shutting down")
 
-class _Cursor:
-    def __init__(self, cursor: psycopg.Cursor[DictRow]) -> None:
-        self.description = cursor.description
-        self._rows = cursor.fetchall() if cursor.description else []
-
-    async def fetchall(self) -> list[DictRow]:
-        return self._rows
-
-    async def fetchone(self) -> DictRow | None:
-        return self._rows[0] if self._rows else None
+    def committed(self) -> None:
+        """Count a commit; now and then its answer is lost, and OperationalError is raised."""
+        self.tally.commits += 1
+        bad = asyncio.get_running_loop().time() < self.profile.until
+        if bad and self.chance.random() < self.profile.commit_unheard:
+            raise OperationalError("the connection was closed")
 
 
 class _Connection:
-    def __init__(self, server: Server, weather: Weather, step: Callable[[str], Awaitable[None]]) -> None:
-        self._server, self._weather, self._step = server, weather, step
+    """A connection in a service's hand. Between two round trips its life may end, or others come first."""
 
-    async def execute(self, query: LiteralString, params: Any = None, *, prepare: bool | None = None) -> _Cursor:  # noqa: ANN401
-        self._refuse_while_away()
-        await self._step("statement")
-        return _Cursor(self._server.connection.execute(query, params, prepare=prepare))
+    def __init__(self, connection: VirtualConnection, weather: Weather, step: Step) -> None:
+        self._connection, self._weather, self._step = connection, weather, step
+        self._piped = False
+        self._clock: str | None = str(asyncio.get_running_loop().time())
+        self._commits = False
+
+    async def execute(
+        self,
+        query: LiteralString,
+        params: Any = None,  # noqa: ANN401
+        *,
+        prepare: bool | None = None,
+    ) -> AsyncCursor[DictRow]:
+        if self._piped:
+            return await self._connection.execute(query, params, prepare=prepare)
+        async with self.pipeline():
+            return await self._connection.execute(query, params, prepare=prepare)
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator[None]:
-        yield
+        await self._step("statement")
+        self._weather.refuse_while_away()
+        self._piped = True
+        try:
+            async with self._connection.pipeline():
+                if self._clock is not None:
+                    await self._connection.execute(_SET_CLOCK, (self._clock,), prepare=True)
+                    self._clock = None
+                yield
+        finally:
+            self._piped = False
+        if self._commits:
+            self._commits = False
+            self._weather.committed()
+            await self._step("after_commit")
 
     async def commit(self) -> None:
-        await self._step("before_commit")
-        self._refuse_while_away()
-        self._server.connection.commit()
-        self._weather.tally.commits += 1
-        profile, chance = self._weather.profile, self._weather.chance
-        if asyncio.get_running_loop().time() < profile.until and chance.random() < profile.commit_unheard:
-            raise OperationalError("the connection was closed")
-        await self._step("after_commit")
-
-    def _refuse_while_away(self) -> None:
-        if self._weather.away:
-            raise OperationalError("the database system is shutting down")
+        self._commits = True
+        if self._piped:
+            await self._connection.commit()
+            return
+        async with self.pipeline():
+            await self._connection.commit()
 
 
 class Pool:
     """What a life of a service connects with."""
 
-    def __init__(self, server: Server, weather: Weather, step: Callable[[str], Awaitable[None]]) -> None:
-        self._server, self._weather, self._step = server, weather, step
+    def __init__(self, weather: Weather, step: Step) -> None:
+        self._weather, self._step = weather, step
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[_Connection]:
-        """The one connection, alone; at virtual time."""
+        """A connection, alone; at virtual time."""
         await self._step("connect")
-        async with self._weather.lock:
-            if self._weather.away:
-                raise OperationalError("no connection")
-            passed = asyncio.get_running_loop().time()
-            connection = self._server.connection
-            connection.execute("SELECT set_config('makima.passed', %s, false)", (str(passed),), prepare=True)
-            try:
-                yield _Connection(self._server, self._weather, self._step)
-            finally:
-                connection.rollback()
+        self._weather.refuse_while_away()
+        connection = self._weather.free.pop()
+        try:
+            yield _Connection(connection, self._weather, self._step)
+        finally:
+            await connection.give_back()
+            self._weather.free.append(connection)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
+SLOW = (0.0005, 0.005, 0.05, 0.3)
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -20,8 +22,17 @@ class Profile:
     service_dies: float = 0.0
     broker_dies: float = 0.0
     daemon_dies: float = 0.0
+    disk_lost: float = 0.0
+    """A daemon that dies, and returns under its name without its journal."""
+    stays_away: float = 0.0
+    """A daemon that dies, and returns long after its leases."""
     daemon_cut: float = 0.0
+    """Nothing passes between a daemon and the broker, in one direction or both, for up to 70 s."""
     postgres_away: float = 0.0
+    slow: float = 0.005
+    """Mean seconds that now and then pass between two round trips of a transaction, so that others come between."""
+    swept: bool = True
+    """Whether services sweep. Where messages arrive, and nobody dies, they need not."""
     until: float = 90.0
     two_of_each: bool = False
 
@@ -35,6 +46,9 @@ class Tally:
     doubles: int = 0
     late: int = 0
     losses: int = 0
+    wipes: int = 0
+    lock_waits: int = 0
+    deadlocks: int = 0
     outages: int = 0
     cuts: int = 0
     refusals: int = 0
@@ -51,6 +65,10 @@ def draw(chance: Random) -> Profile:
     def mean(seconds: float) -> float:
         return seconds * (0.5 + chance.random()) if chance.random() < 0.6 else 0.0
 
+    if chance.random() < 0.1:
+        return Profile(
+            postgres_away=mean(25) or 25, slow=chance.choice(SLOW), until=chance.uniform(20, 120), swept=False
+        )
     return Profile(
         drop=sometimes(0.3),
         double=sometimes(0.3),
@@ -60,8 +78,11 @@ def draw(chance: Random) -> Profile:
         service_dies=mean(20),
         broker_dies=mean(40),
         daemon_dies=mean(40),
-        daemon_cut=mean(50),
+        disk_lost=chance.choice([0, 0, 0.3]),
+        stays_away=chance.choice([0, 0, 0.3]),
+        daemon_cut=mean(30),
         postgres_away=mean(60),
+        slow=chance.choice(SLOW),
         until=chance.uniform(20, 120),
-        two_of_each=chance.random() < 0.4,
+        two_of_each=chance.random() < 0.5,
     )

@@ -22,8 +22,8 @@ from shared.config import Settings
 from shared.domain.ids import uuid7
 from shared.service.phase import Surroundings
 from shared.store.database import Database
-from simulation.bus import Hub, MemoryBus, Network
-from simulation.checker import Breach, check, still_going
+from simulation.bus import Cut, Hub, MemoryBus, Network
+from simulation.checker import Breach, check, check_always, still_going
 from simulation.daemons import Seen, SimulatedDaemon
 from simulation.database import Pool, Server, Weather
 from simulation.faults import Profile, Tally, draw
@@ -36,7 +36,7 @@ SERVICES: dict[str, ModuleType] = {
     "monitor": monitor,
     "completer": completer,
 }
-PEACE_SECONDS = 1200.0
+PEACE_SECONDS = 600.0
 """After the faults have stopped, all must have come to its end within this time."""
 EPOCH_MILLISECONDS = 1_893_456_000_000
 
@@ -69,7 +69,7 @@ class History:
         self.chance = Random(seed)
         self.profile = profile or draw(self.chance)
         self.tally = Tally()
-        self.settings = Settings(home=stage.home)
+        self.settings = Settings(home=stage.home, sweep_seconds=15.0 if self.profile.swept else 24 * 3600.0)
         self.seen = Seen()
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._kept: list[asyncio.Task[None]] = []
@@ -77,7 +77,7 @@ class History:
 
     async def run(self) -> list[Breach]:
         """Live it; what was wrong."""
-        self.weather = Weather(self.profile, Random(self.chance.random()), self.tally)
+        self.weather = Weather(self._stage.server, self.profile, Random(self.chance.random()), self.tally)
         self.network = Network(self.profile, Random(self.chance.random()), self.tally)
         self.hub = Hub(self.settings, self.network, Random(self.chance.random()))
         client = Client(self._stage.interface, Random(self.chance.random()))
@@ -85,7 +85,7 @@ class History:
         person = Person(client, Random(self.chance.random()), self._live_tasks)
         failing = self.chance.choice([0, 0, 0.1, 0.3])
         plan = Planner(client, Random(self.chance.random())).plan
-        daemons = {
+        self.daemons = {
             f"d{n}": SimulatedDaemon(
                 f"d{n}", self.chance.randrange(1, 5), Random(self.chance.random()), self.seen, plan, failing
             )
@@ -98,7 +98,7 @@ class History:
                 for number in range(2 if self.profile.two_of_each else 1):
                     life = f"{name}/{number}"
                     self._keep(world, life, lambda n=life, m=module: self._service(n, m))  # type: ignore[misc]
-            for name, daemon in daemons.items():
+            for name, daemon in self.daemons.items():
                 self._keep(world, name, lambda n=name, d=daemon: d.run(MemoryBus(self.hub, n.encode(), self._step(n))))  # type: ignore[misc]
             loop = asyncio.get_running_loop()
             acting = [
@@ -106,7 +106,7 @@ class History:
                 loop.create_task(self._dying("service", self.profile.service_dies)),
                 loop.create_task(self._dying("broker", self.profile.broker_dies)),
                 loop.create_task(self._dying("daemon", self.profile.daemon_dies)),
-                loop.create_task(self._cutting(list(daemons))),
+                loop.create_task(self._cutting()),
                 loop.create_task(self._outages()),
             ]
             breaches += await self._await_end(acting[0])
@@ -114,6 +114,8 @@ class History:
                 task.cancel()
             for task in self._kept:
                 task.cancel()
+        line = self._stage.server.line
+        self.tally.lock_waits, self.tally.deadlocks = line.waits, line.deadlocks
         return breaches + check(self._stage.server, self.seen, self.tally)
 
     def _keep(self, world: asyncio.TaskGroup, name: str, live: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -125,15 +127,25 @@ class History:
                 await asyncio.wait([life])
                 if not life.cancelled() and (error := life.exception()) and isinstance(error, AssertionError):
                     raise error
-                await asyncio.sleep(self.chance.uniform(0.1, 3))
+                await asyncio.sleep(self._dead_for(name))
 
         self._kept.append(world.create_task(supervise()))
+
+    def _dead_for(self, name: str) -> float:
+        """Seconds until a life that ended is followed by the next one."""
+        if daemon := self.daemons.get(name):
+            if self.chance.random() < self.profile.disk_lost:
+                self.tally.wipes += 1
+                daemon.lose_disk()
+            if self.chance.random() < self.profile.stays_away:
+                return self.chance.uniform(20, 90)
+        return self.chance.uniform(0.1, 3)
 
     async def _service(self, life: str, module: ModuleType) -> None:
         name, step = life.partition("/")[0], self._step(life)
         bus = MemoryBus(self.hub, f"{life}-{self.chance.randrange(10**9)}".encode(), step)
         publisher = bus.publisher(name, module.EMITS)
-        database = Database(Pool(self._stage.server, self.weather, step), publisher.publish)
+        database = Database(Pool(self.weather, step), publisher.publish)
         around = Surroundings(
             settings=self.settings,
             database=database,
@@ -150,7 +162,7 @@ class History:
     def _open_gateway(self) -> None:
         bus = MemoryBus(self.hub, b"gateway", self._stumble)
         publisher = bus.publisher("gateway", gateway.EMITS)
-        self._stage.interface.lend(Pool(self._stage.server, self.weather, self._stumble), publisher)
+        self._stage.interface.lend(Pool(self.weather, self._stumble), publisher)
 
     def _step(self, name: str) -> Callable[[str], Coroutine[None, None, None]]:
         """Before and after each commit and send: a life may end exactly here, or other lives come first."""
@@ -161,7 +173,7 @@ class History:
                 self._die(name)
                 await asyncio.sleep(3600)
             if chance.random() < 0.3:
-                await asyncio.sleep(chance.expovariate(200))
+                await asyncio.sleep(chance.expovariate(1 / profile.slow))
 
         return step
 
@@ -172,7 +184,7 @@ class History:
             self._count("gateway")
             raise RuntimeError("the gateway died")
         if chance.random() < 0.3:
-            await asyncio.sleep(chance.expovariate(200))
+            await asyncio.sleep(chance.expovariate(1 / profile.slow))
 
     def _die(self, name: str) -> None:
         self._count(name.partition("/")[0])
@@ -190,13 +202,14 @@ class History:
             victim = self.chance.choice(names)
             self._die(victim)
 
-    async def _cutting(self, names: list[str]) -> None:
+    async def _cutting(self) -> None:
         while self.profile.daemon_cut and await self._within_faults(self.profile.daemon_cut):
-            name = self.chance.choice(names).encode()
+            name = self.chance.choice(list(self.daemons)).encode()
             self.tally.cuts += 1
-            self.network.cut.add(name)
+            up, down = self.chance.choice([(True, True), (True, False), (False, True)])
+            self.network.cut(name, Cut(up, down, [] if self.chance.random() < 0.5 else None))
             await asyncio.sleep(self.chance.uniform(1, 70))
-            self.network.cut.discard(name)
+            self.network.mend(name)
 
     async def _outages(self) -> None:
         while self.profile.postgres_away and await self._within_faults(self.profile.postgres_away):
@@ -220,10 +233,13 @@ class History:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(1)
-            if people.done() and loop.time() > self.profile.until and not (left := still_going(self._stage.server)):
+            if breaches := check_always(self._stage.server):
+                return breaches
+            left = still_going(self._stage.server)
+            quiet = all(daemon.quiet for daemon in self.daemons.values())
+            if people.done() and not left and (quiet or loop.time() > self.profile.until):
                 return []
             if loop.time() > self.profile.until + PEACE_SECONDS:
-                left = still_going(self._stage.server)
                 return [Breach("no progress", f"{PEACE_SECONDS:.0f} s after the last fault: {left[:3]}")]
 
     def _live_tasks(self) -> list[dict[str, Any]]:

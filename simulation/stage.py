@@ -59,7 +59,7 @@ def stage(home: Path) -> Iterator[Stage]:
     try:
         yield Stage(server, Interface(Settings(home=own)), own)
     finally:
-        server.connection.close()
+        server.close()
 
 
 def _url(home: Path, database: str) -> str:

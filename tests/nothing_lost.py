@@ -13,6 +13,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from shared.config import load
+from simulation.replay import DIRECTIVES, EVENTS, STEPS, TASKS, differences, replay, standing
 from tests.conftest import Cluster, git
 
 CONDITIONS: dict[str, LiteralString] = {
@@ -77,6 +78,7 @@ def assert_nothing_lost(cluster: Cluster, within_seconds: float = 60) -> None:
     await_rest(cluster, within_seconds)
     for what in CONDITIONS:
         assert not _breaches(cluster, what), what
+    _assert_log_replays(cluster)
     _assert_delivered_once(cluster)
     _await(lambda: _orphans(cluster), 15)
     _await(lambda: _worktrees(cluster), 15)
@@ -84,6 +86,12 @@ def assert_nothing_lost(cluster: Cluster, within_seconds: float = 60) -> None:
 
 def _breaches(cluster: Cluster, what: str) -> list[str]:
     return [f"{what}: {row}" for row in rows(cluster, CONDITIONS[what])]
+
+
+def _assert_log_replays(cluster: Cluster) -> None:
+    """The audit log comes to the same state as the tables."""
+    tables = standing(rows(cluster, DIRECTIVES), rows(cluster, STEPS), rows(cluster, TASKS))
+    assert differences(replay(rows(cluster, EVENTS)), tables) == []
 
 
 def _assert_delivered_once(cluster: Cluster) -> None:

@@ -25,7 +25,8 @@ class Daemon:
     last_heard: float
     last_told: float = float("-inf")
     """When monitors last got a heartbeat of it while it ran nothing."""
-    running: set[Attempt] = field(default_factory=set)
+    running: dict[Attempt, float] = field(default_factory=dict)
+    """What takes its slots, and when that was last routed to it or named by it."""
 
     @property
     def free(self) -> int:
@@ -36,7 +37,10 @@ class Daemon:
 class Presence:
     """The connected daemons by identity (their name on the wire)."""
 
-    def __init__(self) -> None:
+    def __init__(self, unlisted_seconds: float) -> None:
+        self._unlisted_seconds = unlisted_seconds
+        """A daemon that is heard, and hasn't named an attempt for so long, doesn't have it: the command never reached
+        it, or a heartbeat came late."""
         self.daemons: dict[bytes, Daemon] = {}
         self._holders: dict[Attempt, bytes] = {}
 
@@ -52,7 +56,7 @@ class Presence:
             draining=hello.draining,
             last_heard=now,
         )
-        self.runs(identity, hello.running)
+        self.runs(identity, hello.running, now)
         return new
 
     def heard(self, identity: bytes, now: float) -> bool:
@@ -62,16 +66,19 @@ class Presence:
         daemon.last_heard = now
         return True
 
-    def takes(self, identity: bytes, task: UUID, attempt: int) -> None:
+    def takes(self, identity: bytes, task: UUID, attempt: int, now: float) -> None:
         """An attempt is in a daemon's hand: it takes one of its slots."""
         if daemon := self.daemons.get(identity):
-            daemon.running.add((task, attempt))
+            daemon.running[task, attempt] = now
             self._holders[task, attempt] = identity
 
-    def runs(self, identity: bytes, running: Iterable[Running]) -> None:
+    def runs(self, identity: bytes, running: Iterable[Running], now: float) -> None:
         """What a heartbeat lists is what the daemon runs, besides what was routed to it just now."""
         for attempt in running:
-            self.takes(identity, attempt.task, attempt.attempt)
+            self.takes(identity, attempt.task, attempt.attempt, now)
+        if daemon := self.daemons.get(identity):
+            for key in [k for k, at in daemon.running.items() if now - at > self._unlisted_seconds]:
+                self._release(identity, daemon, key)
 
     def ended(self, identity: bytes, task: UUID, attempt: int) -> None:
         """An attempt ended: its slot is free."""
@@ -133,6 +140,6 @@ class Presence:
         return max(free, key=lambda i: (free[i].name == command.prefer_daemon, free[i].free))
 
     def _release(self, identity: bytes, daemon: Daemon, attempt: Attempt) -> None:
-        daemon.running.discard(attempt)
+        daemon.running.pop(attempt, None)
         if self._holders.get(attempt) == identity:
             del self._holders[attempt]

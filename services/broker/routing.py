@@ -63,7 +63,7 @@ class Broker:
 
     def __init__(self, settings: Settings, send: Send, clock: Callable[[], float]) -> None:
         self.settings = settings
-        self.presence = Presence()
+        self.presence = Presence(3 * settings.heartbeat_seconds)
         self._send = send
         self._clock = clock
         self._monitors: dict[bytes, float] = {}
@@ -114,7 +114,7 @@ class Broker:
                     replies.append(Unroutable(task=command.task, attempt=command.attempt, reason=chosen))
                     continue
                 identity = chosen
-                self.presence.takes(identity, command.task, command.attempt)
+                self.presence.takes(identity, command.task, command.attempt, self._clock())
             if identity is None:
                 if isinstance(command, CancelTask):
                     reason = "no connected daemon runs it"
@@ -140,7 +140,7 @@ class Broker:
                     log.info("daemon connected", daemon=report.daemon, owner=report.owner, capacity=report.capacity)
                     self._emit(DaemonConnected(daemon=report.daemon, owner=report.owner))
             elif isinstance(report, Heartbeat):
-                self.presence.runs(identity, report.running)
+                self.presence.runs(identity, report.running, self._clock())
             elif isinstance(report, Goodbye):
                 if daemon := self.presence.gone(identity):
                     self._gone(daemon)

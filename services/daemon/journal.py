@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import time
 import zlib
 from pathlib import Path
 from uuid import UUID
@@ -122,6 +123,8 @@ class Journal(Recorded):
         super().__init__(path)
         self._live_bytes = 0
         self._file = path.open("ab", buffering=0)
+        # A late acknowledgement of a report in a journal that was lost is of no report in this one.
+        self._next = max(self._next, time.time_ns() // 1000)
         self._compact()
 
     def next_seq(self) -> int:

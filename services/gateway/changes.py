@@ -14,7 +14,7 @@ from services.gateway.problems import VersionConflict
 from shared.domain.ids import new_id
 from shared.domain.plans import MOST_TEXT_BYTES
 from shared.domain.statuses import DirectiveStatus
-from shared.messages.events import DirectiveChanged, OrderChanged, PlanRequested, StepReady, TaskChanged
+from shared.messages.events import DirectiveChanged, OrderChanged, PlanRequested, StepReady, StepRemoved, TaskChanged
 from shared.store.database import Row, UnitOfWork
 
 
@@ -69,7 +69,8 @@ async def withdraw(unit: UnitOfWork, row: Row, why: str) -> None:
     serve is put back (rule 3)."""
     await _ask_for_ends(unit, SQL["supersede"], row["id"], why)
     if row["awaited_plan"] is not None:
-        await unit.rows(SQL["withdraw_plans"], {"tasks": [row["awaited_plan"]]})
+        gone = await unit.rows(SQL["withdraw_plans"], {"tasks": [row["awaited_plan"]]})
+        unit.record(*(StepRemoved(directive=g["directive_id"], step=g["id"]) for g in gone))
 
 
 async def stop_tasks(unit: UnitOfWork, directive: UUID, why: str) -> None:

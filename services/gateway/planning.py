@@ -16,7 +16,7 @@ from services.gateway.changes import activate, changed, lock, refuse_bad_text, r
 from services.gateway.directives import shown
 from services.gateway.idempotency import Once
 from shared.domain.statuses import DirectiveStatus, PauseCause
-from shared.messages.events import PlanFinished
+from shared.messages.events import PlanFinished, StepRemoved
 from shared.store.database import Database, Row, UnitOfWork
 
 MENDED_BY_A_PLAN = (PauseCause.PLANNING, PauseCause.FAILURE, PauseCause.STUCK)
@@ -90,6 +90,7 @@ async def approve(
         row = await _awaiting(unit, caller, directive, version)
         for enforced in await unit.rows(SQL["enforce_plans"], {"tasks": [row["awaited_plan"]]}):
             unit.record(PlanFinished(directive=directive, steps=len(enforced["steps"])))
+            unit.record(*(StepRemoved(directive=directive, step=step) for step in enforced["gone"]))
             await settle_orders(unit, enforced["steps"])
         await activate(unit, directive)
         return await once.keep(unit, await shown(unit, caller, directive))

@@ -88,14 +88,14 @@ UPDATE makima.task SET cancel_asked = %(why)s, cancel_cause = 'archived', versio
 RETURNING id, attempt, kind, status;
 
 -- name: enforce_plans
-SELECT directive_id, steps FROM makima.enforce_plans(%(tasks)s::uuid[]);
+SELECT directive_id, steps, gone FROM makima.enforce_plans(%(tasks)s::uuid[]);
 
 -- name: withdraw_plans
 -- A plan that waited for approval is withdrawn, and its requests are unserved again.
 WITH back AS (
     UPDATE makima.plan_request SET served_by = NULL WHERE served_by = ANY (%(tasks)s)
 )
-SELECT makima.withdraw_plans(%(tasks)s::uuid[]);
+SELECT directive_id, id FROM makima.withdraw_plans(%(tasks)s::uuid[]);
 
 -- name: needs_plan
 -- Whether a directive that starts needs a plan first: no steps, no request, no planning.
@@ -134,12 +134,12 @@ WITH chosen AS (
        AND NOT EXISTS (SELECT FROM makima.task t WHERE t.step_id = makima.step.id AND t.status IN ('starting', 'running', 'paused'))
 ), held AS (
     UPDATE makima.step s SET removed_by = %(task)s, status = CASE WHEN s.status = 'ready' THEN 'pending' ELSE s.status END
-      FROM chosen WHERE s.id = chosen.id AND s.held_by IS DISTINCT FROM %(task)s RETURNING s.id
+      FROM chosen WHERE s.id = chosen.id AND s.held_by IS DISTINCT FROM %(task)s RETURNING s.id, s.name, s.status
 ), gone AS (
     DELETE FROM makima.step s USING chosen
-     WHERE s.id = chosen.id AND s.held_by IS NOT DISTINCT FROM %(task)s RETURNING s.id
+     WHERE s.id = chosen.id AND s.held_by IS NOT DISTINCT FROM %(task)s RETURNING s.id, s.name, s.status
 )
-SELECT id FROM held UNION ALL SELECT id FROM gone;
+SELECT id, name, status, false AS gone FROM held UNION ALL SELECT id, name, status, true FROM gone;
 
 -- name: dependents
 -- Steps that depend on one, and aren't about to go themselves. Relies on step_dependents.
@@ -332,6 +332,7 @@ RETURNING directive_id, attempt, kind, status;
 WITH told AS (
     SELECT t.* FROM makima.task t
      WHERE t.id = %(task)s AND t.owner_id = %(owner)s AND t.status IN ('pending', 'starting', 'running', 'paused')
+       FOR SHARE
 ), kept AS (
     INSERT INTO makima.task_message (id, task_id, text) SELECT %(id)s, told.id, %(text)s FROM told
 )

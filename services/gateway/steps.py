@@ -19,7 +19,7 @@ from shared.domain.plans import PlannedStep, PlanRefused, resolve
 from shared.domain.review import review
 from shared.domain.statuses import DirectiveStatus, PauseCause
 from shared.messages.events import OrderChanged, StepAdded, StepChanged, StepRemoved
-from shared.store.database import Database, UnitOfWork
+from shared.store.database import Database, Row, UnitOfWork
 
 SETTLED_BY_A_STEP = (PauseCause.FAILURE, PauseCause.STUCK)
 """Causes of a pause that end with the last failed step retried or skipped."""
@@ -63,9 +63,10 @@ async def remove_step(directive: UUID, step: UUID, caller: Caller, database: Dat
         left = await unit.rows(SQL["dependents"], {"step": step})
         serving = {"steps": [step]}
         orders = [row["order_id"] for row in await unit.rows(SQL["orders_of_steps"], serving)]
-        if not await unit.rows(SQL["remove_step"], {"step": step, "directive": directive, "task": planning}):
+        removed = await unit.rows(SQL["remove_step"], {"step": step, "directive": directive, "task": planning})
+        if not removed:
             raise HTTPException(f"step {step} is not there, or runs or completed already", status_code=409)
-        unit.record(StepRemoved(directive=directive, step=step))
+        unit.record(*(_removed(directive, row) for row in removed))
         if planning is None and orders:
             for row in await unit.rows(SQL["settle_these_orders"], {"orders": orders}):
                 unit.record(OrderChanged(directive=directive, order=row["id"], status=row["status"]))
@@ -123,6 +124,14 @@ async def _settle(
         status = (await unit.rows(SQL["version"], {"id": directive}))[0]["status"]
     (settled,) = (m for m in moved if m["id"] == step)
     return answers.StepMoved(id=step, name=settled["name"], status=settled["status"], directive_status=status)
+
+
+def _removed(directive: UUID, row: Row) -> StepRemoved | StepChanged:
+    """What to say of a step that is removed: at once, or when the plan that leaves it out comes into force."""
+    if row["gone"]:
+        return StepRemoved(directive=directive, step=row["id"])
+    reason = "the plan in the making leaves it out"
+    return StepChanged(directive=directive, step=row["id"], name=row["name"], status=row["status"], reason=reason)
 
 
 async def _refuse_ended(unit: UnitOfWork, caller: Caller) -> None:

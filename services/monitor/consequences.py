@@ -19,6 +19,7 @@ from shared.messages.events import (
     PlanRequested,
     StepChanged,
     StepReady,
+    StepRemoved,
     TaskChanged,
 )
 from shared.store.database import Row, UnitOfWork
@@ -43,7 +44,8 @@ async def settle_plans(unit: UnitOfWork, plans: Sequence[Decision]) -> None:
     if agreed := [d.task.id for d in good if not d.task.approve_plan]:
         await enforce(unit, agreed)
     if bad := [d for d in plans if d.verdict.status is not TaskStatus.COMPLETED]:
-        await unit.rows(SQL["withdraw_plans"], {"tasks": [d.task.id for d in bad]})
+        gone = await unit.rows(SQL["withdraw_plans"], {"tasks": [d.task.id for d in bad]})
+        unit.record(*(StepRemoved(directive=row["directive_id"], step=row["id"]) for row in gone))
         over = [d.task.id for d in bad if d.verdict.status is not TaskStatus.PENDING]
         await unit.rows(SQL["unserve"], {"tasks": over})
 
@@ -52,6 +54,7 @@ async def enforce(unit: UnitOfWork, plans: Sequence[UUID]) -> None:
     """Plans come into force; what may run at once is made ready."""
     rows = await unit.rows(SQL["enforce_plans"], {"tasks": list(plans)})
     unit.record(*(PlanFinished(directive=row["directive_id"], steps=len(row["steps"])) for row in rows))
+    unit.record(*(StepRemoved(directive=row["directive_id"], step=step) for row in rows for step in row["gone"]))
     await settle_orders(unit, [step for row in rows for step in row["steps"]])
     await advance_all(unit, [row["directive_id"] for row in rows])
 

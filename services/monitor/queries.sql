@@ -151,7 +151,7 @@ SELECT t.id, count(*) FILTER (WHERE s.held_by = t.id)::integer AS added,
 
 -- name: enforce_plans
 -- Plans that ended well come into force whole (rule 5).
-SELECT directive_id, steps FROM makima.enforce_plans(%(tasks)s::uuid[]);
+SELECT directive_id, steps, gone FROM makima.enforce_plans(%(tasks)s::uuid[]);
 
 -- name: await_approval
 -- Plans that ended well and are to be approved: their steps stay held, and the directive waits.
@@ -163,7 +163,7 @@ RETURNING d.id, d.status;
 
 -- name: withdraw_plans
 -- Plans that failed are withdrawn whole (rule 5).
-SELECT makima.withdraw_plans(%(tasks)s::uuid[]);
+SELECT directive_id, id FROM makima.withdraw_plans(%(tasks)s::uuid[]);
 
 -- name: unserve
 -- Planning tasks that are over for good without a plan: their requests are unserved again (rules 3 and 4).

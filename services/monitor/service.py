@@ -30,6 +30,7 @@ from shared.messages.events import (
     StepAdded,
     StepChanged,
     StepReady,
+    StepRemoved,
     TaskChanged,
 )
 from shared.messages.frames import REPORT_REPLIES, REPORTS, read_header
@@ -60,6 +61,7 @@ EMITS: frozenset[type[Event]] = frozenset(
         TaskChanged,
         StepChanged,
         StepReady,
+        StepRemoved,
         PlanFinished,
         PlanRequested,
         DirectiveChanged,

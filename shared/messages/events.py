@@ -46,7 +46,7 @@ class StepAdded(Event, frozen=True, kw_only=True, tag="step.added"):
 
 
 class StepRemoved(Event, frozen=True, kw_only=True, tag="step.removed"):
-    """By the gateway."""
+    """By the gateway or, when a plan comes into force or is withdrawn, the monitor: the step is gone."""
 
     step: UUID | None = None
 
@@ -58,7 +58,7 @@ class StepReady(Event, frozen=True, kw_only=True, tag="step.ready"):
 
 
 class StepChanged(Event, frozen=True, kw_only=True, tag="step.changed"):
-    """By the monitor, once a step and change."""
+    """By the monitor or the gateway, once a step and change."""
 
     step: UUID | None = None
     name: str = ""

@@ -155,3 +155,10 @@ class _Short:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._file, name)
+
+
+def test_a_journal_that_takes_a_lost_ones_place_gives_none_of_its_numbers(tmp_path: Path) -> None:
+    lost = Journal(tmp_path / "lost")
+    used = {accepted(lost).seq for _ in range(5)}
+    new = accepted(Journal(tmp_path / "new"))
+    assert new.seq not in used
