@@ -12,11 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.postgres import home
 
 ROOT = Path(__file__).parents[1]
+hypothesis.settings.register_profile("timeless", deadline=None)  # how long an example takes says nothing of the code
+hypothesis.settings.load_profile("timeless")
 
 
 class Cluster:
