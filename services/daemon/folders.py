@@ -10,7 +10,13 @@ from pathlib import Path
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder, read-only folders in it included (a module cache has such); what can't be removed stays."""
+    """Remove a folder, read-only folders in it included (a module cache has such); what can't be removed stays.
+
+    Of a file or a link that is in its place, that alone.
+    """
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
+        return
 
     def again(call: Callable[[str], object], path: str, _error: object) -> None:
         for blocked in (Path(path).parent, Path(path)):

@@ -66,15 +66,15 @@ def is_transient(error: GitError) -> bool:
     return any(sign in error.said.lower() for sign in _TRANSIENT)
 
 
-async def git(folder: Path, *arguments: str) -> str:
+async def git(folder: Path, *arguments: str, **variables: str) -> str:
     """Run git in a folder; its standard output. Never asks for a password; cancelled, it ends git and its helpers.
 
-    Raises GitError.
+    `variables` are put into its environment. Raises GitError.
     """
-    return (await git_said(folder, *arguments))[0]
+    return (await git_said(folder, *arguments, **variables))[0]
 
 
-async def git_said(folder: Path, *arguments: str) -> tuple[str, str]:
+async def git_said(folder: Path, *arguments: str, **variables: str) -> tuple[str, str]:
     """The same, with what it said on standard error: a remote's own words. Raises GitError."""
     hit(f"daemon.git.{arguments[0]}", "before")
     process = await programs.start(
@@ -82,7 +82,7 @@ async def git_said(folder: Path, *arguments: str) -> tuple[str, str]:
         *_OURS,
         *arguments,
         cwd=folder,
-        env={**os.environ, **dict(fallback_identity()), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+        env={**os.environ, **dict(fallback_identity()), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **variables},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

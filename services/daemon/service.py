@@ -329,7 +329,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             name=name,
             settings=settings,
             registry=Registry(settings.agents),
-            workspaces=Workspaces(folder, settings.step_refs),
+            workspaces=Workspaces(folder, settings.step_refs, settings.spare_worktrees),
             carried=Carried(folder / "carried"),
             cgroups=Cgroups.of_this_process(hashlib.sha256(str(folder).encode()).hexdigest()[:12])
             if settings.control_groups

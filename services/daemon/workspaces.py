@@ -16,6 +16,8 @@ from services.daemon import folders, holding
 from services.daemon.delivery.merging import MergeConflict, Tip
 from services.daemon.delivery.resolving import merge_in, unmerged
 from services.daemon.git import GitError, git, is_transient
+from services.daemon.removal import Removals
+from services.daemon.spares import Spares
 from shared.domain.delivery import Commit
 from shared.domain.names import StepRefs, step_ref
 from shared.messages.commands import SpawnTask
@@ -68,7 +70,8 @@ class Work:
 class Workspaces:
     """The workspaces under one daemon's folder."""
 
-    def __init__(self, folder: Path, step_refs: StepRefs = "refs/heads") -> None:
+    def __init__(self, folder: Path, step_refs: StepRefs = "refs/heads", spares: int = 0) -> None:
+        """`spares`: how many worktrees are kept for attempts to come."""
         self._step_refs = step_refs
         self._repositories = folder / "repositories"
         self._worktrees = folder / "worktrees"
@@ -76,10 +79,13 @@ class Workspaces:
         self._fetched: dict[Path, float] = {}
         self._users: defaultdict[Path, set[tuple[UUID, int]]] = defaultdict(set)
         self._marks: dict[Path, IO[bytes]] = {}
+        self._removals = Removals(folder / "removed")
+        self._spares = Spares(folder / "spares", spares, self._removals)
 
     async def remove_orphans(self) -> None:
         """Remove what an earlier life left: at start nothing is in hand."""
-        await asyncio.to_thread(folders.remove, self._worktrees)
+        self._removals.go_on()
+        self._removals(self._worktrees, self._spares.folder)
         for folder in (self._worktrees, self._repositories):
             folder.mkdir(parents=True, exist_ok=True)
         for cache in self._repositories.iterdir():
@@ -108,7 +114,8 @@ class Workspaces:
         commits = await self._commits(cache, command)
         begin, *merges = commits
         named = ["-B", command.branch] if command.kind not in ("plan", "completion") else ["--detach"]
-        await git(cache, "worktree", "add", "--quiet", "--force", *named, str(folder), begin[1])
+        if not await self._spares.begin(folder, cache, begin[1], *named):
+            await git(cache, "worktree", "add", "--quiet", "--force", *named, str(folder), begin[1])
         branch = {"plan": "", "completion": command.target_branch or ""}.get(command.kind, command.branch)
         start = begin[1]
         stopped, left = None, [Tip(branch=name, commit=commit) for name, commit in merges]
@@ -117,6 +124,8 @@ class Workspaces:
             stopped = await self._merge(folder, begin[0], tip)
         if merges and stopped is None and command.kind != "completion":
             start = (await git(folder, "rev-parse", "HEAD")).strip()
+        if stopped is None and not (merges and command.kind == "completion"):
+            await self._spares.note(folder, cache, start)
         ref = step_ref(branch, self._step_refs if command.kind == "step" else "refs/heads")
         return Workspace(folder, cache, start, branch, stopped, tuple(left), ref)
 
@@ -194,8 +203,9 @@ class Workspaces:
             await asyncio.to_thread(folders.remove, workspace.cache / "worktrees" / workspace.folder.name)
 
     async def discard(self, command: SpawnTask) -> None:
-        """Remove whatever stands of an attempt's workspace, made to its end or not; it uses nothing here any more."""
+        """Remove whatever stands of an attempt's workspace, made to its end or not, or keep it as a spare."""
         folder = self._folder(command)
+        await self._spares.keep(folder)
         cache = self._cache(command.repository_url) if command.repository_url is not None else None
         await self.remove(Workspace(folder, cache))
         if cache is not None and (users := self._users[cache]):

@@ -97,6 +97,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A daemon's copy of a repository, and untracked files taken along, are removed when unused for so long."""
     max_repositories_gib: Positive = 50.0
     """What a daemon's copies of repositories may take up; beyond it the longest unused ones are removed."""
+    spare_worktrees: Count = 4
+    """So many worktrees of large repositories a daemon keeps when their tasks have ended, for others to begin in."""
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
     """How much an agent yields to others on its machine, as nice(1) counts."""
 
