@@ -221,6 +221,7 @@ class Attempt:
             asked = msgspec.structs.replace(command, prompt=told)
             if over := await self._converse(workspace, agent, asked, settings):
                 return over
+            self._put_back(workspace)
             if not (problems := await conclude(workspace.folder, stopped, left)):
                 return None
             told = f"{sent_back(problems, stopped, left)}\nIt belonged to this task:\n\n{command.prompt}"
@@ -266,13 +267,17 @@ class Attempt:
         """Commit and push; the report of success."""
         if not workspace.branch or workspace.cache is None:
             return self._succeeded()
+        self._put_back(workspace)
         work = await self._workspaces.commit(workspace, self.command)
-        changed, commits, _ = await asyncio.gather(
-            self._workspaces.changed(workspace, work),
-            self._workspaces.commits(workspace, work),
-            self._workspaces.push(workspace, work),
+        commits, _ = await asyncio.gather(
+            self._workspaces.commits(workspace, work), self._workspaces.push(workspace, work)
         )
-        return self._succeeded(workspace.branch, work.head, changed, commits=commits)
+        return self._succeeded(workspace.branch, work.head, work.files, commits=commits)
+
+    def _put_back(self, workspace: Workspace) -> None:
+        """Undo what the agent did to what the daemon's own git reads, and say so. Raises WorkspaceFailed."""
+        if changed := self._workspaces.put_back(workspace):
+            self._said([f"[put back as it was, which an agent had changed: {', '.join(changed)}]"])
 
     async def _deliver(self, agent: AgentSettings | None) -> Report:
         """Deliver; the agent, where there is one, resolves what conflicts."""
@@ -301,6 +306,7 @@ class Attempt:
         if self.command.kind != "step" or not workspace.branch or workspace.cache is None:
             return None
         try:
+            self._put_back(workspace)
             work = await self._workspaces.commit(workspace, self.command)
             if work.head == workspace.start:
                 return None

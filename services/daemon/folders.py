@@ -14,8 +14,8 @@ def remove(folder: Path) -> None:
 
     Of a file or a link that is in its place, that alone.
     """
-    if folder.is_symlink() or folder.is_file():
-        folder.unlink()
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink(missing_ok=True)
         return
 
     def again(call: Callable[[str], object], path: str, _error: object) -> None:

@@ -23,6 +23,8 @@ _OURS = (
     "-c",
     "core.hooksPath=/dev/null",
     "-c",
+    "core.fsmonitor=false",
+    "-c",
     "commit.gpgSign=false",
     "-c",
     "gc.auto=0",
@@ -31,7 +33,7 @@ _OURS = (
     "-c",
     "core.quotePath=false",
 )
-"""For the daemon's own commands: no hook of the machine, no passphrase, no collection in the background."""
+"""For the daemon's own commands: no hook of the machine or an agent, no passphrase, no collection in the background."""
 
 
 class GitError(RuntimeError):

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import IO
 from uuid import UUID
 
-from services.daemon import folders, holding
+from services.daemon import folders, holding, wiring
 from services.daemon.delivery.merging import MergeConflict, Tip
 from services.daemon.delivery.resolving import merge_in, unmerged
 from services.daemon.git import GitError, git, is_transient
 from services.daemon.removal import Removals
 from services.daemon.spares import Spares
+from services.daemon.wiring import Unwired, Wiring
 from shared.domain.delivery import Commit
 from shared.domain.names import StepRefs, step_ref
 from shared.messages.commands import SpawnTask
@@ -30,6 +31,8 @@ _STEPS = "+refs/makima/*:refs/remotes/steps/*"
 _HERE, _STEPS_HERE = "refs/remotes/origin/", "refs/remotes/steps/"
 MOST_COMMITS = 100
 MOST_SUBJECT = 200
+_SUBMODULE = "160000"
+"""The mode of a commit of another repository."""
 _FETCHES = 10
 _BETWEEN_FETCHES_SECONDS = 0.05
 _HALF_MADE = "bad object worktrees/"
@@ -65,6 +68,8 @@ class Work:
     """What an attempt left in its workspace: a commit."""
 
     head: str
+    files: tuple[str, ...] = ()
+    """Those that differ from the start."""
 
 
 class Workspaces:
@@ -81,6 +86,7 @@ class Workspaces:
         self._marks: dict[Path, IO[bytes]] = {}
         self._removals = Removals(folder / "removed")
         self._spares = Spares(folder / "spares", spares, self._removals)
+        self._wiring = Wiring()
 
     async def remove_orphans(self) -> None:
         """Remove what an earlier life left: at start nothing is in hand."""
@@ -159,26 +165,37 @@ class Workspaces:
         assert command.repository_url is not None
         await self.remove(Workspace(self._folder(command, part), self._cache(command.repository_url)))
 
+    def put_back(self, workspace: Workspace) -> list[str]:
+        """Before git looks at what an agent left: put back what ties it to its repository; what was changed, in words.
+
+        Raises WorkspaceFailed when there is nothing left to look at.
+        """
+        if workspace.cache is None:
+            return []
+        try:
+            return [*self._wiring.put_back(workspace.cache), *wiring.put_back(workspace.cache, workspace.folder)]
+        except Unwired as error:
+            raise WorkspaceFailed(str(error)) from None
+
     async def commit(self, workspace: Workspace, command: SpawnTask) -> Work:
-        """Commit what is left over. Raises WorkspaceFailed when a merge was left with conflicts."""
+        """Commit what is left over. Raises WorkspaceFailed when that isn't the work, or would not be all of it."""
+        assert workspace.cache is not None
+        if half := wiring.unfinished(workspace.cache, workspace.folder):
+            raise WorkspaceFailed(f"the agent left {half} half-way: it must be finished or aborted")
         status = await git(workspace.folder, "status", "--porcelain=v2", "--branch")
         lines = status.splitlines()
         if unmerged := [line.split(" ", 10)[-1] for line in lines if line.startswith("u ")]:
             raise WorkspaceFailed(f"the agent left conflicts unresolved in {', '.join(unmerged)}")
+        head = next((line.split()[2] for line in lines if line.startswith("# branch.oid ")), "")
         if any(not line.startswith("#") for line in lines):
             await git(workspace.folder, "add", "--all")
             message = f"{command.name or 'Work'}\n\nMakima-Task: {command.task}"
             await git(workspace.folder, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", message)
-            return Work((await git(workspace.folder, "rev-parse", "HEAD")).strip())
-        oid = next((line.split()[2] for line in lines if line.startswith("# branch.oid ")), "")
-        return Work(oid)
-
-    async def changed(self, workspace: Workspace, work: Work) -> tuple[str, ...]:
-        """The files that differ between the start and the work."""
-        if workspace.start == work.head:
-            return ()
-        names = await git(workspace.folder, "diff", "--name-only", "--no-renames", "-z", workspace.start, work.head)
-        return tuple(name for name in names.split("\0") if name)
+            head = (await git(workspace.folder, "rev-parse", "HEAD")).strip()
+        if head == workspace.start:
+            return Work(head)
+        files, _ = await asyncio.gather(_changed(workspace, head), _builds_on_its_start(workspace, head))
+        return Work(head, files)
 
     async def commits(self, workspace: Workspace, work: Work) -> tuple[Commit, ...]:
         """The commits between the start and the work, oldest first; of more than MOST_COMMITS the newest."""
@@ -220,6 +237,7 @@ class Workspaces:
         """The cache of a command's repository, in use until the command's workspace is discarded."""
         assert command.repository_url is not None
         cache = self._cache(command.repository_url)
+        self._wiring.put_back(cache)
         self._users[cache].add((command.task, command.attempt))
         if cache not in self._marks and (mark := holding.use(cache)):
             self._marks[cache] = mark
@@ -234,7 +252,7 @@ class Workspaces:
         start = command.start_from
         wanted = [start, *command.merge_branches]
         known: dict[str, str] = {}
-        if start is not None and target is None and all(_settled(b) for b in wanted if b) and (cache / "HEAD").exists():
+        if start is not None and target is None and all(_settled(b) for b in wanted if b) and self._wiring.knows(cache):
             known = await self._resolve(cache, (b for b in wanted if b))
         if not known or any(b not in known for b in wanted if b):
             await self._fetch(cache, command)
@@ -296,7 +314,7 @@ class Workspaces:
             raise WorkspaceFailed(f"{what}: {mend}", permanent=True)
 
     async def _create(self, cache: Path, repository_url: str) -> None:
-        if (cache / "HEAD").exists():
+        if self._wiring.knows(cache):
             return
         draft = cache.with_suffix(".new")
         await asyncio.to_thread(folders.remove, draft)
@@ -304,6 +322,11 @@ class Workspaces:
         await git(draft, "init", "--quiet", "--bare", "--template=")
         await git(draft, "remote", "add", "--", "origin", repository_url)
         await git(draft, "config", "--add", "remote.origin.fetch", _STEPS)  # so that what is pushed is known here
+        self._wiring.learn(cache, draft / "config")
+        if (cache / "HEAD").exists():
+            self._wiring.put_back(cache)
+            await asyncio.to_thread(folders.remove, draft)
+            return
         if mark := holding.use(draft):
             self._marks[cache] = mark
         draft.rename(cache)
@@ -317,6 +340,38 @@ class Workspaces:
         except GitError as error:
             raise WorkspaceFailed(f"{tip.branch} can't be merged into {into}: {error}") from None
         return MergeConflict(onto, tip, into, tuple(await unmerged(worktree)))
+
+
+async def _changed(workspace: Workspace, head: str) -> tuple[str, ...]:
+    """The files that differ from the start. Raises WorkspaceFailed when the content of some would be lost."""
+    raw = await git(workspace.folder, "diff", "--raw", "--no-renames", "--no-abbrev", "-z", workspace.start, head)
+    parts = raw.split("\0")
+    changes = list(zip(parts[::2], parts[1::2], strict=False))  # ":modes oids status", path
+    if nested := [path for change, path in changes if change.split(" ")[1] == _SUBMODULE]:
+        try:
+            modules = (await git(workspace.folder, "cat-file", "blob", f"{head}:.gitmodules")).splitlines()
+        except GitError:
+            modules = []
+        known = {line.partition("=")[2].strip() for line in modules if line.strip().startswith("path")}
+        if lost := [path for path in nested if path not in known]:
+            raise WorkspaceFailed(
+                f"the agent left a git repository of its own in {', '.join(lost)}: its files are in no commit here; "
+                "they must be added without that repository's .git, or as a submodule"
+            )
+    return tuple(path for _, path in changes)
+
+
+async def _builds_on_its_start(workspace: Workspace, head: str) -> None:
+    """Raises WorkspaceFailed when it doesn't: to take it would drop the work of others."""
+    try:
+        await git(workspace.folder, "merge-base", "--is-ancestor", workspace.start, head)
+    except GitError as error:
+        if error.code != 1:
+            raise
+        raise WorkspaceFailed(
+            f"what the agent has checked out, {head[:12]}, does not build on the commit that it was given, "
+            f"{workspace.start[:12]}: it rewrote history under its work, or left another branch checked out"
+        ) from None
 
 
 async def _has(cache: Path, commit: str) -> bool:

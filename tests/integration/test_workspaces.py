@@ -52,11 +52,10 @@ class Shop:
         for name, text in files.items():
             (made.folder / f"{name}.txt").write_text(text)
         work = await self.workspaces.commit(made, command)
-        changed = await self.workspaces.changed(made, work)
         await self.workspaces.push(made, work)
         await self.workspaces.discard(command)
         assert not made.folder.exists()
-        return changed
+        return work.files
 
     def files(self, branch: str) -> list[str]:
         return sh(self.remote, "git", "ls-tree", "-r", "--name-only", branch).splitlines()
@@ -102,7 +101,7 @@ async def test_branches_of_our_own_are_not_fetched(
 
     monkeypatch.setattr(module, "git", noted)
     await shop.work(shop.command("next", start_from="makima/top"), next="1\n")
-    assert said == ["for-each-ref", "worktree", "status", "add", "commit", "rev-parse", "diff", "push"]
+    assert said == ["for-each-ref", "worktree", "status", "add", "commit", "rev-parse", "diff", "merge-base", "push"]
 
 
 async def test_steps_outside_of_the_branches_are_started_from_and_merged_by_whichever_daemon(

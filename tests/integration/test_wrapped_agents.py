@@ -342,3 +342,91 @@ def test_an_attempt_has_a_longest_time_in_all(tmp_path: Path) -> None:
         assert no_process_of(command.task)
     finally:
         house.close()
+
+
+GIT = "git = lambda *a: subprocess.run(('git', '-c', 'user.name=x', '-c', 'user.email=x@y', *a), check=True)\n"
+
+
+@pytest.mark.parametrize(
+    ("does", "words"),
+    [
+        ("import shutil; shutil.rmtree(os.getcwd())", "removed its own worktree"),
+        ("git('commit', '-qm', 'x', '--allow-empty'); git('checkout', '-q', '--orphan', 'o')", "does not build on"),
+        ("git('commit', '-q', '--amend', '-m', 'mine')", "does not build on the commit that it was given"),
+        (
+            "git('commit', '-qm', 'x', '--allow-empty')\n"
+            "git('-c', 'sequence.editor=echo break >', 'rebase', '-i', 'HEAD~')",
+            "left a rebase half-way",
+        ),
+        (
+            "git('init', '-q', 'sub'); git('-C', 'sub', 'commit', '-qm', 'x', '--allow-empty')",
+            "a git repository of its own in sub",
+        ),
+    ],
+    ids=["removes its worktree", "an orphan branch", "amends", "a rebase", "a repository"],
+)
+def test_what_is_not_its_work_is_not_taken_for_it(house: WrappedHouse, does: str, words: str) -> None:
+    command = house.runs(f"{GIT}open('new.txt', 'w').write('x')\n{does}; done()")
+    end = house.ending(command.task)
+    assert isinstance(end, TaskFailed) and words in end.reason and not end.permanent, end
+    assert command.branch not in house.branches()
+    house.next_task_is_well()
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        "os.remove('.git')",
+        "os.remove('.git'); git('init', '-q'); git('add', '.'); git('commit', '-qm', 'x')",
+        "git('checkout', '-qb', 'another'); git('add', '.'); git('commit', '-qm', 'x')",
+        "git('checkout', '-q', '--detach'); git('add', '.'); git('commit', '-qm', 'x')",
+        "open(os.path.join(subprocess.getoutput('git rev-parse --git-dir'), 'index.lock'), 'w')",
+        "git('worktree', 'prune')",
+        "os.mkdir('no'); os.chmod('no', 0); os.chmod('.', 0o500)",
+    ],
+    ids=["no .git", "a repository", "another branch", "no branch", "a lock", "prunes", "permissions"],
+)
+def test_its_work_is_found_whatever_it_did_to_its_worktree(house: WrappedHouse, does: str) -> None:
+    command = house.runs(f"{GIT}open('new.txt', 'w').write('its work')\n{does}; done()")
+    end = house.ending(command.task)
+    assert isinstance(end, TaskSucceeded) and end.files_changed == ("new.txt",), end
+    assert sh(house.remote, "git", "show", f"{command.branch}:new.txt") == "its work"
+    house.next_task_is_well()
+
+
+def test_programs_that_it_names_to_git_do_not_run_in_the_daemon(house: WrappedHouse) -> None:
+    trap = house.folder / "trap"
+    ran = house.folder / "ran"
+    trap.write_text(f'#!/bin/sh\necho "$0 $*" >>{ran}\nexec "$@"\n')
+    trap.chmod(0o755)
+    keys = (
+        *("core.hooksPath", "core.fsmonitor", "core.sshCommand", "credential.helper", "diff.external", "gpg.program"),
+        *("filter.x.clean", "filter.x.smudge", "remote.origin.receivepack", "remote.origin.uploadpack", "core.editor"),
+    )
+    body = (
+        f"for key in {keys!r}: git('config', key, {str(trap)!r})\n"
+        "git('config', 'commit.gpgSign', 'true'); git('config', 'user.name', 'Mallory')\n"
+        "common = subprocess.getoutput('git rev-parse --git-common-dir'); os.makedirs(common + '/hooks')\n"
+        f"for hook in ('pre-commit', 'post-commit', 'pre-push', 'post-checkout', 'reference-transaction'):\n"
+        f" os.symlink({str(trap)!r}, common + '/hooks/' + hook)\n"
+        "open('.gitattributes', 'w').write('* filter=x diff=x merge=x\\n'); open('a.txt', 'w').write('b')\n"
+    )
+    command = house.runs(f"{GIT}{body}done()")
+    end = house.ending(command.task)
+    assert isinstance(end, TaskSucceeded), end
+    ran.unlink(missing_ok=True)  # what the agent's own git ran
+    other = house.spawn("git config user.name || true; echo x >>x.txt", start_from=command.branch)
+    house.send(other)
+    assert isinstance(house.ending(other.task), TaskSucceeded)
+    assert not ran.exists(), ran.read_text()
+    assert not any("Mallory" in line for line in house.said(other)), "it is named to the tasks that follow"
+    assert any("put back as it was" in line and "configuration" in line for line in house.said(command))
+
+
+@pytest.mark.long
+def test_a_hundred_thousand_files_are_committed(house: WrappedHouse) -> None:
+    command = house.spawn("for d in $(seq 100); do mkdir d$d; (cd d$d; seq 1000 | xargs touch); done")
+    house.send(command)
+    end = house.wait(lambda r: isinstance(r, TaskSucceeded | TaskFailed) and r.task == command.task, 300)
+    assert isinstance(end, TaskSucceeded) and 0 < len(end.files_changed) <= 2000
+    house.next_task_is_well()
