@@ -287,9 +287,11 @@ class Attempt:
         async def resolve(worktree: Path, prompt: str) -> None:
             assert agent is not None
             asked = msgspec.structs.replace(command, prompt=f"{command.prompt}\n\n{prompt}", resume_session=None)
-            over = await self._converse(Workspace(worktree, branch=branch), agent, asked, RepositorySettings())
+            workspace = self._workspaces.beside(command, worktree)
+            over = await self._converse(workspace, agent, asked, RepositorySettings())
             if over is not None:
                 raise AgentFailed(over.reason)
+            self._put_back(workspace)
 
         def say(line: str) -> None:
             self._said([line])

@@ -160,6 +160,11 @@ class Workspaces:
         await git(cache, "worktree", "add", "--quiet", "--force", "--detach", str(folder), commit)
         return folder
 
+    def beside(self, command: SpawnTask, folder: Path) -> Workspace:
+        """Such a worktree, for an agent to work in."""
+        assert command.repository_url is not None
+        return Workspace(folder, self._cache(command.repository_url), branch=command.target_branch or "")
+
     async def drop(self, command: SpawnTask, part: str) -> None:
         """Remove such a worktree."""
         assert command.repository_url is not None
