@@ -24,7 +24,6 @@ from tests.faults import jobs
 from tests.faults.conftest import Faulty
 from tests.nothing_lost import assert_nothing_lost, rows
 
-pytestmark = pytest.mark.long
 SERVICES = ("planner", "executor", "monitor", "completer", "broker", "gateway", "daemon-1", "postgres")
 
 
@@ -79,6 +78,7 @@ def test_a_broker_that_dies_stops_no_task(faulty: Faulty, origin: Path) -> None:
     assert_nothing_lost(faulty)
 
 
+@pytest.mark.long
 def test_a_daemon_that_was_frozen_for_longer_than_its_lease_changes_nothing(faulty: Faulty, origin: Path) -> None:
     directive = begin(faulty, origin, 6, "sleep 1")
     await_running(faulty, 6)
@@ -93,6 +93,7 @@ def test_a_daemon_that_was_frozen_for_longer_than_its_lease_changes_nothing(faul
     assert_nothing_lost(faulty)
 
 
+@pytest.mark.long
 def test_postgres_stopped_at_once_again_and_again(faulty: Faulty, origin: Path) -> None:
     directive = begin(faulty, origin, 10, "sleep 0.5")
     for _ in range(5):
@@ -102,6 +103,7 @@ def test_postgres_stopped_at_once_again_and_again(faulty: Faulty, origin: Path) 
     assert_nothing_lost(faulty)
 
 
+@pytest.mark.long
 def test_a_cluster_that_is_ended_in_mid_work_carries_on_where_it_was(faulty: Faulty, origin: Path) -> None:
     directive = begin(faulty, origin, 6, "sleep 1")
     await_running(faulty, 3)
@@ -138,6 +140,7 @@ def second_instances(faulty: Faulty) -> Iterator[list[subprocess.Popen[bytes]]]:
             other.wait()
 
 
+@pytest.mark.long
 def test_two_of_each_service_do_nothing_twice(faulty: Faulty, origin: Path) -> None:
     with second_instances(faulty) as others:
         directives = [begin(faulty, origin, 4, "true") for _ in range(4)]
@@ -147,6 +150,7 @@ def test_two_of_each_service_do_nothing_twice(faulty: Faulty, origin: Path) -> N
     assert_nothing_lost(faulty)
 
 
+@pytest.mark.long
 def test_rolling_restarts_under_load(faulty: Faulty, origin: Path) -> None:
     with second_instances(faulty):
         directives = [begin(faulty, origin, 6, "true") for _ in range(3)]
