@@ -14,7 +14,6 @@ from shared.store.statements import statements
 log = structlog.get_logger()
 
 SQL = statements("services.monitor")
-EVERY_SECONDS = 600.0
 BETWEEN_BATCHES_SECONDS = 1.0
 BATCH = 2_000
 _BITMAPS: LiteralString = "SET LOCAL enable_bitmapscan = on"
@@ -25,7 +24,7 @@ async def retain(around: Surroundings) -> None:
     """Delete what is older than the settings keep, for ever."""
     settings = around.settings
     while True:
-        await asyncio.sleep(EVERY_SECONDS * (0.75 + around.chance.random() / 2))
+        await asyncio.sleep(settings.retention_seconds * (0.75 + around.chance.random() / 2))
         for name, days in (("forget_output", settings.keep_output_days), ("forget_events", settings.keep_events_days)):
             try:
                 while await forget(around, name, days) == BATCH:

@@ -71,6 +71,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What tasks printed is forgotten when it is older, once they have ended."""
     keep_events_days: Positive = 365.0
     """The audit log of directives that have ended is forgotten when it is older."""
+    retention_seconds: Positive = 600.0
+    """So often is looked for what is older."""
     agents: dict[str, AgentSettings] = {}
     """By name, over those that are built in: shell, claude, codex."""
     task_seconds: Positive = 24 * 3600.0

@@ -48,6 +48,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Iterat
         "lease_seconds": "4",
         "lost_seconds": "3",
         "heartbeat_seconds": "0.5",
+        "retention_seconds": "1",
     }
     running = Faulty(empty_home, failpoints=str(folder), **times)
     running.failpoints = folder

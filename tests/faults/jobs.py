@@ -31,6 +31,11 @@ NOBODY = UUID(int=0)
 DIRECTIVES: LiteralString = "SELECT id, status, pause_reason FROM makima.directive"
 TASKS: LiteralString = "SELECT id, directive_id, status, waiting_reason, attempt, daemon FROM makima.task"
 
+PLANS: LiteralString = """
+    SELECT t.directive_id, d.status, count(*) AS planned
+      FROM makima.task t JOIN makima.directive d ON d.id = t.directive_id
+     WHERE t.kind = 'plan' AND t.status = 'completed' GROUP BY t.directive_id, d.status"""
+
 
 def persist(cluster: Cluster, *arguments: str, within_seconds: float = 40) -> str:
     """Run a command until it succeeds, as a person does whose gateway is away for a moment; its output."""
@@ -54,15 +59,7 @@ def deliver(cluster: Cluster, origin: Path, within_seconds: float = 60) -> None:
     tried = origin.parent / "tried"
     goal = GOAL.replace("TRIED", str(tried))
     directive = create(cluster, "--repo", str(origin), "--goal", goal)
-    await_row(
-        lambda: [
-            r
-            for r in rows(cluster, "SELECT id, status, pause_reason FROM makima.directive")
-            if str(r["id"]) == directive
-        ],
-        lambda row: row["status"] == "completed",
-        within_seconds,
-    )
+    await_status(cluster, directive, "completed", within_seconds)
 
 
 def cancel(cluster: Cluster, origin: Path) -> None:
@@ -131,6 +128,56 @@ def steer(cluster: Cluster, origin: Path) -> None:
         ("directive", "archive", made),
     ):
         _insist(cluster, *words)
+
+
+def converse(cluster: Cluster, origin: Path) -> None:
+    """A step that asks a person, who answers, tells it something, and drains a daemon; and one that gives up."""
+    asking = _plan(origin, 'makima ask "Which colour?" > colour.txt')
+    directive = create(cluster, "--repo", str(origin), "--plan", asking)
+    task = _task(cluster, directive, lambda row: row["status"] == "paused")
+    _insist(cluster, "task", "tell", str(task["id"]), "not red")
+    _insist(cluster, "daemon", "drain", "daemon-2")
+    _insist(cluster, "daemon", "drain", "daemon-2", "--off")
+    asked = await_row(
+        lambda: rows(cluster, "SELECT id, task_id FROM makima.question WHERE settled IS NULL"),
+        lambda row: row["task_id"] == task["id"],
+    )
+    _insist(cluster, "answer", str(asked["id"]), "blue")
+    await_status(cluster, directive, "completed")
+    _insist(cluster, "directive", "update", directive, "--status", "completed")
+    giving_up = _plan(origin, "makima fail 'no paint here'")
+    directive = create(cluster, "--repo", str(origin), "--plan", giving_up, "--on-failure", "pause")
+    await_status(cluster, directive, "paused")
+    _insist(cluster, "directive", "archive", directive)
+
+
+def approve(cluster: Cluster, origin: Path) -> None:
+    """A plan rejected, the next one approved and delivered; then an order picked up, and a new plan asked for."""
+    goal = '```sh\nmakima directive add-step "step of $MAKIMA_TASK_ID" --task-plan true\n```'
+    directive = create(cluster, "--repo", str(origin), "--goal", goal, "--approve-plan")
+    await_status(cluster, directive, "awaiting_approval")
+    _insist(cluster, "directive", "reject", directive, "--reason", "not that way")
+    await_row(
+        lambda: [r for r in rows(cluster, PLANS) if str(r["directive_id"]) == directive],
+        lambda row: row["planned"] >= 2 and row["status"] == "awaiting_approval",
+    )
+    _insist(cluster, "directive", "approve", directive)
+    await_status(cluster, directive, "completed")
+    order = persist(cluster, "order", "add", "More", "--directive", directive, "--quiet")
+    _insist(cluster, "order", "pick-up", directive)
+    _insist(cluster, "directive", "replan", directive, "--reason", "better")
+    await_status(cluster, directive, "awaiting_approval")
+    _insist(cluster, "order", "cancel", order)
+    _insist(cluster, "directive", "archive", directive)
+
+
+def await_status(cluster: Cluster, directive: str, status: str, within_seconds: float = 60) -> None:
+    """Wait until a directive has a status."""
+    await_row(
+        lambda: [r for r in rows(cluster, DIRECTIVES) if str(r["id"]) == directive],
+        lambda row: row["status"] == status,
+        within_seconds,
+    )
 
 
 def cluster_steps(cluster: Cluster, directive: str) -> list[str]:

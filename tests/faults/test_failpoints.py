@@ -11,7 +11,7 @@ from shared import failpoints
 from tests.faults import jobs
 from tests.faults.conftest import Faulty
 from tests.nothing_lost import assert_nothing_lost
-from tests.places import scan
+from tests.places import ROOT, scan
 
 GIT = ("commit", "push", "worktree")
 """git commands by which work leaves a process or a workspace comes about. The others read, or write only for those."""
@@ -21,24 +21,34 @@ AT_START = {
     "daemon.journal.after_compact": "daemon-1",
 }
 """Places that a process passes only when it starts."""
-STEERING = tuple(
-    f"gateway.{n}." for n in ("add_order", "link_order", "cancel_order", "change", "goal", "policies", "settle_step")
-)
-"""Places that a person passes who changes a draft."""
-ELSEWHERE = (
-    "store.",
-    "daemon.pull_request.",
-    *(f"gateway.{n}." for n in ("answer", "approve", "ask", "drain", "give_up", "pick_up", "reject", "replan")),
-    *(f"gateway.{n}." for n in ("tell", "tell_delivery")),
-    "monitor.questions.",
-)
-"""Places that none of the jobs passes: questions, approval, draining, pull requests, migrations."""
+
+
+def _gateway(*names: str) -> tuple[str, ...]:
+    return tuple(f"gateway.{name}." for name in names)
+
+
+JOBS = {
+    jobs.cancel: ("gateway.cancel.", "executor.cancel."),
+    jobs.wait_in_vain: ("executor.put_back.",),
+    jobs.steer: _gateway("add_order", "link_order", "cancel_order", "change", "goal", "policies", "settle_step"),
+    jobs.converse: (*_gateway("ask", "answer", "tell", "give_up", "drain", "tell_delivery"), "monitor.questions."),
+    jobs.approve: _gateway("approve", "reject", "pick_up", "replan"),
+}
+"""Which job passes which places. All others are passed by delivering something, which every case does in the end."""
+ELSEWHERE = {
+    "store.": "tests/integration/test_store.py",
+    "daemon.pull_request.before_create": "tests/acceptance/test_delivery.py",
+    "daemon.pull_request.after_create": "tests/acceptance/test_delivery.py",
+    "daemon.pull_request.gitlab.": "tests/integration/test_other_forges.py",
+    "daemon.pull_request.http.": "tests/integration/test_other_forges.py",
+}
+"""Places that no job of a plain cluster passes, and the tests that arm them."""
 SAMPLE = 6
 
 
 def _points() -> list[str]:
     written = [p for p in scan().points if not p.startswith("daemon.git.") or p.split(".")[2] in GIT]
-    return [p for p in written if not p.startswith(ELSEWHERE)]
+    return [p for p in written if not p.startswith(tuple(ELSEWHERE))]
 
 
 def _matrix() -> list[object]:
@@ -53,12 +63,17 @@ def test_nothing_is_lost_at(point: str, action: str, faulty: Faulty, origin: Pat
     place = point.rpartition(".")[0]
     if starting := AT_START.get(place) or AT_START.get(point):
         faulty.kill(starting)
-    if place.endswith(".cancel"):
-        jobs.cancel(faulty, origin)
-    elif place == "executor.put_back":
-        jobs.wait_in_vain(faulty, origin)
-    elif point.startswith(STEERING):
-        jobs.steer(faulty, origin)
+    for job, places in JOBS.items():
+        if point.startswith(places):
+            job(faulty, origin)
     jobs.deliver(faulty, origin)
     assert failpoints.fired(faulty.failpoints, point), "the job never came by"
     assert_nothing_lost(faulty)
+
+
+def test_every_place_is_passed_by_a_test() -> None:
+    for prefix, path in ELSEWHERE.items():
+        assert prefix in (ROOT / path).read_text(), f"{path} doesn't arm {prefix}"
+    points = scan().points
+    named = [*AT_START, *ELSEWHERE, *(place for places in JOBS.values() for place in places)]
+    assert [name for name in named if not any(p.startswith(name) for p in points)] == [], "places that are no more"

@@ -12,10 +12,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from services.daemon.forges import gitea, gitlab
 from services.daemon.workspaces import WorkspaceFailed
 from shared.domain.delivery import Delivered, Nothing, PullRequest, Seen
 from shared.domain.descriptions import BEGIN, END
 from shared.domain.forge import Forge
+from shared.failpoints import FailpointReached
 from tests.workshop import Workshop, pull_request, sh, write
 
 pytestmark = pytest.mark.anyio
@@ -323,3 +325,24 @@ async def test_gitea_is_looked_through_when_others_have_many_pull_requests(shop:
     tea.others(120)
     await shop.deliver(forge=tea.forge, pull_request=pull_request(body="second"))
     assert len(tea.pulls) == 121 and body_of(tea) == f"{BEGIN}\nsecond\n{END}\n"
+
+
+@pytest.mark.parametrize("moment", ["before_create", "after_create"])
+async def test_broken_off_around_its_creation_and_delivered_again_there_is_one(
+    shop: Workshop, forge: Played, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    place = "daemon.pull_request.gitlab." if isinstance(forge, Lab) else "daemon.pull_request.http."
+    armed = [place + moment]
+
+    def hit(place: str, moment: str) -> None:
+        if f"{place}.{moment}" in armed:
+            armed.remove(f"{place}.{moment}")
+            raise FailpointReached(place)
+
+    monkeypatch.setattr(gitlab if isinstance(forge, Lab) else gitea, "hit", hit)
+    with pytest.raises(FailpointReached):
+        await shop.deliver(forge=forge.forge, pull_request=WANTED)
+    assert len(forge.pulls) == (moment == "after_create")
+    result = await shop.deliver(forge=forge.forge, pull_request=WANTED)
+    assert isinstance(result, Delivered) and result.pr_url == forge.forge.pull_request_url(1)
+    assert len(forge.pulls) == 1

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from shared.failpoints import arm
 from shared.messages.events import DirectiveChanged, Event
 from shared.store.database import connect
 from shared.store.migrate import migrate, revert
 from tests import postgres
+from tests.conftest import ROOT
 from tests.contract.rows import Rows
 
 SCHEMA = """
@@ -67,6 +74,28 @@ def test_each_migration_goes_down_and_up_again_on_a_filled_database(server: post
         assert len(revert(url)) == len(numbers)
         assert connection.execute("SELECT to_regnamespace('makima') IS NULL").fetchone() == (True,)
         assert len(migrate(url)) == len(numbers)
+        assert connection.execute(SCHEMA).fetchall() == before
+
+
+@pytest.mark.parametrize(
+    "point", ["store.migrate.before", "store.migrate.after", "store.revert.before", "store.revert.after"]
+)
+def test_killed_between_migrations_the_next_goes_on_where_it_was(
+    server: postgres.Postgres, database: str, tmp_path: Path, point: str
+) -> None:
+    url = server.url(database)
+    with server.connect(database) as connection:
+        before = connection.execute(SCHEMA).fetchall()
+        up = point.startswith("store.migrate")
+        if up:
+            revert(url)
+        verb = "migrate" if up else "revert"
+        arm(tmp_path, point, "kill")
+        code = f"from shared.store.migrate import {verb}; {verb}({url!r})"
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "MAKIMA_FAILPOINTS": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+        assert done.returncode == -signal.SIGKILL
+        migrate(url)
         assert connection.execute(SCHEMA).fetchall() == before
 
 
