@@ -52,7 +52,7 @@ def address() -> str:
     return running
 
 
-def call(method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
+def call(method: str, path: str, body: object = None, within_seconds: float = ANSWER_SECONDS) -> Any:  # noqa: ANN401
     """The answer to a request, decoded. Raises Failed.
 
     A POST carries an Idempotency-Key, so it may be asked again when its answer got lost: it is done once.
@@ -62,7 +62,7 @@ def call(method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
     deadline = time.monotonic() + (PATIENCE_SECONDS if "MAKIMA_TASK_ID" in os.environ else 0)
     lost = 0
     while True:
-        connection = _connection(ANSWER_SECONDS)
+        connection = _connection(within_seconds)
         try:
             connection.request(method, path, told, {**_headers(), **headers})
             answer = connection.getresponse()

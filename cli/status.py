@@ -12,6 +12,9 @@ from cli.client import Failed, address, call, home
 from cli.command import Arguments, declare, print_json
 from cli.text import columns, duration
 
+READY_SECONDS = 8.0
+"""A gateway that doesn't say within this whether it is ready stands still."""
+
 
 def register(command: argparse.ArgumentParser) -> None:
     """Declare `status`."""
@@ -48,7 +51,7 @@ def look() -> dict[str, Any]:
         named = ", ".join(f"{name} ({one['why']})" for name, one in found["broken"].items())
         found["trouble"] = f"in trouble: {named}; see its log in {home() / 'logs'}"
     try:
-        call("GET", "/readyz")
+        call("GET", "/readyz", within_seconds=READY_SECONDS)
         found["overview"] = call("GET", "/v1/overview")
         found["inbox"] = _inbox()
     except Failed as error:

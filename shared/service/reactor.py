@@ -18,6 +18,8 @@ Reconcile = Callable[[frozenset[UUID] | None], Awaitable[None]]
 
 FIRST_BACKOFF_SECONDS = 0.1
 LONGEST_BACKOFF_SECONDS = 5.0
+LONGEST_WAIT_SECONDS = 1.0
+"""While Postgres is away: it is no worse for being asked, and work goes on so soon after its return."""
 
 
 class Reactor:
@@ -70,7 +72,7 @@ class Reactor:
             await self._reconcile(directives)
             self._failures = 0
         except UNAVAILABLE as error:
-            await self._back_off(error, directives)
+            await self._back_off(error, directives, LONGEST_WAIT_SECONDS)
         except Exception as error:  # noqa: BLE001 - one directive's trouble is not the others': caught, counted, retried
             if directives is not None and len(directives) > 1:
                 for directive in directives:
@@ -78,11 +80,14 @@ class Reactor:
             else:
                 await self._back_off(error, directives)
 
-    async def _back_off(self, error: Exception, directives: frozenset[UUID] | None) -> None:
+    async def _back_off(
+        self, error: Exception, directives: frozenset[UUID] | None, longest_seconds: float = LONGEST_BACKOFF_SECONDS
+    ) -> None:
         self.errors += 1
         self._failures += 1
-        seconds = min(FIRST_BACKOFF_SECONDS * 2 ** min(self._failures, 10), LONGEST_BACKOFF_SECONDS)
+        seconds = min(FIRST_BACKOFF_SECONDS * 2 ** min(self._failures, 10), longest_seconds)
         names = sorted(str(d) for d in directives or ())
-        log.warning("reconcile failed", directives=names, error=str(error), retry_in=seconds, exc_info=error)
+        unexpected = None if isinstance(error, UNAVAILABLE) else error
+        log.warning("reconcile failed", directives=names, error=str(error), retry_in=seconds, exc_info=unexpected)
         loop = asyncio.get_running_loop()
         loop.call_later(seconds, self.wake, tuple(directives) if directives else (None,))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, LiteralString, Protocol
 
 import msgspec
@@ -17,6 +18,9 @@ from shared.messages.frames import event_type
 
 UNAVAILABLE = (OperationalError, errors.ReadOnlySqlTransaction)
 """What Postgres can't do now and may do later: it is away, out of connections or disk, or takes no writes."""
+PATIENCE_SECONDS = 10.0
+"""So long whoever asks waits for a free connection."""
+RETRY_SECONDS = 1.0
 Publish = Callable[[Sequence[Event]], Awaitable[None]]
 Row = DictRow
 
@@ -139,7 +143,8 @@ async def connect(
 ) -> AsyncIterator[Database]:
     """A database with at most `most` connections, shown under `name` in Postgres.
 
-    Waits for Postgres with backoff, for as long as it takes.
+    While that is away each use waits PATIENCE_SECONDS at most, then raises OperationalError; who waits is served as
+    soon as there is a connection again.
     """
     pool: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
         url,
@@ -148,8 +153,22 @@ async def connect(
         open=False,
         connection_class=AsyncConnection[DictRow],
         kwargs={"autocommit": True, "options": PLANS, "row_factory": dict_row, "application_name": name},
-        reconnect_timeout=86_400,
+        timeout=PATIENCE_SECONDS,
+        reconnect_timeout=RETRY_SECONDS,
     )
     async with pool:
-        await pool.wait(timeout=86_400)
-        yield Database(pool, publish)
+        retrying = asyncio.create_task(_retry(pool))
+        try:
+            yield Database(pool, publish)
+        finally:
+            retrying.cancel()
+
+
+async def _retry(pool: AsyncConnectionPool[AsyncConnection[DictRow]]) -> None:
+    """Let the pool try to connect every second while it has no connection; by itself it does ever more rarely."""
+    while True:
+        await asyncio.sleep(RETRY_SECONDS)
+        if not pool.get_stats()["pool_size"]:
+            with suppress(OperationalError):
+                async with pool.connection(timeout=RETRY_SECONDS):
+                    pass

@@ -7,7 +7,9 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,10 +21,18 @@ class Faulty(Cluster):
 
     failpoints: Path
 
+    def state(self) -> dict[str, Any]:
+        """What its supervisor says of it."""
+        state: dict[str, Any] = json.loads((self.home / "run" / "cluster.json").read_text())
+        return state
+
+    def processes(self) -> dict[str, int]:
+        """The ids of its processes."""
+        return dict(self.state()["processes"])
+
     def process(self, name: str) -> int:
         """The id of a process of it."""
-        state = json.loads((self.home / "run" / "cluster.json").read_text())
-        return int(state["processes"][name])
+        return self.processes()[name]
 
     def kill(self, name: str, by: signal.Signals = signal.SIGKILL) -> int:
         """Send a process of it a signal, once it runs; which process it was."""
@@ -38,20 +48,30 @@ class Faulty(Cluster):
                 return process
 
 
+QUICK = {
+    "sweep_seconds": "2",
+    "max_attempts": "4",
+    "lease_seconds": "4",
+    "lost_seconds": "3",
+    "heartbeat_seconds": "0.5",
+    "retention_seconds": "1",
+}
+
+
+@contextmanager
+def quick(home: Path, failpoints: Path, **settings: str) -> Iterator[Faulty]:
+    """A cluster of two daemons, with leases of four seconds and a sweep of two, for as long as the block takes."""
+    running = Faulty(home, failpoints=str(failpoints), **{**QUICK, **settings})
+    running.failpoints = failpoints
+    running.makima("up", "--detach", "--daemons", "2")
+    try:
+        yield running
+    finally:
+        running.makima("down")
+
+
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Iterator[Faulty]:
-    """Two daemons; leases of four seconds, a sweep of two."""
-    folder = tmp_path_factory.mktemp("failpoints")
-    times = {
-        "sweep_seconds": "2",
-        "max_attempts": "4",
-        "lease_seconds": "4",
-        "lost_seconds": "3",
-        "heartbeat_seconds": "0.5",
-        "retention_seconds": "1",
-    }
-    running = Faulty(empty_home, failpoints=str(folder), **times)
-    running.failpoints = folder
-    running.makima("up", "--detach", "--daemons", "2")
-    yield running
-    running.makima("down")
+    """A quick cluster a module."""
+    with quick(empty_home, tmp_path_factory.mktemp("failpoints")) as running:
+        yield running

@@ -64,7 +64,7 @@ def deliver(cluster: Cluster, origin: Path, within_seconds: float = 60) -> None:
 
 def cancel(cluster: Cluster, origin: Path) -> None:
     """A running step cancelled by a person."""
-    directive = create(cluster, "--repo", str(origin), "--plan", _plan(origin, "sleep 300"), "--on-failure", "pause")
+    directive = create(cluster, "--repo", str(origin), "--plan", plan(origin, "sleep 300"), "--on-failure", "pause")
     running = _task(cluster, directive, lambda row: row["status"] == "running")
     _insist(cluster, "task", "cancel", str(running["id"]))
     _task(cluster, directive, lambda row: row["status"] == "cancelled")
@@ -72,12 +72,13 @@ def cancel(cluster: Cluster, origin: Path) -> None:
 
 def wait_in_vain(cluster: Cluster, origin: Path) -> None:
     """A step that asks for an agent that no daemon has, until a person gives it up."""
-    directive = create(cluster, "--repo", str(origin), "--plan", _plan(origin, "true"), "--agent", "codex")
+    directive = create(cluster, "--repo", str(origin), "--plan", plan(origin, "true"), "--agent", "codex")
     _task(cluster, directive, lambda row: row["waiting_reason"] is not None)
     persist(cluster, "directive", "archive", directive)
 
 
-def _plan(origin: Path, script: str) -> str:
+def plan(origin: Path, script: str) -> str:
+    """A plan file of one step."""
     path = origin.parent / "plan.json"
     path.write_text(json.dumps([{"name": "only", "taskPlan": script}]))
     return str(path)
@@ -115,7 +116,7 @@ def steer(cluster: Cluster, origin: Path) -> None:
         "--repo",
         str(origin),
         "--plan",
-        _plan(origin, "true"),
+        plan(origin, "true"),
     )
     order = persist(cluster, "order", "add", "More", "--quiet")
     step = cluster_steps(cluster, made)[0]
@@ -131,8 +132,11 @@ def steer(cluster: Cluster, origin: Path) -> None:
 
 
 def converse(cluster: Cluster, origin: Path) -> None:
-    """A step that asks a person, who answers, tells it something, and drains a daemon; and one that gives up."""
-    asking = _plan(origin, 'makima ask "Which colour?" > colour.txt')
+    """A step that asks a person, who answers, tells it something, and drains a daemon; and one that gives up.
+
+    What a script is told lets it run once more.
+    """
+    asking = plan(origin, 'test -s colour.txt || makima ask "Which colour?" > colour.txt')
     directive = create(cluster, "--repo", str(origin), "--plan", asking)
     task = _task(cluster, directive, lambda row: row["status"] == "paused")
     _insist(cluster, "task", "tell", str(task["id"]), "not red")
@@ -145,7 +149,7 @@ def converse(cluster: Cluster, origin: Path) -> None:
     _insist(cluster, "answer", str(asked["id"]), "blue")
     await_status(cluster, directive, "completed")
     _insist(cluster, "directive", "update", directive, "--status", "completed")
-    giving_up = _plan(origin, "makima fail 'no paint here'")
+    giving_up = plan(origin, "makima fail 'no paint here'")
     directive = create(cluster, "--repo", str(origin), "--plan", giving_up, "--on-failure", "pause")
     await_status(cluster, directive, "paused")
     _insist(cluster, "directive", "archive", directive)
