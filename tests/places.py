@@ -59,7 +59,7 @@ def _scan(path: Path, found: Places) -> None:
             if called in RAW and (name, function.name) not in EXEMPT:
                 if not (any(at < line for at in hits) and any(at > line for at in hits)):
                     found.complaints.append(f"{where} {called} has no failpoint before and after it")
-            elif called == "git" and len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
+            elif called in ("git", "names") and len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
                 found.points += [f"daemon.git.{call.args[1].value}.{moment}" for moment in ("before", "after")]
             elif called in NAMED and (place := _place(called, call)) is not None:
                 if not place.startswith(name.split("/")[1] + "."):

@@ -19,21 +19,66 @@ FALLBACK_IDENTITY = {
     "GIT_COMMITTER_NAME": "makima",
     "GIT_COMMITTER_EMAIL": "makima@localhost",
 }
-_OURS = (
-    "-c",
-    "core.hooksPath=/dev/null",
-    "-c",
-    "core.fsmonitor=false",
-    "-c",
-    "commit.gpgSign=false",
-    "-c",
-    "gc.auto=0",
-    "-c",
-    "maintenance.auto=false",
-    "-c",
-    "core.quotePath=false",
+_SETTINGS = {
+    # nothing of this machine's or an agent's runs beside, asks for a passphrase, or goes along
+    "core.hooksPath": "/dev/null",
+    "core.fsmonitor": "false",
+    "commit.gpgSign": "false",
+    "push.gpgSign": "false",
+    "push.followTags": "false",
+    "push.recurseSubmodules": "no",
+    "submodule.recurse": "false",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "safe.bareRepository": "all",
+    # what is committed and merged is the same whichever machine does it
+    "core.autocrlf": "false",
+    "core.eol": "native",
+    "core.safecrlf": "false",
+    "core.excludesFile": "/dev/null",
+    "core.attributesFile": "/dev/null",
+    "diff.ignoreSubmodules": "none",
+    "i18n.commitEncoding": "UTF-8",
+    "merge.autoStash": "false",
+    "merge.conflictStyle": "merge",
+    "merge.directoryRenames": "conflict",
+    "merge.ff": "true",
+    "merge.log": "false",
+    "merge.renames": "true",
+    "merge.renormalize": "false",
+    "merge.verifySignatures": "false",
+    # what is read of it is as expected
+    "color.grep": "never",
+    "core.quotePath": "false",
+    "diff.relative": "false",
+    "grep.column": "false",
+    "grep.lineNumber": "false",
+    "grep.patternType": "basic",
+    "i18n.logOutputEncoding": "UTF-8",
+    "log.showSignature": "false",
+    "status.relativePaths": "false",
+    "status.showUntrackedFiles": "normal",
+}
+"""For the daemon's own commands, over its account's configuration. How a remote is reached stays as that has it."""
+_OURS = tuple(part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}"))
+_ELSEWHERE = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_DIR",
+    "GIT_EXTERNAL_DIFF",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_LITERAL_PATHSPECS",
+    "GIT_NAMESPACE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
 )
-"""For the daemon's own commands: no hook of the machine or an agent, no passphrase, no collection in the background."""
+"""Variables that point git at another repository: a daemon that a hook or an alias of git started has them."""
 
 
 class GitError(RuntimeError):
@@ -48,9 +93,10 @@ class GitError(RuntimeError):
 
 @cache
 def fallback_identity() -> tuple[tuple[str, str], ...]:
-    """Variables that name makima as the author, when git's configuration names nobody; else none."""
-    named = subprocess.run(("git", "config", "--get", "user.email"), cwd="/", capture_output=True, check=False)
-    return () if named.stdout.strip() else tuple(FALLBACK_IDENTITY.items())
+    """Variables that name makima as the author, when git's configuration names nobody, or only half; else none."""
+    asked = ("git", "config", "--name-only", "--get-regexp", r"^user\.(name|email)$")
+    named = subprocess.run(asked, cwd="/", env=_own(), capture_output=True, check=False)
+    return () if len(set(named.stdout.split())) == 2 else tuple(FALLBACK_IDENTITY.items())
 
 
 _TRANSIENT = (
@@ -76,15 +122,34 @@ async def git(folder: Path, *arguments: str, **variables: str) -> str:
     return (await git_said(folder, *arguments, **variables))[0]
 
 
+async def names(folder: Path, *arguments: str) -> list[str]:
+    """The parts of what git prints with -z. A name that is no UTF-8 is kept exactly, as `git` takes it again.
+
+    Before it is shown or sent it must be made `readable`. Raises GitError.
+    """
+    out, _ = await _run(folder, arguments, {})
+    return [part for part in out.decode(errors="surrogateescape").split("\0") if part]
+
+
+def readable(text: str) -> str:
+    """A text with a sign in the place of what is no UTF-8."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
 async def git_said(folder: Path, *arguments: str, **variables: str) -> tuple[str, str]:
     """The same, with what it said on standard error: a remote's own words. Raises GitError."""
+    out, err = await _run(folder, arguments, variables)
+    return out.decode(errors="replace"), err.decode(errors="replace")
+
+
+async def _run(folder: Path, arguments: tuple[str, ...], variables: dict[str, str]) -> tuple[bytes, bytes]:
     hit(f"daemon.git.{arguments[0]}", "before")
     process = await programs.start(
         "git",
         *_OURS,
-        *arguments,
+        *(argument.encode(errors="surrogateescape") for argument in arguments),  # whatever the locale
         cwd=folder,
-        env={**os.environ, **dict(fallback_identity()), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", **variables},
+        env={**_environment(), **variables},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -98,6 +163,14 @@ async def git_said(folder: Path, *arguments: str, **variables: str) -> tuple[str
         raise
     if process.returncode:
         said = (err or out).decode(errors="replace")
-        raise GitError(arguments, process.returncode, said, out.decode(errors="replace"))
+        raise GitError(arguments, process.returncode, said, out.decode(errors="surrogateescape"))
     hit(f"daemon.git.{arguments[0]}", "after")
-    return out.decode(errors="replace"), err.decode(errors="replace")
+    return out, err
+
+
+def _own() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+
+
+def _environment() -> dict[str, str]:
+    return {**_own(), **dict(fallback_identity()), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}

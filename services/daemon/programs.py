@@ -48,7 +48,7 @@ class _Noticing(SubprocessStreamProtocol):
 
 
 async def start(
-    *argv: str,
+    *argv: str | bytes,
     cwd: Path,
     env: Mapping[str, str],
     stdin: int = DEVNULL,

@@ -37,7 +37,7 @@ class Wiring:
         """Put a cache's configuration back; what was changed, in words."""
         wanted = self._configurations.get(cache)
         file = cache / "config"
-        if wanted is None or _is(file, wanted):
+        if wanted is None or _is(file, wanted) or not cache.is_dir():
             return []
         folders.remove(file)
         draft = cache / "config.makima"

@@ -15,7 +15,7 @@ from uuid import UUID
 from services.daemon import folders, holding, wiring
 from services.daemon.delivery.merging import MergeConflict, Tip
 from services.daemon.delivery.resolving import merge_in, unmerged
-from services.daemon.git import GitError, git, is_transient
+from services.daemon.git import GitError, git, is_transient, names, readable
 from services.daemon.removal import Removals
 from services.daemon.spares import Spares
 from services.daemon.wiring import Unwired, Wiring
@@ -165,6 +165,16 @@ class Workspaces:
         assert command.repository_url is not None
         return Workspace(folder, self._cache(command.repository_url), branch=command.target_branch or "")
 
+    async def checkout_only(self, command: SpawnTask, commit: str, files: str, part: str) -> Path:
+        """A worktree beside the attempt's first with no other files than these of a commit."""
+        assert command.repository_url is not None
+        cache = self._cache(command.repository_url)
+        folder = self._folder(command, part)
+        await self.remove(Workspace(folder, cache))
+        await git(cache, "worktree", "add", "--quiet", "--force", "--no-checkout", "--detach", str(folder), commit)
+        await git(folder, "checkout", "--quiet", commit, "--", files)
+        return folder
+
     async def drop(self, command: SpawnTask, part: str) -> None:
         """Remove such a worktree."""
         assert command.repository_url is not None
@@ -226,10 +236,11 @@ class Workspaces:
 
     async def discard(self, command: SpawnTask) -> None:
         """Remove whatever stands of an attempt's workspace, made to its end or not, or keep it as a spare."""
-        folder = self._folder(command)
-        await self._spares.keep(folder)
+        first = self._folder(command)
+        await self._spares.keep(first)
         cache = self._cache(command.repository_url) if command.repository_url is not None else None
-        await self.remove(Workspace(folder, cache))
+        for folder in (first, *self._worktrees.glob(f"{first.name}-*")):
+            await self.remove(Workspace(folder, cache))
         if cache is not None and (users := self._users[cache]):
             users.discard((command.task, command.attempt))
             if not users and (mark := self._marks.pop(cache, None)):
@@ -261,8 +272,8 @@ class Workspaces:
             known = await self._resolve(cache, (b for b in wanted if b))
         if not known or any(b not in known for b in wanted if b):
             await self._fetch(cache, command)
-            names = [b for b in (target, start, command.base_branch, *command.merge_branches) if b]
-            known = await self._resolve(cache, names)
+            asked = [b for b in (target, start, command.base_branch, *command.merge_branches) if b]
+            known = await self._resolve(cache, asked)
         if target is not None and target in known:
             begin = (target, known[target])
         elif start is not None:
@@ -349,8 +360,8 @@ class Workspaces:
 
 async def _changed(workspace: Workspace, head: str) -> tuple[str, ...]:
     """The files that differ from the start. Raises WorkspaceFailed when the content of some would be lost."""
-    raw = await git(workspace.folder, "diff", "--raw", "--no-renames", "--no-abbrev", "-z", workspace.start, head)
-    parts = raw.split("\0")
+    options = ("--raw", "--no-renames", "--no-abbrev", "-z")
+    parts = await names(workspace.folder, "diff", *options, workspace.start, head)
     changes = list(zip(parts[::2], parts[1::2], strict=False))  # ":modes oids status", path
     if nested := [path for change, path in changes if change.split(" ")[1] == _SUBMODULE]:
         try:
@@ -360,10 +371,10 @@ async def _changed(workspace: Workspace, head: str) -> tuple[str, ...]:
         known = {line.partition("=")[2].strip() for line in modules if line.strip().startswith("path")}
         if lost := [path for path in nested if path not in known]:
             raise WorkspaceFailed(
-                f"the agent left a git repository of its own in {', '.join(lost)}: its files are in no commit here; "
-                "they must be added without that repository's .git, or as a submodule"
+                f"the agent left a git repository of its own in {readable(', '.join(lost))}: its files are in no "
+                "commit here; they must be added without that repository's .git, or as a submodule"
             )
-    return tuple(path for _, path in changes)
+    return tuple(readable(path) for _, path in changes)
 
 
 async def _builds_on_its_start(workspace: Workspace, head: str) -> None:

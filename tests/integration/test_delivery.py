@@ -238,7 +238,7 @@ async def test_a_result_that_lacks_a_step_is_never_pushed(shop: Workshop, monkey
     shop.step("one", write("one.txt", "1\n"))
     shop.step("two", write("two.txt", "2\n"))
 
-    async def forgetful(repository: Path, begin, tips, strategy="merge", _resolve=None) -> str:
+    async def forgetful(repository: Path, begin, tips, strategy="merge", *_more: object) -> str:
         return await merging.merge_all(repository, begin, tips[:1], strategy)
 
     monkeypatch.setattr(delivering, "merge_all", forgetful)

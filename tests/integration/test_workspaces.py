@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.daemon import workspaces as module
-from services.daemon.git import git
+from services.daemon.git import git, names
 from services.daemon.workspaces import WorkspaceFailed, Workspaces
 from shared.domain.ids import new_id
 from shared.domain.names import StepRefs
@@ -99,7 +99,12 @@ async def test_branches_of_our_own_are_not_fetched(
         said.append(arguments[0])
         return await git(folder, *arguments)
 
+    async def noted_names(folder: Path, *arguments: str) -> list[str]:
+        said.append(arguments[0])
+        return await names(folder, *arguments)
+
     monkeypatch.setattr(module, "git", noted)
+    monkeypatch.setattr(module, "names", noted_names)
     await shop.work(shop.command("next", start_from="makima/top"), next="1\n")
     assert said == ["for-each-ref", "worktree", "status", "add", "commit", "rev-parse", "diff", "merge-base", "push"]
 

@@ -25,7 +25,7 @@ from services.daemon.delivery.pushing import PushRefused, PushStale, on_remote, 
 from services.daemon.delivery.resolving import Resolver, RunAgent, Unresolved
 from services.daemon.forges.client import Client, ForgeFailed, Found, NothingToPropose, one_line
 from services.daemon.forges.registry import client_of
-from services.daemon.git import git
+from services.daemon.git import GitError, git, readable
 from services.daemon.workspaces import WorkspaceFailed, Workspaces
 from shared.config import Settings
 from shared.domain.delivery import Broken, Conflicted, Delivered, Delivery, Nothing, Result, Seen, StepBranch
@@ -39,6 +39,7 @@ PUSHES = 6
 """How often is merged and pushed again while others push to the same branch."""
 ROUNDS_LOOKED_THROUGH = 100
 OUTPUT_LETTERS = 8000
+ATTRIBUTES = "attributes"
 REMOTE_HEAD = "the remote's HEAD"
 
 T = TypeVar("T")
@@ -109,7 +110,7 @@ class Delivering:
                 return Conflicted(
                     branch=conflict.tip.branch,
                     into=conflict.into,
-                    files=conflict.files,
+                    files=tuple(map(readable, conflict.files)),
                     step=step,
                     by_hand=tuple(self._by_hand(conflict)),
                 )
@@ -165,11 +166,30 @@ class Delivering:
         self, begin: Tip, tips: Sequence[Tip], earlier: Sequence[Tip], agent: RunAgent | None = None
     ) -> str:
         resolver = Resolver(self._cache, self._checkout, agent)
+        where = await self._with_attributes(begin)
         if self._order.strategy == "squash":
             start = await merge_base_of_squashed(self._cache, begin, earlier)
-            head = await merge_all(self._cache, start, tips, "squash", resolver)
+            head = await merge_all(where, start, tips, "squash", resolver, self._noted)
             return begin.commit if head == start.commit else await self._grafted(start, begin, head)
-        return await merge_all(self._cache, begin, tips, "merge", resolver)
+        return await merge_all(where, begin, tips, "merge", resolver, self._noted)
+
+    def _noted(self, note: str) -> None:
+        if note not in self._notes:
+            self._notes.append(note)
+
+    async def _with_attributes(self, begin: Tip) -> Path:
+        """Where to merge so that the attributes count which say how files are merged, as the beginning has them.
+
+        git looks for them in the files of a worktree: there is one that holds nothing else, where there are any.
+        """
+        attributes = ":(glob)**/.gitattributes"
+        try:
+            await git(self._cache, "grep", "--quiet", "-E", "merge|binary", begin.commit, "--", attributes)
+        except GitError as error:
+            if error.code != 1:
+                raise
+            return self._cache
+        return await self._workspaces.checkout_only(self._command, begin.commit, attributes, ATTRIBUTES)
 
     async def _grafted(self, start: Tip, begin: Tip, head: str) -> str:
         """The commits on `start` made anew on `begin`, which has the same tree."""

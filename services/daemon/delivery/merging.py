@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.daemon.git import GitError, git
+from services.daemon.git import GitError, git, names, readable
 from shared.domain.delivery import Strategy
 
 
@@ -29,11 +29,24 @@ class MergeConflict(RuntimeError):
         self.tip = tip
         self.into = into
         self.files = files
-        super().__init__(f"{tip.branch} conflicts with {into} in {', '.join(files)}")
+        super().__init__(readable(f"{tip.branch} conflicts with {into} in {', '.join(files)}"))
 
 
 Resolve = Callable[[MergeConflict], Awaitable[str]]
 """The merge commit of a conflict that could be resolved. Raises the conflict when it can't."""
+
+
+class Merged(msgspec.Struct, frozen=True, kw_only=True):
+    """What merging two commits gives: the tree, with markers in the `files` that conflict."""
+
+    tree: str
+    files: tuple[str, ...] = ()
+    clean: bool = True
+    """False without any file: git can't tell where new files belong, and left them where they were made."""
+
+
+Noted = Callable[[str], None]
+"""Takes down what a person should know of a merge."""
 
 
 async def unresolved(conflict: MergeConflict) -> str:
@@ -42,7 +55,12 @@ async def unresolved(conflict: MergeConflict) -> str:
 
 
 async def merge_all(
-    repository: Path, begin: Tip, tips: Sequence[Tip], strategy: Strategy = "merge", resolve: Resolve = unresolved
+    repository: Path,
+    begin: Tip,
+    tips: Sequence[Tip],
+    strategy: Strategy = "merge",
+    resolve: Resolve = unresolved,
+    noted: Noted = lambda _: None,
 ) -> str:
     """The commit that holds `begin` and every tip, in order. Raises MergeConflict and GitError.
 
@@ -50,13 +68,13 @@ async def merge_all(
     `squash`: one commit a tip.
     """
     if strategy == "squash":
-        return await _squash_all(repository, begin, tips, resolve)
+        return await _squash_all(repository, begin, tips, resolve, noted)
     head = begin.commit
     for place, tip in enumerate(await _independent(repository, head, tips)):
-        if place == 0 and await _holds(repository, tip.commit, head):
+        if place == 0 and await holds(repository, tip.commit, head):
             head = tip.commit
         else:
-            head = await _merge(repository, begin.branch, head, tip, resolve)
+            head = await _merge(repository, begin.branch, head, tip, resolve, noted)
     return head
 
 
@@ -65,12 +83,12 @@ async def tree_of(repository: Path, commit: str) -> str:
     return (await git(repository, "rev-parse", f"{commit}^{{tree}}")).strip()
 
 
-async def _squash_all(repository: Path, begin: Tip, tips: Sequence[Tip], resolve: Resolve) -> str:
+async def _squash_all(repository: Path, begin: Tip, tips: Sequence[Tip], resolve: Resolve, noted: Noted) -> str:
     """A commit a tip with the tree of the true merge: that merge is made, too, so that git knows each merge's base."""
     head = merged = begin.commit
     tree = await tree_of(repository, head)
     for tip in tips:
-        merged = await _merge(repository, begin.branch, merged, tip, resolve)
+        merged = await _merge(repository, begin.branch, merged, tip, resolve, noted)
         if (new := await tree_of(repository, merged)) != tree:
             tree = new
             message = f"{tip.name or tip.branch}\n\nMakima-Step: {tip.step}\nMakima-Branch: {tip.branch}"
@@ -93,24 +111,37 @@ async def commit_tree(repository: Path, tree: str, parents: Sequence[str], messa
     return (await git(repository, "commit-tree", *named, "-m", message.replace("\0", ""), tree)).strip()
 
 
-async def _merge(repository: Path, into: str, head: str, tip: Tip, resolve: Resolve) -> str:
-    tree, files = await merge_tree(repository, head, tip.commit)
-    if files:
-        return await resolve(MergeConflict(head, tip, into, files))
-    return await commit_tree(repository, tree, (head, tip.commit), f"Merge {tip.branch}")
+async def _merge(repository: Path, into: str, head: str, tip: Tip, resolve: Resolve, noted: Noted) -> str:
+    merged = await merge_tree(repository, head, tip.commit)
+    if merged.files:
+        return await resolve(MergeConflict(head, tip, into, merged.files))
+    if not merged.clean:
+        noted(f"{tip.branch} is merged as it is, but look at it: {await _unclear(repository, head, tip.commit)}")
+    return await commit_tree(repository, merged.tree, (head, tip.commit), f"Merge {tip.branch}")
 
 
-async def merge_tree(repository: Path, one: str, other: str) -> tuple[str, tuple[str, ...]]:
-    """The tree of a merge, and the files that conflict (with markers in that tree). Raises GitError."""
-    options = ("--write-tree", "-z", "--name-only", "--no-messages")
+async def merge_tree(repository: Path, one: str, other: str) -> Merged:
+    """What a merge gives. Raises GitError."""
     try:
-        out = await git(repository, "merge-tree", *options, one, other)
+        tree, *files = await names(
+            repository, "merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", one, other
+        )
     except GitError as error:
         if error.code != 1:
             raise
-        out = error.out
-    tree, *files = out.split("\0")
-    return tree, tuple(sorted({f for f in files if f}))
+        tree, *files = (part for part in error.out.split("\0") if part)
+        return Merged(tree=tree, files=tuple(sorted(set(files))), clean=False)
+    return Merged(tree=tree, files=tuple(sorted(set(files))))
+
+
+async def _unclear(repository: Path, one: str, other: str) -> str:
+    """Why git calls a merge unclear in which no file conflicts."""
+    try:
+        out = await git(repository, "merge-tree", "--write-tree", "--name-only", "--messages", one, other)
+    except GitError as error:
+        out = readable(error.out)
+    said = [line.partition(": ")[2] for line in out.splitlines() if line.startswith("CONFLICT")]
+    return " ".join(said) or "git says only that it is not clean"
 
 
 async def _independent(repository: Path, head: str, tips: Sequence[Tip]) -> list[Tip]:
@@ -123,7 +154,7 @@ async def _independent(repository: Path, head: str, tips: Sequence[Tip]) -> list
     return [tip for tip in tips if tip.commit in wanted and tip.commit != head and first[tip.commit] is tip]
 
 
-async def _holds(repository: Path, commit: str, other: str) -> bool:
+async def holds(repository: Path, commit: str, other: str) -> bool:
     """Whether a commit descends from another."""
     try:
         await git(repository, "merge-base", "--is-ancestor", other, commit)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.daemon.delivery.merging import Tip
-from services.daemon.git import git
+from services.daemon.delivery.merging import Tip, holds
+from services.daemon.git import git, names, readable
 from shared.domain.delivery import Strategy
 
 MOST_NAMED = 20
@@ -26,12 +26,14 @@ async def prove(repository: Path, begin: Tip, tips: Sequence[Tip], head: str, st
 
 async def _prove_commits(repository: Path, tips: Sequence[Tip], head: str) -> None:
     """Every commit of every tip is reachable from the result."""
-    missing = await git(repository, "rev-list", "--max-count=1", *(t.commit for t in tips), "--not", head)
-    if not missing.strip():
+    apart = await git(repository, "merge-base", "--independent", head, *(t.commit for t in tips))
+    if apart.split() == [head]:  # unlike a walk by dates, this is right whatever clocks the commits were made by
         return
     for tip in tips:
-        names = await git(repository, "log", "--format=", "--name-only", "-z", tip.commit, "--not", head)
-        if files := sorted({n.strip() for n in names.split("\0") if n.strip()}):
+        if await holds(repository, head, tip.commit):
+            continue
+        log = await names(repository, "log", "--format=", "--name-only", "-z", tip.commit, "--not", head)
+        if files := sorted({name.strip("\n") for name in log}):
             raise ContentMissing(f"the merged result lacks commits of {tip.branch}, which change {_named(files)}")
     raise ContentMissing("the merged result lacks commits that change no file")
 
@@ -43,12 +45,13 @@ async def _prove_net_diffs(repository: Path, begin: Tip, tips: Sequence[Tip], he
     for tip in tips:
         lacking = []
         for file, blob in changes[tip.branch].items():
-            others = [
-                c[file] for branch, c in changes.items() if branch != tip.branch and file in c and c[file] != blob
-            ]
-            moved_on = others or file in await _moved_base(repository, begin.commit, tip.commit)
             became = blobs.get(file)
-            if became != blob and not moved_on and not await _same(repository, begin.commit, file, blob, became):
+            if became == blob or await _same(repository, begin.commit, file, blob, became):
+                continue
+            names_of_it = {file, *await _renamed_from(repository, begin.commit, tip.commit, file)}
+            others = [c for branch, c in changes.items() if branch != tip.branch]
+            others.append(await _moved_base(repository, begin.commit, tip.commit))
+            if not any(c[name] != blob for c in others for name in names_of_it & c.keys()):
                 lacking.append(file)
         if lacking:
             raise ContentMissing(f"the merged result lacks what {tip.branch} did to {_named(lacking)}")
@@ -57,6 +60,13 @@ async def _prove_net_diffs(repository: Path, begin: Tip, tips: Sequence[Tip], he
 async def _net_diff(repository: Path, begin: str, commit: str) -> dict[str, str]:
     base = (await git(repository, "merge-base", begin, commit)).strip()
     return await _raw(repository, base, commit)
+
+
+async def _renamed_from(repository: Path, begin: str, commit: str, file: str) -> list[str]:
+    """The name that a tip's file had before, where the tip renamed it: others may have changed it under that."""
+    base = (await git(repository, "merge-base", begin, commit)).strip()
+    parts = await names(repository, "diff-tree", "-r", "-z", "-M", "--name-status", "--diff-filter=R", base, commit)
+    return [old for old, new in zip(parts[1::3], parts[2::3], strict=True) if new == file]
 
 
 async def _moved_base(repository: Path, begin: str, commit: str) -> dict[str, str]:
@@ -68,7 +78,7 @@ async def _same(repository: Path, begin: str, file: str, blob: str, became: str 
     """Whether a file that the result doesn't change against its beginning is already as the step left it."""
     if became is not None:
         return False
-    out = await git(repository, "ls-tree", "-z", begin, "--", file)
+    out = await git(repository, "ls-tree", "-z", begin, "--", f":(literal){file}")
     fields = out.split("\0")[0].partition("\t")[0].split()
     return (f"{fields[0]} {fields[2]}" if fields else _GONE) == blob
 
@@ -78,8 +88,7 @@ _GONE = "000000 " + "0" * 40
 
 async def _raw(repository: Path, before: str, after: str) -> dict[str, str]:
     """The files that differ, each with the mode and blob that it has after."""
-    out = await git(repository, "diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", before, after)
-    parts = out.split("\0")
+    parts = await names(repository, "diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", before, after)
     found = {}
     for meta, file in zip(parts[0::2], parts[1::2], strict=False):
         fields = meta.split()
@@ -89,4 +98,4 @@ async def _raw(repository: Path, before: str, after: str) -> dict[str, str]:
 
 def _named(files: Sequence[str]) -> str:
     more = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
-    return ", ".join(files[:MOST_NAMED]) + more
+    return readable(", ".join(files[:MOST_NAMED])) + more

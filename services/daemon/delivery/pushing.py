@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from services.daemon.git import GitError, git, git_said, is_transient
+from services.daemon.git import GitError, git, git_said, is_transient, readable
 from shared.domain.names import StepRefs, step_ref
 from shared.failpoints import hit
 
@@ -20,6 +20,8 @@ _STALE = (
     "cannot lock ref",
     "incorrect old value",
 )
+_IN_THE_WAY = "exists; cannot create"
+"""A branch whose name ours begins with, as a folder: nothing that passes."""
 
 
 class PushStale(RuntimeError):
@@ -41,8 +43,8 @@ async def push(repository: Path, commit: str, branch: str, options: Sequence[str
     try:
         _, said = await git_said(repository, "push", "--porcelain", *more, "origin", f"{commit}:refs/heads/{branch}")
     except GitError as error:
-        why = match["why"] if (match := _REFUSED.search(error.out)) else ""
-        if any(sign in why for sign in _STALE):
+        why = readable(match["why"]) if (match := _REFUSED.search(error.out)) else ""
+        if any(sign in why for sign in _STALE) and _IN_THE_WAY not in error.said:
             raise PushStale(f"{branch} moved on meanwhile: {why}") from None
         words = _words(error.said)
         reason = f"the push of {branch} was refused: " + ": ".join(dict.fromkeys(w for w in (why, words) if w))

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from services.daemon.delivery.merging import MergeConflict, Tip, merge_tree
-from services.daemon.git import GitError, git
+from services.daemon.delivery.merging import MergeConflict, Tip, holds, merge_tree
+from services.daemon.git import GitError, git, names, readable
 
 ROUNDS = 3
 """How often an agent is told to resolve one conflict: the first time, and what it left undone."""
@@ -89,28 +89,28 @@ def notice(conflict: MergeConflict, left: Sequence[Tip] = ()) -> str:
     then = f"\nThen merge the rest in the same way:\n\n{more}" if left else ""
     files = "\n".join(f"- {f}" for f in conflict.files)
     what = conflict.tip.branch + (f" ({conflict.tip.name})" if conflict.tip.name else "")
-    return f"""In this worktree the merge of {what} into {conflict.into} has stopped at conflicts in:
+    text = f"""In this worktree the merge of {what} into {conflict.into} has stopped at conflicts in:
 {files}
 
 Resolve them so that what both sides meant is kept: `git log --merge -p` shows what each did. Then `git add` each file \
 (`git rm` what is to be gone) and end the merge with `git commit --no-edit`. Do not abort it, and do not take one side \
 whole; where a side really has to go, say so in the merge commit's message in a line `{DROPPED} <file>: <why>`.
 {then}"""
+    return readable(text)
 
 
 async def conclude(worktree: Path, conflict: MergeConflict, left: Sequence[Tip] = ()) -> list[str]:
     """What is wrong with a resolution, in words; nothing: it is committed. Ends a merge that is only not committed."""
     if still := await unmerged(worktree):
-        return [f"{f} still conflicts: resolve it and `git add` it" for f in still]
+        return [readable(f"{f} still conflicts: resolve it and `git add` it") for f in still]
     if await merging(worktree):
         await git(worktree, "add", "--all")
         await git(worktree, "commit", "--quiet", "--no-verify", "--no-edit")
-    missing = await git(worktree, "rev-list", "--max-count=1", conflict.onto, conflict.tip.commit, "--not", "HEAD")
-    if missing:
+    if not (await holds(worktree, "HEAD", conflict.onto) and await holds(worktree, "HEAD", conflict.tip.commit)):
         again = shlex.join(("git", "merge", conflict.tip.commit))
         return [f"the merge is not there any more (aborted, or reset): start it again with `{again}`"]
     for tip in left:
-        if await git(worktree, "rev-list", "--max-count=1", tip.commit, "--not", "HEAD"):
+        if not await holds(worktree, "HEAD", tip.commit):
             return [f"{tip.branch} is not merged yet: `{shlex.join(('git', 'merge', '--no-edit', tip.commit))}`"]
     return [*await _markers(worktree, conflict), *await _dropped(worktree, conflict)]
 
@@ -122,8 +122,7 @@ async def merging(worktree: Path) -> bool:
 
 async def unmerged(worktree: Path) -> list[str]:
     """The files that still conflict."""
-    out = await git(worktree, "diff", "--name-only", "--diff-filter=U", "-z")
-    return sorted({f for f in out.split("\0") if f})
+    return sorted(set(await names(worktree, "diff", "--name-only", "--diff-filter=U", "-z")))
 
 
 async def head_of(worktree: Path) -> str:
@@ -134,18 +133,18 @@ async def head_of(worktree: Path) -> str:
 async def _markers(worktree: Path, conflict: MergeConflict) -> list[str]:
     async def marked(commit: str) -> set[str]:
         try:
-            out = await git(
+            found = await names(
                 worktree, "grep", "-z", "-l", "-I", "-e", "^<<<<<<< ", "-e", "^>>>>>>> ", commit, "--", *paths
             )
         except GitError as error:
             if error.code == 1 and not error.out:
                 return set()
             raise
-        return {name.partition(":")[2] for name in out.split("\0") if name}
+        return {name.partition(":")[2] for name in found}
 
     paths = [f":(literal){f}" for f in conflict.files]
     before = await marked(conflict.onto) | await marked(conflict.tip.commit)
-    return [f"{f} still has conflict markers" for f in sorted(await marked("HEAD") - before)]
+    return [readable(f"{f} still has conflict markers") for f in sorted(await marked("HEAD") - before)]
 
 
 async def _dropped(worktree: Path, conflict: MergeConflict) -> list[str]:
@@ -154,17 +153,21 @@ async def _dropped(worktree: Path, conflict: MergeConflict) -> list[str]:
     ours, theirs, result = [
         await _blobs(worktree, base, commit) for commit in (conflict.onto, conflict.tip.commit, "HEAD")
     ]
-    automatic, _ = await merge_tree(worktree, conflict.onto, conflict.tip.commit)
-    touched = {*conflict.files, *await _blobs(worktree, automatic, "HEAD")}
+    automatic = await merge_tree(worktree, conflict.onto, conflict.tip.commit)
+    touched = {*conflict.files, *await _blobs(worktree, automatic.tree, "HEAD")}
     message = await git(worktree, "log", "--format=%B", "HEAD", "--not", conflict.onto, conflict.tip.commit)
     on_purpose = [line.removeprefix(DROPPED).strip() for line in message.splitlines() if line.startswith(DROPPED)]
     problems = []
     for file in sorted(touched):
         side = _side_dropped(ours.get(file), theirs.get(file), result.get(file))
-        if side is None or any(said.startswith(file) for said in on_purpose) or await _is_binary(worktree, base, file):
+        if (
+            side is None
+            or any(said.startswith(readable(file)) for said in on_purpose)
+            or await _is_binary(worktree, base, file)
+        ):
             continue
         who = conflict.into if side == "ours" else conflict.tip.branch
-        problems.append(f"{file} holds nothing of what {who} did to it")
+        problems.append(readable(f"{file} holds nothing of what {who} did to it"))
     return problems
 
 
@@ -185,6 +188,5 @@ async def _is_binary(worktree: Path, base: str, file: str) -> bool:
 
 
 async def _blobs(worktree: Path, before: str, after: str) -> dict[str, str]:
-    out = await git(worktree, "diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", before, after)
-    parts = out.split("\0")
+    parts = await names(worktree, "diff-tree", "-r", "-z", "--raw", "--no-abbrev", "--no-renames", before, after)
     return {file: meta.split()[3] for meta, file in zip(parts[0::2], parts[1::2], strict=False)}
