@@ -50,6 +50,14 @@ demo:
 bench *ARGS:
     python -m bench {{ ARGS }}
 
+# W3 in a loop with the memory of every process drawn into docs/soak.svg: --minutes N, --write-docs.
+soak *ARGS:
+    python -m bench.soak {{ ARGS }}
+
+# How soon work goes on after each part died: a table, and into docs/reliability.md with --write-docs.
+recovery *ARGS:
+    python -m bench.recovery {{ ARGS }}
+
 # Write what is made from the declarations: golden bytes of new messages, docs/asyncapi.yaml, docs/state-machines.md.
 generate: golden asyncapi state-machines reference
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -24,13 +25,18 @@ def show(result: Result) -> None:
 
 
 def write_document(results: Sequence[Result]) -> None:
-    """Replace what stands between the marks of docs/benchmarks.md. Raises ValueError when they are missing."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{DOCUMENT} has no place for figures: {BEGIN} and {END}")
-    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{markdown(results)}\n{END}{after}", encoding="utf-8")
+    """Replace the figures of docs/benchmarks.md. Raises ValueError when they have no place there."""
+    replace(DOCUMENT, BEGIN, END, markdown(results))
+
+
+def replace(document: Path, begin: str, end: str, text: str) -> None:
+    """Replace what stands between two marks of a document. Raises ValueError when they are missing."""
+    whole = document.read_text(encoding="utf-8")
+    before, found, rest = whole.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not found or not ended:
+        raise ValueError(f"{document} has no place for figures: {begin} and {end}")
+    document.write_text(f"{before}{begin}\n\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def markdown(results: Sequence[Result]) -> str:

@@ -37,9 +37,9 @@ def plan(width: int) -> list[PlannedStep]:
 def _rates(scale: float, directives: int, width: int) -> list[Figure]:
     with cluster() as running:
         driver, api = running.driver(SLOTS), running.api()
-        _run(api, driver, directives, width)
+        round_of(api, driver, directives, width)
         before, began = running.cpu_seconds(), time.monotonic()
-        rates = [_run(api, driver, directives, width) for _ in range(max(round(ROUNDS * scale), 1))]
+        rates = [round_of(api, driver, directives, width) for _ in range(max(round(ROUNDS * scale), 1))]
         steps = len(rates) * directives * (width + 2)
         took = time.monotonic() - began
         after = running.cpu_seconds()
@@ -54,7 +54,8 @@ def _rates(scale: float, directives: int, width: int) -> list[Figure]:
     ]
 
 
-def _run(api: Api, driver: Driver, directives: int, width: int) -> float:
+def round_of(api: Api, driver: Driver, directives: int, width: int) -> float:
+    """Run so many directives of 1 -> width -> 1 to their ends; steps a second."""
     steps = directives * (width + 2)
     ids: list[UUID] = [api.create(f"fan {n}", plan(width), start=False) for n in range(directives)]
     began = time.monotonic_ns()
