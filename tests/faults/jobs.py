@@ -157,7 +157,7 @@ def converse(cluster: Cluster, origin: Path) -> None:
 
 def approve(cluster: Cluster, origin: Path) -> None:
     """A plan rejected, the next one approved and delivered; then an order picked up, and a new plan asked for."""
-    goal = '```sh\nmakima directive add-step "step of $MAKIMA_TASK_ID" --task-plan true\n```'
+    goal = '```sh\nmakima directive add-step "step of $MAKIMA_TASK_ID" --task-plan "echo done > done.txt"\n```'
     directive = create(cluster, "--repo", str(origin), "--goal", goal, "--approve-plan")
     await_status(cluster, directive, "awaiting_approval")
     _insist(cluster, "directive", "reject", directive, "--reason", "not that way")
