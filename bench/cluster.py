@@ -104,7 +104,13 @@ class Api:
         return connection
 
     def create(
-        self, title: str, steps: Sequence[PlannedStep], *, start: bool, parallel: int = 64, repository: str = REPOSITORY
+        self,
+        title: str,
+        steps: Sequence[PlannedStep],
+        *,
+        start: bool,
+        parallel: int = 64,
+        repository: str | None = REPOSITORY,
     ) -> UUID:
         """Make a directive with its plan; its id."""
         body = {

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from xml.sax.saxutils import escape
 
 import psutil
@@ -167,7 +168,7 @@ def _apart(places: Sequence[float], least: float = 14.0) -> list[float]:
     """Heights near these, none on another."""
     moved = list(places)
     order = sorted(range(len(moved)), key=moved.__getitem__)
-    for before, this in zip(order, order[1:], strict=False):
+    for before, this in pairwise(order):
         moved[this] = max(moved[this], moved[before] + least)
     over = max(moved) - (H - BELOW)
     return [place - max(over, 0.0) for place in moved]

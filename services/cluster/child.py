@@ -128,6 +128,7 @@ class Child:
         if not self.ready.is_set():
             self.ready.set()
             self.broken = None
+            log.info("process ready", process=self.name, restarts=self.restarts)
 
     @property
     def trouble(self) -> tuple[str, float] | None:

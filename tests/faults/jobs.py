@@ -142,17 +142,23 @@ def converse(cluster: Cluster, origin: Path) -> None:
     _insist(cluster, "task", "tell", str(task["id"]), "not red")
     _insist(cluster, "daemon", "drain", "daemon-2")
     _insist(cluster, "daemon", "drain", "daemon-2", "--off")
-    asked = await_row(
-        lambda: rows(cluster, "SELECT id, task_id FROM makima.question WHERE settled IS NULL"),
-        lambda row: row["task_id"] == task["id"],
-    )
-    _insist(cluster, "answer", str(asked["id"]), "blue")
-    await_status(cluster, directive, "completed")
+    _answer_until_completed(cluster, directive)
     _insist(cluster, "directive", "update", directive, "--status", "completed")
     giving_up = plan(origin, "makima fail 'no paint here'")
     directive = create(cluster, "--repo", str(origin), "--plan", giving_up, "--on-failure", "pause")
     await_status(cluster, directive, "paused")
     _insist(cluster, "directive", "archive", directive)
+
+
+def _answer_until_completed(cluster: Cluster, directive: str, within_seconds: float = 60) -> None:
+    """Answer whatever a directive asks: an attempt that failed in asking asks again."""
+    deadline = time.monotonic() + within_seconds
+    while not [r for r in rows(cluster, DIRECTIVES) if str(r["id"]) == directive and r["status"] == "completed"]:
+        assert time.monotonic() < deadline, rows(cluster, TASKS)
+        for asked in rows(cluster, "SELECT id, directive_id FROM makima.question WHERE settled IS NULL"):
+            if str(asked["directive_id"]) == directive:
+                cluster.run("answer", str(asked["id"]), "blue")
+        time.sleep(0.1)
 
 
 def approve(cluster: Cluster, origin: Path) -> None:
