@@ -110,6 +110,7 @@ class Attempt:
         self._told: set[UUID] = set()
         self._said_session: set[str | None] = set()
         self._lines = 0
+        self._agent_instead = ""
         self._running: asyncio.Task[Report] | None = None
         self._cancelled = False
 
@@ -163,9 +164,8 @@ class Attempt:
             cgroups.remove(self._cgroup)
 
     def _secrets(self) -> list[str]:
-        named = self._machine.settings.agents.get(self.command.agent)
-        given = named.environment if named else {}
-        return [self.command.token, *environment.secrets(os.environ), *environment.secrets(given)]
+        given = [agent.environment for agent in self._machine.settings.agents.values()]
+        return [self.command.token, *(s for known in (os.environ, *given) for s in environment.secrets(known))]
 
     def interrupted(self) -> TaskInterrupted:
         """The report that it was stopped, and why."""
@@ -185,12 +185,14 @@ class Attempt:
         if command.delivery is not None:
             return await self._deliver(agent)
         workspace = await self._workspaces.make(command)
+        settings = await _repository(workspace, command.base_branch, self._machine.repositories)
+        if agent is not None:
+            agent = self._instead(settings) or agent
         if workspace.stopped is not None and (agent is None or agent.kind == "shell"):
             raise WorkspaceFailed(f"{workspace.stopped}: give the directive an agent that can resolve it", True)
         if agent is None:
             self._started(workspace)
             return await self._delivered(workspace)
-        settings = await _repository(workspace, command.base_branch, self._machine.repositories)
         await self._bring(workspace, settings)
         if over := await self._work_with(workspace, agent, settings):
             kept = await self._keep(workspace) if self._conversation and self._conversation.session else None
@@ -199,6 +201,19 @@ class Attempt:
             carried = self._machine.carried
             await asyncio.to_thread(carried.keep, workspace.folder, workspace.branch, settings.copy_files)
         return await self._delivered(workspace)
+
+    def _instead(self, settings: RepositorySettings) -> AgentSettings | None:
+        """The agent that the repository names, where nobody chose another for the directive. Raises AgentFailed."""
+        wanted = settings.agent
+        if wanted is None or self.command.agent_chosen or wanted == self.command.agent:
+            return None
+        try:
+            agent = self._machine.registry.settings(wanted)
+        except AgentFailed as error:
+            raise AgentFailed(f"{repository.FILE} of the repository asks for the agent {wanted!r}: {error}") from None
+        self.command = msgspec.structs.replace(self.command, agent=wanted)
+        self._agent_instead = wanted
+        return agent
 
     async def _bring(self, workspace: Workspace, settings: RepositorySettings) -> None:
         """Take along the untracked files of the step that this one starts from, where that ran here."""
@@ -330,6 +345,7 @@ class Attempt:
             attempt=self.command.attempt,
             branch=workspace.branch,
             session=session,
+            agent=self._agent_instead,
         )
         self._reporter.report(report)
 

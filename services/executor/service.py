@@ -147,7 +147,7 @@ class Executor:
         }
 
     def _spawn(self, task: dict[str, Any] | Row) -> SpawnTask:
-        attempt, scripted = task["attempt"], task["agent"] == SCRIPTED
+        attempt, scripted, chosen = task["attempt"], task["agent"] == SCRIPTED, task["agent_chosen"]
         return SpawnTask(
             task=task["id"],
             attempt=attempt,
@@ -156,9 +156,10 @@ class Executor:
             step=task["step_id"],
             kind=task["kind"],
             name=task["name"],
-            prompt="" if scripted else _told(task),
+            prompt="" if scripted and chosen else _told(task),
             agent=task["agent"],
-            task_plan=(task["task_plan"] or "") if scripted else "",
+            agent_chosen=chosen,
+            task_plan=(task["task_plan"] or "") if scripted or not chosen else "",
             repository_url=task["repository_url"],
             base_branch=task["base_branch"],
             start_from=task["start_from"],
@@ -266,6 +267,7 @@ def _task(row: Row, agent: str) -> dict[str, Any]:
         "tokens": 0,
         "target_branch": None,
         "agent": row["agent"] or agent,
+        "agent_chosen": row["agent"] is not None,
         "prompt": prompts.step(_brief(row, begin)),
         "start_from": begin.branch,
         "merge_branches": list(begin.merge),

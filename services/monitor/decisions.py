@@ -53,6 +53,8 @@ class Decision(msgspec.Struct, kw_only=True):
     branch: str | None = None
     head: str | None = None
     session: str | None = None
+    agent: str = ""
+    """The one that runs in the place of the task's."""
     outcome: str = ""
     reason: str | None = None
     cost_usd: float = 0.0
@@ -125,7 +127,7 @@ def _decide(
             decision.verdict = outcomes.accepted(live)
         case TaskStarted():
             decision.verdict = outcomes.running(live)
-            decision.branch, decision.session = report.branch or None, report.session
+            decision.branch, decision.session, decision.agent = report.branch or None, report.session, report.agent
         case TaskPaused():
             decision.verdict = outcomes.paused(live)
         case TaskSucceeded() if task.cancel_cause is CancelCause.SUPERSEDED:

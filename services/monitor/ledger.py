@@ -57,6 +57,9 @@ async def write(unit: UnitOfWork, decisions: Sequence[Decision], lease_seconds: 
     changed = await unit.rows(SQL["apply"], {**_columns(decisions), "lease": lease_seconds})
     unit.record(*(_task_changed(d) for d in decisions if d.verdict.status is not d.task.live.status))
     consequences.record_steps(unit, changed)
+    if named := [d for d in decisions if d.agent]:
+        columns = {"tasks": [d.task.id for d in named], "attempts": [d.attempt for d in named]}
+        await unit.rows(SQL["agents"], {**columns, "agents": [d.agent for d in named]})
     if plans := [d for d in decisions if d.task.kind is TaskKind.PLAN and d.verdict.ended]:
         await consequences.settle_plans(unit, plans)
     if over := [d for d in decisions if d.verdict.status in (TaskStatus.FAILED, TaskStatus.CANCELLED)]:

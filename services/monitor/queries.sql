@@ -72,6 +72,16 @@ UPDATE makima.step s
 RETURNING s.id, s.directive_id, s.name, s.status, s.reason,
           EXISTS (SELECT FROM makima.step_order so WHERE so.step_id = s.id) AS serves;
 
+-- name: agents
+-- The agents that repositories' settings name run in the place of those of their tasks. By primary keys.
+WITH named AS (
+    SELECT * FROM unnest(%(tasks)s::uuid[], %(attempts)s::integer[], %(agents)s::text[]) AS u (task_id, number, agent)
+), tasks AS (
+    UPDATE makima.task t SET agent = named.agent, version = t.version + 1 FROM named WHERE t.id = named.task_id
+)
+UPDATE makima.attempt a SET agent = named.agent FROM named WHERE a.task_id = named.task_id AND a.number = named.number
+RETURNING a.task_id;
+
 -- name: advance
 -- After these steps settled: their dependents, and the next order_index where they were the last of theirs, become
 -- ready; their directives become idle when nothing is left (rule 11). Under `continue` a failed step holds back no

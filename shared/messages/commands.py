@@ -21,8 +21,8 @@ class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
 
     `start_from` None means the base branch, `base_branch` None the remote's HEAD. `merge_branches` are merged
     into the start, in order. `task_plan` is what the agent "shell" runs instead of reading a prompt: a step's
-    task plan, a planning's goal. With a `delivery` the daemon merges and delivers by itself; `agent` is "native", or
-    the one that resolves what conflicts.
+    task plan, a planning's goal. Both are there when nobody chose the agent. With a `delivery` the daemon merges and
+    delivers by itself; `agent` is "native", or the one that resolves what conflicts.
     """
 
     owner: str
@@ -53,6 +53,8 @@ class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
     """What the task's earlier attempts took."""
     timeout_seconds: float | None = None
     delivery: Delivery | None = None
+    agent_chosen: bool = True
+    """Somebody chose the agent for this directive; if not, the repository's own settings may name another."""
 
 
 class CancelTask(Command, frozen=True, kw_only=True, tag="CancelTask"):

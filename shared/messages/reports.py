@@ -64,6 +64,8 @@ class TaskStarted(Report, frozen=True, kw_only=True, tag="TaskStarted"):
 
     branch: str = ""
     session: str | None = None
+    agent: str = ""
+    """The agent that the repository's settings name, where it runs in the place of the one asked for."""
 
 
 class TaskUsage(Report, frozen=True, kw_only=True, tag="TaskUsage"):

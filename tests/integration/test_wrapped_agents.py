@@ -430,3 +430,24 @@ def test_a_hundred_thousand_files_are_committed(house: WrappedHouse) -> None:
     end = house.wait(lambda r: isinstance(r, TaskSucceeded | TaskFailed) and r.task == command.task, 300)
     assert isinstance(end, TaskSucceeded) and 0 < len(end.files_changed) <= 2000
     house.next_task_is_well()
+
+
+def test_the_repositorys_agent_works_where_nobody_chose_another(house: WrappedHouse) -> None:
+    house.commit(".makima.toml", 'agent = "shell"\n')
+    left = house.spawn("echo by the script", agent="wrapped", agent_chosen=False)
+    house.send(left)
+    assert isinstance(house.ending(left.task), TaskSucceeded) and house.said(left) == ["by the script"]
+    started = house.wait(lambda r: isinstance(r, TaskStarted) and r.task == left.task)
+    assert isinstance(started, TaskStarted) and started.agent == "shell"
+    chosen = house.runs("say('by the one asked for'); done()", agent_chosen=True)
+    assert isinstance(house.ending(chosen.task), TaskSucceeded) and house.said(chosen) == ["by the one asked for"]
+
+
+def test_an_agent_of_the_repository_that_the_daemon_has_not_is_refused_in_words(house: WrappedHouse) -> None:
+    house.commit(".makima.toml", 'agent = "nobody"\n')
+    command = house.spawn("true", agent_chosen=False)
+    house.send(command)
+    end = house.ending(command.task)
+    assert isinstance(end, TaskFailed) and end.permanent
+    assert end.reason.startswith(".makima.toml of the repository asks for the agent 'nobody': this daemon has no agent")
+    assert "add [agents.nobody]" in end.reason
