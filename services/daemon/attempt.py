@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from services.daemon import cgroups, folders, repository
+from services.daemon import cgroups, folders, limits, repository
 from services.daemon.agents import environment
 from services.daemon.agents.adapter import AgentFailed
 from services.daemon.agents.registry import Registry
@@ -263,6 +263,7 @@ class Attempt:
                 cgroup=self._cgroup,
                 nice=settings.nice,
                 memory_bytes=memory,
+                limits=limits.of(settings),
             ),
             folder=self._run_folder,
             log=self._log,

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from services.daemon import cgroups, processes, programs
+from services.daemon import cgroups, limits, processes, programs
 from services.daemon.agents.adapter import Adapter, Launch
 from services.daemon.agents.events import Event, Problem, Result, Session, shown
+from services.daemon.limits import NONE, ResourceLimits
 from services.daemon.output import LONGEST_LINE, Lines, Log
 from services.daemon.processes import Group
 from services.daemon.programs import Program
@@ -29,7 +30,7 @@ LEFTOVER_GRACE_SECONDS = 1.0
 LOOK_SECONDS = 2.0
 """How often memory and the watchdogs' times are looked at."""
 
-_ENTER = 'for f in $CGROUP; do echo 0 >"$f"; done; unset CGROUP; exec "$@"'
+_ENTER = 'for f in $CGROUP; do echo 0 >"$f"; done; unset CGROUP; '
 """Enters the control group before the program begins, so that not even its first child is outside."""
 
 
@@ -43,6 +44,7 @@ class Place:
     cgroup: Path | None = None
     nice: int = 0
     memory_bytes: int | None = None
+    limits: ResourceLimits = NONE
 
 
 @dataclass
@@ -133,9 +135,12 @@ class Run:
         if self.place.nice:
             argv = ["nice", "-n", str(self.place.nice), *argv]
         more = {}
+        first = limits.commands(self.place.limits)
         if self.place.cgroup is not None:
-            argv = ["sh", "-c", _ENTER, "sh", *argv]
+            first = _ENTER + first
             more["CGROUP"] = str(self.place.cgroup / "cgroup.procs")
+        if first:
+            argv = ["sh", "-c", f'{first}exec "$@"', "sh", *argv]
         speaks = self.adapter.speaks
         return await programs.start(
             *argv,

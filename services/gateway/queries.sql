@@ -452,6 +452,8 @@ SELECT d.status, d.pause_reason, d.paused_for, d.awaited_plan, d.on_failure, d.m
        (SELECT count(*)::integer FROM makima.daemon w WHERE w.owner_id = d.owner_id AND w.connected AND NOT w.draining) AS daemons,
        (SELECT coalesce(sum(w.capacity), 0)::integer FROM makima.daemon w
          WHERE w.owner_id = d.owner_id AND w.connected AND NOT w.draining) AS capacity,
+       ARRAY(SELECT w.name || CASE WHEN w.refuses IS NULL THEN ' drains' ELSE ': ' || w.refuses END FROM makima.daemon w
+              WHERE w.owner_id = d.owner_id AND w.connected AND w.draining ORDER BY w.name) AS refusing,
        (SELECT count(*)::integer FROM makima.task t
          WHERE t.owner_id = d.owner_id AND t.status IN ('starting', 'running', 'paused')) AS running,
        (SELECT o.max_running FROM makima.owner o WHERE o.id = d.owner_id) AS max_running, makima.now() AS now

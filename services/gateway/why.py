@@ -92,7 +92,11 @@ async def scene(database: Database, directive: UUID, also: UUID) -> Scene:
         steps={s["id"]: msgspec.convert(s, Step) for s in steps},
         tasks=[msgspec.convert(t, Task) for t in tasks],
         slots=Slots(
-            daemons=row["daemons"], capacity=row["capacity"], running=row["running"], max_running=row["max_running"]
+            daemons=row["daemons"],
+            capacity=row["capacity"],
+            running=row["running"],
+            max_running=row["max_running"],
+            refusing=tuple(row["refusing"]),
         ),
         now=row["now"],
     )

@@ -89,6 +89,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Of a task's output the first and the last half of this are kept."""
     agent_memory_mib: Annotated[int, msgspec.Meta(ge=16)] | None = None
     """What one agent with all its processes may hold."""
+    agent_open_files: Annotated[int, msgspec.Meta(ge=16)] | None = None
+    """How many files each process of an agent may have open."""
+    agent_file_mib: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """How large a file may get that a process of an agent writes; past it the process gets SIGXFSZ."""
+    agent_processes: Annotated[int, msgspec.Meta(ge=16)] | None = None
+    """How many processes the daemon's user may run, beyond which an agent can start no more; root is not held to it."""
+    agent_cpu_seconds: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """Processor time that one process of an agent may take; past it the process gets SIGXCPU."""
+    agent_address_space_mib: Annotated[int, msgspec.Meta(ge=64)] | None = None
+    """What one process of an agent may map, used or not: node and java map gigabytes. `agent_memory_mib` counts use."""
     max_memory_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 95.0
     """A daemon takes no more tasks while more of the machine's memory is in use."""
     control_groups: bool = True

@@ -62,6 +62,8 @@ class Slots(msgspec.Struct, frozen=True, kw_only=True):
     capacity: int = 0
     running: int = 0
     max_running: int | None = None
+    refusing: tuple[str, ...] = ()
+    """The daemons that are connected and take no more work, each with why."""
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,6 +238,8 @@ def _inactive(scene: Scene) -> Why:
 def _undispatched(scene: Scene, kind: TaskKind) -> Why | None:
     """Why nothing can be sent to a daemon now, if so."""
     slots = scene.slots
+    if not slots.daemons and slots.refusing:
+        return Why(text=f"no connected daemon takes more work: {'; '.join(slots.refusing)}", mend="makima daemon list")
     if not slots.daemons:
         return Why(text="no daemon of this owner is connected", mend="makima daemon run")
     if slots.max_running is not None and slots.running >= slots.max_running:

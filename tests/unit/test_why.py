@@ -75,6 +75,11 @@ READY = one_step(1, StepStatus.READY)
         (active(steps=(READY,)), "step 'S1': it is ready: it is dispatched in a moment", None),
         (active(steps=(READY,), slots=Slots()), "step 'S1': no daemon of this owner is connected", "makima daemon run"),
         (
+            active(steps=(READY,), slots=Slots(refusing=("a drains", "b: its disk can't be written"))),
+            "step 'S1': no connected daemon takes more work: a drains; b: its disk can't be written",
+            "makima daemon list",
+        ),
+        (
             active(steps=(READY,), slots=Slots(daemons=1, capacity=4, running=4)),
             "step 'S1': 4 of 4 slots are taken",
             "makima daemon run, for more",
