@@ -210,7 +210,8 @@ def _active(scene: Scene) -> Why:
 
 
 def _pending(scene: Scene, one: Step) -> Why:
-    blocking = [s for s in waits_for(one, scene.steps) if isinstance(s, Step) and s.held_by is None]
+    in_force = {key: s for key, s in scene.steps.items() if s.held_by is None}
+    blocking = [s for s in waits_for(one, in_force) if isinstance(s, Step)]
     if scene.failures_pass:
         needs = set(one.depends_on)
         blocking = [s for s in blocking if s.status is not StepStatus.FAILED or s.id in needs]
