@@ -191,5 +191,5 @@ async def run(around: Surroundings, stop: asyncio.Event) -> None:
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Run the completer's process until `stop` is set."""
-    async with surroundings(settings, "completer", EMITS) as around:
+    async with surroundings(settings, "completer", EMITS, promises=False) as around:
         await run(around, stop)

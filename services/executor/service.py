@@ -336,5 +336,5 @@ async def run(around: Surroundings, stop: asyncio.Event) -> None:
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Run the executor's process until `stop` is set."""
-    async with surroundings(settings, "executor", EMITS) as around:
+    async with surroundings(settings, "executor", EMITS, promises=False) as around:
         await run(around, stop)

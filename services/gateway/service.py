@@ -139,7 +139,7 @@ class Server(uvicorn.Server):
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set."""
-    async with surroundings(settings, "gateway", EMITS) as around:
+    async with surroundings(settings, "gateway", EMITS, promises=True) as around:
         token = person_token(settings.home)
         async with around.database.unit_of_work("gateway.own") as unit:
             rows = await unit.rows(

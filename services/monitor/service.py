@@ -301,5 +301,5 @@ async def run(around: Surroundings, stop: asyncio.Event) -> None:
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Run the monitor's process until `stop` is set."""
-    async with surroundings(settings, "monitor", EMITS) as around:
+    async with surroundings(settings, "monitor", EMITS, promises=True) as around:
         await run(around, stop)

@@ -116,5 +116,5 @@ async def run(around: Surroundings, stop: asyncio.Event) -> None:
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Run the planner's process until `stop` is set."""
-    async with surroundings(settings, "planner", EMITS) as around:
+    async with surroundings(settings, "planner", EMITS, promises=False) as around:
         await run(around, stop)

@@ -57,13 +57,20 @@ def its_directive(event: AnyEvent) -> Sequence[UUID | None]:
 
 
 @asynccontextmanager
-async def surroundings(settings: Settings, sender: str, emits: Iterable[type[Event]]) -> AsyncIterator[Surroundings]:
-    """Postgres (migrated) and the bus. What a unit of work records is published after its commit."""
+async def surroundings(
+    settings: Settings, sender: str, emits: Iterable[type[Event]], *, promises: bool
+) -> AsyncIterator[Surroundings]:
+    """Postgres (migrated) and the bus. What a unit of work records is published after its commit.
+
+    A service that `promises` something to others, as an acknowledgement or an answer does, waits until its commits are on
+    the disk. One whose every write follows from rows that are doesn't: it would only decide the same again.
+    """
     bus = ZeroMQ(settings)
     publisher = bus.publisher(sender, emits)
     try:
         await _migrated(settings)
-        async with connect(settings.postgres(), publisher.publish, name=f"makima {sender}") as database:
+        name = f"makima {sender}"
+        async with connect(settings.postgres(), publisher.publish, name=name, waits_for_disk=promises) as database:
             yield Surroundings(settings=settings, database=database, bus=bus, chance=random.Random())
     finally:
         publisher.close()

@@ -139,20 +139,22 @@ async def _rows(cursor: Cursor) -> list[DictRow]:
 
 @asynccontextmanager
 async def connect(
-    url: str, publish: Publish | None = None, most: int = 4, name: str = "makima"
+    url: str, publish: Publish | None = None, most: int = 4, name: str = "makima", waits_for_disk: bool = True
 ) -> AsyncIterator[Database]:
     """A database with at most `most` connections, shown under `name` in Postgres.
 
     While that is away each use waits PATIENCE_SECONDS at most, then raises OperationalError; who waits is served as
-    soon as there is a connection again.
+    soon as there is a connection again. A commit that doesn't wait for the disk is durable a few tens of milliseconds
+    later, together with all before it, or when another's commit waits.
     """
+    options = PLANS if waits_for_disk else f"{PLANS} -c synchronous_commit=off"
     pool: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
         url,
         min_size=1,
         max_size=most,
         open=False,
         connection_class=AsyncConnection[DictRow],
-        kwargs={"autocommit": True, "options": PLANS, "row_factory": dict_row, "application_name": name},
+        kwargs={"autocommit": True, "options": options, "row_factory": dict_row, "application_name": name},
         timeout=PATIENCE_SECONDS,
         reconnect_timeout=RETRY_SECONDS,
     )

@@ -57,6 +57,7 @@ def command(home: Path, sockets: Path) -> list[str]:
         "max_connections": "100",
         "shared_buffers": "64MB",
         "max_wal_size": "512MB",
+        "wal_writer_delay": "10ms",
         "jit": "off",
     }
     options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
