@@ -13,7 +13,7 @@ from services.completer.ordering import Task
 from shared.config import Settings
 from shared.domain.deliveries import Settled, settle
 from shared.domain.delivery import Broken, Conflicted, Delivered, Delivery, Nothing, Result, Seen
-from shared.domain.statuses import DirectiveStatus, TaskKind
+from shared.domain.statuses import ENDED_TASK, DirectiveStatus, TaskKind
 from shared.messages.events import (
     AnyEvent,
     DeliveryFinished,
@@ -26,14 +26,13 @@ from shared.messages.events import (
 )
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
-from shared.store.database import Row, UnitOfWork
+from shared.store.database import Row, UnitOfWork, as_json
 from shared.store.statements import statements
 
 CONSUMES: frozenset[type[Event]] = frozenset({DirectiveChanged, TaskChanged})
 EMITS: frozenset[type[Event]] = frozenset({TaskCreated, DeliveryFinished, DirectiveChanged, StepAdded, StepReady})
 SQL = statements("services.completer")
 _RESULT = Delivered | Conflicted | Broken | Seen | Nothing
-_json = msgspec.json.Encoder()
 
 
 class Completer:
@@ -50,16 +49,19 @@ class Completer:
         async with self._around.database.unit_of_work("completer.settle") as unit:
             if rows := await unit.rows(SQL["unsettled"], chosen):
                 await self._settle(unit, rows)
-            over = await unit.rows(SQL["nothing_to_deliver"], chosen)
-            for row in over + await unit.rows(SQL["came_to_nothing"], chosen):
-                unit.record(DirectiveChanged(directive=row["id"], status=row["status"], reason=row["reason"]))
+            for over in await unit.rows_of_each((SQL["nothing_to_deliver"], chosen), (SQL["came_to_nothing"], chosen)):
+                unit.record(
+                    *(DirectiveChanged(directive=r["id"], status=r["status"], reason=r["reason"]) for r in over)
+                )
+        deliveries, looks, (next_look,) = await self._around.database.rows_of_each(
+            (SQL["due"], chosen), (SQL["looks_due"], chosen), (SQL["next_look"], None)
+        )
         settings = self._around.settings
-        due = [ordering.deliver(row, settings) for row in await self._around.database.rows(SQL["due"], chosen)]
-        due += [ordering.look(row, settings) for row in await self._around.database.rows(SQL["looks_due"], chosen)]
+        due = [ordering.deliver(row, settings) for row in deliveries] + [ordering.look(row, settings) for row in looks]
         if due:
             async with self._around.database.unit_of_work("completer.order") as unit:
                 await self._order(unit, due)
-        await self._look_again()
+        self._look_again(next_look["seconds"])
 
     async def _settle(self, unit: UnitOfWork, rows: Sequence[Row]) -> None:
         """Write what follows from the results of tasks, a row each."""
@@ -118,15 +120,14 @@ class Completer:
                 "prompts": [t.prompt for t in tasks],
                 "targets": [t.target for t in tasks],
                 "merges": [_array(s.branch for s in t.order.steps) for t in tasks],
-                "deliveries": [_json.encode(t.order).decode().replace("\\u0000", "") for t in tasks],
+                "deliveries": [as_json(t.order) for t in tasks],
             },
         )
         unit.record(*(TaskCreated(directive=c["directive_id"], task=c["id"], kind=c["kind"]) for c in claimed))
 
-    async def _look_again(self) -> None:
-        """Wake up when the next pull request is to be looked at."""
-        rows = await self._around.database.rows(SQL["next_look"])
-        if not rows or (seconds := rows[0]["seconds"]) is None:
+    def _look_again(self, seconds: float | None) -> None:
+        """Wake up when the next pull request is to be looked at, in so many seconds; None: there is none."""
+        if seconds is None:
             return
         if self._alarm is not None:
             self._alarm.cancel()
@@ -176,10 +177,16 @@ def _name(row: Row, step: UUID) -> str:
 
 
 def wakes(event: AnyEvent) -> Sequence[UUID | None]:
-    """A task's changes matter here unless it is of another kind."""
-    if isinstance(event, TaskChanged) and event.kind in (TaskKind.PLAN, TaskKind.STEP):
-        return ()
-    return (event.directive,)
+    """Something may be due when a directive becomes idle, or changes while it is, and when a delivery has ended."""
+    match event:
+        case TaskChanged(kind=kind, status=status) if (
+            kind in (TaskKind.PLAN, TaskKind.STEP) or status not in ENDED_TASK
+        ):
+            return ()
+        case DirectiveChanged(status=status) if status != DirectiveStatus.IDLE:
+            return ()
+        case _:
+            return (event.directive,)
 
 
 async def run(around: Surroundings, stop: asyncio.Event) -> None:

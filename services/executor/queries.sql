@@ -69,10 +69,10 @@ SELECT due.id AS step_id, due.directive_id, due.owner_id, due.title, due.name, d
 INSERT INTO makima.task (id, owner_id, directive_id, step_id, kind, name, prompt, agent, status,
                          start_from, merge_branches, lease_until, dispatched_at)
 SELECT u.id, u.owner_id, u.directive_id, u.step_id, 'step', u.name, u.prompt, u.agent, 'starting',
-       u.start_from, u.merge_branches::text[], makima.now() + %(lease)s * interval '1 second', makima.now()
-  FROM unnest(%(ids)s::uuid[], %(owners)s::uuid[], %(directives)s::uuid[], %(steps)s::uuid[], %(names)s::text[],
-              %(prompts)s::text[], %(agents)s::text[], %(starts)s::text[], %(merges)s::text[])
-       AS u (id, owner_id, directive_id, step_id, name, prompt, agent, start_from, merge_branches)
+       u.start_from, u.merge_branches, makima.now() + %(lease)s * interval '1 second', makima.now()
+  FROM jsonb_to_recordset(%(tasks)s::jsonb)
+       AS u (id uuid, owner_id uuid, directive_id uuid, step_id uuid, name text, prompt text, agent text, start_from text,
+             merge_branches text[])
  WHERE (SELECT s.status FROM makima.step s WHERE s.id = u.step_id) = 'ready'
    AND (SELECT d.status FROM makima.directive d WHERE d.id = u.directive_id) = 'active'
     ON CONFLICT DO NOTHING

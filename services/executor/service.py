@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -37,7 +37,7 @@ from shared.messages.frames import COMMANDS, LIMIT_BYTES, REPLIES, read_header
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.service.tokens import load_secret, task_token
-from shared.store.database import UNAVAILABLE, Row, UnitOfWork
+from shared.store.database import UNAVAILABLE, Row, UnitOfWork, as_json
 from shared.store.statements import statements
 
 log = structlog.get_logger()
@@ -56,6 +56,7 @@ ASK_AGAIN_SECONDS = 0.2
 """So soon what no daemon could take is asked for again, at first; later as rarely as the next says."""
 LONGEST_ASK_AGAIN_SECONDS = 15.0
 TOO_LARGE = f"its command is larger than a frame may be ({LIMIT_BYTES} bytes); shorten its texts"
+_CLAIMED = ("owner_id", "directive_id", "step_id", "name", "prompt", "agent", "start_from", "merge_branches")
 SCRIPTED = "shell"
 """The agent that runs a task plan as it stands, instead of reading a prompt."""
 
@@ -90,16 +91,17 @@ class Executor:
     async def _pass_on(self) -> None:
         """What people ask of running tasks and of daemons: rows promise it, again and again until it is done."""
         owner = self._around.settings.owner
-        rows = self._around.database.rows
+        cancels, messages, drains = await self._around.database.rows_of_each(
+            (SQL["cancels"], None), (SQL["messages"], None), (SQL["drains"], None)
+        )
         asked: list[AnyCommand] = [
-            CancelTask(task=r["id"], attempt=r["attempt"], owner=owner, reason=r["cancel_asked"])
-            for r in await rows(SQL["cancels"])
+            CancelTask(task=r["id"], attempt=r["attempt"], owner=owner, reason=r["cancel_asked"]) for r in cancels
         ]
         asked += [
             TellTask(task=r["task_id"], attempt=r["attempt"], owner=owner, message=r["id"], text=r["text"])
-            for r in await rows(SQL["messages"])
+            for r in messages
         ]
-        asked += [Drain(owner=owner, daemon=r["name"], on=r["drain_asked"]) for r in await rows(SQL["drains"])]
+        asked += [Drain(owner=owner, daemon=r["name"], on=r["drain_asked"]) for r in drains]
         for body in COMMANDS.bodies(asked, CANCELS_A_MESSAGE)[0]:
             await self._commands.send("executor.cancel", b"commands", body)
         if asked:
@@ -118,7 +120,7 @@ class Executor:
                 (SQL["claim_pending"], {"lease": self._around.settings.lease_seconds}), (SQL["due_steps"], None)
             )
             tasks = {self._around.new_id(): _task(row, self._around.settings.agent or "shell") for row in due}
-            claimed = await unit.rows(SQL["claim_steps"], self._columns(tasks)) if tasks else []
+            claimed = await unit.rows(SQL["claim_steps"], self._claims(tasks)) if tasks else []
             mine = [*pending, *({"id": c["id"], **tasks[c["id"]]} for c in claimed)]
             unit.record(*(_starting(t) for t in mine if not t.get("asked_again")))
         return [self._spawn(t) for t in mine]
@@ -131,20 +133,9 @@ class Executor:
                 self._look_again(max(0.0, *(r["seconds"] for r in refused)) + 0.005)
         self._freed = False
 
-    def _columns(self, tasks: dict[Any, dict[str, Any]]) -> dict[str, Any]:
-        rows = tasks.values()
-        return {
-            "lease": self._around.settings.lease_seconds,
-            "ids": list(tasks),
-            "owners": [t["owner_id"] for t in rows],
-            "directives": [t["directive_id"] for t in rows],
-            "steps": [t["step_id"] for t in rows],
-            "names": [t["name"] for t in rows],
-            "prompts": [t["prompt"] for t in rows],
-            "agents": [t["agent"] for t in rows],
-            "starts": [t["start_from"] for t in rows],
-            "merges": ["{" + ",".join(f'"{b}"' for b in t["merge_branches"]) + "}" for t in rows],
-        }
+    def _claims(self, tasks: Mapping[UUID, dict[str, Any]]) -> dict[str, object]:
+        rows = [{"id": task, **{name: row[name] for name in _CLAIMED}} for task, row in tasks.items()]
+        return {"tasks": as_json(rows), "lease": self._around.settings.lease_seconds}
 
     def _spawn(self, task: dict[str, Any] | Row) -> SpawnTask:
         attempt, scripted, chosen = task["attempt"], task["agent"] == SCRIPTED, task["agent_chosen"]
@@ -249,7 +240,9 @@ def wakes(event: AnyEvent) -> Sequence[UUID | None]:
     match event:
         case StepReady() | TaskCreated() | TaskChanged(status="completed" | "failed" | "cancelled"):
             return (event.directive,)
-        case TaskChanged(status="starting" | "running", reason=None):
+        case DirectiveChanged(status="active"):
+            return (event.directive,)
+        case TaskChanged(status="starting" | "running", reason=None) | DirectiveChanged():
             return ()
         case _:
             return (None,)

@@ -166,21 +166,21 @@ async def settle_orders(unit: UnitOfWork, steps: Sequence[UUID]) -> None:
 
 async def advance_all(unit: UnitOfWork, directives: list[UUID] | None) -> None:
     """Readiness, idleness and dead ends of whole directives (None: of all)."""
-    await make_ready(unit, await unit.rows(SQL["advance_all"], {"directives": directives}))
-    await idle(unit, directives)
-    for row in await unit.rows(SQL["stuck"], {"directives": directives}):
-        unit.record(DirectiveChanged(directive=row["id"], status="paused", reason=row["pause_reason"]))
+    chosen = {"directives": directives}
+    ready, idle, stuck = await unit.rows_of_each(*((SQL[name], chosen) for name in ("advance_all", "idle", "stuck")))
+    made_ready(unit, ready)
+    became_idle(unit, idle)
+    unit.record(*(DirectiveChanged(directive=r["id"], status="paused", reason=r["pause_reason"]) for r in stuck))
 
 
-async def idle(unit: UnitOfWork, directives: list[UUID] | None) -> None:
-    """Directives in which nothing is left to do become idle."""
-    for row in await unit.rows(SQL["idle"], {"directives": directives}):
-        unit.record(DirectiveChanged(directive=row["id"], status="idle"))
+def became_idle(unit: UnitOfWork, rows: Sequence[Row]) -> None:
+    """Say in which directives nothing is left to do."""
+    unit.record(*(DirectiveChanged(directive=row["id"], status="idle") for row in rows))
 
 
-async def make_ready(unit: UnitOfWork, rows: Sequence[Row]) -> None:
+def made_ready(unit: UnitOfWork, rows: Sequence[Row]) -> None:
     """Say which steps were made ready, a directive a row."""
-    unit.record(*(StepReady(directive=row["directive_id"], steps=tuple(row["steps"])) for row in rows))
+    unit.record(*(StepReady(directive=r["directive_id"], steps=tuple(r["steps"])) for r in rows if r["steps"]))
 
 
 def record_steps(unit: UnitOfWork, rows: Sequence[Row]) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 from uuid import UUID
-
-import msgspec
 
 from services.monitor import consequences
 from services.monitor.consequences import SQL
@@ -15,10 +12,9 @@ from shared.domain.outcomes import Live
 from shared.domain.policies import OnFailure
 from shared.domain.statuses import CancelCause, StepStatus, TaskKind, TaskStatus
 from shared.messages.events import TaskChanged
-from shared.store.database import Row, UnitOfWork
+from shared.store.database import Asked, Row, UnitOfWork, as_json
 
 NewId = Callable[[], UUID]
-_json = msgspec.json.Encoder()
 
 
 async def read(unit: UnitOfWork, tasks: Iterable[UUID]) -> dict[UUID, Known]:
@@ -54,7 +50,11 @@ async def write(unit: UnitOfWork, decisions: Sequence[Decision], lease_seconds: 
     """Write decisions and all that follows from them. `new_id` gives the ids of requests to re-plan."""
     if not decisions:
         return
-    changed = await unit.rows(SQL["apply"], {**_columns(decisions), "lease": lease_seconds})
+    completed = [d.task.step for d in decisions if d.task.step and d.verdict.step is StepStatus.COMPLETED]
+    asked: list[Asked] = [(SQL["apply"], {"decisions": as_json([_row(d) for d in decisions]), "lease": lease_seconds})]
+    if completed:
+        asked.append((SQL["advance"], {"steps": completed}))
+    changed, *found = await unit.rows_of_each(*asked)
     unit.record(*(_task_changed(d) for d in decisions if d.verdict.status is not d.task.live.status))
     consequences.record_steps(unit, changed)
     if named := [d for d in decisions if d.agent]:
@@ -70,39 +70,40 @@ async def write(unit: UnitOfWork, decisions: Sequence[Decision], lease_seconds: 
         await consequences.settle_orders(unit, serving)
     if spending := {d.task.directive for d in decisions if d.task.has_budget and (d.cost_usd or d.tokens)}:
         await consequences.hold_to_budgets(unit, list(spending))
-    settled = [row["id"] for row in changed if row["status"] == StepStatus.COMPLETED]
-    if settled:
-        await consequences.make_ready(unit, await unit.rows(SQL["advance"], {"steps": settled}))
-    ended = {row["directive_id"] for row in changed if row["status"] in (StepStatus.COMPLETED, StepStatus.FAILED)}
+    advanced = [row for rows in found for row in rows]
+    consequences.made_ready(unit, advanced)
+    ended = {row["directive_id"] for row in advanced if not row["goes_on"]}
+    ended |= {row["directive_id"] for row in changed if row["status"] == StepStatus.FAILED}
     if ended:
-        await consequences.idle(unit, list(ended))
+        consequences.became_idle(unit, await unit.rows(SQL["idle"], {"directives": list(ended)}))
 
 
-def _columns(decisions: Sequence[Decision]) -> dict[str, list[Any]]:
+def _row(decision: Decision) -> dict[str, object]:
+    verdict = decision.verdict
     return {
-        "ids": [d.task.id for d in decisions],
-        "attempts": [d.attempt for d in decisions],
-        "statuses": [d.verdict.status.value for d in decisions],
-        "next_attempts": [d.verdict.attempt for d in decisions],
-        "failures": [d.verdict.failures for d in decisions],
-        "losses": [d.verdict.losses for d in decisions],
-        "delays": [d.verdict.delay_seconds for d in decisions],
-        "daemons": [d.daemon for d in decisions],
-        "branches": [d.branch for d in decisions],
-        "heads": [d.head for d in decisions],
-        "sessions": [d.session for d in decisions],
-        "outcomes": [d.outcome for d in decisions],
-        "reasons": [d.reason for d in decisions],
-        "kept": [d.kept_branch for d in decisions],
-        "costs": [d.cost_usd for d in decisions],
-        "tokens": [d.tokens for d in decisions],
-        "ends": [d.verdict.ended for d in decisions],
-        "tails": [d.tail for d in decisions],
-        "exit_codes": [d.exit_code for d in decisions],
-        "results": [_json.encode(d.result).decode().replace("\\u0000", "") if d.result else None for d in decisions],
-        "commits": [_json.encode(d.commits).decode().replace("\\u0000", "") if d.commits else None for d in decisions],
-        "files": [array(d.files_changed) for d in decisions],
-        "step_statuses": [d.verdict.step if d.task.step else None for d in decisions],
+        "id": decision.task.id,
+        "attempt": decision.attempt,
+        "status": verdict.status,
+        "next_attempt": verdict.attempt,
+        "failures": verdict.failures,
+        "losses": verdict.losses,
+        "delay": verdict.delay_seconds,
+        "daemon": decision.daemon,
+        "branch": decision.branch,
+        "head": decision.head,
+        "session": decision.session,
+        "outcome": decision.outcome,
+        "reason": decision.reason,
+        "cost": decision.cost_usd,
+        "kept_branch": decision.kept_branch,
+        "tokens": decision.tokens,
+        "ended_as": verdict.ended,
+        "tail": decision.tail,
+        "exit_code": decision.exit_code,
+        "step_status": verdict.step if decision.task.step else None,
+        "result": decision.result,
+        "files": decision.files_changed,
+        "commits": decision.commits or None,
     }
 
 

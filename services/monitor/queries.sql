@@ -12,15 +12,12 @@ SELECT t.id, t.directive_id, t.step_id, t.kind, t.name, t.status, t.attempt, t.f
 
 -- name: apply
 -- Write what became of tasks and attempts, and with them their steps. One row a task, as decided.
-WITH new AS (
-    SELECT * FROM unnest(
-        %(ids)s::uuid[], %(attempts)s::integer[], %(statuses)s::text[], %(next_attempts)s::integer[],
-        %(failures)s::integer[], %(losses)s::integer[], %(delays)s::float[], %(daemons)s::text[], %(branches)s::text[],
-        %(heads)s::text[], %(sessions)s::text[], %(outcomes)s::text[], %(reasons)s::text[], %(costs)s::numeric[],
-        %(kept)s::text[], %(tokens)s::bigint[], %(ends)s::text[], %(tails)s::text[], %(exit_codes)s::integer[],
-        %(step_statuses)s::text[], %(results)s::jsonb[], %(files)s::text[], %(commits)s::jsonb[])
-        AS u (id, attempt, status, next_attempt, failures, losses, delay, daemon, branch, head, session, outcome, reason,
-              cost, kept_branch, tokens, ended_as, tail, exit_code, step_status, result, files, commits)
+WITH new AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(decisions)s::jsonb)
+        AS u (id uuid, attempt integer, status text, next_attempt integer, failures integer, losses integer, delay float,
+              daemon text, branch text, head text, session text, outcome text, reason text, cost numeric, kept_branch text,
+              tokens bigint, ended_as text, tail text, exit_code integer, step_status text, result jsonb, files text[],
+              commits jsonb)
 ), before AS (
     SELECT a.task_id, a.cost_usd, a.tokens
       FROM new JOIN makima.attempt a ON a.task_id = new.id AND a.number = new.attempt
@@ -63,7 +60,7 @@ UPDATE makima.step s
        branch = CASE WHEN new.step_status = 'completed' THEN new.branch ELSE s.branch END,
        outcome = CASE WHEN new.step_status = 'completed' THEN new.outcome ELSE s.outcome END,
        head = CASE WHEN new.step_status = 'completed' THEN new.head ELSE s.head END,
-       files_changed = CASE WHEN new.step_status = 'completed' THEN new.files::text[] ELSE s.files_changed END,
+       files_changed = CASE WHEN new.step_status = 'completed' THEN new.files ELSE s.files_changed END,
        reason = CASE WHEN new.step_status = 'failed' THEN new.reason ELSE s.reason END,
        completed_at = CASE WHEN new.step_status = 'completed' THEN makima.now() END
   FROM tasks AS new
@@ -84,8 +81,9 @@ RETURNING a.task_id;
 
 -- name: advance
 -- After these steps settled: their dependents, and the next order_index where they were the last of theirs, become
--- ready; their directives become idle when nothing is left (rule 11). Under `continue` a failed step holds back no
--- higher order_index. Cost: the settled steps' out-degree. Relies on step_dependents, step_unsettled, step_by_directive.
+-- ready. A row a directive, with those, and whether anything is left to do in it. Under `continue` a failed step holds
+-- back no higher order_index. Cost: the settled steps' out-degree. Relies on step_dependents, step_unsettled,
+-- step_by_directive.
 WITH settled AS (
     SELECT id, directive_id, order_index FROM makima.step WHERE id = ANY (%(steps)s)
 ), opened AS (
@@ -109,7 +107,10 @@ WITH settled AS (
      WHERE judged.may_run AND s.id = judged.id AND s.status = judged.status
     RETURNING s.id, s.directive_id
 )
-SELECT directive_id, array_agg(id) AS steps FROM ready GROUP BY directive_id;
+SELECT x.directive_id, coalesce((SELECT array_agg(r.id) FROM ready r WHERE r.directive_id = x.directive_id), '{}') AS steps,
+       (SELECT true FROM makima.step s
+         WHERE s.directive_id = x.directive_id AND s.status IN ('pending', 'ready', 'running') LIMIT 1) AS goes_on
+  FROM (SELECT DISTINCT directive_id FROM settled) AS x;
 
 -- name: advance_all
 -- The same for whole directives: after a plan came into force, and in the sweep.

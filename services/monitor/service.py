@@ -15,7 +15,7 @@ from services.monitor.retention import retain
 from shared.bus.bus import MessageChannel
 from shared.bus.skipped import Skipped
 from shared.config import Settings
-from shared.domain.statuses import ENDED_TASK, ON_A_DAEMON, TaskKind
+from shared.domain.statuses import ENDED_TASK, ON_A_DAEMON, DirectiveStatus, TaskKind
 from shared.messages import channels
 from shared.messages.channels import ByChannel
 from shared.messages.events import (
@@ -56,6 +56,7 @@ log = structlog.get_logger()
 
 MOVES_ON: frozenset[type[Event]] = frozenset({DirectiveChanged, StepAdded, TaskChanged})
 CONSUMES: frozenset[type[Event]] = MOVES_ON | questions.CONSUMES
+MOVING = frozenset({DirectiveStatus.ACTIVE, DirectiveStatus.AWAITING_APPROVAL})
 EMITS: frozenset[type[Event]] = frozenset(
     {
         TaskChanged,
@@ -270,10 +271,15 @@ class Monitor:
 
 
 def wakes(event: AnyEvent) -> Sequence[UUID | None]:
-    """A task's changes are this service's own words, but for one that somebody cancels before it ran."""
-    if isinstance(event, TaskChanged) and event.status in (ON_A_DAEMON | ENDED_TASK):
-        return ()
-    return (event.directive,)
+    """A task's changes are this service's own words, but for one that somebody cancels before it ran; and only in an
+    active directive is there something to move on, or a deadline."""
+    match event:
+        case TaskChanged(status=status) if status in (ON_A_DAEMON | ENDED_TASK):
+            return ()
+        case DirectiveChanged(status=status) if status not in MOVING:
+            return ()
+        case _:
+            return (event.directive,)
 
 
 def _is_plan(task: decisions.Known | None) -> bool:

@@ -11,7 +11,7 @@ import msgspec
 from services.planner import prompts
 from services.planner.prompts import EarlierGoal, ExistingStep, OpenOrder, Planning
 from shared.config import Settings
-from shared.domain.statuses import StepStatus, TaskKind
+from shared.domain.statuses import ENDED_TASK, DirectiveStatus, StepStatus, TaskKind
 from shared.domain.texts import without_credentials
 from shared.messages.events import (
     AnyEvent,
@@ -70,10 +70,14 @@ async def reconcile(around: Surroundings, directives: frozenset[UUID] | None) ->
 
 
 def wakes(event: AnyEvent) -> Sequence[UUID | None]:
-    """A task's changes matter here unless it is of another kind."""
-    if isinstance(event, TaskChanged) and event.kind in (TaskKind.STEP, TaskKind.COMPLETION, TaskKind.VERIFICATION):
-        return ()
-    return (event.directive,)
+    """Planning may be due when it is asked for, when one has ended, and when a directive becomes active."""
+    match event:
+        case TaskChanged(kind=kind, status=status) if kind != TaskKind.PLAN or status not in ENDED_TASK:
+            return ()
+        case DirectiveChanged(status=status) if status != DirectiveStatus.ACTIVE:
+            return ()
+        case _:
+            return (event.directive,)
 
 
 def planning(due: Row, steps: Sequence[Row]) -> Planning:

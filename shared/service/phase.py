@@ -62,8 +62,8 @@ async def surroundings(
 ) -> AsyncIterator[Surroundings]:
     """Postgres (migrated) and the bus. What a unit of work records is published after its commit.
 
-    A service that `promises` something to others, as an acknowledgement or an answer does, waits until its commits are on
-    the disk. One whose every write follows from rows that are doesn't: it would only decide the same again.
+    A service that `promises` something to others, as an acknowledgement or an answer does, waits until its commits are
+    on the disk. One whose every write follows from rows that are doesn't: it would only decide the same again.
     """
     bus = ZeroMQ(settings)
     publisher = bus.publisher(sender, emits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, LiteralString, Protocol
@@ -23,6 +24,8 @@ PATIENCE_SECONDS = 10.0
 RETRY_SECONDS = 1.0
 Publish = Callable[[Sequence[Event]], Awaitable[None]]
 Row = DictRow
+Asked = tuple[LiteralString, dict[str, Any] | None]
+"""A statement and its parameters."""
 
 _AUDIT: LiteralString = """
     INSERT INTO makima.event (type, directive_id, body)
@@ -35,6 +38,19 @@ PLANS = "-c plan_cache_mode=force_generic_plan " + " ".join(
 """Every statement goes by its indexes, planned once a connection: a new database has no statistics yet, and a plan that
 follows the tables' size of the moment is slow a moment later."""
 _json = msgspec.json.Encoder()
+_NUL = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")
+
+
+def as_json(value: object) -> str:
+    """A value as a jsonb parameter, without the NULs that Postgres can't hold.
+
+    Rows for `jsonb_to_recordset` are sent so: an array for each of many columns costs far more.
+
+    >>> as_json([{"said": "a\\0b"}])
+    '[{"said":"ab"}]'
+    """
+    text = _json.encode(value).decode()
+    return _NUL.sub(r"\1", text) if r"\u0000" in text else text
 
 
 class Cursor(Protocol):
@@ -81,16 +97,15 @@ class UnitOfWork:
         (rows,) = await self.rows_of_each((statement, parameters))
         return rows
 
-    async def rows_of_each(self, *asked: tuple[LiteralString, dict[str, Any] | None]) -> list[list[DictRow]]:
+    async def rows_of_each(self, *asked: Asked) -> list[list[DictRow]]:
         """Run statements one after another in one round trip; the rows of each."""
         if self._begun and len(asked) == 1:
             return [await _rows(await self._connection.execute(*asked[0], prepare=True))]
-        async with self._connection.pipeline():
-            if not self._begun:
-                self._begun = True
-                await self._connection.execute("BEGIN")
-            cursors = [await self._connection.execute(*one, prepare=True) for one in asked]
-        return [await _rows(cursor) for cursor in cursors]
+        if self._begun:
+            return await _rows_of_each(self._connection, *asked)
+        self._begun = True
+        _, *rows = await _rows_of_each(self._connection, ("BEGIN", None), *asked)
+        return rows
 
     def record(self, *events: Event) -> None:
         """Keep events: written to the audit log before the commit, published after it."""
@@ -100,7 +115,7 @@ class UnitOfWork:
         """Write what was recorded to the audit log."""
         if self.events:
             entries = [{"type": event_type(e), "directive": e.directive, "body": e} for e in self.events]
-            await self._connection.execute(_AUDIT, (_json.encode(entries).decode(),), prepare=True)
+            await self._connection.execute(_AUDIT, (as_json(entries),), prepare=True)
 
 
 class Database:
@@ -132,9 +147,20 @@ class Database:
         async with self._pool.connection() as connection:
             return await _rows(await connection.execute(statement, parameters, prepare=True))
 
+    async def rows_of_each(self, *asked: Asked) -> list[list[DictRow]]:
+        """Read-only statements in one round trip; the rows of each."""
+        async with self._pool.connection() as connection:
+            return await _rows_of_each(connection, *asked)
+
 
 async def _rows(cursor: Cursor) -> list[DictRow]:
     return await cursor.fetchall() if cursor.description else []
+
+
+async def _rows_of_each(connection: Connection, *asked: Asked) -> list[list[DictRow]]:
+    async with connection.pipeline():
+        cursors = [await connection.execute(*one, prepare=True) for one in asked]
+    return [await _rows(cursor) for cursor in cursors]
 
 
 @asynccontextmanager

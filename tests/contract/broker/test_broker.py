@@ -149,7 +149,7 @@ class Surround:
         elif parts[0] == b"commands":
             taken += COMMANDS.decode(parts[2])
         else:
-            with suppress(FrameUnreadable):  # nor does the broker read acknowledgements: daemons skip what they can't read
+            with suppress(FrameUnreadable):  # nor does the broker read acknowledgements: that is for daemons
                 taken += REPORT_REPLIES.decode(parts[2])
 
     def heard(self, daemon: str, report: AnyReport) -> None:

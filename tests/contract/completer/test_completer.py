@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from shared.domain.delivery import Broken, Conflicted, Delivered, Delivery, Nothing, Result, Seen
 from shared.domain.names import delivery_branch
-from shared.messages.events import DeliveryFinished, DirectiveChanged, StepReady, TaskChanged, TaskCreated
+from shared.messages.events import DeliveryFinished, DirectiveChanged, Event, StepReady, TaskChanged, TaskCreated
 from tests.contract.frames import unreadable_events
 from tests.contract.stage import Stage
 
@@ -82,8 +82,14 @@ def settled(stage: Stage, directive: UUID, status: str) -> dict[str, Any]:
     return stage.rows.one("directive", directive)
 
 
-@pytest.mark.parametrize("by", [DirectiveChanged, TaskChanged])
-def test_an_idle_directive_is_ordered_to_be_delivered_once_with_all_that_a_daemon_needs(stage: Stage, by: type) -> None:
+@pytest.mark.parametrize(
+    "hint",
+    [DirectiveChanged(status="idle"), TaskChanged(kind="completion", status="failed")],
+    ids=lambda e: type(e).__name__,
+)
+def test_an_idle_directive_is_ordered_to_be_delivered_once_with_all_that_a_daemon_needs(
+    stage: Stage, hint: Event
+) -> None:
     columns = {"repository_url": HUB, "goal": "Make it `so`", "merge_into_base": True, "check_command": "just check"}
     directive = stage.rows.directive(**columns)
     commits = [{"sha": f"{n:040}", "subject": f"Say $({n})"} for n in range(30)]
@@ -93,7 +99,7 @@ def test_an_idle_directive_is_ordered_to_be_delivered_once_with_all_that_a_daemo
     two = completed(stage, directive, "Two", depends_on=(one,))
     stage.rows.step(directive, "Three", status="failed", reason="no wind")
     stage.rows.change("directive", directive, status="idle")
-    stage.publish(*[by(directive=directive)] * 3)
+    stage.publish(*[msgspec.structs.replace(hint, directive=directive)] * 3)
     created = stage.await_event(TaskCreated, directive=directive)
     fence(stage)
     (row,) = stage.rows.all("task", directive_id=directive, kind="completion")

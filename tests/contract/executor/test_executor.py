@@ -193,7 +193,7 @@ def test_what_is_refused_again_and_again_is_asked_for_ever_more_rarely_and_logge
     stage.until(rests, "long pause")
     assert words(stage, sent) == [("starting", None), ("pending", "4 of 4 slots taken")]
     stage.connection.execute("UPDATE makima.task SET not_before = makima.now()")
-    stage.publish(DirectiveChanged(directive=directive))
+    stage.publish(DirectiveChanged(directive=directive, status="active"))
     stage.await_command(SpawnTask, task=sent.task)
     refuse(stage, sent, "no connected daemon has the agent codex")
     assert words(stage, sent)[2:] == [("pending", "no connected daemon has the agent codex")]
@@ -225,7 +225,7 @@ def test_a_late_refusal_does_not_take_back_what_runs(stage: Stage) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive()
     _, task = stage.rows.running_step(directive)
-    stage.publish(DirectiveChanged(directive=directive))
+    stage.publish(DirectiveChanged(directive=directive, status="active"))
     fence(stage)
     stage.reply(
         Unroutable(task=task, attempt=1, reason="late"),

@@ -28,11 +28,20 @@ def fence(stage: Stage) -> None:
     stage.await_event(TaskCreated, directive=later)
 
 
-@pytest.mark.parametrize("hint", [DirectiveChanged, DirectiveCreated, PlanFinished, PlanRequested, TaskChanged])
+HINTS = {
+    DirectiveChanged: {"status": "active"},
+    DirectiveCreated: {},
+    PlanFinished: {},
+    PlanRequested: {},
+    TaskChanged: {"kind": "plan", "status": "failed"},
+}
+
+
+@pytest.mark.parametrize("hint", HINTS, ids=lambda e: e.__name__)
 def test_any_hint_makes_unserved_requests_one_plan_task(stage: Stage, hint: type[Event]) -> None:
     directive = stage.rows.directive(title="A job", goal="Make it better")
     requests = {stage.rows.plan_request(directive, reason) for reason in ("goal", "user")}
-    stage.publish(hint(directive=directive))
+    stage.publish(hint(directive=directive, **HINTS[hint]))
     created = stage.await_event(TaskCreated, directive=directive)
     (task,) = stage.rows.all("task", directive_id=directive)
     assert (task["id"], task["kind"], task["status"], created.kind) == (created.task, "plan", "pending", "plan")
@@ -72,7 +81,7 @@ def test_a_request_while_a_plan_task_is_live_waits_for_its_end(stage: Stage) -> 
     fence(stage)
     assert [t["id"] for t in stage.rows.all("task", directive_id=directive)] == [live]
     stage.rows.change("task", live, status="completed")
-    stage.publish(TaskChanged(directive=directive, task=live, status="completed"))
+    stage.publish(TaskChanged(directive=directive, task=live, kind="plan", status="completed"))
     stage.await_event(TaskCreated, directive=directive)
     assert stage.rows.one("plan_request", request)["served_by"] not in (None, live)
 
