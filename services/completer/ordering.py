@@ -93,6 +93,7 @@ def look(row: Row, settings: Settings) -> Task:
         title=row["title"],
         round=row["pr_round"],
         steps=tuple(_branch(s) for s in msgspec.convert(row["steps"], list[_Branch])),
+        strategy=settings.merge_strategy,
         forge=_forge(row, settings),
         pull_request=PullRequest(title=" ".join(row["title"].split())[:LONGEST_TITLE], body=body),
         pr_url=row["pr_url"],

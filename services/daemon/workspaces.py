@@ -77,6 +77,7 @@ class Workspaces:
 
     def __init__(self, folder: Path, step_refs: StepRefs = "refs/heads", spares: int = 0) -> None:
         """`spares`: how many worktrees are kept for attempts to come."""
+        self.folder = folder
         self._step_refs = step_refs
         self._repositories = folder / "repositories"
         self._worktrees = folder / "worktrees"
@@ -141,6 +142,14 @@ class Workspaces:
             raise WorkspaceFailed("there is no repository to deliver to", permanent=True)
         cache = self._used(command)
         await self._fetch(cache, command)
+        return cache
+
+    async def repository_as_it_is(self, command: SpawnTask) -> Path:
+        """The cache of a command's repository, made if there is none, not brought up to date. Raises GitError."""
+        cache = self._used(command)
+        assert command.repository_url is not None
+        async with self._locks[cache]:
+            await self._create(cache, command.repository_url)
         return cache
 
     async def branches(self, cache: Path) -> dict[str, str]:

@@ -129,7 +129,7 @@ def _seen(result: Seen, at: Situation) -> Settled:
     if result.state == "merged":
         return Settled(
             status=DirectiveStatus.COMPLETED,
-            reason=f"{at.pr_url} was merged",
+            reason=f"{at.pr_url} was merged" + "".join(f"; {n}" for n in result.notes),
             state="merged",
             etag=result.etag,
             removed=result.removed,
@@ -137,7 +137,7 @@ def _seen(result: Seen, at: Situation) -> Settled:
     if result.state == "closed":
         return Settled(
             status=DirectiveStatus.PAUSED,
-            reason=closed_reason(at.pr_url),
+            reason=closed_reason(at.pr_url) + "".join(f"; {n}" for n in result.notes),
             state="closed",
             etag=result.etag,
             removed=result.removed,

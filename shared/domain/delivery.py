@@ -106,6 +106,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="see
     state: PullRequestState
     etag: str | None = None
     removed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a person should know: branches that could not be removed."""
 
 
 class Nothing(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="nothing"):

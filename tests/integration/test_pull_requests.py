@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.daemon.workspaces import WorkspaceFailed
+from services.daemon.workspaces import WorkspaceFailed, Workspaces
 from shared.domain.delivery import Delivered, Nothing, Seen
 from shared.domain.descriptions import BEGIN, END
 from shared.domain.names import delivery_branch
@@ -222,6 +222,56 @@ async def test_steps_outside_of_the_branches_are_delivered_and_cleaned_up(
     )
     assert isinstance(seen, Seen) and seen.removed == ("makima/one", "makima/two", shop.target)
     assert sh(shop.remote, "git", "for-each-ref", "--format=%(refname)") == "refs/heads/main"
+
+
+async def test_a_forge_that_is_down_when_it_is_looked_at_is_looked_at_again_later(shop: Shop, hub: GitHub) -> None:
+    proposed = await shop.propose()
+    hub.stop()
+    watch = {"action": "watch", "forge": forge(hub.url), "pr_url": proposed.pr_url, "etag": '"e"'}
+    assert await shop.deliver(url=hub.url, **watch) == Seen(state="open", etag='"e"')
+    assert "can't be asked" in shop.said[-1] and shop.said[-1].endswith("looked at again later")
+
+
+async def test_looking_reads_nothing_of_the_remote(shop: Shop, hub: GitHub) -> None:
+    proposed = await shop.propose()
+    shop.remote.rename(shop.remote.with_suffix(".away"))
+    watch = {"action": "watch", "forge": forge(hub.url), "pr_url": proposed.pr_url, "remove_branches": True}
+    seen = await shop.deliver(url=hub.url, **watch)
+    assert isinstance(seen, Seen) and seen.state == "open"
+    hub.end(1, "merged")
+    last = await shop.deliver(url=hub.url, **watch)
+    assert isinstance(last, Seen) and last.state == "merged" and last.removed == ()
+    assert last.notes[0].startswith("its branches stay on the remote: ")
+
+
+async def test_branches_that_the_remote_keeps_hold_up_no_merged_pull_request(shop: Shop, hub: GitHub) -> None:
+    proposed = await shop.propose()
+    sh(shop.remote, "git", "config", "receive.denyDeletes", "true")
+    hub.end(1, "merged")
+    watch = {"action": "watch", "forge": forge(hub.url), "pr_url": proposed.pr_url, "remove_branches": True}
+    seen = await shop.deliver(url=hub.url, **watch)
+    assert isinstance(seen, Seen) and seen.state == "merged" and seen.removed == ()
+    assert "denying ref deletion" in seen.notes[0]
+
+
+async def test_what_a_closed_pull_request_held_squashed_can_be_delivered_again(
+    shop: Shop, hub: GitHub, tmp_path: Path
+) -> None:
+    proposed = await shop.propose(strategy="squash")
+    hub.end(1, "closed")
+    await shop.deliver(
+        url=hub.url,
+        action="watch",
+        forge=forge(hub.url),
+        pr_url=proposed.pr_url,
+        remove_branches=True,
+        strategy="squash",
+    )
+    shop.step("two", write("two.txt", "2\n"))
+    shop.workspaces = Workspaces(tmp_path / "another")  # a daemon that has seen nothing of it
+    await shop.workspaces.remove_orphans()
+    again = await shop.propose(strategy="squash", round=2)
+    assert {"one.txt", "two.txt"} <= set(shop.files(again.branch))
 
 
 async def test_a_closed_pull_request_keeps_its_own_branch(shop: Shop, hub: GitHub) -> None:

@@ -28,7 +28,17 @@ from services.daemon.forges.registry import client_of
 from services.daemon.git import GitError, git, readable
 from services.daemon.workspaces import WorkspaceFailed, Workspaces
 from shared.config import Settings
-from shared.domain.delivery import Broken, Conflicted, Delivered, Delivery, Nothing, Result, Seen, StepBranch
+from shared.domain.delivery import (
+    Broken,
+    Conflicted,
+    Delivered,
+    Delivery,
+    Nothing,
+    PullRequestState,
+    Result,
+    Seen,
+    StepBranch,
+)
 from shared.domain.descriptions import marked, refreshed
 from shared.domain.forge import number_of, pull_request_url
 from shared.domain.names import delivery_branch
@@ -74,9 +84,9 @@ class Delivering:
     async def carry_out(self) -> Result:
         """Do what was ordered. Raises WorkspaceFailed with the reason, and GitError."""
         try:
-            self._cache = await self._workspaces.repository(self._command)
             if self._order.action == "watch":
                 return await self._watch()
+            self._cache = await self._workspaces.repository(self._command)
             if self._order.action == "verify":
                 return await self._verify()
             return await self._deliver()
@@ -275,7 +285,7 @@ class Delivering:
 
     def _client(self) -> Client | None:
         forge = self._order.forge
-        return client_of(forge, self._cache) if forge is not None else None
+        return client_of(forge, self._workspaces.folder) if forge is not None else None
 
     async def _target(self, client: Client | None) -> tuple[str, int, Found | None]:
         """The branch to deliver on, which pull request of the directive that is, and it, where it is open."""
@@ -345,15 +355,35 @@ class Delivering:
         number = number_of(self._order.pr_url or "", self._order.forge)
         if client is None or number is None:
             return Nothing(reason="its forge can't be asked")
-        found = await client.look(number, self._order.etag)
+        try:
+            found = await client.look(number, self._order.etag)
+        except ForgeFailed as error:
+            if not error.passing:
+                raise
+            self._said(f"{error}: looked at again later")
+            return Seen(state="open", etag=self._order.etag)
         if found is None:
             return Seen(state="open", etag=self._order.etag)
-        removed: tuple[str, ...] = ()
-        if found.state != "open" and self._order.remove_branches:
-            branches = [s.branch for s in (*self._order.earlier, *self._order.steps)]
-            own = [self._command.target_branch] if found.state == "merged" and self._command.target_branch else []
-            removed = await remove(self._cache, [*branches, *own])
-        return Seen(state=found.state, etag=found.etag, removed=removed)
+        removed = await self._clean_up(found.state) if found.state != "open" and self._order.remove_branches else ()
+        return Seen(state=found.state, etag=found.etag, removed=removed, notes=tuple(self._notes))
+
+    async def _clean_up(self, state: PullRequestState) -> tuple[str, ...]:
+        """Remove the branches from the remote that nobody needs once its pull request is over; those removed.
+
+        When it was closed, its work may be delivered again: its own branch stays, which holds the steps' commits, and
+        where it holds them only squashed, theirs stay.
+        """
+        branches = [s.branch for s in (*self._order.earlier, *self._order.steps)]
+        if state == "closed" and self._order.strategy == "squash":
+            return ()
+        if state == "merged" and self._command.target_branch:
+            branches.append(self._command.target_branch)
+        try:
+            self._cache = await self._workspaces.repository_as_it_is(self._command)
+            return await remove(self._cache, branches)
+        except (PushRefused, GitError, WorkspaceFailed) as error:
+            self._notes.append(f"its branches stay on the remote: {error}")
+            return ()
 
     async def _push_options(self) -> Sequence[str]:
         """What tells a GitLab that can't be asked to make the merge request. No line breaks, so no text but a title."""
