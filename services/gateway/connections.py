@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 STUCK_SECONDS = 10.0
 """A peer that has taken nothing for so long, while bytes wait for it, is cut off."""
 
 
-class Connection(H11Protocol):
+class Connection(HttpToolsProtocol):
     """uvicorn's, which by itself waits for as long as its peer keeps the connection."""
 
     _stuck: asyncio.TimerHandle | None = None
