@@ -165,7 +165,7 @@ def _agents(settings: Settings) -> Iterator[Finding]:
     signed = {True: "signed in", False: "not signed in", None: ""}
     for name, agent in {**DEFAULT_AGENTS, **settings.agents}.items():
         found = probe(name, agent)
-        says = "  ".join(part for part in (found.path, found.version, signed[found.signed_in]) if part)
+        says = "  ".join(part for part in (found.path, found.version, signed[found.signed_in], found.note) if part)
         yield Finding(f"agent {name}", "warn" if found.mend else "ok", says or "is not on PATH", found.mend)
 
 

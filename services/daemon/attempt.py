@@ -104,7 +104,7 @@ class Attempt:
         self._workspaces = machine.workspaces
         self._reporter = reporter
         self._run_folder = run_folder
-        self._log = Log(run_folder, Mask(self._secrets()), machine.settings.output_bytes)
+        self._log = Log(run_folder, Mask(self._secrets()).all, machine.settings.output_bytes)
         self._cgroup: Path | None = None
         self._conversation: Conversation | None = None
         self._told: set[UUID] = set()

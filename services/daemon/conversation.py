@@ -122,6 +122,9 @@ class Conversation:
         """Run the agent until it did well (None), resuming it once when it stalls or ends without a result."""
         resumed, afresh = 0, False
         while True:
+            if (most := self.agent.max_cost_usd) is not None and self.before[0] >= most:
+                spent = f"{self.before[0]:.2f} of {most:.2f} USD"
+                return Over(reason=f"{self.command.agent} used up its budget: {spent}", permanent=True)
             ended = await self._round(prompt)
             self._count(ended)
             told = Told(
@@ -165,7 +168,7 @@ class Conversation:
                 settings=self.agent,
                 tool_seconds=self.settings.tool_seconds,
                 spent_tokens=self.command.spent_tokens + self.before[1],
-                max_cost_usd=self.agent.max_cost_usd and max(self.agent.max_cost_usd - self.before[0], 0.0001),
+                max_cost_usd=self.agent.max_cost_usd and self.agent.max_cost_usd - self.before[0],
             )
         )
         most = self.agent.max_tokens and max(self.agent.max_tokens - self.before[1], 0)

@@ -52,3 +52,10 @@ class Mask:
         if self._known is not None:
             line = self._known.sub(MASK, line)
         return _SECRET.sub(MASK, line) if _HINT.search(line) else line
+
+    def all(self, lines: list[str]) -> list[str]:
+        """The lines, clean. Nearly always there is nothing in any of them, which one look at them all tells."""
+        text = "\n".join(lines)
+        if _CONTROL.search(text) or _HINT.search(text) or (self._known is not None and self._known.search(text)):
+            return [self(line) for line in lines]
+        return lines

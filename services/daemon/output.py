@@ -104,7 +104,7 @@ class Log:
     is given out at the end, with a mark that says how much is missing between the two.
     """
 
-    def __init__(self, folder: Path, clean: Callable[[str], str], most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, folder: Path, clean: Callable[[list[str]], list[str]], most_bytes: int = MOST_BYTES) -> None:
         self._clean = clean
         self._half = most_bytes // 2
         self._spool = Spool(folder, self._half)
@@ -121,11 +121,12 @@ class Log:
 
     def add(self, lines: Iterable[str]) -> None:
         """Take in lines."""
-        for line in lines:
+        raw = list(lines)
+        for line, clean in zip(raw, self._clean(raw), strict=True):
             if self.full:
                 self.add_bytes(line.encode(errors="replace") + b"\n")
             else:
-                self._keep(line)
+                self._keep(clean)
                 if self.full:
                     self._lines.append(
                         f"[over {self._half} bytes: of the rest only the end is kept, and shown at the end]"
@@ -143,7 +144,7 @@ class Log:
         if missing := self._spool.total - len(last):
             self._lines.append(f"[{missing} bytes cut]")
         lines = Lines()
-        for line in (*lines.feed(last), *lines.rest()):
+        for line in self._clean([*lines.feed(last), *lines.rest()]):
             self._keep(line)
         self._spool.total = 0
 
@@ -165,7 +166,6 @@ class Log:
         return "\n".join(self._tail)[-TAIL_LETTERS:]
 
     def _keep(self, line: str) -> None:
-        line = self._clean(line)
         size = len(line) + 1
         self._taken += size
         self.waiting_bytes += size

@@ -196,17 +196,19 @@ class Run:
 
     def _said(self, lines: Iterable[str], watch: Watch) -> None:
         now = asyncio.get_running_loop().time()
+        kept: list[str] = []
         for line in lines:
             events = self.adapter.read(line) if line else ()
             if not line and not self.adapter.speaks:
-                self.log.add((line,))
+                kept.append(line)
             watch.saw(events, now)
             for event in events:
                 self._note(event)
-                self.log.add(shown(event))
+                kept += shown(event)
             if events:
                 self._ended.tokens, self._ended.cost_usd = watch.meter.tokens, watch.meter.cost_usd
                 self.on_events(events)
+        self.log.add(kept)
         self._batch()
 
     def _note(self, event: Event) -> None:

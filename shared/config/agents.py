@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+Dollars = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """US dollars a million tokens: read, read again from the model's cache, and written."""
+
+    input: Dollars = 0.0
+    cached: Dollars = 0.0
+    output: Dollars = 0.0
+
+    @property
+    def known(self) -> bool:
+        """Whether there is one, so that a cost can be told."""
+        return bool(self.input or self.output)
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -21,6 +36,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_tokens: int | None = None
     max_cost_usd: float | None = None
     """What one attempt may take; past it, it has failed for good."""
+    price: Price = Price()
+    """codex, which says tokens but no cost: without it no cost budget has an effect on it."""
     extra_args: tuple[str, ...] = ()
     environment: dict[str, str] = {}
     pass_environment: tuple[str, ...] = ()

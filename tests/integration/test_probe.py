@@ -44,3 +44,4 @@ def test_a_key_that_is_passed_on_is_a_sign_in_and_one_that_is_not_is_none(tmp_pa
     passed = AgentSettings(kind=name, pass_environment=(KEYS[name],))  # type: ignore[arg-type]
     found = probe(name, passed, own)
     assert found.signed_in is True and found.mend == ""
+    assert ("no cost budget has an effect" in found.note) == (name == "codex")

@@ -30,7 +30,7 @@ from services.daemon.agents.shell import CANT_PLAN, Shell
 from services.daemon.rounds import Afresh, Again, Next, Over, Told, Well, after
 from services.daemon.running import Ended, ending
 from services.daemon.watchdogs import Limits, Meter, Stop, Watch
-from shared.config.agents import AgentSettings
+from shared.config.agents import AgentSettings, Price
 
 RECORDED = Path(__file__).parent / "recorded"
 
@@ -106,6 +106,45 @@ def test_what_codex_says_of_a_resumed_session_counts_without_what_was_counted_be
     spoken.read('{"type":"turn.started"}')
     line = '{"type":"turn.completed","usage":{"input_tokens":300,"cached_input_tokens":0,"output_tokens":60}}'
     assert spoken.read(line)[-1] == Result(True, "", None, 120)
+
+
+def test_what_codex_takes_costs_what_the_settings_say(tmp_path: Path) -> None:
+    price = Price(input=1.0, cached=0.1, output=10.0)
+    used = {"input_tokens": 3_000_000, "cached_input_tokens": 1_000_000, "output_tokens": 500_000}
+    line = json.dumps({"type": "turn.completed", "usage": used})
+    first, second = Codex(), Codex()
+    first.start(assignment(tmp_path, AgentSettings(kind="codex", price=price)))
+    assert first.read(line)[-1] == Result(True, "", pytest.approx(7.1), 2_500_000)
+    second.start(assignment(tmp_path, AgentSettings(kind="codex", price=price), resumes=True, spent_tokens=1_250_000))
+    assert second.read(line)[-1] == Result(True, "", pytest.approx(3.55), 1_250_000), "half of it was counted before"
+    assert Codex().read(line)[-1] == Result(True, "", None, 2_500_000)
+
+
+def test_an_answer_of_claude_that_is_cut_off_counts_as_far_as_it_was_told() -> None:
+    meter, spoken = Meter(), Claude()
+
+    def hear(by: str | None = None, **event: object) -> int:
+        line = {"type": "stream_event", "event": event, "parent_tool_use_id": by, "session_id": "s"}
+        for said in spoken.read(json.dumps(line)):
+            meter.saw(said)
+        return meter.tokens
+
+    def begin(id: str, read: int) -> dict[str, object]:
+        return {"type": "message_start", "message": {"id": id, "usage": {"input_tokens": read, "output_tokens": 1}}}
+
+    assert hear(**begin("m1", 100)) == 101
+    assert hear(type="content_block_delta") == 101
+    assert hear(by="tool", **begin("m2", 1000)) == 1102
+    assert hear(type="message_delta", usage={"output_tokens": 40}) == 1141
+    assert hear(by="tool", type="message_delta", usage={"output_tokens": 7}) == 1147
+    whole = {
+        "id": "m1",
+        "content": [{"type": "text", "text": "hi"}],
+        "usage": {"input_tokens": 100, "output_tokens": 1},
+    }
+    for said in spoken.read(json.dumps({"type": "assistant", "message": whole})):
+        meter.saw(said)
+    assert meter.tokens == 1147, "its parts come with what was known at its start"
 
 
 def test_a_wait_that_is_long_is_a_limit_and_a_short_one_is_only_said() -> None:

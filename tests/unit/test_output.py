@@ -27,7 +27,7 @@ def test_a_long_line_is_cut_with_a_mark() -> None:
 
 
 def test_of_an_endless_output_the_first_and_the_last_half_are_kept(tmp_path: Path) -> None:
-    log = Log(tmp_path, Mask(), most_bytes=16)
+    log = Log(tmp_path, Mask().all, most_bytes=16)
     log.add(["one", "two"])
     assert log.take()[:2] == ["one", "two"] and log.full
     for _ in range(1000):
@@ -41,7 +41,7 @@ def test_of_an_endless_output_the_first_and_the_last_half_are_kept(tmp_path: Pat
 
 
 def test_a_disk_that_refuses_costs_the_end_of_the_output_and_no_more(tmp_path: Path) -> None:
-    log = Log(tmp_path / "not there", Mask(), most_bytes=8)
+    log = Log(tmp_path / "not there", Mask().all, most_bytes=8)
     log.add(["one", "two", "three"])
     log.finish()
     assert [line for line in log.take() if "bytes" not in line] == ["one"]
@@ -63,3 +63,19 @@ def test_a_disk_that_refuses_costs_the_end_of_the_output_and_no_more(tmp_path: P
 )
 def test_secrets_and_escapes_never_leave(said: str, shown: str) -> None:
     assert Mask(["correct horse", "short"])(said) == shown
+
+
+def test_many_lines_are_cleaned_as_each_of_them_would_be() -> None:
+    mask = Mask(["correct horse"])
+    lines = [
+        "plain",
+        "\ttabbed",
+        "",
+        "it is correct horse",
+        "correct",
+        "horse",
+        "\x1b[31mred\x1b[0m",
+        "sk-ant-" + "a" * 20,
+    ]
+    for some in ([], lines[:3], lines[:4], lines[4:6], lines):
+        assert mask.all(some) == [mask(line) for line in some]

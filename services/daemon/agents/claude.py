@@ -70,6 +70,12 @@ class _Message(msgspec.Struct):
     usage: _Tokens = msgspec.field(default_factory=_Tokens)
 
 
+class _StreamEvent(msgspec.Struct):
+    type: str = ""
+    message: _Message | None = None
+    usage: _Tokens = msgspec.field(default_factory=_Tokens)
+
+
 class _ModelUsage(msgspec.Struct, rename="camel"):
     input_tokens: int = 0
     output_tokens: int = 0
@@ -96,6 +102,8 @@ class _Line(msgspec.Struct):
     retry_delay_ms: float = 0.0
     error_status: int | None = None
     rate_limit_info: _RateLimit | None = None
+    event: _StreamEvent | None = None
+    parent_tool_use_id: str | None = None
 
 
 _decoder = msgspec.json.Decoder(_Line)
@@ -111,6 +119,10 @@ class Claude:
         self._trouble: Trouble | None = None
         self._reset: float | None = None
         """Until when it is limited, by the wall clock."""
+        self._answers: dict[str, tuple[str, int]] = {}
+        """The answer that is being given and what it read, by who gives it: the agent, or one of its own."""
+        self._taken: dict[str, int] = {}
+        """Tokens by answer. It is said at an answer's start, with its parts (as of the start), and at its end."""
 
     def start(self, assignment: Assignment) -> Launch:
         """A new session gets the id that it was handed, so that it is known before the first word."""
@@ -122,6 +134,7 @@ class Claude:
             *(settings.command or ("claude",)),
             "-p",
             *("--input-format", "stream-json", "--output-format", "stream-json", "--verbose"),
+            "--include-partial-messages",  # else an answer that is cut off, or its end, is not counted
             *(("--resume",) if assignment.resumes else ("--session-id",)),
             assignment.session,
             *("--permission-mode", settings.permission_mode or DEFAULT_PERMISSION_MODE),
@@ -166,6 +179,8 @@ class Claude:
                 return ()
             case "result":
                 return self._result(said)
+            case "stream_event" if said.event is not None:
+                return self._streamed(said.event, said.parent_tool_use_id or "")
             case "stream_event" | "keep_alive" | "control_response":
                 return ()
             case _:
@@ -197,9 +212,22 @@ class Claude:
                 events.append(Text(block.text))
             elif block.type == "tool_use":
                 events.append(ToolCall(block.id, block.name, _detail(block.input)))
-        u = message.usage
-        tokens = u.input_tokens + (u.cache_creation_input_tokens or 0) + u.output_tokens
-        return (*events, Usage(message.id, tokens))
+        return (*events, self._took(message.id, _tokens(message.usage)))
+
+    def _streamed(self, event: _StreamEvent, by: str) -> tuple[Event, ...]:
+        """What an answer takes: the prompt with its start, what was generated with its end."""
+        if event.type == "message_start" and event.message is not None:
+            said, used = event.message.id, event.message.usage
+            self._answers[by] = (said, _tokens(used) - used.output_tokens)
+            return (self._took(said, _tokens(used)),)
+        if event.type == "message_delta" and by in self._answers:
+            answer, read = self._answers[by]
+            return (self._took(answer, read + event.usage.output_tokens),)
+        return ()
+
+    def _took(self, answer: str, tokens: int) -> Usage:
+        self._taken[answer] = max(tokens, self._taken.get(answer, 0))
+        return Usage(answer, self._taken[answer])
 
     def _result(self, said: _Line) -> tuple[Event, ...]:
         text = said.result or "; ".join(said.errors)
@@ -218,6 +246,10 @@ class Claude:
         limited = trouble is Trouble.LIMITED and self._reset is not None
         seconds = max(self._reset - time.time(), 1.0) if limited and self._reset is not None else None
         return (result, Problem(trouble, text or "no reason given", seconds))
+
+
+def _tokens(used: _Tokens) -> int:
+    return used.input_tokens + (used.cache_creation_input_tokens or 0) + used.output_tokens
 
 
 def _detail(given: dict[str, object]) -> str:

@@ -23,6 +23,7 @@ from services.daemon.agents.events import (
     Usage,
     Waiting,
 )
+from shared.config.agents import Price
 
 DEFAULT_SANDBOX = "workspace-write"
 _SIGNED_OUT = re.compile(
@@ -79,7 +80,7 @@ _decoder = msgspec.json.Decoder(_Line)
 
 
 class Codex:
-    """It names its session itself; it says tokens, but no cost."""
+    """It names its session itself; it says tokens, but no cost: that is by the prices of the settings."""
 
     speaks = True
 
@@ -88,11 +89,13 @@ class Codex:
         self._turn = 0
         self._spent = 0
         """Tokens that its session took before: what it says is the sum of the whole session."""
+        self._price = Price()
 
     def start(self, assignment: Assignment) -> Launch:
         """The prompt is its standard input."""
         settings = assignment.settings
         self._spent = assignment.spent_tokens if assignment.resumes else 0
+        self._price = settings.price
         argv = [
             *(settings.command or ("codex",)),
             "exec",
@@ -126,8 +129,10 @@ class Codex:
                 return self._item(said.type, said.item)
             case "turn.completed":
                 u = said.usage or _Tokens()
-                tokens = max(u.input_tokens - u.cached_input_tokens + u.output_tokens - self._spent, 0)
-                return (Usage(f"turn-{self._turn}", tokens), Result(True, self._words, None, tokens))
+                session = u.input_tokens - u.cached_input_tokens + u.output_tokens
+                tokens = max(session - self._spent, 0)
+                cost = _cost(u, self._price, tokens / session) if session and self._price.known else None
+                return (Usage(f"turn-{self._turn}", tokens), Result(True, self._words, cost, tokens))
             case "turn.failed":
                 text = said.error.message if said.error else "no reason given"
                 return (Result(False, text), _problem(text))
@@ -160,6 +165,13 @@ class Codex:
                 return (Text(f"[{item.message}]"),)
             case _:
                 return ()
+
+
+def _cost(used: _Tokens, price: Price, part: float) -> float:
+    """In US dollars, of a part of the session: what an earlier run took is told in tokens of all kinds together."""
+    fresh = used.input_tokens - used.cached_input_tokens
+    dear = fresh * price.input + used.cached_input_tokens * price.cached + used.output_tokens * price.output
+    return dear * part / 1_000_000
 
 
 def _problem(text: str) -> Problem:

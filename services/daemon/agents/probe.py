@@ -26,6 +26,8 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     signed_in: bool | None = None
     mend: str = ""
+    note: str = ""
+    """What is as it may be, and good to know."""
 
 
 def probe(name: str, settings: AgentSettings, own: Mapping[str, str] = os.environ) -> Probe:
@@ -44,7 +46,14 @@ def probe(name: str, settings: AgentSettings, own: Mapping[str, str] = os.enviro
     asked = _run((path, *status), given)
     signed_in = None if asked is None else asked.returncode == 0 or _has_key(settings.kind, given)
     mend = SIGN_IN[settings.kind] if signed_in is False else ""
-    return Probe(name=name, path=path, version=said, signed_in=signed_in, mend=mend)
+    note = _priceless(name, settings)
+    return Probe(name=name, path=path, version=said, signed_in=signed_in, mend=mend, note=note)
+
+
+def _priceless(name: str, settings: AgentSettings) -> str:
+    if settings.kind != "codex" or settings.price.known:
+        return ""
+    return f"it says no cost, so no cost budget has an effect on it: give its prices in [agents.{name}.price]"
 
 
 def _has_key(kind: str, given: Mapping[str, str]) -> bool:
