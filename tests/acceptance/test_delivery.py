@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,33 @@ def test_a_pull_request_from_its_first_delivery_to_its_merge(
     assert "was closed without being merged" in until(cluster, directive, "paused")["pause_reason"]
     cluster.makima("directive", "update", directive, "--status", "completed")
     until(cluster, directive, "completed")
+
+
+def test_a_goal_that_changes_while_its_delivery_runs_is_delivered_after_it_on_the_same_pull_request(
+    cluster: Cluster, hub: GitHub, remote: Path, tmp_path: Path
+) -> None:
+    made, live, go = len(hub.pulls), tmp_path / "live", tmp_path / "go"
+    check = f"if test -e uno.txt -a -e due.txt; then touch {live}; until test -e {go}; do sleep 0.05; done; fi"
+    directive = start(cluster, hub.url, [writes("uno"), writes("due")], tmp_path, "--agent", "shell", "--check", check)
+    wait_for(live.exists, "the delivery's check runs")
+    step = "makima directive add-step 'Write tre' --task-plan 'echo tre >tre.txt'"
+    cluster.makima("directive", "goal", directive, f"Do more\n\n```sh\n{step}\n```")
+    assert cluster.show(directive)["status"] == "active"
+    go.touch()
+    shown = until(cluster, directive, "idle", pr_url=f"{hub.url}/pull/{made + 1}")
+    wait_for(lambda: "tre.txt" in files(remote, shown["pr_branch"]), "the new goal's work is delivered")
+    wait_for(lambda: "Do more" in hub.pulls[made]["body"], "the pull request tells of the new goal")
+    shown = until(cluster, directive, "idle", pr_url=f"{hub.url}/pull/{made + 1}")
+    assert {"uno.txt", "due.txt", "tre.txt"} <= files(remote, shown["pr_branch"])
+    assert len(hub.pulls) == made + 1
+    assert {step["status"] for step in shown["steps"]} == {"completed"}
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"not in time: {what}"
+        time.sleep(0.1)
 
 
 def test_with_steps_outside_of_the_branches_a_forge_lists_only_the_delivery(

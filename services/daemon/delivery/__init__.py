@@ -2,5 +2,5 @@
 
 merging: commits out of branches, without a worktree. proof: that the result holds every step. resolving: a merge that
 stopped, in a worktree, with recorded resolutions or an agent. checking: the repository's check, and which steps break
-it. pushing: to the remote, never by force. delivering: all of it in order.
+it. pushing: to the remote, never by force. proposing: the pull request. delivering: all of it in order.
 """

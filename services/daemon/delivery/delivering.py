@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import shlex
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from services.daemon import repository
 from services.daemon.delivery import scripts
@@ -21,9 +19,11 @@ from services.daemon.delivery.merging import (
     tree_of,
 )
 from services.daemon.delivery.proof import ContentMissing, prove
+from services.daemon.delivery.proposing import Proposing, branch_of, push_options
 from services.daemon.delivery.pushing import PushRefused, PushStale, on_remote, push, remove
-from services.daemon.delivery.resolving import Resolver, RunAgent, Unresolved
-from services.daemon.forges.client import Client, ForgeFailed, Found, NothingToPropose, one_line
+from services.daemon.delivery.resolving import REMOTE_HEAD, Resolver, RunAgent, Unresolved, by_hand
+from services.daemon.forges.client import Client, ForgeFailed
+from services.daemon.forges.patience import Patience
 from services.daemon.forges.registry import client_of
 from services.daemon.git import GitError, git, readable
 from services.daemon.workspaces import WorkspaceFailed, Workspaces
@@ -39,7 +39,6 @@ from shared.domain.delivery import (
     Seen,
     StepBranch,
 )
-from shared.domain.descriptions import marked, refreshed
 from shared.domain.forge import number_of, pull_request_url
 from shared.domain.names import delivery_branch
 from shared.domain.retry import backoff_seconds
@@ -47,12 +46,9 @@ from shared.messages.commands import SpawnTask
 
 PUSHES = 6
 """How often is merged and pushed again while others push to the same branch."""
-ROUNDS_LOOKED_THROUGH = 100
 OUTPUT_LETTERS = 8000
 ATTRIBUTES = "attributes"
-REMOTE_HEAD = "the remote's HEAD"
 
-T = TypeVar("T")
 Said = Callable[[str], None]
 
 
@@ -99,13 +95,21 @@ class Delivering:
             raise WorkspaceFailed(f"{error}{more}", permanent=True) from None
 
     async def _deliver(self) -> Result:
-        client = self._client()
-        target, number, found = await self._target(client)
+        order, directive, branch = self._order, self._command.directive, self._command.target_branch
+        proposing, found = self._proposing(), None
+        if proposing is not None:
+            target, number, found = await proposing.target(order, directive, branch)
+        else:
+            target, number = branch_of(order, directive, order.round, branch), order.round
         outcome = await self._merge_and_push(target)
         if not isinstance(outcome, str):
             return outcome
-        url = await self._pull_request(client, target, found) if client else self._told
-        if self._order.merge_into_base:
+        url, wanted = self._told, order.pull_request
+        if proposing is not None and wanted is not None and found is not None:
+            url = await proposing.refresh(found, wanted)
+        elif proposing is not None:
+            url = await proposing.propose(target, await self._base(), wanted) if wanted is not None else None
+        if order.merge_into_base:
             await self._into_base(outcome)
         return Delivered(branch=target, head=outcome, round=number, pr_url=url, notes=tuple(self._notes))
 
@@ -277,75 +281,34 @@ class Delivering:
                     f"{conflict}; by hand: {'; '.join(self._by_hand(conflict))}", permanent=True
                 ) from None
             else:
-                self._notes.append(f"merged into {base}")
+                self._noted(f"merged into {base}")
                 return
         raise WorkspaceFailed(f"{base} moved on {PUSHES} times while the delivery was merged into it")
 
     # Pull requests
 
+    def _proposing(self) -> Proposing | None:
+        """Who sees to its pull request; None without a forge that can be asked."""
+        client = self._client()
+        patience = Patience(self._settings.forge_patience_seconds, self._said)
+        return Proposing(client, patience, self._noted) if client is not None else None
+
     def _client(self) -> Client | None:
         forge = self._order.forge
         return client_of(forge, self._workspaces.folder) if forge is not None else None
 
-    async def _target(self, client: Client | None) -> tuple[str, int, Found | None]:
-        """The branch to deliver on, which pull request of the directive that is, and it, where it is open."""
-        number = self._order.round
-        while number < self._order.round + ROUNDS_LOOKED_THROUGH:
-            branch = delivery_branch(self._order.title, self._command.directive, number)
-            if number == self._order.round and self._command.target_branch:
-                branch = self._command.target_branch
-            if client is None:
-                return branch, number, None
-            there = await self._patiently(lambda b=branch: client.find(b))  # type: ignore[misc]
-            opened = next((f for f in there if f.state == "open"), None)
-            if opened is not None or not there:
-                return branch, number, opened
-            newest = there[0]
-            self._notes.append(f"{newest.url} was {newest.state} meanwhile: the new work is in a new pull request")
-            number += 1
-        raise WorkspaceFailed(f"{ROUNDS_LOOKED_THROUGH} pull requests of this directive are over", permanent=True)
-
-    async def _pull_request(self, client: Client, branch: str, found: Found | None) -> str | None:
-        """The address of the branch's pull request, made or refreshed; None when there is nothing to propose."""
-        wanted = self._order.pull_request
-        if wanted is None:
-            return None
-        if found is not None:
-            if (body := refreshed(found.body, wanted.body)) != found.body.replace("\r\n", "\n"):
-                await self._patiently(lambda: client.update(found, body))
-            return found.url
-        base = await self._base()
-        try:
-            made = await self._patiently(lambda: self._create(client, branch, base))
-        except NothingToPropose as error:
-            self._notes.append(f"no pull request: {error}")
-            return None
-        try:
-            await self._patiently(lambda: client.adorn(made, wanted))
-        except ForgeFailed as error:
-            self._notes.append(f"not all of its labels and reviewers: {error}")
-        return made.url
-
-    async def _create(self, client: Client, branch: str, base: str) -> Found:
-        """Make the pull request, unless it is there: an answer that was lost may have made it."""
-        assert self._order.pull_request is not None
-        there = next((f for f in await client.find(branch) if f.state == "open"), None)
-        if there is not None:
-            return there
-        return await client.create(branch, base, self._order.pull_request, marked(self._order.pull_request.body))
-
     async def _verify(self) -> Result:
         """Rule 12: the pull request of the branch, made if only the branch is there."""
-        client = self._client()
+        proposing, wanted = self._proposing(), self._order.pull_request
         branch = self._command.target_branch or ""
-        if client is None:
+        if proposing is None:
             return Nothing(reason="its forge can't be asked")
-        there = await self._patiently(lambda: client.find(branch))
+        there = await proposing.find(branch)
         if there:
             return Delivered(branch=branch, head="", round=self._order.round, pr_url=there[0].url)
         if not await on_remote(self._cache, [branch]):
             return Nothing(reason=f"neither a pull request nor the branch {branch} is there: the work was merged")
-        url = await self._pull_request(client, branch, None)
+        url = await proposing.propose(branch, await self._base(), wanted) if wanted else None
         if url is None:
             return Nothing(reason="; ".join(self._notes) or "there is nothing to propose")
         return Delivered(branch=branch, head="", round=self._order.round, pr_url=url)
@@ -386,15 +349,10 @@ class Delivering:
             return ()
 
     async def _push_options(self) -> Sequence[str]:
-        """What tells a GitLab that can't be asked to make the merge request. No line breaks, so no text but a title."""
         wanted, forge = self._order.pull_request, self._order.forge
         if forge is None or forge.kind != "gitlab" or wanted is None or self._client() is not None:
             return ()
-        draft = ("merge_request.draft",) if wanted.draft else ()
-        labels = (f"merge_request.label={one_line(label, 200)}" for label in wanted.labels)
-        title = one_line(wanted.title, 255)
-        target = f"merge_request.target={await self._base()}"
-        return ("merge_request.create", target, f"merge_request.title={title}", *draft, *labels)
+        return push_options(wanted, await self._base())
 
     async def _base(self) -> str:
         """The name of the base branch. Raises WorkspaceFailed when the remote's HEAD names none."""
@@ -406,38 +364,5 @@ class Delivering:
                 return line.removeprefix("ref: refs/heads/").partition("\t")[0]
         raise WorkspaceFailed("the remote's HEAD names no branch: give the directive --base", permanent=True)
 
-    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask a forge again while what stands against it passes, for `forge_patience_seconds` in all."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._settings.forge_patience_seconds
-        failures = 0
-        while True:
-            try:
-                return await ask()
-            except ForgeFailed as error:
-                failures += 1
-                seconds = error.wait_seconds or backoff_seconds(failures, random.random())
-                if not error.passing or loop.time() + seconds > deadline:
-                    raise
-                self._said(f"{error}: asked again in {seconds:.0f} s")
-                await asyncio.sleep(seconds)
-
     def _by_hand(self, conflict: MergeConflict) -> list[str]:
-        """The commands that resolve a conflict in a clone of the repository."""
-        target = self._command.target_branch or delivery_branch(self._order.title, self._command.directive)
-        start = "HEAD" if conflict.into == REMOTE_HEAD else conflict.into
-        branches = [step.branch for step in self._order.steps]
-        here = branches.index(conflict.tip.branch) if conflict.tip.branch in branches else -1
-        merges = [*branches[: here + 1]] or [conflict.tip.branch]
-        steps_too = shlex.join(("git", "fetch", "origin", "refs/makima/*:refs/remotes/origin/makima/*"))
-        outside = [steps_too] if self._settings.step_refs == "refs/makima" else []
-        return [
-            "git fetch origin",
-            *outside,
-            shlex.join(("git", "fetch", "origin", start)),
-            shlex.join(("git", "switch", "-C", target, "FETCH_HEAD")),
-            *(shlex.join(("git", "merge", f"origin/{branch}")) for branch in merges),
-            "# resolve, git add, git commit",
-            shlex.join(("git", "push", "origin", target)),
-            shlex.join(("makima", "directive", "resume", str(self._command.directive))),
-        ]
+        return by_hand(self._command, self._order, conflict, self._settings.step_refs)

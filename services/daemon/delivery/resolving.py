@@ -8,7 +8,12 @@ from pathlib import Path
 
 from services.daemon.delivery.merging import MergeConflict, Tip, holds, merge_tree
 from services.daemon.git import GitError, git, names, readable
+from shared.domain.delivery import Delivery
+from shared.domain.names import StepRefs, delivery_branch
+from shared.messages.commands import SpawnTask
 
+REMOTE_HEAD = "the remote's HEAD"
+"""What a merge begins at that names no base branch."""
 ROUNDS = 3
 """How often an agent is told to resolve one conflict: the first time, and what it left undone."""
 DROPPED = "Dropped:"
@@ -76,6 +81,26 @@ async def resolve_with(agent: RunAgent, worktree: Path, conflict: MergeConflict)
             return
         prompt = sent_back(problems, conflict)
     raise Unresolved(conflict, problems)
+
+
+def by_hand(command: SpawnTask, order: Delivery, conflict: MergeConflict, step_refs: StepRefs) -> list[str]:
+    """The commands that resolve a delivery's conflict in a clone of the repository."""
+    target = command.target_branch or delivery_branch(order.title, command.directive)
+    start = "HEAD" if conflict.into == REMOTE_HEAD else conflict.into
+    branches = [step.branch for step in order.steps]
+    here = branches.index(conflict.tip.branch) if conflict.tip.branch in branches else -1
+    merges = [*branches[: here + 1]] or [conflict.tip.branch]
+    steps_too = shlex.join(("git", "fetch", "origin", "refs/makima/*:refs/remotes/origin/makima/*"))
+    return [
+        "git fetch origin",
+        *([steps_too] if step_refs == "refs/makima" else []),
+        shlex.join(("git", "fetch", "origin", start)),
+        shlex.join(("git", "switch", "-C", target, "FETCH_HEAD")),
+        *(shlex.join(("git", "merge", f"origin/{branch}")) for branch in merges),
+        "# resolve, git add, git commit",
+        shlex.join(("git", "push", "origin", target)),
+        shlex.join(("makima", "directive", "resume", str(command.directive))),
+    ]
 
 
 def sent_back(problems: Sequence[str], conflict: MergeConflict, left: Sequence[Tip] = ()) -> str:

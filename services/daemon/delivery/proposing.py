@@ -1,0 +1,80 @@
+"""The pull request of a delivery: which one it is, made once, refreshed between its markers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from services.daemon.forges.client import Client, ForgeFailed, Found, NothingToPropose, one_line
+from services.daemon.forges.patience import Patience
+from services.daemon.workspaces import WorkspaceFailed
+from shared.domain.delivery import Delivery, PullRequest
+from shared.domain.descriptions import marked, refreshed
+from shared.domain.names import delivery_branch
+
+ROUNDS_LOOKED_THROUGH = 100
+
+
+class Proposing:
+    """The pull requests of one directive. Raises ForgeFailed wherever it asks the forge."""
+
+    def __init__(self, client: Client, patience: Patience, noted: Callable[[str], None]) -> None:
+        self._client = client
+        self._patience = patience
+        self._noted = noted
+
+    async def target(self, order: Delivery, directive: UUID, first: str | None) -> tuple[str, int, Found | None]:
+        """The branch to deliver on, which pull request of the directive that is, and it, where it is open.
+
+        `first`: the branch of the order's round, where it is known. Raises WorkspaceFailed.
+        """
+        for number in range(order.round, order.round + ROUNDS_LOOKED_THROUGH):
+            branch = branch_of(order, directive, number, first)
+            there = await self.find(branch)
+            opened = next((f for f in there if f.state == "open"), None)
+            if opened is not None or not there:
+                return branch, number, opened
+            newest = there[0]
+            self._noted(f"{newest.url} was {newest.state} meanwhile: the new work is in a new pull request")
+        raise WorkspaceFailed(f"{ROUNDS_LOOKED_THROUGH} pull requests of this directive are over", permanent=True)
+
+    async def find(self, branch: str) -> list[Found]:
+        """The pull requests of a branch, newest first."""
+        return list(await self._patience.ask(lambda: self._client.find(branch)))
+
+    async def refresh(self, found: Found, wanted: PullRequest) -> str:
+        """Renew our part of an open one's body; its address."""
+        if (body := refreshed(found.body, wanted.body)) != found.body.replace("\r\n", "\n"):
+            await self._patience.ask(lambda: self._client.update(found, body))
+        return found.url
+
+    async def propose(self, branch: str, base: str, wanted: PullRequest) -> str | None:
+        """Make one; its address, or None when there is nothing to propose."""
+        try:
+            made = await self._patience.ask(lambda: self._create(branch, base, wanted))
+        except NothingToPropose as error:
+            self._noted(f"no pull request: {error}")
+            return None
+        try:
+            await self._patience.ask(lambda: self._client.adorn(made, wanted))
+        except ForgeFailed as error:
+            self._noted(f"not all of its labels and reviewers: {error}")
+        return made.url
+
+    async def _create(self, branch: str, base: str, wanted: PullRequest) -> Found:
+        """Make it, unless it is there: an answer that was lost may have made it."""
+        there = next((f for f in await self._client.find(branch) if f.state == "open"), None)
+        return there or await self._client.create(branch, base, wanted, marked(wanted.body))
+
+
+def branch_of(order: Delivery, directive: UUID, number: int, first: str | None) -> str:
+    """The branch of a directive's pull request of this number."""
+    return first if first and number == order.round else delivery_branch(order.title, directive, number)
+
+
+def push_options(wanted: PullRequest, base: str) -> tuple[str, ...]:
+    """What tells a GitLab that can't be asked to make the merge request. No line breaks, so no text but a title."""
+    draft = ("merge_request.draft",) if wanted.draft else ()
+    labels = (f"merge_request.label={one_line(label, 200)}" for label in wanted.labels)
+    title = f"merge_request.title={one_line(wanted.title, 255)}"
+    return ("merge_request.create", f"merge_request.target={base}", title, *draft, *labels)
