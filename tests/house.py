@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -39,8 +39,9 @@ def sh(folder: Path, *argv: str) -> str:
 class House:
     """A broker's socket, a daemon, a remote."""
 
-    def __init__(self, folder: Path, **more: str) -> None:
+    def __init__(self, folder: Path, wrapper: Sequence[str] = (), **more: str) -> None:
         self.folder = folder
+        self._wrapper = wrapper
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
@@ -72,7 +73,7 @@ class House:
     def start(self) -> None:
         reading, writing = os.pipe()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "services.daemon"],
+            [*self._wrapper, sys.executable, "-m", "services.daemon"],
             cwd=ROOT,
             env={**self.environment, "MAKIMA_READY_FD": str(writing)},
             pass_fds=(writing,),

@@ -164,6 +164,10 @@ class Journal(Recorded):
         self._append(_Ended(*attempt))
         self.acknowledge(mine)
 
+    def rewrite(self) -> None:
+        """Write all that matters anew: after the disk has refused, the file may lack what is in memory."""
+        self._compact()
+
     def has_ended(self, attempt: Attempt) -> bool:
         """Whether this daemon ran it to an end before, or was told that it isn't its own."""
         return attempt in self._ended

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -50,6 +51,7 @@ log = structlog.get_logger()
 SENDS: ByChannel = {"daemons": frozenset(channels.REPORTS)}
 RECEIVES: ByChannel = {"daemons": frozenset({SpawnTask, CancelTask, TellTask, Drain, Ack, NotYours, Identify})}
 MEMORY_MARGIN_PERCENT = 5.0
+DISK_MARGIN = 1.25
 RESEND_SECONDS = 2.0
 LONGEST_RESEND_SECONDS = 30.0
 RESEND_BYTES = 4 << 20
@@ -82,7 +84,7 @@ class Daemon:
         self._attempts: dict[Key, Attempt] = {}
         self._working: dict[Key, asyncio.Task[None]] = {}
         self._stopping = False
-        self._disk_refuses = False
+        self._disk_refuses: str | None = None
         self._memory_refuses: str | None = None
         self._drains = False
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -159,6 +161,7 @@ class Daemon:
         while True:
             await asyncio.sleep(self._settings.heartbeat_seconds)
             self._look_at_memory()
+            self._look_at_disk()
             processes.adoption.reap()
             self._connection.send([Heartbeat(daemon=self._name, running=self._in_hand())])
 
@@ -189,7 +192,7 @@ class Daemon:
     @property
     def _refuses(self) -> str | None:
         """Why no more work is taken, though nobody asked for that."""
-        return "its disk can't be written" if self._disk_refuses else self._memory_refuses
+        return self._disk_refuses or self._memory_refuses
 
     def _look_at_memory(self) -> None:
         """Take no more work while the machine's memory is short; with a margin, so as not to change its mind often."""
@@ -200,6 +203,22 @@ class Daemon:
             self._memory_refuses = f"{used:.0f} % of its memory is in use, at most {most:g} %" if short else None
             log.info("memory", refuses=self._memory_refuses)
             self.hello()
+
+    def _look_at_disk(self) -> None:
+        """Take no more work while the disk has no room or can't be written; with a margin, as for memory."""
+        least = self._settings.min_disk_mib
+        room = shutil.disk_usage(self._runs.parent).free >> 20
+        short = room < least * (DISK_MARGIN if self._disk_refuses else 1)
+        if short == (self._disk_refuses is not None):
+            return
+        if not short:
+            try:
+                self._journal.rewrite()
+            except OSError:
+                return
+        self._disk_refuses = f"its disk has {room} MiB left, at least {least} are wanted" if short else None
+        log.info("disk", refuses=self._disk_refuses)
+        self.hello()
 
     def on_command(self, command: AnyCommand) -> None:
         """Take in a command; one that comes again changes nothing."""
@@ -304,7 +323,7 @@ class Daemon:
         """The disk refuses: go on with what runs, and take no more."""
         if not self._disk_refuses:
             log.error("journal can't be written", error=str(error))
-            self._disk_refuses = True
+            self._disk_refuses = "its disk can't be written"
             self.hello()
 
     def _run_folder(self, key: Key) -> Path:

@@ -16,6 +16,10 @@ from psycopg_pool import PoolTimeout
 log = structlog.get_logger()
 LARGEST_BODY = 8 << 20
 """Bytes of a request's body: 5,000 steps of a page each, and no more."""
+_REFUSALS = {
+    psycopg.errors.ReadOnlySqlTransaction: "takes no writes",
+    psycopg.errors.DiskFull: "has no room left on its disk",
+}
 AnyRequest = Request[Any, Any, State]
 Problem = Response[dict[str, Any]]
 
@@ -62,7 +66,7 @@ def unstorable(_: AnyRequest, error: Exception) -> Problem:
 def unavailable(_: AnyRequest, error: Exception) -> Problem:
     """Postgres doesn't answer, or not as it should."""
     log.warning("postgres doesn't answer", error=str(error))
-    does = "takes no writes" if isinstance(error, psycopg.errors.ReadOnlySqlTransaction) else "doesn't answer"
+    does = next((words for kind, words in _REFUSALS.items() if isinstance(error, kind)), "doesn't answer")
     return _problem(503, f"Postgres {does} just now; ask again", {"retry-after": "1"})
 
 

@@ -101,6 +101,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What one process of an agent may map, used or not: node and java map gigabytes. `agent_memory_mib` counts use."""
     max_memory_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 95.0
     """A daemon takes no more tasks while more of the machine's memory is in use."""
+    min_disk_mib: Count = 256
+    """A daemon takes no more tasks while its disk has less room than this."""
     control_groups: bool = True
     """Hold each attempt's processes in a control group, where the machine lets; else they are found by their marks."""
     keep_leftovers_hours: Positive = 24.0
