@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ def from_file(path: str) -> list[Any]:
         raise Failed(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise Failed(f"{path}: is no UTF-8 text") from None
+    with suppress(ValueError):  # JSON writes some letters in a way that YAML can't read: "\ud83d\udc69"
+        return _steps(json.loads(text), path)
     import yaml
 
     try:

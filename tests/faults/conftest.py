@@ -5,15 +5,55 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
+from shared.store import embedded
 from tests.conftest import Cluster
+from tests.waiting import until
+
+WRITABLE = "-c default_transaction_read_only=off"
+
+
+class Server:
+    """A Postgres that the cluster is given, and that nobody starts again but the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._sockets = folder / "run"
+        embedded.initialise(folder, self._sockets)
+        self.url = f"postgresql://postgres@/makima?host={self._sockets}"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        argv = [*embedded.command(self._folder, self._sockets), "-c", "fsync=off"]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(argv, user=embedded.server_user(), stdout=log, stderr=log)
+        until(self._answers, "Postgres answers")
+
+    def stop(self, by: signal.Signals) -> None:
+        """End it, and wait until it has."""
+        self._process.send_signal(by)
+        self._process.wait(60)
+
+    def execute(self, statement: str) -> None:
+        """Run a statement, whatever the server's settings say of writes."""
+        with psycopg.connect(self.url, autocommit=True, options=WRITABLE) as connection:
+            connection.execute(statement.encode())
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url, connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
 
 class Faulty(Cluster):

@@ -63,6 +63,7 @@ def confined(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Iter
     running.makima("down")
 
 
+@pytest.mark.long
 def test_a_postgres_without_room_is_said_and_work_goes_on_when_there_is(
     confined: tuple[Faulty, SmallDisk], origin: Path
 ) -> None:

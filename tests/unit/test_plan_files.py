@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -58,3 +59,8 @@ def test_a_key_beside_steps_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text("steps: []\ncolour: red\n")
     with pytest.raises(Failed, match="unknown key 'colour'"):
         from_file(str(tmp_path / "plan.yaml"))
+
+
+def test_json_may_write_any_letter_as_it_does(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text(json.dumps([{"name": "👩 one"}]))
+    assert from_file(str(tmp_path / "plan.json")) == [{"name": "👩 one"}]
