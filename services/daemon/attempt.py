@@ -161,7 +161,7 @@ class Attempt:
         await self._workspaces.discard(self.command)
         await asyncio.to_thread(folders.remove, self._run_folder)
         if self._cgroup is not None:
-            cgroups.remove(self._cgroup)
+            await cgroups.remove(self._cgroup)
 
     def _secrets(self) -> list[str]:
         given = [agent.environment for agent in self._machine.settings.agents.values()]

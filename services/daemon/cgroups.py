@@ -5,9 +5,17 @@ https://docs.kernel.org/admin-guide/cgroup-v2.html
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from pathlib import Path
+
+import structlog
+
+log = structlog.get_logger()
+
+_REMOVALS = 40
+_BETWEEN_REMOVALS_SECONDS = 0.05
 
 
 class Cgroups:
@@ -31,7 +39,7 @@ class Cgroups:
         if probe is None:
             return cls(None)
         allowed = os.access(probe / "cgroup.procs", os.W_OK) and os.access(probe / "cgroup.kill", os.W_OK)
-        remove(probe)
+        _removed(probe)
         return groups if allowed else cls(None)
 
     @property
@@ -56,11 +64,12 @@ class Cgroups:
 
 
 def members(group: Path) -> list[int]:
-    """The processes in a group."""
-    try:
-        return [int(line) for line in (group / "cgroup.procs").read_text().split()]
-    except (OSError, ValueError):
-        return []
+    """The processes in a group, and in those that they have made in it."""
+    found = []
+    for one in (group, *_within(group)):
+        with contextlib.suppress(OSError, ValueError):
+            found += [int(line) for line in (one / "cgroup.procs").read_text().split()]
+    return found
 
 
 def kill(group: Path) -> None:
@@ -78,8 +87,29 @@ def ran_out_of_memory(group: Path) -> bool:
     return any(line.startswith("oom_kill ") and line.split()[1] != "0" for line in lines)
 
 
-def remove(group: Path) -> None:
-    """Remove a group that is empty, and the daemon's folder with the last one."""
+async def remove(group: Path) -> None:
+    """Remove a group that is ended with those in it, and the daemon's folder with the last one.
+
+    It is busy for a moment after its last process was killed.
+    """
+    for left in reversed(range(_REMOVALS)):
+        if _removed(group):
+            return
+        if left:
+            await asyncio.sleep(_BETWEEN_REMOVALS_SECONDS)
+    log.warning("control group not removed", group=str(group), processes=members(group))
+
+
+def _removed(group: Path) -> bool:
+    """Whether it is gone now."""
     with contextlib.suppress(OSError):
-        group.rmdir()
+        for one in (*_within(group), group):
+            one.rmdir()
+    with contextlib.suppress(OSError):
         group.parent.rmdir()
+    return not group.exists()
+
+
+def _within(group: Path) -> list[Path]:
+    """The groups in a group, those deepest in it first."""
+    return [Path(folder) for folder, _, _ in os.walk(group, topdown=False) if folder != str(group)]

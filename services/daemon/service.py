@@ -108,7 +108,7 @@ class Daemon:
         cgroup = self._machine.cgroups.make(f"{key[0].hex}-{key[1]}")
         await processes.end(*key, group, cgroup=cgroup)
         if cgroup is not None:
-            cgroups.remove(cgroup)
+            await cgroups.remove(cgroup)
 
     def hello(self) -> None:
         """Say who this is and what it runs."""
