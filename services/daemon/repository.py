@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from services.daemon.git import GitError, git
+from services.daemon.workspaces import REMOTE_HEAD
 
 FILE = ".makima.toml"
 
@@ -46,3 +47,23 @@ async def read(repository: Path, commit: str) -> RepositorySettings:
     except GitError:
         return RepositorySettings()
     return parse(text)
+
+
+async def of(cache: Path | None, base_branch: str | None, known: dict[str, RepositorySettings]) -> RepositorySettings:
+    """The settings as the base branch has them, whatever an agent made of them since; `known` ones by commit.
+
+    Raises RepositoryUnreadable.
+    """
+    if cache is None:
+        return RepositorySettings()
+    base = f"refs/remotes/origin/{base_branch}" if base_branch else REMOTE_HEAD
+    try:
+        commit = (cache / base).read_text().strip()
+    except OSError:
+        commit = ""  # packed away, or not there: git knows
+    if commit not in known:
+        found = await read(cache, commit or base)
+        if not commit:
+            return found
+        known[commit] = found
+    return known[commit]

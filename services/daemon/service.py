@@ -300,7 +300,7 @@ class Daemon:
             end = await attempt.ended()
         except Exception:  # one attempt's error is its own end, never the daemon's
             log.exception("attempt broke")
-            end = attempt.failed("the daemon could not run it: an error of its own, see its log")
+            end = attempt.broke()
         self.report(end)
         self._attempts.pop(attempt.key)
         await attempt.clean()
