@@ -13,7 +13,6 @@ from shared.bus.skipped import Skipped
 from shared.messages.commands import AnyCommand
 from shared.messages.frames import (
     COMMANDS,
-    LIMIT_BYTES,
     REPORT_REPLIES,
     REPORTS,
     FrameTooLarge,
@@ -24,7 +23,7 @@ from shared.messages.reports import AnyReport, AnyReportReply
 
 log = structlog.get_logger()
 
-BATCH_BYTES = LIMIT_BYTES // 2
+BATCH_BYTES = 512 << 10
 
 
 class Connection:

@@ -20,8 +20,8 @@ from shared.messages.events import AnyEvent, Event
 from shared.messages.reports import AnyReport, AnyReportReply
 
 VERSION = 1
-LIMIT_BYTES = 1 << 20
-"""Sizes over this are refused by their sender."""
+LIMIT_BYTES = 4 << 20
+"""Sizes over this are refused by their sender. The order to deliver a directive of ten thousand steps is below it."""
 _LIST_BYTES = 5
 """The most that MessagePack takes to say how long a list is."""
 

@@ -5,9 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.domain.delivery import Delivery, StepBranch
 from shared.domain.ids import new_id
+from shared.domain.names import task_branch
+from shared.messages.commands import SpawnTask
 from shared.messages.events import AnyEvent, StepReady, TaskChanged
 from shared.messages.frames import (
+    COMMANDS,
     LIMIT_BYTES,
     REPORTS,
     FrameTooLarge,
@@ -52,6 +56,22 @@ def test_a_frame_over_the_limit_is_refused_by_its_sender() -> None:
     batch = OutputBatch(seq=1, task=new_id(), attempt=1, directive=new_id(), first=0, lines=("x" * LIMIT_BYTES,))
     with pytest.raises(FrameTooLarge, match="OutputBatch"):
         REPORTS.encode([batch])
+
+
+def test_the_order_to_deliver_ten_thousand_steps_fits_into_a_frame() -> None:
+    names = [f"{n}: a step whose name says in a few more words what it does" for n in range(10_000)]
+    steps = tuple(StepBranch(id=new_id(), name=n, branch=task_branch(n, new_id(), 1), head="f" * 40) for n in names)
+    order = SpawnTask(
+        task=new_id(),
+        attempt=1,
+        owner="default",
+        directive=new_id(),
+        kind="completion",
+        name="deliver",
+        merge_branches=tuple(s.branch for s in steps),
+        delivery=Delivery(action="deliver", title="All of it", steps=steps),
+    )
+    assert COMMANDS.bodies([order], 1)[1] == []
 
 
 def test_every_event_has_a_type_of_its_own_and_says_who_sends_it() -> None:

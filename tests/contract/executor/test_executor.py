@@ -16,7 +16,7 @@ from shared.messages.events import (
     TaskChanged,
     TaskCreated,
 )
-from shared.messages.frames import REPLIES
+from shared.messages.frames import LIMIT_BYTES, REPLIES
 from tests.contract.frames import unreadable_batches, unreadable_events
 from tests.contract.stage import Stage
 
@@ -297,11 +297,11 @@ def test_what_was_ready_before_its_start_is_dispatched_without_any_hint(stage: S
 def test_a_plan_too_long_for_one_frame_waits_with_that_reason_and_holds_up_nobody(stage: Stage) -> None:
     stage.rows.daemon(capacity=100)
     directive = stage.rows.directive(max_parallel=100)
-    long = stage.rows.step(directive, "long", status="ready", task_plan="x" * (2 << 20))
-    middling = [stage.rows.step(directive, f"s{n}", status="ready", task_plan="x" * 200_000) for n in range(12)]
+    long = stage.rows.step(directive, "long", status="ready", task_plan="x" * (LIMIT_BYTES + 1))
+    middling = [stage.rows.step(directive, f"s{n}", status="ready", task_plan="x" * 700_000) for n in range(12)]
     stage.publish(StepReady(directive=directive))
     stage.until(lambda: {c.step for c in stage.commands if isinstance(c, SpawnTask)} >= set(middling), "the others")
     stage.until(
-        lambda: [t for t in stage.rows.all("task", step_id=long) if "1048576" in (t["waiting_reason"] or "")],
+        lambda: [t for t in stage.rows.all("task", step_id=long) if str(LIMIT_BYTES) in (t["waiting_reason"] or "")],
         "the reason why the long one waits",
     )
