@@ -262,6 +262,7 @@ class Daemon:
                         attempt.ours = False
                         attempt.cancel()
                     self._journal.forget(key)
+                    self._sent_at = {s: at for s, at in self._sent_at.items() if s in self._journal.unacknowledged}
                 case Identify():
                     if not self._stopping:
                         self.hello()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import zmq
 
+from shared.bus.skipped import Skipped
 from shared.bus.wire import Wire, keep_alive
 from shared.failpoints import hit
 from shared.messages.frames import header
+
+MOST_WAITING = 10_000
+"""Messages in either direction. What is over that is dropped: all that goes this way is said again until it is done."""
 
 
 class Channel:
@@ -18,8 +22,8 @@ class Channel:
         socket = context.socket(zmq.DEALER)
         keep_alive(socket)
         socket.setsockopt(zmq.LINGER, 500)
-        socket.setsockopt(zmq.SNDHWM, 0)
-        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.setsockopt(zmq.SNDHWM, MOST_WAITING)
+        socket.setsockopt(zmq.RCVHWM, MOST_WAITING)
         socket.setsockopt(zmq.RECONNECT_IVL, 50)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         if identity is not None:
@@ -28,11 +32,15 @@ class Channel:
         self._socket = socket
         self._wire = Wire(socket)
         self._sender = sender
+        self._dropped = Skipped()
 
     async def send(self, point: str, topic: bytes, *rest: bytes) -> None:
-        """Queue one message for the broker, between the failpoints of this name."""
+        """Queue one message for the broker, between the failpoints of this name; drop it when too many wait already."""
         hit(point, "before_send")
-        self._socket.send_multipart([topic, header(self._sender), *rest], zmq.NOBLOCK)
+        try:
+            self._socket.send_multipart([topic, header(self._sender), *rest], zmq.NOBLOCK)
+        except zmq.Again:
+            self._dropped(f"{MOST_WAITING} messages wait for the broker")
         self._wire.look()
         hit(point, "after_send")
 
