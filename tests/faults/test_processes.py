@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import zmq
 
@@ -23,6 +24,7 @@ from shared.messages.reports import Heartbeat, Hello
 from tests.faults import jobs
 from tests.faults.conftest import Faulty
 from tests.nothing_lost import assert_nothing_lost, rows
+from tests.waiting import until
 
 SERVICES = ("planner", "executor", "monitor", "completer", "broker", "gateway", "daemon-1", "postgres")
 
@@ -111,6 +113,32 @@ def test_a_cluster_that_is_ended_in_mid_work_carries_on_where_it_was(faulty: Fau
     faulty.makima("up", "--detach", "--daemons", "2")
     completed(faulty, directive)
     assert_nothing_lost(faulty)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_interrupted_twice_at_any_moment_nothing_is_left_running(faulty: Faulty, origin: Path, seed: int) -> None:
+    directive = begin(faulty, origin, 6, "sleep 1")
+    time.sleep(random.Random(seed).uniform(0, 2))  # the moment is what the seed draws
+    state = faulty.state()
+    for _ in range(2):
+        os.kill(state["pid"], signal.SIGINT)
+    mark = f"MAKIMA_HOME={faulty.home}".encode()
+    until(lambda: not [p for p in (state["pid"], *state["processes"].values()) if psutil.pid_exists(p)], "all are gone")
+    until(lambda: not _with(mark), "no agent and no helper is left")
+    faulty.makima("up", "--detach", "--daemons", "2")
+    completed(faulty, directive)
+    assert_nothing_lost(faulty)
+
+
+def _with(mark: bytes) -> list[str]:
+    """The processes that have a variable in their environment."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(entry.name)
+    return found
 
 
 def test_up_recovers_what_a_killed_supervisor_left(faulty: Faulty, origin: Path) -> None:
