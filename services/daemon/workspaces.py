@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 from uuid import UUID
 
-from services.daemon import folders, holding, wiring
+from services.daemon import fetching, folders, holding, wiring
 from services.daemon.delivery.merging import MergeConflict, Tip
 from services.daemon.delivery.resolving import merge_in, unmerged
 from services.daemon.git import GitError, git, is_transient, names, readable
@@ -33,10 +33,6 @@ MOST_COMMITS = 100
 MOST_SUBJECT = 200
 _SUBMODULE = "160000"
 """The mode of a commit of another repository."""
-_FETCHES = 10
-_BETWEEN_FETCHES_SECONDS = 0.05
-_HALF_MADE = "bad object worktrees/"
-"""What a fetch says when it meets a worktree that is being made beside it: its HEAD names no commit for a moment."""
 
 
 class WorkspaceFailed(RuntimeError):
@@ -197,9 +193,10 @@ class Workspaces:
         if workspace.cache is None:
             return []
         try:
-            return [*self._wiring.put_back(workspace.cache), *wiring.put_back(workspace.cache, workspace.folder)]
+            changed = wiring.put_back(workspace.cache, workspace.folder)
         except Unwired as error:
             raise WorkspaceFailed(str(error)) from None
+        return [*changed, *self._wiring.put_back(workspace.cache)]
 
     async def commit(self, workspace: Workspace, command: SpawnTask) -> Work:
         """Commit what is left over. Raises WorkspaceFailed when that isn't the work, or would not be all of it."""
@@ -319,7 +316,7 @@ class Workspaces:
             try:
                 await self._create(cache, command.repository_url)
                 try:
-                    await _fetch_beside_worktrees(cache, *fetch, f"+HEAD:{REMOTE_HEAD}")
+                    await fetching.fetch(cache, *fetch, f"+HEAD:{REMOTE_HEAD}")
                 except GitError as error:
                     if "couldn't find remote ref HEAD" not in error.said:
                         raise
@@ -331,7 +328,7 @@ class Workspaces:
 
     async def _fetch_without_head(self, cache: Path, fetch: list[str], command: SpawnTask) -> None:
         """For a remote whose HEAD names no commit."""
-        await _fetch_beside_worktrees(cache, *fetch)
+        await fetching.fetch(cache, *fetch)
         if command.base_branch is None and command.start_from is None:
             some = await git(cache, "for-each-ref", "--count=1", "refs/remotes/origin")
             mend = "name a base branch" if some else "make a first commit"
@@ -354,6 +351,8 @@ class Workspaces:
             return
         if mark := holding.use(draft):
             self._marks[cache] = mark
+        if cache.exists():  # what an agent left of it
+            self._removals(cache)
         draft.rename(cache)
 
     async def _merge(self, worktree: Path, into: str, tip: Tip) -> MergeConflict | None:
@@ -417,16 +416,3 @@ def _branch_of(name: str) -> str:
 def _settled(branch: str) -> bool:
     """Whether a branch never changes once it is on the remote: a finished task's. A delivery's grows."""
     return branch.startswith("makima/") and not branch.startswith("makima/directive-")
-
-
-async def _fetch_beside_worktrees(cache: Path, *fetch: str) -> None:
-    """Fetch while other attempts make their worktrees of the same cache. Raises GitError."""
-    for left in reversed(range(_FETCHES)):
-        try:
-            await git(cache, *fetch)
-        except GitError as error:
-            if _HALF_MADE not in error.said or not left:
-                raise
-            await asyncio.sleep(_BETWEEN_FETCHES_SECONDS)
-        else:
-            return

@@ -457,3 +457,25 @@ def test_an_agent_of_the_repository_that_the_daemon_has_not_is_refused_in_words(
     assert isinstance(end, TaskFailed) and end.permanent
     assert end.reason.startswith(".makima.toml of the repository asks for the agent 'nobody': this daemon has no agent")
     assert "add [agents.nobody]" in end.reason
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        "open(common + '/refs/remotes/origin/main.lock', 'w')",
+        "import shutil; shutil.rmtree(common)",
+        "import shutil; shutil.rmtree(common + '/objects'); os.remove(common + '/HEAD')",
+        "open(common + '/config', 'w').write('[core')",
+        "git('update-ref', 'refs/remotes/origin/main', git_tree); git('gc', '-q', '--prune=now')",
+    ],
+    ids=["a lock", "all of it", "its objects", "its configuration", "its refs"],
+)
+def test_what_it_does_to_the_repositorys_copy_is_not_the_next_tasks(house: WrappedHouse, does: str) -> None:
+    tree = "git_tree = subprocess.getoutput('git commit-tree -m x HEAD^{tree}')\n"
+    common = "common = os.path.abspath(subprocess.getoutput('git rev-parse --git-common-dir'))\n"
+    house.ending(house.runs(f"{GIT}{tree}{common}{does}\ndone()").task)
+    house.commit("later.txt", "later")
+    command = house.spawn("cat later.txt")
+    house.send(command)
+    end = house.ending(command.task)
+    assert isinstance(end, TaskSucceeded) and end.outcome == "later", end

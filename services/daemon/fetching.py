@@ -1,0 +1,53 @@
+"""Fetching into a repository that others work in at the same time, and where some were ended in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from pathlib import Path
+
+import structlog
+
+from services.daemon.git import GitError, git
+
+log = structlog.get_logger()
+
+_FETCHES = 10
+_BETWEEN_FETCHES_SECONDS = 0.05
+_LOCKED = re.compile(r"[Uu]nable to create '([^']+\.lock)': File exists")
+_LOCK_SECONDS = 4.0
+"""A git holds a lock on refs for milliseconds; one so old was left behind by one that was killed."""
+_HALF_MADE = "bad object worktrees/"
+"""What a fetch says when it meets a worktree that is being made beside it: its HEAD names no commit for a moment."""
+
+
+async def fetch(cache: Path, *arguments: str) -> None:
+    """Fetch while other attempts make their worktrees of the same cache, and after gits that were ended in the middle.
+
+    Raises GitError.
+    """
+    for left in reversed(range(_FETCHES)):
+        try:
+            await git(cache, *arguments)
+        except GitError as error:
+            locked = _LOCKED.search(error.said)
+            if not left or not (locked or _HALF_MADE in error.said):
+                raise
+            await asyncio.sleep(_BETWEEN_FETCHES_SECONDS)
+            if locked:
+                await _unlock(cache, Path(locked[1]))
+        else:
+            return
+
+
+async def _unlock(cache: Path, lock: Path) -> None:
+    """Wait for the lock of another git; one that nobody gives back is of a git that was ended, and is removed."""
+    if not lock.resolve().is_relative_to(cache.resolve()):
+        return
+    with contextlib.suppress(FileNotFoundError):
+        while (age := time.time() - lock.stat().st_mtime) < _LOCK_SECONDS:
+            await asyncio.sleep(min(_LOCK_SECONDS - max(age, 0.0), 0.2))
+        lock.unlink()
+        log.warning("lock removed", lock=str(lock))
