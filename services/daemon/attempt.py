@@ -40,6 +40,7 @@ from shared.messages.reports import (
 log = structlog.get_logger()
 
 NATIVE = "native"
+KEEP_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Attempt:
         self._says = Saying(command, reporter, self._log)
         self._cgroup: Path | None = None
         self._conversation: Conversation | None = None
+        self._workspace: Workspace | None = None
         self._told: set[UUID] = set()
         self._running: asyncio.Task[Report] | None = None
         self._cancelled = False
@@ -115,7 +117,9 @@ class Attempt:
             async with asyncio.timeout(self._most_seconds):
                 return await self._work()
         except asyncio.CancelledError:
-            return self._says.interrupted(self.cancel_reason)
+            return msgspec.structs.replace(
+                self._says.interrupted(self.cancel_reason), branch=await self._keep_in_time()
+            )
         except TimeoutError:
             return self._says.failed(f"not done after {self._most_seconds:g} s: ended")
         except (AgentFailed, RepositoryUnreadable) as error:
@@ -142,7 +146,7 @@ class Attempt:
         self._run_folder.mkdir(parents=True, exist_ok=True)
         if command.delivery is not None:
             return await self._deliver(agent)
-        workspace = await self._workspaces.make(command)
+        workspace = self._workspace = await self._workspaces.make(command)
         settings = await repository.of(workspace.cache, command.base_branch, self._machine.repositories)
         if agent is not None:
             agent = self._instead(settings) or agent
@@ -153,8 +157,7 @@ class Attempt:
             return await self._delivered(workspace)
         await self._bring(workspace, settings)
         if over := await self._work_with(workspace, agent, settings):
-            kept = await self._keep(workspace) if self._conversation and self._conversation.session else None
-            return self._says.over(over, kept)
+            return self._says.over(over, await self._keep(workspace))
         if settings.copy_files and workspace.branch:
             carried = self._machine.carried
             await asyncio.to_thread(carried.keep, workspace.folder, workspace.branch, settings.copy_files)
@@ -284,6 +287,8 @@ class Attempt:
 
     async def _keep(self, workspace: Workspace) -> str | None:
         """Commit and push what an agent did that will be resumed; the branch, or None when there is nothing to keep."""
+        if self._conversation is None or self._conversation.session is None:
+            return None
         if self.command.kind != "step" or not workspace.branch or workspace.cache is None:
             return None
         try:
@@ -296,3 +301,14 @@ class Attempt:
             log.warning("work not kept", error=str(error))
             return None
         return workspace.branch
+
+    async def _keep_in_time(self) -> str | None:
+        """The same when the daemon stops, which doesn't wait long."""
+        if self._workspace is None or not self.ours or self.cancel_reason is not None:
+            return None
+        try:
+            async with asyncio.timeout(KEEP_SECONDS):
+                return await self._keep(self._workspace)
+        except TimeoutError:
+            log.warning("work not kept", error=f"not pushed after {KEEP_SECONDS:g} s")
+            return None

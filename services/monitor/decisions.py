@@ -149,7 +149,7 @@ def _decide(
             decision.reason, decision.tail, decision.exit_code = report.reason, report.tail, report.exit_code
         case TaskInterrupted():
             decision.verdict = _ended(task, live) if report.cancelled else outcomes.interrupted(live)
-            decision.reason = report.reason or "interrupted"
+            decision.reason, decision.kept_branch = report.reason or "interrupted", report.branch
         case _:
             raise TypeError(f"no decision on {type(report).__name__}")
     if isinstance(report, TaskUsage | TaskSucceeded | TaskFailed | TaskInterrupted):

@@ -135,13 +135,17 @@ class TaskFailed(Report, frozen=True, kw_only=True, tag="TaskFailed"):
 
 
 class TaskInterrupted(Report, frozen=True, kw_only=True, tag="TaskInterrupted"):
-    """It was stopped: by CancelTask (`cancelled`), or because the daemon went down or came back without it."""
+    """It was stopped: by CancelTask (`cancelled`), or because the daemon went down or came back without it.
+
+    `branch` holds the work that was kept, where the next attempt starts.
+    """
 
     reason: str = ""
     cancelled: bool = False
     cost_usd: float = 0.0
     tokens: int = 0
     session: str | None = None
+    branch: str | None = None
 
 
 AnyReport = (

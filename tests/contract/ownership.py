@@ -89,8 +89,8 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
     "monitor": {
         "task": (
             updates(
-                "attempt failures losses not_before daemon branch head commits session outcome reason cost_usd tokens "
-                "lease_until ended_at waiting_reason gave_up cancel_asked cancel_cause",
+                "attempt failures losses not_before daemon branch head kept_branch commits session outcome reason "
+                "cost_usd tokens lease_until ended_at waiting_reason gave_up cancel_asked cancel_cause",
                 _MONITORED,
             ),
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -101,6 +102,26 @@ def test_one_that_hangs_after_its_result_has_succeeded(house: WrappedHouse) -> N
     assert (end.cost_usd, end.tokens) == (0.5, 12)
     assert no_process_of(command.task)
     house.next_task_is_well()
+
+
+def test_a_daemon_that_stops_keeps_what_an_agent_has_done_that_will_be_resumed(house: WrappedHouse) -> None:
+    command = house.runs("open('work.txt', 'w').write('half'); say('begun'); time.sleep(300)")
+    house.until(lambda: "begun" in house.said(command))
+    house.process.send_signal(signal.SIGTERM)
+    end = house.ending(command.task)
+    assert isinstance(end, TaskInterrupted) and not end.cancelled and end.session is not None
+    assert end.branch == command.branch
+    assert sh(house.remote, "git", "show", f"{command.branch}:work.txt") == "half"
+    assert house.process.wait(20) == 0 and no_process_of(command.task)
+
+
+def test_of_a_cancelled_agent_nothing_is_kept(house: WrappedHouse) -> None:
+    command = house.runs("open('work.txt', 'w').write('half'); say('begun'); time.sleep(300)")
+    house.until(lambda: "begun" in house.said(command))
+    house.send(CancelTask(task=command.task, attempt=1, owner="default", reason="enough"))
+    end = house.ending(command.task)
+    assert isinstance(end, TaskInterrupted) and end.cancelled and end.branch is None
+    assert command.branch not in house.branches()
 
 
 def test_one_that_hangs_silently_is_resumed_once_and_then_has_failed(house: WrappedHouse) -> None:

@@ -100,10 +100,10 @@ def test_a_failure_runs_again_as_the_next_attempt_until_its_attempts_are_spent(s
 
 def test_an_interruption_is_no_failure(stage: Stage) -> None:
     _, _, task = started(stage)
-    stage.report(TaskInterrupted(seq=1, task=task, attempt=1, reason="the daemon stops"))
+    stage.report(TaskInterrupted(seq=1, task=task, attempt=1, reason="the daemon stops", branch="makima/kept"))
     stage.await_event(TaskChanged, task=task, status="pending", attempt=2)
     row = stage.rows.one("task", task)
-    assert (row["failures"], row["losses"], row["daemon"]) == (0, 1, None)
+    assert (row["failures"], row["losses"], row["daemon"], row["kept_branch"]) == (0, 1, None, "makima/kept")
 
 
 @pytest.mark.parametrize(("daemon", "attempt"), [("d2", 2), ("d1", 1), ("d1", 3)])
