@@ -107,7 +107,8 @@ async def test_mode_bits_binary_files_and_a_submodule_come_along(shop: Workshop)
     await delivered(shop)
     listed = sh(shop.remote, "git", "ls-tree", "-r", shop.target)
     assert "100755 blob" in next(line for line in listed.splitlines() if line.endswith("\trun.sh"))
-    assert "160000 commit" in next(line for line in listed.splitlines() if line.endswith("\tsub"))
+    inner = sh(shop.clone.parent / "inner", "git", "rev-parse", "HEAD")
+    assert f"160000 commit {inner}\tsub" in listed.splitlines() and "inner" in shop.show(".gitmodules")
     blob = subprocess.run(
         ("git", "show", f"{shop.target}:picture"), cwd=shop.remote, check=True, capture_output=True
     ).stdout
@@ -118,7 +119,8 @@ async def test_a_file_that_becomes_a_folder_beside_other_work(shop: Workshop) ->
     shop.step("folder", remove("b.txt"), write("b.txt/inside.txt", "in\n"))
     shop.step("other", write("c.txt", "c\n"))
     await delivered(shop)
-    assert {"b.txt/inside.txt", "c.txt"} <= set(shop.files())
+    assert {"b.txt/inside.txt", "c.txt"} <= set(shop.files()) and "b.txt" not in shop.files()
+    assert shop.show("b.txt/inside.txt") == "in" and shop.show("c.txt") == "c"
 
 
 @pytest.mark.parametrize(

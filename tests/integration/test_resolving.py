@@ -113,6 +113,74 @@ async def test_what_is_left_undone_is_sent_back(shop: Workshop, bad, then, words
     assert shop.show("a.txt") == "one\nmine\nyours\nthree" and shop.show("c.txt") == "c"
 
 
+def settle(*commands: str) -> Edit:
+    """What an agent does to a conflict of b.txt, then commits."""
+
+    def work(folder: Path) -> None:
+        for command in commands:
+            sh(folder, "bash", "-c", command)
+        sh(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--no-edit")
+
+    return work
+
+
+GONE: Edit = lambda folder: (folder / "b.txt").unlink()  # noqa: E731
+EDITED = write("b.txt", "bee\n")
+
+
+@pytest.mark.parametrize(("one", "two"), [(GONE, EDITED), (EDITED, GONE)], ids=["deleted, edited", "edited, deleted"])
+async def test_an_edit_of_a_file_that_the_other_side_deleted_is_not_dropped_without_a_word(
+    tmp_path: Path, one: Edit, two: Edit
+) -> None:
+    shop = Workshop(tmp_path, BASE)
+    shop.step("one", one)
+    shop.step("two", two)
+    agent = Agent(settle("git rm -q b.txt"), EDITED)
+    assert isinstance(await shop.deliver(agent), Delivered)
+    assert "b.txt holds nothing of what" in agent.prompts[1] and shop.show("b.txt") == "bee"
+
+
+async def test_conflicts_of_binary_files_modes_and_submodules_are_delivered_as_they_were_resolved(
+    tmp_path: Path,
+) -> None:
+    inner = tmp_path / "inner"
+    sh(tmp_path, "git", "init", "--quiet", "-b", "main", str(inner))
+    commits = []
+    for name in ("base", "mine", "yours"):
+        sh(inner, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", name)
+        commits.append(sh(inner, "git", "rev-parse", "HEAD"))
+        sh(inner, "git", "checkout", "-q", "--detach", commits[0])
+
+    def pinned(commit: str) -> Edit:
+        return lambda folder: sh(folder, "git", "update-index", "--add", "--cacheinfo", f"160000,{commit},sub")
+
+    shop = Workshop(tmp_path, {"run.sh": "echo\n", "picture": b"\0base"})
+    for name, commit in (("mine", commits[1]), ("yours", commits[2])):
+        shop.step(
+            name,
+            write("picture", f"\0{name}".encode()),
+            write("run.sh", f"echo {name}\n"),
+            lambda folder: (folder / "run.sh").chmod(0o755),
+            lambda folder, commit=commit: (folder / "sub").mkdir(exist_ok=True) or pinned(commit)(folder),
+        )
+    told: list[str] = []
+
+    async def agent(worktree: Path, prompt: str) -> None:
+        told.append(prompt)
+        (worktree / "picture").write_bytes(b"\0both")
+        (worktree / "run.sh").write_text("echo mine\necho yours\n")
+        sh(worktree, "git", "add", "picture", "run.sh")
+        pinned(commits[2])(worktree)
+        said = "Merge\n\nDropped: sub: yours is the later one"
+        sh(worktree, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", said)
+
+    assert isinstance(await shop.deliver(agent), Delivered)
+    assert all(f"- {name}" in told[0] for name in ("picture", "run.sh", "sub"))
+    listed = dict(reversed(line.split("\t")) for line in sh(shop.remote, "git", "ls-tree", shop.target).splitlines())
+    assert listed["run.sh"].startswith("100755 blob") and listed["sub"] == f"160000 commit {commits[2]}"
+    assert shop.show("run.sh") == "echo mine\necho yours" and shop.show("picture") == "\0both"
+
+
 async def test_a_side_may_be_dropped_when_the_merge_says_why(shop: Workshop) -> None:
     agent = Agent(resolve("one\nmine\nthree\n", message=f"Merge\n\n{DROPPED} a.txt: mine does both"))
     assert isinstance(await shop.deliver(agent), Delivered)

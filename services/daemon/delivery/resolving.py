@@ -197,9 +197,15 @@ async def _dropped(worktree: Path, conflict: MergeConflict) -> list[str]:
 
 
 def _side_dropped(ours: str | None, theirs: str | None, result: str | None) -> str | None:
-    """Which side's change of a file is gone. None as a blob: not changed. A deletion has nothing to be kept."""
-    if ours == theirs or _GONE in (ours, theirs):
+    """Which side's change of a file is gone. None as a blob: not changed.
+
+    A deletion has nothing to be kept; what the other side made of a file that one side deleted has.
+    """
+    if ours == theirs:
         return None
+    if _GONE in (ours, theirs):
+        other = "theirs" if ours == _GONE else "ours"
+        return other if result == _GONE and None not in (ours, theirs) else None
     if theirs is not None and result == ours:
         return "theirs"
     if ours is not None and result == theirs:
