@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from contextlib import AbstractContextManager
+from itertools import islice
 from pathlib import Path
 
 import structlog
 
+from simulation import summary
 from simulation.history import Outcome, Stage, play
 from simulation.planted import BUGS, Found, find
 from simulation.stage import postgres, stage
+
+_OURS = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+PIECE = 5
+"""Histories that a process is given at once."""
 
 _opened: AbstractContextManager[Stage] | None = None
 _stage: Stage | None = None
@@ -33,24 +39,63 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, help="the first of them")
     parser.add_argument("--seed", type=int, help="replay this one, with its logs")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--minutes", type=float, default=24 * 60.0, help="begin no other after so long")
     parser.add_argument("--planted", action="store_true", help="find the planted bugs instead, each within the seeds")
     parser.add_argument("--digests", action="store_true", help="print what each history's audit log comes to")
+    parser.add_argument("--write-docs", action="store_true", help="write what came of it into docs/reliability.md")
     arguments = parser.parse_args()
+    return _find_all(arguments) if arguments.planted else _play_all(arguments)
+
+
+def _play_all(arguments: argparse.Namespace) -> int:
     began = time.monotonic()
     with postgres() as home:
         if arguments.seed is not None:
             outcomes = [_replay(home, arguments.seed)]
-        elif arguments.planted:
-            with ProcessPoolExecutor(arguments.jobs, initializer=_open, initargs=(home,)) as pool:
-                return _report_found(pool.map(_find, range(len(BUGS)), [arguments.seeds] * len(BUGS)))
         else:
-            seeds = range(arguments.first, arguments.first + arguments.seeds)
-            with ProcessPoolExecutor(arguments.jobs, initializer=_open, initargs=(home,)) as pool:
-                outcomes = list(pool.map(_play, seeds, chunksize=5))
-    _report(outcomes, time.monotonic() - began)
+            outcomes = sorted(_played(home, arguments), key=lambda o: o.seed)
+    used = sum(resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime for who in _OURS)
+    lines = summary.figures(outcomes, time.monotonic() - began, used, arguments.jobs)
+    broken = summary.breaches(outcomes)
+    print(*lines, *broken, sep="\n")
     if arguments.digests:
         print(*(f"seed {o.seed}: {o.seconds:.6f} s {o.digest}" for o in outcomes), sep="\n")
-    return 1 if any(o.breaches for o in outcomes) else 0
+    if arguments.write_docs:
+        summary.write("run", lines)
+    return 1 if broken else 0
+
+
+def _played(home: Path, arguments: argparse.Namespace) -> Iterator[Outcome]:
+    """Outcomes as they come; a breach is told at once."""
+    begin = time.monotonic()
+    ahead = iter(range(arguments.first, arguments.first + arguments.seeds, PIECE))
+    last = arguments.first + arguments.seeds
+    with ProcessPoolExecutor(arguments.jobs, initializer=_open, initargs=(home,)) as pool:
+        pieces: set[Future[list[Outcome]]] = set()
+        while True:
+            in_time = time.monotonic() - begin < arguments.minutes * 60
+            for at in islice(ahead, 2 * arguments.jobs - len(pieces) if in_time else 0):
+                pieces.add(pool.submit(_play, range(at, min(at + PIECE, last))))
+            if not pieces:
+                return
+            done, pieces = wait(pieces, return_when=FIRST_COMPLETED)
+            for outcome in (outcome for piece in done for outcome in piece.result()):
+                for line in summary.breaches([outcome]):
+                    print(line, file=sys.stderr, flush=True)
+                yield outcome
+
+
+def _find_all(arguments: argparse.Namespace) -> int:
+    with postgres() as home, ProcessPoolExecutor(arguments.jobs, initializer=_open, initargs=(home,)) as pool:
+        looking = [pool.submit(_find, number, arguments.seeds) for number in range(len(BUGS))]
+        for found in as_completed(looking):
+            print(found.result(), file=sys.stderr, flush=True)
+    all_found = [found.result() for found in looking]
+    lines = summary.table_of_bugs(all_found)
+    print(*lines, sep="\n")
+    if arguments.write_docs:
+        summary.write("bugs", lines)
+    return 0 if all(found.seed for found in all_found) else 1
 
 
 def _open(home: Path) -> None:
@@ -59,9 +104,9 @@ def _open(home: Path) -> None:
     _stage = _opened.__enter__()
 
 
-def _play(seed: int) -> Outcome:
+def _play(seeds: range) -> list[Outcome]:
     assert _stage is not None
-    return play(_stage, seed)
+    return [play(_stage, seed) for seed in seeds]
 
 
 def _find(number: int, most: int) -> Found:
@@ -69,48 +114,10 @@ def _find(number: int, most: int) -> Found:
     return find(_stage, BUGS[number], range(1, most + 1))
 
 
-def _report_found(all_found: Iterable[Found]) -> int:
-    missed = 0
-    for found in all_found:
-        missed += found.seed is None
-        print(f"| {found.bug} | {found.seed or 'none'} | {found.promise} |", flush=True)
-    return 1 if missed else 0
-
-
 def _replay(home: Path, seed: int) -> Outcome:
     with stage(home) as own:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(20))
         return play(own, seed)
-
-
-def _report(outcomes: Iterable[Outcome], seconds: float) -> None:
-    outcomes = list(outcomes)
-    tallies = [o.tally for o in outcomes]
-    total = {
-        name: sum(getattr(t, name) for t in tallies)
-        for name in (
-            "kills",
-            "drops",
-            "doubles",
-            "late",
-            "losses",
-            "refusals",
-            "outages",
-            "cuts",
-            "wipes",
-            "commits",
-            "lock_waits",
-            "deadlocks",
-        )
-    }
-    hours = sum(o.seconds for o in outcomes) / 3600
-    print(f"{len(outcomes)} histories, {hours:.1f} simulated hours, {seconds:.0f} s")
-    print(", ".join(f"{value} {name}" for name, value in total.items()))
-    kills = sum((Counter(t.by_name) for t in tallies), Counter())
-    print("killed: " + ", ".join(f"{name} {count}" for name, count in sorted(kills.items())))
-    for outcome in outcomes:
-        for breach in outcome.breaches:
-            print(f"seed {outcome.seed}: {breach.promise}: {breach.detail[:600]}")
 
 
 if __name__ == "__main__":

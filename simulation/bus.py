@@ -20,6 +20,9 @@ Parts = list[bytes]
 Step = Callable[[str], Awaitable[None]]
 """Told before and after each send, e.g. 'executor.spawn.before_send'; may never return."""
 
+LATE_SECONDS = (0.3, 4.0)
+"""Mean seconds by which a message is late that arrives out of order."""
+
 
 @dataclass
 class Cut:
@@ -75,7 +78,7 @@ class Network:
         for _ in range(times):
             at = loop.time() + chance.uniform(0.0002, 0.002)
             if bad and chance.random() < profile.reorder:
-                at += chance.expovariate(1)
+                at += chance.expovariate(1 / chance.choice(LATE_SECONDS))
                 self._tally.late += 1
             else:
                 at = self._last[link] = max(at, self._last.get(link, 0.0))

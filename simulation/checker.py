@@ -97,6 +97,12 @@ def still_going(server: Server) -> list[str]:
     return [f"{row['title']} is {row['status']}" for row in rows]
 
 
+def number_of_changes(server: Server) -> int:
+    """How many changes the audit log holds."""
+    counted: int = server.rows("SELECT count(*) AS changes FROM makima.event")[0]["changes"]
+    return counted
+
+
 def check_always(server: Server) -> list[Breach]:
     """The promises that hold at every moment."""
     names = list(ALWAYS)
@@ -172,7 +178,7 @@ def _attempts(server: Server) -> list[Breach]:
 
 
 def _acknowledged(server: Server, seen: Seen) -> list[Breach]:
-    """What was acknowledged is kept: an end as its attempt's, output as a row; unless it was refused as not theirs."""
+    """What was acknowledged is kept: an end as its attempt's, output as a row."""
     ended = {
         (row["task_id"], row["number"], row["daemon"])
         for row in server.rows("SELECT task_id, number, daemon FROM makima.attempt WHERE outcome IS NOT NULL")
@@ -184,8 +190,6 @@ def _acknowledged(server: Server, seen: Seen) -> list[Breach]:
     breaches = []
     for daemon, report in seen.acknowledged:
         key = (report.task, report.attempt)
-        if (daemon, key) in seen.refused:
-            continue
         if isinstance(report, TaskSucceeded | TaskFailed | TaskInterrupted) and (*key, daemon) not in ended:
             breaches.append(Breach("an acknowledged report is kept", f"{type(report).__name__} {key} of {daemon}"))
         if isinstance(report, OutputBatch) and (*key, report.first) not in output:
@@ -197,7 +201,5 @@ def _holders(seen: Seen) -> list[Breach]:
     """By the daemons' own eyes: the reports of one daemon at most count for an attempt."""
     holders: dict[Key, set[str]] = {}
     for daemon, report in seen.acknowledged:
-        key = (report.task, report.attempt)
-        if (daemon, key) not in seen.refused:
-            holders.setdefault(key, set()).add(daemon)
+        holders.setdefault((report.task, report.attempt), set()).add(daemon)
     return [Breach("an attempt is one daemon's", f"{k}: {sorted(d)}") for k, d in holders.items() if len(d) > 1]

@@ -41,6 +41,7 @@ class Seen:
 
     ran: list[tuple[float, str, Key]] = field(default_factory=list)
     acknowledged: list[tuple[str, Report]] = field(default_factory=list)
+    """What counts: with a report that doesn't, its daemon hears in the same message that the attempt is not its own."""
     refused: set[tuple[str, Key]] = field(default_factory=set)
     commands: dict[UUID, SpawnTask] = field(default_factory=dict)
 
@@ -51,6 +52,7 @@ class SimulatedDaemon:
     def __init__(self, name: str, capacity: int, chance: Random, seen: Seen, plan: Plan, failing: float) -> None:
         self.name, self.capacity = name, capacity
         self._chance, self._seen, self._plan, self._failing = chance, seen, plan, failing
+        self._pace = chance.choice([1, 1, 3])
         self._journal: dict[int, Report] = {}
         self._in_hand: set[Key] = set()
         self._ended: dict[Key, None] = {}
@@ -154,7 +156,7 @@ class SimulatedDaemon:
         await self._report(TaskStarted(seq=self._next(), task=task, attempt=attempt, branch=branch))
         first = 0
         for _ in range(chance.randrange(4)):
-            await asyncio.sleep(chance.expovariate(1 / 4))
+            await asyncio.sleep(self._pace * chance.expovariate(1 / 4))
             lines = tuple(f"{self.name} line {n}" for n in range(chance.randrange(1, 5)))
             await self._report(
                 OutputBatch(
@@ -162,7 +164,7 @@ class SimulatedDaemon:
                 )
             )
             first += len(lines)
-        await asyncio.sleep(chance.expovariate(1 / 3))
+        await asyncio.sleep(self._pace * chance.expovariate(1 / 3))
         if command.kind == "plan":
             good = await self._plan(command)
         else:

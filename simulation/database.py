@@ -97,16 +97,21 @@ class Weather:
         self.free = list(server.connections)
         """The last one that was given back is the first to be taken: its statements are prepared."""
 
-    def refuse_while_away(self) -> None:
-        """Raise OperationalError while Postgres is away."""
+    def pass_or_fail(self) -> None:
+        """Raise OperationalError while Postgres is away, and where this round trip fails."""
         if self.away:
             raise OperationalError("the database system is shutting down")
+        if self._bad and self.chance.random() < self.profile.connection_lost:
+            raise OperationalError("the connection is lost")
+
+    @property
+    def _bad(self) -> bool:
+        return asyncio.get_running_loop().time() < self.profile.until
 
     def committed(self) -> None:
         """Count a commit; now and then its answer is lost, and OperationalError is raised."""
         self.tally.commits += 1
-        bad = asyncio.get_running_loop().time() < self.profile.until
-        if bad and self.chance.random() < self.profile.commit_unheard:
+        if self._bad and self.chance.random() < self.profile.commit_unheard:
             raise OperationalError("the connection was closed")
 
 
@@ -134,7 +139,7 @@ class _Connection:
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator[None]:
         await self._step("statement")
-        self._weather.refuse_while_away()
+        self._weather.pass_or_fail()
         self._piped = True
         try:
             async with self._connection.pipeline():
@@ -168,7 +173,7 @@ class Pool:
     async def connection(self) -> AsyncIterator[_Connection]:
         """A connection, alone; at virtual time."""
         await self._step("connect")
-        self._weather.refuse_while_away()
+        self._weather.pass_or_fail()
         connection = self._weather.free.pop()
         try:
             yield _Connection(connection, self._weather, self._step)

@@ -19,6 +19,8 @@ class Profile:
     """At each commit and each send, and just before and after it."""
     commit_unheard: float = 0.0
     """A commit that succeeds, and whose answer is an error."""
+    connection_lost: float = 0.0
+    """A round trip to Postgres that fails, and its transaction with it."""
     service_dies: float = 0.0
     broker_dies: float = 0.0
     daemon_dies: float = 0.0
@@ -67,7 +69,11 @@ def draw(chance: Random) -> Profile:
 
     if chance.random() < 0.1:
         return Profile(
-            postgres_away=mean(25) or 25, slow=chance.choice(SLOW), until=chance.uniform(20, 120), swept=False
+            connection_lost=chance.uniform(0.01, 0.1),
+            postgres_away=mean(25),
+            slow=chance.choice(SLOW),
+            until=chance.uniform(20, 120),
+            swept=False,
         )
     return Profile(
         drop=sometimes(0.3),
@@ -75,10 +81,11 @@ def draw(chance: Random) -> Profile:
         reorder=sometimes(0.3),
         die_at_a_step=sometimes(0.02),
         commit_unheard=sometimes(0.02),
+        connection_lost=sometimes(0.02),
         service_dies=mean(20),
         broker_dies=mean(40),
-        daemon_dies=mean(40),
-        disk_lost=chance.choice([0, 0, 0.3]),
+        daemon_dies=mean(25),
+        disk_lost=chance.choice([0, 0, 0.5]),
         stays_away=chance.choice([0, 0, 0.3]),
         daemon_cut=mean(30),
         postgres_away=mean(60),

@@ -23,7 +23,7 @@ from shared.domain.ids import uuid7
 from shared.service.phase import Surroundings
 from shared.store.database import Database
 from simulation.bus import Cut, Hub, MemoryBus, Network
-from simulation.checker import Breach, check, check_always, still_going
+from simulation.checker import Breach, check, check_always, number_of_changes, still_going
 from simulation.daemons import Seen, SimulatedDaemon
 from simulation.database import Pool, Server, Weather
 from simulation.faults import Profile, Tally, draw
@@ -36,8 +36,10 @@ SERVICES: dict[str, ModuleType] = {
     "monitor": monitor,
     "completer": completer,
 }
-PEACE_SECONDS = 600.0
-"""After the faults have stopped, all must have come to its end within this time."""
+STILL_SECONDS, ENDLESS_SECONDS = 300.0, 3600.0
+"""After the faults have stopped: how long nothing may change while work is left, and how long all may take."""
+CUT_SECONDS = ((1, 10), (10, 25), (25, 70))
+"""How long a daemon is cut off: unnoticed, so that others take what it was sent, and beyond its leases."""
 EPOCH_MILLISECONDS = 1_893_456_000_000
 
 
@@ -208,7 +210,7 @@ class History:
             self.tally.cuts += 1
             up, down = self.chance.choice([(True, True), (True, False), (False, True)])
             self.network.cut(name, Cut(up, down, [] if self.chance.random() < 0.5 else None))
-            await asyncio.sleep(self.chance.uniform(1, 70))
+            await asyncio.sleep(self.chance.uniform(*self.chance.choice(CUT_SECONDS)))
             self.network.mend(name)
 
     async def _outages(self) -> None:
@@ -230,17 +232,22 @@ class History:
             await person.meddle()
 
     async def _await_end(self, people: asyncio.Task[None]) -> list[Breach]:
-        loop = asyncio.get_running_loop()
+        loop, server = asyncio.get_running_loop(), self._stage.server
+        changes, changed_at = 0, 0.0
         while True:
             await asyncio.sleep(1)
-            if breaches := check_always(self._stage.server):
+            if breaches := check_always(server):
                 return breaches
-            left = still_going(self._stage.server)
+            left = still_going(server)
             quiet = all(daemon.quiet for daemon in self.daemons.values())
             if people.done() and not left and (quiet or loop.time() > self.profile.until):
                 return []
-            if loop.time() > self.profile.until + PEACE_SECONDS:
-                return [Breach("no progress", f"{PEACE_SECONDS:.0f} s after the last fault: {left[:3]}")]
+            if (so_far := number_of_changes(server)) != changes or loop.time() < self.profile.until:
+                changes, changed_at = so_far, loop.time()
+            if loop.time() > changed_at + STILL_SECONDS:
+                return [Breach("no progress", f"nothing changed for {STILL_SECONDS:.0f} s: {left[:3]}")]
+            if loop.time() > self.profile.until + ENDLESS_SECONDS:
+                return [Breach("no end", f"{ENDLESS_SECONDS:.0f} s after the last fault: {left[:3]}")]
 
     def _live_tasks(self) -> list[dict[str, Any]]:
         return self._stage.server.rows(
