@@ -55,6 +55,14 @@ def house(tmp_path: Path) -> Iterator[WrappedHouse]:
     house.close()
 
 
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[WrappedHouse]:
+    """A house whose daemon takes an agent for stalled soon."""
+    house = WrappedHouse(tmp_path, MAKIMA_STALL_SECONDS="3")
+    yield house
+    house.close()
+
+
 @pytest.fixture(params=["true", "false"], ids=["by its control group", "by its marks"])
 def either(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[WrappedHouse]:
     """Daemons that find an attempt's processes in either way; where the machine has no control groups, in one."""
@@ -70,7 +78,7 @@ class WrappedHouse(House):
         self.agent = folder / "agent.py"
         config = folder / "makima.toml"
         config.write_text(
-            "stall_seconds = 1.5\nexit_seconds = 1.0\n"
+            "stall_seconds = 25.0\nexit_seconds = 1.0\n"
             f'[agents.wrapped]\nkind = "claude"\ncommand = ["{sys.executable}", "{self.agent}"]\n'
         )
         ssh = folder / "ssh"
@@ -124,32 +132,32 @@ def test_of_a_cancelled_agent_nothing_is_kept(house: WrappedHouse) -> None:
     assert command.branch not in house.branches()
 
 
-def test_one_that_hangs_silently_is_resumed_once_and_then_has_failed(house: WrappedHouse) -> None:
-    command = house.runs("say('resumed' if resumed else 'begun'); time.sleep(300)")
-    end = house.ending(command.task)
+def test_one_that_hangs_silently_is_resumed_once_and_then_has_failed(impatient: WrappedHouse) -> None:
+    command = impatient.runs("say('resumed' if resumed else 'begun'); time.sleep(300)")
+    end = impatient.ending(command.task)
     assert isinstance(end, TaskFailed) and end.reason == "the agent wrapped was silent for too long: stopped"
     assert not end.permanent and end.session is not None
-    assert [line for line in house.said(command) if line in ("begun", "resumed")] == ["begun", "resumed"]
+    assert [line for line in impatient.said(command) if line in ("begun", "resumed")] == ["begun", "resumed"]
     assert end.tokens == 22, "what was resumed counts besides what came before"
     assert no_process_of(command.task)
 
 
-def test_one_that_hangs_once_and_then_works_has_succeeded(house: WrappedHouse) -> None:
+def test_one_that_hangs_once_and_then_works_has_succeeded(impatient: WrappedHouse) -> None:
     body = "open('a', 'a').write('x')\nif not resumed: say('hm'); time.sleep(300)\ndone(prompt)"
-    end = house.ending(house.runs(body).task)
+    end = impatient.ending(impatient.runs(body).task)
     assert isinstance(end, TaskSucceeded) and end.outcome.startswith("You were silent for too long")
 
 
-def test_a_tool_that_runs_is_no_silence(house: WrappedHouse) -> None:
+def test_a_tool_that_runs_is_no_silence(impatient: WrappedHouse) -> None:
     call = {"type": "tool_use", "id": "t", "name": "Bash", "input": {"command": "make"}}
     back = {"type": "tool_result", "tool_use_id": "t", "content": "made"}
     body = (
-        f"out(type='assistant', message={{'id': 'm', 'content': [{call}]}}); time.sleep(4)\n"
+        f"out(type='assistant', message={{'id': 'm', 'content': [{call}]}}); time.sleep(5)\n"
         f"out(type='user', message={{'content': [{back}]}}); done()"
     )
-    command = house.runs(body)
-    assert isinstance(house.ending(command.task), TaskSucceeded)
-    assert "> Bash: make" in house.said(command) and "  made" in house.said(command)
+    command = impatient.runs(body)
+    assert isinstance(impatient.ending(command.task), TaskSucceeded)
+    assert "> Bash: make" in impatient.said(command) and "  made" in impatient.said(command)
 
 
 def test_one_that_ends_without_a_result_is_resumed_and_its_work_is_kept(house: WrappedHouse) -> None:
