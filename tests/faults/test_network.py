@@ -11,7 +11,7 @@ import pytest
 
 from shared.config import load
 from tests.faults import jobs
-from tests.faults.conftest import Faulty
+from tests.faults.conftest import Faulty, quick
 from tests.faults.proxy import Direction, Weather, between
 from tests.nothing_lost import assert_nothing_lost, rows
 from tests.waiting import until
@@ -20,6 +20,13 @@ ENDPOINTS = ("events-in", "events-out", "commands", "daemons", "reports")
 CONNECTING = ("planner", "executor", "monitor", "completer", "gateway", "daemon-1", "daemon-2")
 LONGEST_SILENCE_SECONDS = 10
 """Both ends notice within this; the tests wait for longer, since machines may be slow."""
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Iterator[Faulty]:
+    """A quick cluster, with a lease that is long enough to say everything several times, as the default is."""
+    with quick(empty_home, tmp_path_factory.mktemp("failpoints"), lease_seconds="20") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
