@@ -44,17 +44,25 @@ async def reopen(unit: UnitOfWork, row: Row) -> None:
 
 async def activate(unit: UnitOfWork, directive: UUID) -> None:
     """Make it active (awaiting approval, while a plan waits for it); with a plan request when it has no steps yet."""
-    row = (await unit.rows(SQL["activate"], {"id": directive}))[0]
+    (row,), (plan,), ready = await unit.rows_of_each(
+        (SQL["activate"], {"id": directive}),
+        (SQL["needs_plan"], {"id": directive}),
+        (SQL["make_ready"], {"directive": directive}),
+    )
     unit.record(DirectiveChanged(directive=directive, status=row["status"], version=row["version"]))
-    if (await unit.rows(SQL["needs_plan"], {"id": directive}))[0]["needed"]:
+    if plan["needed"]:
         await request_plan(unit, directive, "goal", {})
-    await make_ready(unit, directive)
+    _made_ready(unit, directive, ready)
 
 
 async def make_ready(unit: UnitOfWork, directive: UUID) -> None:
     """Make ready what may run now (rule 1)."""
-    if ready := await unit.rows(SQL["make_ready"], {"directive": directive}):
-        unit.record(StepReady(directive=directive, steps=tuple(r["id"] for r in ready)))
+    _made_ready(unit, directive, await unit.rows(SQL["make_ready"], {"directive": directive}))
+
+
+def _made_ready(unit: UnitOfWork, directive: UUID, rows: Sequence[Row]) -> None:
+    if rows:
+        unit.record(StepReady(directive=directive, steps=tuple(r["id"] for r in rows)))
 
 
 async def request_plan(unit: UnitOfWork, directive: UUID, reason: str, payload: dict[str, str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, LiteralString, Protocol
+from typing import Annotated, Literal, Protocol
 from uuid import UUID
 
 import msgspec
@@ -21,7 +21,7 @@ from shared.domain.ids import new_id
 from shared.domain.plans import PlannedStep
 from shared.domain.statuses import DirectiveStatus, TransitionRefused, check_directive
 from shared.messages.events import DirectiveChanged, DirectiveCreated
-from shared.store.database import Database, Row
+from shared.store.database import Asked, Database, Row
 
 VERBS = {
     "start": DirectiveStatus.ACTIVE,
@@ -155,16 +155,18 @@ async def change(
 class Reader(Protocol):
     """Where rows are read: the database, or a unit of work."""
 
-    async def rows(self, statement: LiteralString, parameters: dict[str, Any] | None = None) -> list[Row]:
-        """Run one statement."""
+    async def rows_of_each(self, *asked: Asked) -> list[list[Row]]:
+        """Run statements in one round trip."""
 
 
 async def shown(reader: Reader, caller: Caller, directive: UUID) -> DirectiveShown:
     """The directive with its steps. Raises NotFoundException."""
-    rows = await reader.rows(SQL["show"], {"id": directive, "owner": caller.owner})
+    rows, of_steps = await reader.rows_of_each(
+        (SQL["show"], {"id": directive, "owner": caller.owner}), (SQL["steps"], {"id": directive})
+    )
     if not rows:
         raise NotFoundException(f"no directive {directive}")
-    return answer(DirectiveShown, {**rows[0], "steps": await reader.rows(SQL["steps"], {"id": directive})})
+    return answer(DirectiveShown, {**rows[0], "steps": of_steps})
 
 
 def _refuse_bad_texts(new: NewDirective) -> None:
