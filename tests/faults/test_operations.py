@@ -24,12 +24,19 @@ def test_a_backup_taken_in_mid_work_carries_on_in_a_new_home(
     faulty: Faulty, origin: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     plan = origin.parent / "plan.json"
-    plan.write_text(json.dumps([{"name": n, "taskPlan": f"sleep 1; echo {n} > {n}.txt"} for n in ("a", "b", "c")]))
+    go = origin.parent / "go"
+    waits = f"while [ ! -e '{go}' ]; do sleep 0.1; done"
+    plan.write_text(
+        json.dumps(
+            [{"name": n, "taskPlan": f"{waits if n == 'b' else ''}\necho {n} > {n}.txt"} for n in ("a", "b", "c")]
+        )
+    )
     directive = jobs.create(faulty, "--repo", str(origin), "--plan", str(plan), "--max-parallel", "1")
     jobs.await_row(lambda: rows(faulty, "SELECT FROM makima.step WHERE status = 'completed'"), lambda _: True)
     backup = origin.parent / "backup"
     faulty.makima("db", "backup", str(backup))
     faulty.makima("directive", "pause", directive)
+    go.touch()
     times = {k.removeprefix("MAKIMA_").lower(): v for k, v in faulty.environment.items() if k.endswith("_SECONDS")}
     restored = Cluster(tmp_path_factory.mktemp("new"), **times)
     restored.makima("db", "restore", str(backup))
