@@ -19,8 +19,8 @@ _BETWEEN_FETCHES_SECONDS = 0.05
 _LOCKED = re.compile(r"[Uu]nable to create '([^']+\.lock)': File exists")
 _LOCK_SECONDS = 4.0
 """A git holds a lock on refs for milliseconds; one so old was left behind by one that was killed."""
-_HALF_MADE = "bad object worktrees/"
-"""What a fetch says when it meets a worktree that is being made beside it: its HEAD names no commit for a moment."""
+_HALF_MADE = re.compile("(bad object|failed to read) worktrees/")
+"""What a fetch says when it meets a worktree that is being made beside it: its files are empty for a moment."""
 
 
 async def fetch(cache: Path, *arguments: str) -> None:
@@ -33,7 +33,7 @@ async def fetch(cache: Path, *arguments: str) -> None:
             await git(cache, *arguments)
         except GitError as error:
             locked = _LOCKED.search(error.said)
-            if not left or not (locked or _HALF_MADE in error.said):
+            if not left or not (locked or _HALF_MADE.search(error.said)):
                 raise
             await asyncio.sleep(_BETWEEN_FETCHES_SECONDS)
             if locked:
