@@ -16,6 +16,8 @@ from uuid import UUID
 from services.daemon import cgroups
 
 GRACE_SECONDS = 5.0
+KILL_SECONDS = 4.0
+"""What killed processes are given to be gone: a busy machine takes its time, and a cancel ends within ten seconds."""
 _CHECK_SECONDS = 0.05
 _PROC = Path("/proc")
 
@@ -110,7 +112,7 @@ async def end(
     loop = asyncio.get_running_loop()
     number = signal.SIGTERM
     deadline = loop.time() + grace_seconds
-    last = deadline + 2.0
+    last = deadline + KILL_SECONDS
     signalled: set[int] = set()
     while left := await _find(task, attempt, group, cgroup):
         if loop.time() >= last:
