@@ -71,7 +71,7 @@ def main() -> int:
             sampling.start()
             try:
                 while time.monotonic() - began < arguments.minutes * 60:
-                    round_of(api, driver, DIRECTIVES, WIDTH)
+                    round_of([api], driver, DIRECTIVES, WIDTH)
                     steps += DIRECTIVES * (WIDTH + 2)
             finally:
                 stop.set()

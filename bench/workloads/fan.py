@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from uuid import UUID
 
@@ -12,6 +14,8 @@ from shared.domain.plans import PlannedStep
 
 ROUNDS = 3
 SLOTS = 64
+PEOPLE = 8
+"""Connections to the gateway over which directives are started at once."""
 
 
 def one_directive(scale: float) -> list[Figure]:
@@ -36,10 +40,10 @@ def plan(width: int) -> list[PlannedStep]:
 
 def _rates(scale: float, directives: int, width: int) -> list[Figure]:
     with cluster() as running:
-        driver, api = running.driver(SLOTS), running.api()
-        round_of(api, driver, directives, width)
+        driver, apis = running.driver(SLOTS), [running.api() for _ in range(min(PEOPLE, directives))]
+        round_of(apis, driver, directives, width)
         before, began = running.cpu_seconds(), time.monotonic()
-        rates = [round_of(api, driver, directives, width) for _ in range(max(round(ROUNDS * scale), 1))]
+        rates = [round_of(apis, driver, directives, width) for _ in range(max(round(ROUNDS * scale), 1))]
         steps = len(rates) * directives * (width + 2)
         took = time.monotonic() - began
         after = running.cpu_seconds()
@@ -54,13 +58,18 @@ def _rates(scale: float, directives: int, width: int) -> list[Figure]:
     ]
 
 
-def round_of(api: Api, driver: Driver, directives: int, width: int) -> float:
-    """Run so many directives of 1 -> width -> 1 to their ends; steps a second."""
+def round_of(apis: Sequence[Api], driver: Driver, directives: int, width: int) -> float:
+    """Run so many directives of 1 -> width -> 1 to their ends, started over all connections at once; steps a second."""
     steps = directives * (width + 2)
-    ids: list[UUID] = [api.create(f"fan {n}", plan(width), start=False) for n in range(directives)]
+    ids: list[UUID] = [apis[0].create(f"fan {n}", plan(width), start=False) for n in range(directives)]
     began = time.monotonic_ns()
-    for directive in ids:
-        api.start(directive)
+    with ThreadPoolExecutor(len(apis)) as people:
+        list(people.map(_start, apis, (ids[n :: len(apis)] for n in range(len(apis)))))
     seen = driver.collect(steps + directives)
     ended = max(s.acknowledged for s in seen if s.name != "deliver")
     return steps / ((ended - began) / 1e9)
+
+
+def _start(api: Api, directives: Sequence[UUID]) -> None:
+    for directive in directives:
+        api.start(directive)
