@@ -19,7 +19,6 @@ from shared.domain.statuses import ON_A_DAEMON
 from shared.messages.frames import REPORT_REPLIES
 from shared.messages.reports import Ack, Report
 from shared.service.reactor import Reactor
-from simulation.daemons import SimulatedDaemon
 from simulation.history import Stage, play
 
 Statements = dict[str, LiteralString]
@@ -151,10 +150,6 @@ BUGS = (
     Bug(
         "an unroutable task is put back whatever became of it since",
         _statement(executor.SQL, "put_back", "AND t.status = 'starting'", ""),
-    ),
-    Bug(
-        "a daemon that lost its journal numbers its reports from 1 again",
-        _attribute(SimulatedDaemon, "_first_seq", lambda _: 0),
     ),
     Bug("what failed is not tried again", _attribute(Reactor, "_back_off", _nothing)),
 )

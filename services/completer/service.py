@@ -53,8 +53,8 @@ class Completer:
                 unit.record(
                     *(DirectiveChanged(directive=r["id"], status=r["status"], reason=r["reason"]) for r in over)
                 )
-        deliveries, looks, (next_look,) = await self._around.database.rows_of_each(
-            (SQL["due"], chosen), (SQL["looks_due"], chosen), (SQL["next_look"], None)
+        (next_look,), deliveries, looks = await self._around.database.rows_of_each(
+            (SQL["next_look"], None), (SQL["due"], chosen), (SQL["looks_due"], chosen)
         )
         settings = self._around.settings
         due = [ordering.deliver(row, settings) for row in deliveries] + [ordering.look(row, settings) for row in looks]

@@ -79,14 +79,14 @@ class Executor:
 
     async def reconcile(self, directives: frozenset[UUID] | None) -> None:
         """Dispatch whatever is due; woken for all, also send again, pass on cancellations, see what waits."""
+        if directives is None:  # before the claim: what becomes due in between would be seen by neither
+            (look,) = await self._around.database.rows(SQL["next_look"], {"after": ACCEPTED_WITHIN_SECONDS})
+            if look["seconds"] is not None:
+                self._look_again(min(look["seconds"], 3600) + 0.005)
         await self._send(await self._claim())
-        if directives is not None:
-            return
-        await self._send(await self._unaccepted())
-        await self._pass_on()
-        (look,) = await self._around.database.rows(SQL["next_look"], {"after": ACCEPTED_WITHIN_SECONDS})
-        if look["seconds"] is not None:
-            self._look_again(min(look["seconds"], 3600) + 0.005)
+        if directives is None:
+            await self._send(await self._unaccepted())
+            await self._pass_on()
 
     async def _pass_on(self) -> None:
         """What people ask of running tasks and of daemons: rows promise it, again and again until it is done."""

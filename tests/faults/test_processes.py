@@ -75,8 +75,13 @@ def test_a_broker_that_dies_stops_no_task(faulty: Faulty, origin: Path) -> None:
     await_running(faulty, 8)
     faulty.kill("broker")
     completed(faulty, directive)
-    attempts = rows(faulty, "SELECT t.directive_id, t.attempt, t.losses FROM makima.task t WHERE t.kind = 'step'")
-    assert {(a["attempt"], a["losses"]) for a in attempts if str(a["directive_id"]) == directive} == {(1, 0)}
+    attempts = rows(
+        faulty,
+        "SELECT t.directive_id, a.number, a.outcome, a.reason"
+        "  FROM makima.attempt a JOIN makima.task t ON t.id = a.task_id WHERE t.kind = 'step'",
+    )
+    mine = [a for a in attempts if str(a["directive_id"]) == directive]
+    assert {(a["number"], a["outcome"], a["reason"]) for a in mine} == {(1, "succeeded", None)}
     assert_nothing_lost(faulty)
 
 

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from tests.conftest import Cluster
+from tests.waiting import until
 
 PLAN = [{"name": "One", "taskPlan": "echo first; echo second"}, {"name": "Two", "dependsOn": ["One"]}]
 
@@ -223,10 +224,9 @@ def test_readiness_is_about_what_is_there(http: httpx.Client, cluster: Cluster) 
     assert http.get("/readyz").json() == {"status": "ok", "postgres": "ok", "broker": "ok", "processes": {}}
     broker = json.loads((cluster.home / "run" / "cluster.json").read_text())["processes"]["broker"]
     os.kill(broker, signal.SIGSTOP)
-    try:
-        answer = http.get("/readyz")
-        assert answer.status_code == 503
-        assert "the broker doesn't answer" in answer.json()["detail"]
+    try:  # it stops a moment later
+        until(lambda: http.get("/readyz").status_code == 503, "readiness to go")
+        assert "the broker doesn't answer" in http.get("/readyz").json()["detail"]
         assert http.get("/healthz").status_code == 200
     finally:
         os.kill(broker, signal.SIGCONT)
