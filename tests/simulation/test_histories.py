@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from simulation import summary
 from simulation.history import Stage
 from simulation.planted import BUGS, Bug, find
 from simulation.stage import postgres, stage
@@ -55,3 +57,9 @@ def test_a_seed_replays_the_same_history() -> None:
 )
 def test_a_planted_bug_is_found(played: Stage, bug: Bug) -> None:
     assert find(played, bug, range(1, WITHIN + 1)).seed is not None
+
+
+def test_the_documentation_names_a_seed_for_every_planted_bug() -> None:
+    page = summary.PAGE.read_text(encoding="utf-8")
+    for bug in BUGS:
+        assert re.search(rf"^\| {re.escape(bug.name)} \| \d+ \|", page, re.M), f"{bug.name}: just simulate --planted"
