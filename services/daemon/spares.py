@@ -21,6 +21,7 @@ import structlog
 from services.daemon import folders
 from services.daemon.git import GitError, git
 from services.daemon.removal import Removals
+from services.daemon.sharing import git_beside_others
 
 log = structlog.get_logger()
 
@@ -110,7 +111,9 @@ class Spares:
             self._spares.append(spare)
             return False
         try:
-            await git(cache, "worktree", "add", "--quiet", "--force", "--no-checkout", *named, str(worktree), commit)
+            await git_beside_others(
+                cache, "worktree", "add", "--quiet", "--force", "--no-checkout", *named, str(worktree), commit
+            )
             (worktree / ".git").rename(spare.tree / ".git")
             worktree.rmdir()
             spare.tree.rename(worktree)

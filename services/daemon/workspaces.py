@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import IO
 from uuid import UUID
 
-from services.daemon import fetching, folders, holding, wiring
+from services.daemon import folders, holding, wiring
 from services.daemon.delivery.merging import MergeConflict, Tip
 from services.daemon.delivery.resolving import merge_in, unmerged
 from services.daemon.git import GitError, git, is_transient, names, readable
 from services.daemon.removal import Removals
+from services.daemon.sharing import git_beside_others
 from services.daemon.spares import Spares
 from services.daemon.wiring import Unwired, Wiring
 from shared.domain.delivery import Commit
@@ -118,7 +119,7 @@ class Workspaces:
         begin, *merges = commits
         named = ["-B", command.branch] if command.kind not in ("plan", "completion") else ["--detach"]
         if not await self._spares.begin(folder, cache, begin[1], *named):
-            await git(cache, "worktree", "add", "--quiet", "--force", *named, str(folder), begin[1])
+            await git_beside_others(cache, "worktree", "add", "--quiet", "--force", *named, str(folder), begin[1])
         branch = {"plan": "", "completion": command.target_branch or ""}.get(command.kind, command.branch)
         start = begin[1]
         stopped, left = None, [Tip(branch=name, commit=commit) for name, commit in merges]
@@ -162,7 +163,7 @@ class Workspaces:
         cache = self._cache(command.repository_url)
         folder = self._folder(command, part)
         await self.remove(Workspace(folder, cache))
-        await git(cache, "worktree", "add", "--quiet", "--force", "--detach", str(folder), commit)
+        await git_beside_others(cache, "worktree", "add", "--quiet", "--force", "--detach", str(folder), commit)
         return folder
 
     def beside(self, command: SpawnTask, folder: Path) -> Workspace:
@@ -176,7 +177,9 @@ class Workspaces:
         cache = self._cache(command.repository_url)
         folder = self._folder(command, part)
         await self.remove(Workspace(folder, cache))
-        await git(cache, "worktree", "add", "--quiet", "--force", "--no-checkout", "--detach", str(folder), commit)
+        await git_beside_others(
+            cache, "worktree", "add", "--quiet", "--force", "--no-checkout", "--detach", str(folder), commit
+        )
         await git(folder, "checkout", "--quiet", commit, "--", files)
         return folder
 
@@ -316,7 +319,7 @@ class Workspaces:
             try:
                 await self._create(cache, command.repository_url)
                 try:
-                    await fetching.fetch(cache, *fetch, f"+HEAD:{REMOTE_HEAD}")
+                    await git_beside_others(cache, *fetch, f"+HEAD:{REMOTE_HEAD}")
                 except GitError as error:
                     if "couldn't find remote ref HEAD" not in error.said:
                         raise
@@ -328,7 +331,7 @@ class Workspaces:
 
     async def _fetch_without_head(self, cache: Path, fetch: list[str], command: SpawnTask) -> None:
         """For a remote whose HEAD names no commit."""
-        await fetching.fetch(cache, *fetch)
+        await git_beside_others(cache, *fetch)
         if command.base_branch is None and command.start_from is None:
             some = await git(cache, "for-each-ref", "--count=1", "refs/remotes/origin")
             mend = "name a base branch" if some else "make a first commit"

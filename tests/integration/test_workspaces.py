@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from services.daemon import sharing
 from services.daemon import workspaces as module
 from services.daemon.git import git, names
 from services.daemon.workspaces import WorkspaceFailed, Workspaces
@@ -104,6 +105,7 @@ async def test_branches_of_our_own_are_not_fetched(
         return await names(folder, *arguments)
 
     monkeypatch.setattr(module, "git", noted)
+    monkeypatch.setattr(sharing, "git", noted)
     monkeypatch.setattr(module, "names", noted_names)
     await shop.work(shop.command("next", start_from="makima/top"), next="1\n")
     assert said == ["for-each-ref", "worktree", "status", "add", "commit", "rev-parse", "diff", "merge-base", "push"]

@@ -1,4 +1,4 @@
-"""Fetching into a repository that others work in at the same time, and where some were ended in the middle."""
+"""Git in a repository that others work in at the same time, and where some were ended in the middle."""
 
 from __future__ import annotations
 
@@ -14,28 +14,26 @@ from services.daemon.git import GitError, git
 
 log = structlog.get_logger()
 
-_FETCHES = 10
-_BETWEEN_FETCHES_SECONDS = 0.05
+_TRIES = 10
+_BETWEEN_TRIES_SECONDS = 0.05
 _LOCKED = re.compile(r"[Uu]nable to create '([^']+\.lock)': File exists")
 _LOCK_SECONDS = 4.0
 """A git holds a lock on refs for milliseconds; one so old was left behind by one that was killed."""
 _HALF_MADE = re.compile("(bad object|failed to read) worktrees/")
-"""What a fetch says when it meets a worktree that is being made beside it: its files are empty for a moment."""
+"""What git says when it meets a worktree that is being made beside it: its files are empty for a moment."""
 
 
-async def fetch(cache: Path, *arguments: str) -> None:
-    """Fetch while other attempts make their worktrees of the same cache, and after gits that were ended in the middle.
-
-    Raises GitError.
-    """
-    for left in reversed(range(_FETCHES)):
+async def git_beside_others(cache: Path, *arguments: str) -> None:
+    """Fetch, or make a worktree, while other attempts make theirs of the same cache, and after gits that were ended in
+    the middle. Raises GitError."""
+    for left in reversed(range(_TRIES)):
         try:
             await git(cache, *arguments)
         except GitError as error:
             locked = _LOCKED.search(error.said)
             if not left or not (locked or _HALF_MADE.search(error.said)):
                 raise
-            await asyncio.sleep(_BETWEEN_FETCHES_SECONDS)
+            await asyncio.sleep(_BETWEEN_TRIES_SECONDS)
             if locked:
                 await _unlock(cache, Path(locked[1]))
         else:
