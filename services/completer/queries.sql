@@ -101,7 +101,7 @@ SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.base_branch, d.pr_
 
 -- name: looks_due
 -- Idle directives whose pull request is to be looked for (rule 12: delivered, a forge expected, none known), or whose
--- open pull request is to be looked at. Relies on directive_by_status, directive_watched, task_one_live_delivery.
+-- open pull request is to be looked at. Relies on directive_by_status.
 SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.pr_branch, d.pr_url, d.pr_round, d.pr_etag,
        CASE WHEN d.pr_url IS NULL THEN 'verify' ELSE 'watch' END AS action,
        coalesce((SELECT jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'branch', s.branch))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
@@ -26,7 +26,7 @@ from shared.messages.events import (
 )
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
-from shared.store.database import Row, UnitOfWork, as_json
+from shared.store.database import Row, UnitOfWork, as_array, as_json
 from shared.store.statements import statements
 
 CONSUMES: frozenset[type[Event]] = frozenset({DirectiveChanged, TaskChanged})
@@ -101,7 +101,7 @@ class Completer:
                 ],
                 "indexes": [ordering.highest_index(row, broken.steps) for row, broken in fixes],
                 "generations": [row["generation"] for row, _ in fixes],
-                "needs": [_array(map(str, broken.steps)) for _, broken in fixes],
+                "needs": [as_array(map(str, broken.steps)) for _, broken in fixes],
             },
         )
         for step, (row, _) in zip(ids, fixes, strict=True):
@@ -119,7 +119,7 @@ class Completer:
                 "agents": [t.agent for t in tasks],
                 "prompts": [t.prompt for t in tasks],
                 "targets": [t.target for t in tasks],
-                "merges": [_array(s.branch for s in t.order.steps) for t in tasks],
+                "merges": [as_array(s.branch for s in t.order.steps) for t in tasks],
                 "deliveries": [as_json(t.order) for t in tasks],
             },
         )
@@ -162,14 +162,9 @@ def _columns(rows: Sequence[Row], settled: Sequence[Settled]) -> dict[str, list[
         "delivered": [s.delivered for s in settled],
         "verified": [s.verified for s in settled],
         "fixes": [int(s.fix is not None) for s in settled],
-        "left_outs": [_array(map(str, s.leave_out)) for s in settled],
-        "removed": [_array(s.removed) for s in settled],
+        "left_outs": [as_array(map(str, s.leave_out)) for s in settled],
+        "removed": [as_array(s.removed) for s in settled],
     }
-
-
-def _array(items: Iterable[str]) -> str:
-    escaped = (i.replace("\\", "\\\\").replace('"', '\\"') for i in items)
-    return "{" + ",".join(f'"{i}"' for i in escaped) + "}"
 
 
 def _name(row: Row, step: UUID) -> str:

@@ -19,7 +19,7 @@ from shared.domain.plans import PlannedStep, PlanRefused, resolve
 from shared.domain.review import review
 from shared.domain.statuses import DirectiveStatus, PauseCause
 from shared.messages.events import OrderChanged, StepAdded, StepChanged, StepRemoved
-from shared.store.database import Database, Row, UnitOfWork
+from shared.store.database import Database, Row, UnitOfWork, as_array
 
 SETTLED_BY_A_STEP = (PauseCause.FAILURE, PauseCause.STUCK)
 """Causes of a pause that end with the last failed step retried or skipped."""
@@ -159,7 +159,7 @@ async def store(
             "names": [s.name for s in steps],
             "descriptions": [s.description for s in steps],
             "task_plans": [s.task_plan for s in steps],
-            "files": [_array(s.files) for s in steps],
+            "files": [as_array(s.files) for s in steps],
             "order_indexes": [s.order_index for s in steps],
             "generations": [generation if held_by or s.generation is None else s.generation for s in steps],
         },
@@ -187,11 +187,6 @@ async def _serve(unit: UnitOfWork, directive: UUID, steps: Sequence[PlannedStep]
                     f"steps[{at}] ({step.name!r}): order {order} isn't linked to this directive, or was cancelled",
                     status_code=422,
                 )
-
-
-def _array(items: Sequence[str]) -> str:
-    escaped = (i.replace("\\", "\\\\").replace('"', '\\"') for i in items)
-    return "{" + ",".join(f'"{i}"' for i in escaped) + "}"
 
 
 ROUTES = (add_steps, remove_step, retry_step, skip_step, find_step)

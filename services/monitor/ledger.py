@@ -117,9 +117,3 @@ def _task_changed(decision: Decision) -> TaskChanged:
         daemon=decision.daemon,
         reason=decision.reason,
     )
-
-
-def array(items: Sequence[str]) -> str:
-    """Texts as Postgres writes an array of them: a column of arrays of different lengths travels as text."""
-    escaped = (i.replace("\\", "\\\\").replace('"', '\\"') for i in items)
-    return "{" + ",".join(f'"{i}"' for i in escaped) + "}"

@@ -50,7 +50,7 @@ from shared.messages.reports import (
 )
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
-from shared.store.database import UNAVAILABLE, UnitOfWork
+from shared.store.database import UNAVAILABLE, UnitOfWork, as_array
 
 log = structlog.get_logger()
 
@@ -166,8 +166,8 @@ class Monitor:
             columns = {
                 "owners": [h.owner for h in came],
                 "names": [h.daemon for h in came],
-                "labels": [ledger.array(h.labels) for h in came],
-                "agents": [ledger.array(h.agents) for h in came],
+                "labels": [as_array(h.labels) for h in came],
+                "agents": [as_array(h.agents) for h in came],
                 "capacities": [h.capacity for h in came],
                 "drainings": [h.draining for h in came],
                 "drains": [h.drain_asked for h in came],

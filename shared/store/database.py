@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, LiteralString, Protocol
 
@@ -51,6 +51,12 @@ def as_json(value: object) -> str:
     """
     text = _json.encode(value).decode()
     return _NUL.sub(r"\1", text) if r"\u0000" in text else text
+
+
+def as_array(items: Iterable[str]) -> str:
+    """Texts as Postgres writes an array of them: a column of arrays of different lengths travels as text."""
+    escaped = (i.replace("\\", "\\\\").replace('"', '\\"') for i in items)
+    return "{" + ",".join(f'"{i}"' for i in escaped) + "}"
 
 
 class Cursor(Protocol):
