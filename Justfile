@@ -26,9 +26,9 @@ agents-install:
     npm install --prefix tests/agents --no-package-lock --no-fund --no-audit --loglevel error
     cd tests/agents/node_modules/@anthropic-ai/claude-code && node install.cjs  # where npm runs no scripts of packages
 
-# Every fault, the whole matrix of failpoints included.
+# Every fault, the whole matrix of failpoints included, on three clusters at a time: -k WORDS for some of them.
 test-faults *ARGS:
-    pytest tests/faults -m "long or not long" {{ ARGS }}
+    pytest tests/faults -n 3 --dist worksteal -m "long or not long" {{ ARGS }}
 
 # Seeded disasters on virtual time: --seeds 1000, --seed N to replay one, --planted to find planted bugs.
 simulate *ARGS:

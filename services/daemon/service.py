@@ -258,6 +258,7 @@ class Daemon:
                     self._journal.acknowledge(reply.seqs)
                 case NotYours():
                     key = (reply.task, reply.attempt)
+                    log.info("not ours any more", task=str(reply.task), attempt=reply.attempt)
                     if (attempt := self._attempts.get(key)) and attempt.ours:
                         attempt.ours = False
                         attempt.cancel()

@@ -6,9 +6,10 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import psycopg
 import pytest
 
 from shared.store import embedded
-from tests.conftest import Cluster
+from tests.conftest import Cluster, free_port
 from tests.waiting import until
 
 WRITABLE = "-c default_transaction_read_only=off"
@@ -101,13 +102,45 @@ QUICK = {
 @contextmanager
 def quick(home: Path, failpoints: Path, **settings: str) -> Iterator[Faulty]:
     """A cluster of two daemons, with leases of four seconds and a sweep of two, for as long as the block takes."""
-    running = Faulty(home, failpoints=str(failpoints), **{**QUICK, **settings})
+    with up(home, failpoints, **{**QUICK, **settings}) as running:
+        yield running
+
+
+@contextmanager
+def up(home: Path, failpoints: Path, **settings: str) -> Iterator[Faulty]:
+    """A cluster of two daemons with these settings, for as long as the block takes."""
+    running = Faulty(home, failpoints=str(failpoints), **settings)
     running.failpoints = failpoints
     running.makima("up", "--detach", "--daemons", "2")
     try:
         yield running
     finally:
         running.makima("down")
+
+
+@contextmanager
+def second_instances(faulty: Faulty) -> Iterator[tuple[list[subprocess.Popen[bytes]], str]]:
+    """Another planner, executor, monitor, completer and gateway on the same cluster, ready; and that gateway's port."""
+    port = free_port()
+    with ExitStack() as ending:
+        log = ending.enter_context((faulty.home / "logs" / "second.log").open("ab"))
+        others = []
+        for name in ("planner", "executor", "monitor", "completer", "gateway"):
+            reading, writing = os.pipe()
+            environment = {**faulty.environment, "MAKIMA_PORT": port, "MAKIMA_READY_FD": str(writing)}
+            argv = [sys.executable, "-m", f"services.{name}"]
+            other = subprocess.Popen(argv, env=environment, stdout=log, stderr=log, pass_fds=(writing,))
+            os.close(writing)
+            ready = ending.enter_context(os.fdopen(reading, "rb", buffering=0))
+            ending.callback(_end, other)
+            assert ready.read(1), f"the second {name} is not ready"
+            others.append(other)
+        yield others, port
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait()
 
 
 @pytest.fixture(scope="module")

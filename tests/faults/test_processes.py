@@ -6,11 +6,8 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -22,40 +19,12 @@ from shared.messages.commands import SpawnTask
 from shared.messages.frames import COMMANDS, REPORTS, header
 from shared.messages.reports import Heartbeat, Hello
 from tests.faults import jobs
-from tests.faults.conftest import Faulty
+from tests.faults.conftest import Faulty, second_instances
+from tests.faults.fans import await_running, begin, completed
 from tests.nothing_lost import assert_nothing_lost, rows
 from tests.waiting import until
 
 SERVICES = ("planner", "executor", "monitor", "completer", "broker", "gateway", "daemon-1", "postgres")
-
-
-def fan(origin: Path, number: int, script: str) -> str:
-    """A plan of steps that may all run at once, and one that joins them."""
-    steps = [{"name": f"step {n}", "taskPlan": f"{script}; echo {n} > {n}.txt"} for n in range(number)]
-    join = {"name": "join", "taskPlan": "ls > all.txt", "dependsOn": [s["name"] for s in steps]}
-    path = origin.parent / "fan.json"
-    path.write_text(json.dumps([*steps, join]))
-    return str(path)
-
-
-def begin(faulty: Faulty, origin: Path, number: int, script: str) -> str:
-    """A started fan."""
-    plan = fan(origin, number, script)
-    return jobs.create(faulty, "--repo", str(origin), "--plan", plan, "--max-parallel", "32")
-
-
-def await_running(faulty: Faulty, number: int) -> None:
-    """Wait until so many tasks run."""
-    running = "SELECT count(*) AS tasks FROM makima.task WHERE status = 'running'"
-    jobs.await_row(lambda: rows(faulty, running), lambda row: row["tasks"] >= number)
-
-
-def completed(faulty: Faulty, directive: str) -> None:
-    jobs.await_row(
-        lambda: [r for r in rows(faulty, jobs.DIRECTIVES) if str(r["id"]) == directive],
-        lambda row: row["status"] == "completed",
-        within_seconds=240,
-    )
 
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(s, marks=pytest.mark.long) for s in range(2, 21))])
@@ -82,21 +51,6 @@ def test_a_broker_that_dies_stops_no_task(faulty: Faulty, origin: Path) -> None:
     )
     mine = [a for a in attempts if str(a["directive_id"]) == directive]
     assert {(a["number"], a["outcome"], a["reason"]) for a in mine} == {(1, "succeeded", None)}
-    assert_nothing_lost(faulty)
-
-
-@pytest.mark.long
-def test_a_daemon_that_was_frozen_for_longer_than_its_lease_changes_nothing(faulty: Faulty, origin: Path) -> None:
-    directive = begin(faulty, origin, 6, "sleep 1")
-    await_running(faulty, 6)
-    frozen = faulty.process("daemon-1")
-    os.kill(frozen, signal.SIGSTOP)
-    try:
-        elsewhere = "SELECT count(*) AS tasks FROM makima.attempt WHERE outcome = 'lost'"
-        jobs.await_row(lambda: rows(faulty, elsewhere), lambda row: row["tasks"] > 0)
-    finally:
-        os.kill(frozen, signal.SIGCONT)
-    completed(faulty, directive)
     assert_nothing_lost(faulty)
 
 
@@ -153,33 +107,6 @@ def test_up_recovers_what_a_killed_supervisor_left(faulty: Faulty, origin: Path)
     os.kill(state["pid"], signal.SIGKILL)
     jobs.persist(faulty, "up", "--detach", "--daemons", "2")
     completed(faulty, directive)
-    assert_nothing_lost(faulty)
-
-
-@contextmanager
-def second_instances(faulty: Faulty) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Another planner, executor, monitor and completer on the same cluster."""
-    names = ("planner", "executor", "monitor", "completer")
-    with (faulty.home / "logs" / "second.log").open("ab") as log:
-        others = [
-            subprocess.Popen([sys.executable, "-m", f"services.{n}"], env=faulty.environment, stdout=log, stderr=log)
-            for n in names
-        ]
-    try:
-        yield others
-    finally:
-        for other in others:
-            other.terminate()
-            other.wait()
-
-
-@pytest.mark.long
-def test_two_of_each_service_do_nothing_twice(faulty: Faulty, origin: Path) -> None:
-    with second_instances(faulty) as others:
-        directives = [begin(faulty, origin, 4, "true") for _ in range(4)]
-        for directive in directives:
-            completed(faulty, directive)
-        assert all(other.poll() is None for other in others)
     assert_nothing_lost(faulty)
 
 
