@@ -73,10 +73,11 @@ class Driver:
 
 
 class Api:
-    """One connection to the gateway, kept open."""
+    """One connection to a gateway, kept open."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, port: int) -> None:
         self._settings = settings
+        self._port = port
         self._connection = self._connected()
         token = (settings.home / "token").read_text().strip()
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
@@ -97,7 +98,7 @@ class Api:
         return json.loads(text) if text else None
 
     def _connected(self) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection(self._settings.host, self._settings.port, timeout=STEP_SECONDS)
+        connection = http.client.HTTPConnection(self._settings.host, self._port, timeout=STEP_SECONDS)
         connection.connect()
         assert isinstance(connection.sock, socket.socket)
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -144,9 +145,9 @@ class Cluster:
         self.ready_seconds = ready_seconds
         self._drivers: list[Driver] = []
 
-    def api(self) -> Api:
-        """A connection to its gateway."""
-        return Api(self.settings)
+    def api(self, port: int | None = None) -> Api:
+        """A connection to its gateway, or to one at another port."""
+        return Api(self.settings, port or self.settings.port)
 
     def driver(self, slots: int = 64, name: str = "bench", all_reports: bool = False) -> Driver:
         """A bench daemon, connected."""
@@ -210,13 +211,17 @@ def cluster(*, daemons: int = 0, **settings: str) -> Iterator[Cluster]:
     shutil.rmtree(home, ignore_errors=True)
 
 
-def _environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
+def free_port() -> int:
+    """A port that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+def _environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if not k.startswith("MAKIMA_")}
     named = {f"MAKIMA_{key.upper()}": value for key, value in settings.items()}
-    return {**kept, "PYTHONPATH": str(ROOT), "MAKIMA_HOME": str(home), "MAKIMA_PORT": str(port), **named}
+    return {**kept, "PYTHONPATH": str(ROOT), "MAKIMA_HOME": str(home), "MAKIMA_PORT": str(free_port()), **named}
 
 
 def _cpu(process: psutil.Process) -> float:

@@ -22,17 +22,13 @@ hypothesis.settings.register_profile("timeless", deadline=None)  # how long an e
 hypothesis.settings.load_profile("timeless")
 
 
-def free_port() -> str:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 class Cluster:
     """A running cluster, driven as a person drives it: by the command line."""
 
     def __init__(self, home: Path, **settings: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
         self.home = home
         named = {f"MAKIMA_{key.upper()}": value for key, value in settings.items()}
         kept = {k: v for k, v in os.environ.items() if not k.startswith("MAKIMA_")}
@@ -40,7 +36,7 @@ class Cluster:
             **kept,
             "PYTHONPATH": str(ROOT),
             "MAKIMA_HOME": str(home),
-            "MAKIMA_PORT": free_port(),
+            "MAKIMA_PORT": str(port),
             **named,
         }
 

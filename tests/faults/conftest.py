@@ -6,18 +6,19 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+import bench.second
+from bench.second import Second
 from shared.store import embedded
-from tests.conftest import Cluster, free_port
+from tests.conftest import Cluster
 from tests.waiting import until
 
 WRITABLE = "-c default_transaction_read_only=off"
@@ -119,28 +120,11 @@ def up(home: Path, failpoints: Path, **settings: str) -> Iterator[Faulty]:
 
 
 @contextmanager
-def second_instances(faulty: Faulty) -> Iterator[tuple[list[subprocess.Popen[bytes]], str]]:
-    """Another planner, executor, monitor, completer and gateway on the same cluster, ready; and that gateway's port."""
-    port = free_port()
-    with ExitStack() as ending:
-        log = ending.enter_context((faulty.home / "logs" / "second.log").open("ab"))
-        others = []
-        for name in ("planner", "executor", "monitor", "completer", "gateway"):
-            reading, writing = os.pipe()
-            environment = {**faulty.environment, "MAKIMA_PORT": port, "MAKIMA_READY_FD": str(writing)}
-            argv = [sys.executable, "-m", f"services.{name}"]
-            other = subprocess.Popen(argv, env=environment, stdout=log, stderr=log, pass_fds=(writing,))
-            os.close(writing)
-            ready = ending.enter_context(os.fdopen(reading, "rb", buffering=0))
-            ending.callback(_end, other)
-            assert ready.read(1), f"the second {name} is not ready"
-            others.append(other)
-        yield others, port
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    process.wait()
+def second_instances(faulty: Faulty) -> Iterator[Second]:
+    """Another of every service but the broker on the same cluster; that they are still alive at the end."""
+    with bench.second.second_instances(faulty.environment, faulty.home / "logs" / "second.log") as second:
+        yield second
+        assert [process.poll() for process in second.processes] == [None] * len(second.processes)
 
 
 @pytest.fixture(scope="module")
