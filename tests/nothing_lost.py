@@ -54,15 +54,22 @@ CONDITIONS: dict[str, LiteralString] = {
 """Statements that return a row for each breach."""
 
 
+_connections: dict[str, psycopg.Connection[dict[str, Any]]] = {}
+"""Kept by address: tests look many times a second, and each connection is a process of the server's."""
+
+
 def rows(cluster: Cluster, statement: LiteralString) -> list[dict[str, Any]]:
     """What a statement returns of the cluster's database, once that answers: it may be one of the faults."""
     url = load(cluster.environment).postgres()
     deadline = time.monotonic() + 60
     while True:
         try:
-            with psycopg.connect(url, row_factory=dict_row, connect_timeout=20) as connection:
-                return connection.execute(statement).fetchall()
+            if url not in _connections:
+                _connections[url] = psycopg.connect(url, autocommit=True, row_factory=dict_row, connect_timeout=20)
+            return _connections[url].execute(statement).fetchall()
         except psycopg.OperationalError:
+            if (broken := _connections.pop(url, None)) is not None:
+                broken.close()
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)

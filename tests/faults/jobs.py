@@ -17,11 +17,15 @@ from tests.nothing_lost import rows
 GOAL = """Three words, one of them at the second attempt.
 
 ```sh
-step() { name=$1 plan=$2; shift 2; makima directive add-step "$name" --task-plan "$plan" "$@"; }
-step one   'echo one > one.txt'
-step two   'cat one.txt; echo two > two.txt' --depends-on one
-step three 'test -e TRIED || { touch TRIED; exit 1; }; echo three > three.txt' --depends-on one
-step four  'cat two.txt three.txt > four.txt' --depends-on two --depends-on three
+makima directive batch-add-steps --json - <<'END'
+[
+  {"name": "one", "taskPlan": "echo one > one.txt"},
+  {"name": "two", "taskPlan": "cat one.txt; echo two > two.txt", "dependsOn": ["one"]},
+  {"name": "three", "taskPlan": "test -e TRIED || { touch TRIED; exit 1; }; echo three > three.txt",
+   "dependsOn": ["one"]},
+  {"name": "four", "taskPlan": "cat two.txt three.txt > four.txt", "dependsOn": ["two", "three"]}
+]
+END
 spare=$(makima directive add-step spare --task-plan 'exit 1' -o json | sed -n 's/.*"id": *"\\([^"]*\\)".*/\\1/p')
 makima directive remove-step "$spare"
 ```

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Cluster, git
+from tests.faults import jobs
 
 SERVICES = ("broker", "planner", "executor", "monitor", "completer", "gateway", "daemon-1", "postgres")
 
@@ -33,7 +34,7 @@ def test_a_killed_service_costs_nothing_but_time(cluster: Cluster, origin: Path,
     watching.kill()
     watching.wait()
     os.kill(process(cluster, victim), signal.SIGKILL)
-    cluster.await_status(directive, "completed")
-    shown = cluster.show(directive)
+    jobs.await_status(cluster, directive, "completed")
+    shown = json.loads(jobs.persist(cluster, "directive", "show", directive, "-o", "json"))
     subjects = git(origin, "log", "--no-merges", "--format=%s", shown["pr_branch"]).splitlines()
     assert sorted(subjects) == sorted([*(s["name"] for s in shown["steps"]), "start"])

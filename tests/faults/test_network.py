@@ -70,7 +70,7 @@ def test_what_has_lost_one_direction_is_noticed_at_both_ends_and_work_goes_on(
     assert fair.half_open >= len(CONNECTING)
     until(lambda: not fair.half_open, f"every end notices, which takes {LONGEST_SILENCE_SECONDS} s")
     until(lambda: fair.connections >= before + len(CONNECTING), "everybody connects anew")
-    faulty.await_status(directive, "completed", within_seconds=90)
+    jobs.await_status(faulty, directive, "completed", within_seconds=90)
     assert_nothing_lost(faulty)
 
 

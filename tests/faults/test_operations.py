@@ -42,7 +42,7 @@ def test_a_backup_taken_in_mid_work_carries_on_in_a_new_home(
     restored.makima("db", "restore", str(backup))
     restored.makima("up", "--detach")
     try:
-        restored.await_status(directive, "completed", within_seconds=90)
+        jobs.await_status(restored, directive, "completed", within_seconds=90)
         assert_nothing_lost(restored)
     finally:
         restored.makima("down")

@@ -99,8 +99,6 @@ def test_while_it_takes_no_writes_that_is_said_and_waited_for(faulty: Faulty, se
 def test_without_a_connection_left_a_service_waits_for_one(faulty: Faulty, server: Server, origin: Path) -> None:
     directive = begin(faulty, origin)
     with ExitStack() as taken:
-        for name in ("executor", "monitor"):
-            faulty.kill(name)
 
         def exhausted() -> bool:
             try:
@@ -111,5 +109,8 @@ def test_without_a_connection_left_a_service_waits_for_one(faulty: Faulty, serve
             return False
 
         until(exhausted, "no connection is left")
-        until(lambda: {"executor", "monitor"} <= set(faulty.state()["broken"]), "status says who isn't there")
+        for name in ("executor", "monitor"):
+            faulty.kill(name)
+        gone = {"executor", "monitor"}
+        until(lambda: exhausted() and gone <= set(faulty.state()["broken"]), "status says who isn't there")
     ends_right(faulty, directive)
