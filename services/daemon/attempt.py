@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from services.daemon import cgroups, folders, limits, repository
+from services.daemon import cgroups, folders, limits, repository, work
 from services.daemon.agents import environment
 from services.daemon.agents.adapter import AgentFailed
 from services.daemon.agents.registry import Registry
@@ -28,14 +28,13 @@ from services.daemon.repository import RepositorySettings, RepositoryUnreadable
 from services.daemon.rounds import Over
 from services.daemon.running import Place
 from services.daemon.saying import Reporter, Saying
-from services.daemon.workspaces import Workspace, WorkspaceFailed, Workspaces
+from services.daemon.workspace import Workspace, WorkspaceFailed
+from services.daemon.workspaces import Workspaces
 from shared.config import Settings
 from shared.config.agents import AgentSettings
 from shared.domain.delivery import Delivered
 from shared.messages.commands import SpawnTask
-from shared.messages.reports import (
-    Report,
-)
+from shared.messages.reports import Report
 
 log = structlog.get_logger()
 
@@ -250,11 +249,9 @@ class Attempt:
         if not workspace.branch or workspace.cache is None:
             return self._says.succeeded()
         self._put_back(workspace)
-        work = await self._workspaces.commit(workspace, self.command)
-        commits, _ = await asyncio.gather(
-            self._workspaces.commits(workspace, work), self._workspaces.push(workspace, work)
-        )
-        return self._says.succeeded(workspace.branch, work.head, work.files, commits=commits)
+        done = await work.commit(workspace, self.command)
+        commits, _ = await asyncio.gather(work.commits(workspace, done), work.push(workspace, done))
+        return self._says.succeeded(workspace.branch, done.head, done.files, commits=commits)
 
     def _put_back(self, workspace: Workspace) -> None:
         """Undo what the agent did to what the daemon's own git reads, and say so. Raises WorkspaceFailed."""
@@ -293,10 +290,10 @@ class Attempt:
             return None
         try:
             self._put_back(workspace)
-            work = await self._workspaces.commit(workspace, self.command)
-            if work.head == workspace.start:
+            done = await work.commit(workspace, self.command)
+            if done.head == workspace.start:
                 return None
-            await self._workspaces.push(workspace, work)
+            await work.push(workspace, done)
         except (WorkspaceFailed, GitError) as error:
             log.warning("work not kept", error=str(error))
             return None

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from services.daemon.caches import HEAD_REF
 from services.daemon.git import GitError, git
-from services.daemon.workspaces import REMOTE_HEAD
 
 FILE = ".makima.toml"
 
@@ -56,7 +56,7 @@ async def of(cache: Path | None, base_branch: str | None, known: dict[str, Repos
     """
     if cache is None:
         return RepositorySettings()
-    base = f"refs/remotes/origin/{base_branch}" if base_branch else REMOTE_HEAD
+    base = f"refs/remotes/origin/{base_branch}" if base_branch else HEAD_REF
     try:
         commit = (cache / base).read_text().strip()
     except OSError:

@@ -15,7 +15,7 @@ import pytest
 from services.daemon.delivery import delivering, merging
 from services.daemon.delivery.checking import Outcome
 from services.daemon.delivery.proof import ContentMissing, prove
-from services.daemon.workspaces import WorkspaceFailed
+from services.daemon.workspace import WorkspaceFailed
 from shared.domain.delivery import Broken, Conflicted, Delivered
 from tests.workshop import Edit, Workshop, sh, write
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from services.daemon import git as module
-from services.daemon.workspaces import WorkspaceFailed
+from services.daemon import work
+from services.daemon.workspace import WorkspaceFailed
 from shared.domain.delivery import Conflicted, Delivered
 from tests.workshop import Edit, Workshop, sh, write
 
@@ -210,10 +211,10 @@ async def test_what_an_attempt_leaves_is_committed_whole_whatever_the_account_ig
     made = await shop.workspaces.make(command)
     (made.folder / "left.txt").write_bytes(b"one\r\ntwo\n")
     (made.folder / "a.txt").write_bytes(b"a\r\n")
-    work = await shop.workspaces.commit(made, command)
-    assert work.files == ("a.txt", "left.txt")
-    assert [c.subject for c in await shop.workspaces.commits(made, work)] == ["Grüße"]
-    await shop.workspaces.push(made, work)
+    done = await work.commit(made, command)
+    assert done.files == ("a.txt", "left.txt")
+    assert [c.subject for c in await work.commits(made, done)] == ["Grüße"]
+    await work.push(made, done)
     await shop.workspaces.discard(command)
     bare = f"--git-dir={shop.remote}"
     assert sh(tmp_path, "git", bare, "cat-file", "-s", "makima/left:left.txt") == "9"

@@ -12,7 +12,8 @@ import pytest
 
 from services.daemon import folders
 from services.daemon import spares as module
-from services.daemon.workspaces import Workspace, Workspaces
+from services.daemon.workspace import Workspace
+from services.daemon.workspaces import Workspaces
 from shared.domain.ids import new_id
 from shared.messages.commands import SpawnTask
 from tests.house import sh

@@ -3,63 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from services.daemon import sharing
-from services.daemon import workspaces as module
+from services.daemon import caches, sharing, work, workspaces
 from services.daemon.git import git, names
-from services.daemon.workspaces import WorkspaceFailed, Workspaces
-from shared.domain.ids import new_id
+from services.daemon.workspace import WorkspaceFailed
+from services.daemon.workspaces import Workspaces
 from shared.domain.names import StepRefs
-from shared.messages.commands import SpawnTask
-
-
-def sh(folder: Path, *argv: str) -> str:
-    return subprocess.run(argv, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
-
-
-class Shop:
-    """A remote with one commit, and a daemon's workspaces."""
-
-    def __init__(self, folder: Path) -> None:
-        self.local = folder / "local"
-        sh(folder, "git", "init", "--quiet", "-b", "main", "local")
-        for key, value in (("user.name", "x"), ("user.email", "x@y")):
-            sh(self.local, "git", "config", key, value)
-        (self.local / "a.txt").write_text("a\n")
-        sh(self.local, "git", "add", ".")
-        sh(self.local, "git", "commit", "-qm", "first")
-        self.remote = folder / "remote.git"
-        sh(folder, "git", "clone", "--quiet", "--bare", str(self.local), str(self.remote))
-        self.workspaces = Workspaces(folder / "d")
-
-    def command(self, name: str, **more: object) -> SpawnTask:
-        values: dict[str, object] = {"kind": "step", "branch": f"makima/{name}", "repository_url": str(self.remote)}
-        return SpawnTask(
-            task=new_id(),
-            attempt=1,
-            owner="o",
-            directive=new_id(),
-            name=name,
-            **{**values, **more},  # type: ignore[arg-type]
-        )
-
-    async def work(self, command: SpawnTask, **files: str) -> tuple[str, ...]:
-        """An attempt that writes files (`a` is a.txt) and leaves them uncommitted; the files changed."""
-        made = await self.workspaces.make(command)
-        for name, text in files.items():
-            (made.folder / f"{name}.txt").write_text(text)
-        work = await self.workspaces.commit(made, command)
-        await self.workspaces.push(made, work)
-        await self.workspaces.discard(command)
-        assert not made.folder.exists()
-        return work.files
-
-    def files(self, branch: str) -> list[str]:
-        return sh(self.remote, "git", "ls-tree", "-r", "--name-only", branch).splitlines()
+from tests.shop import Shop, sh
 
 
 @pytest.fixture
@@ -104,9 +57,9 @@ async def test_branches_of_our_own_are_not_fetched(
         said.append(arguments[0])
         return await names(folder, *arguments)
 
-    monkeypatch.setattr(module, "git", noted)
-    monkeypatch.setattr(sharing, "git", noted)
-    monkeypatch.setattr(module, "names", noted_names)
+    for module in (caches, sharing, work, workspaces):
+        monkeypatch.setattr(module, "git", noted)
+    monkeypatch.setattr(work, "names", noted_names)
     await shop.work(shop.command("next", start_from="makima/top"), next="1\n")
     assert said == ["for-each-ref", "worktree", "status", "add", "commit", "rev-parse", "diff", "merge-base", "push"]
 
@@ -126,31 +79,6 @@ async def test_steps_outside_of_the_branches_are_started_from_and_merged_by_whic
     await shop.workspaces.remove_orphans()
     await shop.work(shop.command("join", start_from="makima/left", merge_branches=("makima/right",)), join="1\n")
     assert shop.files("makima/join") == ["a.txt", "join.txt", "left.txt", "right.txt"]
-
-
-async def test_what_an_attempt_committed_is_told_oldest_first_without_what_it_began_with(shop: Shop) -> None:
-    await shop.work(shop.command("top"), top="1\n")
-    await shop.work(shop.command("side"), side="1\n")
-    join = shop.command("join", start_from="makima/top", merge_branches=("makima/side",))
-    made = await shop.workspaces.make(join)
-    for subject in ("Say `$(x)` é", "x" * 300):
-        sh(
-            made.folder,
-            "git",
-            "-c",
-            "user.name=a",
-            "-c",
-            "user.email=a@b",
-            "commit",
-            "-q",
-            "--allow-empty",
-            "-m",
-            subject,
-        )
-    (made.folder / "left.txt").write_text("l\n")
-    work = await shop.workspaces.commit(made, join)
-    commits = await shop.workspaces.commits(made, work)
-    assert [c.subject for c in commits] == ["Say `$(x)` é", "x" * 200, "join"] and commits[-1].sha == work.head
 
 
 async def test_a_base_that_moved_is_seen(shop: Shop) -> None:
@@ -194,12 +122,6 @@ async def test_a_repository_with_uncommitted_changes_is_not_touched(shop: Shop) 
     assert heads.splitlines() == ["refs/heads/main", "refs/heads/makima/one"]
 
 
-async def test_a_branch_that_is_there_already_is_not_overwritten(shop: Shop) -> None:
-    await shop.work(shop.command("one"), one="1\n")
-    with pytest.raises(WorkspaceFailed, match="the push of makima/one was refused"):
-        await shop.work(shop.command("other", branch="makima/one"), one="2\n")
-
-
 @pytest.mark.parametrize(
     ("more", "words"),
     [
@@ -219,19 +141,6 @@ async def test_an_empty_repository_is_said(shop: Shop, tmp_path: Path) -> None:
     sh(tmp_path, "git", "init", "--quiet", "--bare", "empty.git")
     with pytest.raises(WorkspaceFailed, match="the repository is empty: make a first commit"):
         await shop.workspaces.make(shop.command("one", repository_url=str(tmp_path / "empty.git")))
-
-
-async def test_unresolved_conflicts_are_not_committed(shop: Shop) -> None:
-    await shop.work(shop.command("left"), a="left\n")
-    command = shop.command("one")
-    made = await shop.workspaces.make(command)
-    (made.folder / "a.txt").write_text("mine\n")
-    sh(made.folder, "git", "commit", "-qam", "mine")
-    subprocess.run(
-        ("git", "merge", "refs/remotes/origin/makima/left"), cwd=made.folder, capture_output=True, check=False
-    )
-    with pytest.raises(WorkspaceFailed, match=r"conflicts unresolved in a\.txt"):
-        await shop.workspaces.commit(made, command)
 
 
 async def test_orphans_are_removed_and_their_branch_can_be_made_again(shop: Shop, tmp_path: Path) -> None:

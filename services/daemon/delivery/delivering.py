@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from services.daemon import repository
+from services.daemon.caches import base_among, refuse_missing
 from services.daemon.delivery import scripts
 from services.daemon.delivery.checking import Checks, Outcome, culprits
 from services.daemon.delivery.merging import (
@@ -21,12 +22,13 @@ from services.daemon.delivery.merging import (
 from services.daemon.delivery.proof import ContentMissing, prove
 from services.daemon.delivery.proposing import Proposing, branch_of, push_options
 from services.daemon.delivery.pushing import PushRefused, PushStale, on_remote, push, remove
-from services.daemon.delivery.resolving import REMOTE_HEAD, Resolver, RunAgent, Unresolved, by_hand
+from services.daemon.delivery.resolving import Resolver, RunAgent, Unresolved, by_hand
 from services.daemon.forges.client import Client, ForgeFailed
 from services.daemon.forges.patience import Patience
 from services.daemon.forges.registry import client_of
 from services.daemon.git import GitError, git, readable
-from services.daemon.workspaces import WorkspaceFailed, Workspaces
+from services.daemon.workspace import WorkspaceFailed
+from services.daemon.workspaces import Workspaces
 from shared.config import Settings
 from shared.domain.delivery import (
     Broken,
@@ -148,18 +150,12 @@ class Delivering:
     async def _tips(self, target: str) -> tuple[Tip, list[Tip], list[Tip]]:
         """Where the merge begins, what it merges, and what was squashed into its beginning before."""
         known = await self._workspaces.branches(self._cache)
-        base = self._command.base_branch
         if target in known:
             begin = Tip(branch=target, commit=known[target])
-        elif base is not None and base not in known:
-            raise WorkspaceFailed(f"the base branch {base!r} doesn't exist on the remote", permanent=True)
-        elif base is not None:
-            begin = Tip(branch=base, commit=known[base])
         else:
-            begin = Tip(branch=REMOTE_HEAD, commit=known[""])
+            begin = base_among(known, self._command.base_branch)
         tips, missing = await self._steps(self._order.steps, known)
-        if missing:
-            raise WorkspaceFailed(f"to be merged, but not on the remote: {', '.join(missing)}", permanent=True)
+        refuse_missing(missing)
         earlier, _ = await self._steps(self._order.earlier, known)
         return begin, tips, earlier
 

@@ -1,0 +1,71 @@
+"""What attempts leave in their workspaces, committed and pushed on real repositories."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from services.daemon import work
+from services.daemon.workspace import WorkspaceFailed
+from tests.shop import Shop, sh
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> Shop:
+    shop = Shop(tmp_path)
+    await shop.workspaces.remove_orphans()
+    return shop
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_what_an_attempt_committed_is_told_oldest_first_without_what_it_began_with(shop: Shop) -> None:
+    await shop.work(shop.command("top"), top="1\n")
+    await shop.work(shop.command("side"), side="1\n")
+    join = shop.command("join", start_from="makima/top", merge_branches=("makima/side",))
+    made = await shop.workspaces.make(join)
+    for subject in ("Say `$(x)` é", "x" * 300):
+        sh(
+            made.folder,
+            "git",
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@b",
+            "commit",
+            "-q",
+            "--allow-empty",
+            "-m",
+            subject,
+        )
+    (made.folder / "left.txt").write_text("l\n")
+    done = await work.commit(made, join)
+    commits = await work.commits(made, done)
+    assert [c.subject for c in commits] == ["Say `$(x)` é", "x" * 200, "join"] and commits[-1].sha == done.head
+
+
+async def test_a_branch_that_is_there_already_is_not_overwritten(shop: Shop) -> None:
+    await shop.work(shop.command("one"), one="1\n")
+    with pytest.raises(WorkspaceFailed, match="the push of makima/one was refused"):
+        await shop.work(shop.command("other", branch="makima/one"), one="2\n")
+
+
+async def test_unresolved_conflicts_are_not_committed(shop: Shop) -> None:
+    await shop.work(shop.command("left"), a="left\n")
+    command = shop.command("one")
+    made = await shop.workspaces.make(command)
+    (made.folder / "a.txt").write_text("mine\n")
+    sh(made.folder, "git", "commit", "-qam", "mine")
+    subprocess.run(
+        ("git", "merge", "refs/remotes/origin/makima/left"), cwd=made.folder, capture_output=True, check=False
+    )
+    with pytest.raises(WorkspaceFailed, match=r"conflicts unresolved in a\.txt"):
+        await work.commit(made, command)

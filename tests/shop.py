@@ -1,0 +1,56 @@
+"""A remote with one commit, and attempts at it in a daemon's workspaces."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from services.daemon.work import commit, push
+from services.daemon.workspaces import Workspaces
+from shared.domain.ids import new_id
+from shared.messages.commands import SpawnTask
+
+
+def sh(folder: Path, *argv: str) -> str:
+    return subprocess.run(argv, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+class Shop:
+    """A remote with one commit, and a daemon's workspaces."""
+
+    def __init__(self, folder: Path) -> None:
+        self.local = folder / "local"
+        sh(folder, "git", "init", "--quiet", "-b", "main", "local")
+        for key, value in (("user.name", "x"), ("user.email", "x@y")):
+            sh(self.local, "git", "config", key, value)
+        (self.local / "a.txt").write_text("a\n")
+        sh(self.local, "git", "add", ".")
+        sh(self.local, "git", "commit", "-qm", "first")
+        self.remote = folder / "remote.git"
+        sh(folder, "git", "clone", "--quiet", "--bare", str(self.local), str(self.remote))
+        self.workspaces = Workspaces(folder / "d")
+
+    def command(self, name: str, **more: object) -> SpawnTask:
+        values: dict[str, object] = {"kind": "step", "branch": f"makima/{name}", "repository_url": str(self.remote)}
+        return SpawnTask(
+            task=new_id(),
+            attempt=1,
+            owner="o",
+            directive=new_id(),
+            name=name,
+            **{**values, **more},  # type: ignore[arg-type]
+        )
+
+    async def work(self, command: SpawnTask, **files: str) -> tuple[str, ...]:
+        """An attempt that writes files (`a` is a.txt) and leaves them uncommitted; the files changed."""
+        made = await self.workspaces.make(command)
+        for name, text in files.items():
+            (made.folder / f"{name}.txt").write_text(text)
+        work = await commit(made, command)
+        await push(made, work)
+        await self.workspaces.discard(command)
+        assert not made.folder.exists()
+        return work.files
+
+    def files(self, branch: str) -> list[str]:
+        return sh(self.remote, "git", "ls-tree", "-r", "--name-only", branch).splitlines()
