@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 from litestar import get, post
+from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
+from litestar.params import FromPath, JSONBody
 
 from services.gateway.access import SQL, Caller
 from services.gateway.answers import Accepted, DaemonRow, answers
@@ -13,7 +15,7 @@ from shared.store.database import Database
 
 
 @get("/v1/daemons")
-async def list_daemons(caller: Caller, database: Database) -> list[DaemonRow]:
+async def list_daemons(caller: NamedDependency[Caller], database: NamedDependency[Database]) -> list[DaemonRow]:
     """The owner's daemons."""
     return answers(DaemonRow, await database.rows(SQL["daemons"], {"owner": caller.person().owner}))
 
@@ -25,7 +27,9 @@ class Wish(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 @post("/v1/daemons/{name:str}/drain", status_code=202)
-async def drain(name: str, data: Wish, caller: Caller, database: Database) -> Accepted:
+async def drain(
+    name: FromPath[str], data: JSONBody[Wish], caller: NamedDependency[Caller], database: NamedDependency[Database]
+) -> Accepted:
     """A daemon takes no more work, or takes work again; what runs on it goes on."""
     async with database.unit_of_work("gateway.drain") as unit:
         asked = {"owner": caller.person().owner, "name": name, "on": data.on}

@@ -7,7 +7,9 @@ from uuid import UUID
 
 import msgspec
 from litestar import post
+from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, PermissionDeniedException
+from litestar.params import FromPath, JSONBody
 
 from services.gateway.access import SQL, Caller
 from services.gateway.answers import DirectiveShown
@@ -29,7 +31,11 @@ class DeliveryTold(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 @post("/v1/directives/{directive:uuid}/delivery", status_code=200)
 async def tell(
-    directive: UUID, data: DeliveryTold, caller: Caller, database: Database, settings: Settings
+    directive: FromPath[UUID],
+    data: JSONBody[DeliveryTold],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    settings: NamedDependency[Settings],
 ) -> DirectiveShown:
     """Record a pull request of the directive's own repository, or that the directive is completed."""
     caller.on(directive)

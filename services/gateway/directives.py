@@ -8,7 +8,9 @@ from uuid import UUID
 
 import msgspec
 from litestar import get, post
+from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, NotFoundException
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from services.gateway import steps
 from services.gateway.access import SQL, Caller
@@ -55,7 +57,11 @@ class NewDirective(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 @post("/v1/directives")
 async def create(
-    data: NewDirective, caller: Caller, database: Database, settings: Settings, once: Once
+    data: JSONBody[NewDirective],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    settings: NamedDependency[Settings],
+    once: NamedDependency[Once],
 ) -> DirectiveShown:
     """Make a directive, with or without its plan, started or as a draft."""
     _refuse_bad_texts(data)
@@ -97,10 +103,10 @@ async def create(
 
 @get("/v1/directives")
 async def list_directives(
-    caller: Caller,
-    database: Database,
-    status: DirectiveStatus | None = None,
-    before: UUID | None = None,
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    status: FromQuery[DirectiveStatus | None] = None,
+    before: FromQuery[UUID | None] = None,
     limit: Limit = 1000,
 ) -> list[DirectiveRow]:
     """The newest directives (before one, for the next page), oldest first."""
@@ -109,20 +115,22 @@ async def list_directives(
 
 
 @get("/v1/directives/{directive:uuid}")
-async def show(directive: UUID, caller: Caller, database: Database) -> DirectiveShown:
+async def show(
+    directive: FromPath[UUID], caller: NamedDependency[Caller], database: NamedDependency[Database]
+) -> DirectiveShown:
     """One directive with its steps."""
     return await shown(database, caller.on(directive), directive)
 
 
 @post("/v1/directives/{directive:uuid}/{verb:str}", status_code=200)
 async def change(
-    directive: UUID,
-    verb: str,
-    caller: Caller,
-    database: Database,
-    once: Once,
-    version: int | None = None,
-    now: bool = False,
+    directive: FromPath[UUID],
+    verb: FromPath[str],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    once: NamedDependency[Once],
+    version: FromQuery[int | None] = None,
+    now: FromQuery[bool] = False,
 ) -> DirectiveShown:
     """Start, pause, resume or archive; 409 when it can't be from here, or `version` is an old one.
 

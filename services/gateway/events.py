@@ -9,8 +9,9 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import get
+from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from services.gateway.access import SQL, Caller
@@ -19,12 +20,16 @@ from services.gateway.live import Interest, Live
 from shared.config import Settings
 from shared.store.database import Database
 
-Limit = Annotated[int, Parameter(ge=1, le=10_000, description="How many at most.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=10_000, description="How many at most.")]
 
 
 @get("/v1/directives/{directive:uuid}/events")
 async def list_events(
-    directive: UUID, caller: Caller, database: Database, after: int = 0, limit: Limit = 1000
+    directive: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    after: FromQuery[int] = 0,
+    limit: Limit = 1000,
 ) -> list[EventRow]:
     """A directive's audit log after a number, oldest first."""
     asked = {"owner": caller.on(directive).owner, "directive": directive, "after": after, "limit": limit}
@@ -33,13 +38,13 @@ async def list_events(
 
 @get("/v1/events", media_type="text/event-stream", sync_to_thread=False)
 def stream(
-    caller: Caller,
-    live: Live,
-    settings: Settings,
-    directive: UUID | None = None,
-    task: UUID | None = None,
-    after: int | None = None,
-    last_event_id: Annotated[str | None, Parameter(header="Last-Event-ID")] = None,
+    caller: NamedDependency[Caller],
+    live: NamedDependency[Live],
+    settings: NamedDependency[Settings],
+    directive: FromQuery[UUID | None] = None,
+    task: FromQuery[UUID | None] = None,
+    after: FromQuery[int | None] = None,
+    last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID")] = None,
 ) -> Stream:
     """Every event as it comes (server-sent events; each `data` is an EventRow), of one directive or task, or of all.
 

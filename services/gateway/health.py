@@ -7,6 +7,7 @@ import time
 
 import msgspec
 from litestar import get
+from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 
 from shared.config import Settings
@@ -49,7 +50,7 @@ def healthz() -> Health:
 
 
 @get("/readyz")
-async def readyz(database: Database, settings: Settings) -> Readiness:
+async def readyz(database: NamedDependency[Database], settings: NamedDependency[Settings]) -> Readiness:
     """Postgres and the broker answer; 503 with what doesn't. `processes`: others that don't, since when."""
     found = dict(zip(("postgres", "broker"), await asyncio.gather(_postgres(database), _broker(settings)), strict=True))
     others = troubles(settings)

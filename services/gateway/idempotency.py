@@ -11,6 +11,7 @@ from typing import TypeVar
 from uuid import UUID
 
 import msgspec
+from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 
 from services.gateway.access import SQL, Caller
@@ -49,7 +50,7 @@ class Once(msgspec.Struct, frozen=True):
         return {"owner": self.owner, "key": self.key, "request": self.request}
 
 
-async def once(request: AnyRequest, caller: Caller) -> Once:
+async def once(request: AnyRequest, caller: NamedDependency[Caller]) -> Once:
     """The dependency `once` of handlers. Raises HTTPException 422 when the key can't be one."""
     key = request.headers.get(HEADER)
     if key is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from litestar import Response, get
+from litestar.di import NamedDependency
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -51,7 +52,7 @@ def timed(app: ASGIApp) -> ASGIApp:
 
 
 @get("/metrics", include_in_schema=False)
-async def metrics(database: Database, live: Live) -> Response[bytes]:
+async def metrics(database: NamedDependency[Database], live: NamedDependency[Live]) -> Response[bytes]:
     """Everything that is counted, in Prometheus's text format."""
     for gauge in COUNTED.values():
         gauge.clear()

@@ -8,7 +8,9 @@ from uuid import UUID
 
 import msgspec
 from litestar import get, post
+from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from services.gateway.access import SQL, Caller
 from services.gateway.answers import DirectiveShown, answer, answers
@@ -54,7 +56,12 @@ class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @post("/v1/orders")
-async def add_order(data: NewOrder, caller: Caller, database: Database, once: Once) -> OrderRow:
+async def add_order(
+    data: JSONBody[NewOrder],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    once: NamedDependency[Once],
+) -> OrderRow:
     """Add an order, open, linked to a directive or to none yet."""
     refuse_bad_text("title", data.title)
     if data.description:
@@ -80,7 +87,10 @@ async def add_order(data: NewOrder, caller: Caller, database: Database, once: On
 
 @get("/v1/orders")
 async def list_orders(
-    caller: Caller, database: Database, directive: UUID | None = None, status: OrderStatus | None = None
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    directive: FromQuery[UUID | None] = None,
+    status: FromQuery[OrderStatus | None] = None,
 ) -> list[OrderRow]:
     """Orders, the most urgent first."""
     if directive is not None:
@@ -92,7 +102,9 @@ async def list_orders(
 
 
 @post("/v1/orders/{order:uuid}/link", status_code=200)
-async def link_order(order: UUID, data: Link, caller: Caller, database: Database) -> OrderRow:
+async def link_order(
+    order: FromPath[UUID], data: JSONBody[Link], caller: NamedDependency[Caller], database: NamedDependency[Database]
+) -> OrderRow:
     """Link an open order to a directive."""
     async with database.unit_of_work("gateway.link_order") as unit:
         await lock(unit, caller.person(), data.directive)
@@ -104,7 +116,9 @@ async def link_order(order: UUID, data: Link, caller: Caller, database: Database
 
 
 @post("/v1/orders/{order:uuid}/cancel", status_code=200)
-async def cancel_order(order: UUID, caller: Caller, database: Database) -> OrderRow:
+async def cancel_order(
+    order: FromPath[UUID], caller: NamedDependency[Caller], database: NamedDependency[Database]
+) -> OrderRow:
     """Cancel an order; steps that serve it stay."""
     async with database.unit_of_work("gateway.cancel_order") as unit:
         rows = await unit.rows(SQL["cancel_order"], {"order": order, "owner": caller.person().owner})
@@ -115,7 +129,12 @@ async def cancel_order(order: UUID, caller: Caller, database: Database) -> Order
 
 
 @post("/v1/directives/{directive:uuid}/pick-up", status_code=200)
-async def pick_up(directive: UUID, caller: Caller, database: Database, once: Once) -> DirectiveShown:
+async def pick_up(
+    directive: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    once: NamedDependency[Once],
+) -> DirectiveShown:
     """Planning is due for the directive's open orders; what is delivered already opens again."""
     async with database.unit_of_work("gateway.pick_up") as unit:
         if known := await once.known(unit, DirectiveShown):

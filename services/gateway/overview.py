@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from litestar import get
+from litestar.di import NamedDependency
 
 from services.gateway.access import SQL, Caller
 from shared.store.database import Database
@@ -19,7 +20,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/v1/overview")
-async def overview(caller: Caller, database: Database) -> Overview:
+async def overview(caller: NamedDependency[Caller], database: NamedDependency[Database]) -> Overview:
     """Directives, live tasks, daemons and slots, counted by status."""
     counted: dict[str, dict[str, int]] = {"directives": {}, "tasks": {}, "daemons": {}, "slots": {}}
     for row in await database.rows(SQL["overview"], {"owner": caller.person().owner}):

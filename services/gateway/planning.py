@@ -8,7 +8,9 @@ from uuid import UUID
 
 import msgspec
 from litestar import patch, post
+from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from services.gateway.access import SQL, Caller
 from services.gateway.answers import DirectiveShown
@@ -50,7 +52,12 @@ class Changes(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 @post("/v1/directives/{directive:uuid}/goal", status_code=200)
 async def change_goal(
-    directive: UUID, data: NewGoal, caller: Caller, database: Database, once: Once, version: int | None = None
+    directive: FromPath[UUID],
+    data: JSONBody[NewGoal],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    once: NamedDependency[Once],
+    version: FromQuery[int | None] = None,
 ) -> DirectiveShown:
     """Replace the goal: the old one is kept, and planning is due; a planning for the old one is cancelled."""
     refuse_bad_text("goal", data.goal)
@@ -67,7 +74,12 @@ async def change_goal(
 
 @post("/v1/directives/{directive:uuid}/replan", status_code=200)
 async def replan(
-    directive: UUID, data: Wish, caller: Caller, database: Database, once: Once, version: int | None = None
+    directive: FromPath[UUID],
+    data: JSONBody[Wish],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    once: NamedDependency[Once],
+    version: FromQuery[int | None] = None,
 ) -> DirectiveShown:
     """Ask for a new plan of the same goal, with a word for the planner."""
     async with database.unit_of_work("gateway.replan") as unit:
@@ -81,7 +93,11 @@ async def replan(
 
 @post("/v1/directives/{directive:uuid}/approve", status_code=200)
 async def approve(
-    directive: UUID, caller: Caller, database: Database, once: Once, version: int | None = None
+    directive: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    once: NamedDependency[Once],
+    version: FromQuery[int | None] = None,
 ) -> DirectiveShown:
     """Let the plan that waits for it come into force."""
     async with database.unit_of_work("gateway.approve") as unit:
@@ -98,7 +114,12 @@ async def approve(
 
 @post("/v1/directives/{directive:uuid}/reject", status_code=200)
 async def reject(
-    directive: UUID, data: Wish, caller: Caller, database: Database, once: Once, version: int | None = None
+    directive: FromPath[UUID],
+    data: JSONBody[Wish],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    once: NamedDependency[Once],
+    version: FromQuery[int | None] = None,
 ) -> DirectiveShown:
     """Withdraw the plan that waits for approval; planning is due again, told the reason."""
     if not data.reason.strip():
@@ -113,7 +134,11 @@ async def reject(
 
 @patch("/v1/directives/{directive:uuid}")
 async def change_policies(
-    directive: UUID, data: Changes, caller: Caller, database: Database, version: int | None = None
+    directive: FromPath[UUID],
+    data: JSONBody[Changes],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    version: FromQuery[int | None] = None,
 ) -> DirectiveShown:
     """Change policies and limits; what was paused by a limit goes on, and is paused again if it is still past one."""
     async with database.unit_of_work("gateway.policies") as unit:

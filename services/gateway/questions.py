@@ -11,7 +11,9 @@ from uuid import UUID
 
 import msgspec
 from litestar import get, post
+from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, NotFoundException, PermissionDeniedException
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from services.gateway.access import SQL, Caller
 from services.gateway.answers import Accepted, answer, answers
@@ -103,7 +105,12 @@ class Answers:
 
 
 @post("/v1/questions")
-async def ask(data: NewQuestion, caller: Caller, database: Database, once: Once) -> QuestionRow:
+async def ask(
+    data: JSONBody[NewQuestion],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    once: NamedDependency[Once],
+) -> QuestionRow:
     """An agent asks a person; its task is paused until the answer."""
     refuse_bad_text("text", data.text)
     if caller.task is None:
@@ -133,18 +140,18 @@ async def ask(data: NewQuestion, caller: Caller, database: Database, once: Once)
 
 
 @get("/v1/questions")
-async def list_questions(caller: Caller, database: Database) -> list[QuestionRow]:
+async def list_questions(caller: NamedDependency[Caller], database: NamedDependency[Database]) -> list[QuestionRow]:
     """The questions that wait for an answer, oldest first."""
     return answers(QuestionRow, await database.rows(SQL["questions"], {"owner": caller.person().owner}))
 
 
 @get("/v1/questions/{question:uuid}")
 async def show_question(
-    question: UUID,
-    caller: Caller,
-    database: Database,
-    waiters: Answers,
-    wait: Annotated[float, msgspec.Meta(ge=0, le=LONGEST_WAIT_SECONDS)] = 0.0,
+    question: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    waiters: NamedDependency[Answers],
+    wait: FromQuery[Annotated[float, msgspec.Meta(ge=0, le=LONGEST_WAIT_SECONDS)]] = 0.0,
 ) -> QuestionRow:
     """A question; with `wait`, as soon as it is settled, or after so many seconds."""
     async with waiters.waiting(question) as woken:
@@ -158,7 +165,12 @@ async def show_question(
 
 @post("/v1/questions/{question:uuid}/answer", status_code=200)
 async def give_answer(
-    question: UUID, data: NewAnswer, caller: Caller, database: Database, waiters: Answers, once: Once
+    question: FromPath[UUID],
+    data: JSONBody[NewAnswer],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    waiters: NamedDependency[Answers],
+    once: NamedDependency[Once],
 ) -> Accepted:
     """A person answers; 409 when it is settled already, or its task has ended."""
     refuse_bad_text("answer", data.answer)

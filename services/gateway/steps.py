@@ -8,7 +8,9 @@ from uuid import UUID
 
 import msgspec
 from litestar import delete, get, post
+from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, NotFoundException
+from litestar.params import FromPath, JSONBody
 
 from services.gateway import answers
 from services.gateway.access import SQL, Caller
@@ -33,7 +35,11 @@ class NewSteps(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 @post("/v1/directives/{directive:uuid}/steps")
 async def add_steps(
-    directive: UUID, data: NewSteps, caller: Caller, database: Database, once: Once
+    directive: FromPath[UUID],
+    data: JSONBody[NewSteps],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    once: NamedDependency[Once],
 ) -> answers.StepsAdded:
     """Add a batch whole or not at all; a planning task's is held until it ends. Warnings never refuse."""
     caller.on(directive)
@@ -53,7 +59,12 @@ async def add_steps(
 
 
 @delete("/v1/directives/{directive:uuid}/steps/{step:uuid}", status_code=200)
-async def remove_step(directive: UUID, step: UUID, caller: Caller, database: Database) -> answers.StepRemoved:
+async def remove_step(
+    directive: FromPath[UUID],
+    step: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+) -> answers.StepRemoved:
     """Remove a step that hasn't run; a planning task's removal counts when it ends well."""
     caller.on(directive)
     planning = caller.task if caller.kind == "plan" else None
@@ -77,13 +88,23 @@ async def remove_step(directive: UUID, step: UUID, caller: Caller, database: Dat
 
 
 @post("/v1/directives/{directive:uuid}/steps/{step:uuid}/retry", status_code=200)
-async def retry_step(directive: UUID, step: UUID, caller: Caller, database: Database) -> answers.StepMoved:
+async def retry_step(
+    directive: FromPath[UUID],
+    step: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+) -> answers.StepMoved:
     """Let a failed step run again, and what was skipped because it had failed."""
     return await _settle(directive, step, caller.person(), database, SQL["retry_step"], "has not failed")
 
 
 @post("/v1/directives/{directive:uuid}/steps/{step:uuid}/skip", status_code=200)
-async def skip_step(directive: UUID, step: UUID, caller: Caller, database: Database) -> answers.StepMoved:
+async def skip_step(
+    directive: FromPath[UUID],
+    step: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+) -> answers.StepMoved:
     """Go on without a step that is pending, ready or failed: what depends on it may run."""
     return await _settle(
         directive, step, caller.person(), database, SQL["skip_step"], "is not pending, ready or failed, or runs"
@@ -91,7 +112,9 @@ async def skip_step(directive: UUID, step: UUID, caller: Caller, database: Datab
 
 
 @get("/v1/steps/{step:uuid}")
-async def find_step(step: UUID, caller: Caller, database: Database) -> answers.StepFound:
+async def find_step(
+    step: FromPath[UUID], caller: NamedDependency[Caller], database: NamedDependency[Database]
+) -> answers.StepFound:
     """Which directive a step is of."""
     rows = await database.rows(SQL["find_step"], {"step": step, "owner": caller.owner})
     if not rows:

@@ -7,7 +7,9 @@ from uuid import UUID
 
 import msgspec
 from litestar import get, post
+from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, NotFoundException, PermissionDeniedException
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from services.gateway.access import SQL, Caller
 from services.gateway.answers import Accepted, OutputBatch, TaskRow, TaskShown, answer, answers
@@ -21,11 +23,11 @@ from shared.store.database import Database
 
 @get("/v1/tasks")
 async def list_tasks(
-    caller: Caller,
-    database: Database,
-    directive: UUID | None = None,
-    status: TaskStatus | None = None,
-    before: UUID | None = None,
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    directive: FromQuery[UUID | None] = None,
+    status: FromQuery[TaskStatus | None] = None,
+    before: FromQuery[UUID | None] = None,
     limit: Limit = 1000,
 ) -> list[TaskRow]:
     """The newest tasks first (before one, for the next page)."""
@@ -40,7 +42,9 @@ async def list_tasks(
 
 
 @get("/v1/tasks/{task:uuid}")
-async def show_task(task: UUID, caller: Caller, database: Database) -> TaskShown:
+async def show_task(
+    task: FromPath[UUID], caller: NamedDependency[Caller], database: NamedDependency[Database]
+) -> TaskShown:
     """One task with its attempts."""
     rows = await database.rows(SQL["task"], {"owner": caller.person().owner, "task": task})
     if not rows:
@@ -50,7 +54,12 @@ async def show_task(task: UUID, caller: Caller, database: Database) -> TaskShown
 
 @get("/v1/tasks/{task:uuid}/log")
 async def task_log(
-    task: UUID, caller: Caller, database: Database, after_attempt: int = 0, after_seq: int = -1, limit: Limit = 1000
+    task: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    after_attempt: FromQuery[int] = 0,
+    after_seq: FromQuery[int] = -1,
+    limit: Limit = 1000,
 ) -> list[OutputBatch]:
     """What a task printed, in order; after a batch, for the next page."""
     owner = caller.person().owner
@@ -61,7 +70,9 @@ async def task_log(
 
 
 @post("/v1/tasks/{task:uuid}/cancel", status_code=202)
-async def cancel(task: UUID, caller: Caller, database: Database) -> Accepted:
+async def cancel(
+    task: FromPath[UUID], caller: NamedDependency[Caller], database: NamedDependency[Database]
+) -> Accepted:
     """Ask for a task's end; the row holds the promise until it is kept."""
     async with database.unit_of_work("gateway.cancel") as unit:
         for row in await unit.rows(SQL["cancel"], {"task": task, "owner": caller.person().owner}):
@@ -86,7 +97,9 @@ class Words(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 @post("/v1/tasks/{task:uuid}/tell", status_code=202)
-async def tell(task: UUID, data: Words, caller: Caller, database: Database) -> Accepted:
+async def tell(
+    task: FromPath[UUID], data: JSONBody[Words], caller: NamedDependency[Caller], database: NamedDependency[Database]
+) -> Accepted:
     """Tell a task's agent something: while it runs where it listens, else as its next turn."""
     if "\0" in data.text:
         raise HTTPException("the text holds a NUL byte; remove it", status_code=422)
@@ -105,7 +118,9 @@ class GivenUp(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 @post("/v1/tasks/{task:uuid}/fail", status_code=202)
-async def give_up(task: UUID, data: GivenUp, caller: Caller, database: Database) -> Accepted:
+async def give_up(
+    task: FromPath[UUID], data: JSONBody[GivenUp], caller: NamedDependency[Caller], database: NamedDependency[Database]
+) -> Accepted:
     """A task's own agent says that it can't do it: when it ends, the attempt has failed with this reason."""
     refuse_bad_text("reason", data.reason)
     if caller.task != task:

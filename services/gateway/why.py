@@ -8,7 +8,9 @@ from uuid import UUID
 
 import msgspec
 from litestar import get
+from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
 
 from services.gateway import health
 from services.gateway.access import SQL, Caller
@@ -44,7 +46,12 @@ class InboxItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/v1/why/{anything:uuid}")
-async def explain(anything: UUID, caller: Caller, database: Database, settings: Settings) -> WhyShown:
+async def explain(
+    anything: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    settings: NamedDependency[Settings],
+) -> WhyShown:
     """Why a directive, a step or a task stands where it does; and what of the cluster is in trouble meanwhile."""
     found = await database.rows(SQL["why_find"], {"id": anything, "owner": caller.owner})
     if not found:
@@ -66,7 +73,7 @@ async def explain(anything: UUID, caller: Caller, database: Database, settings: 
 
 
 @get("/v1/inbox")
-async def inbox(caller: Caller, database: Database) -> list[InboxItem]:
+async def inbox(caller: NamedDependency[Caller], database: NamedDependency[Database]) -> list[InboxItem]:
     """All that waits for a person, oldest first, each with the command that settles it. Empty: nothing needs you."""
     rows = await database.rows(SQL["inbox"], {"owner": caller.person().owner})
     return [_item(row) for row in rows]
