@@ -12,6 +12,7 @@ from tests.faults import jobs
 from tests.faults.conftest import Faulty
 from tests.nothing_lost import assert_nothing_lost
 from tests.places import ROOT, scan
+from tests.waiting import until
 
 GIT = ("commit", "push", "worktree")
 """git commands by which work leaves a process or a workspace comes about. The others read, or write only for those."""
@@ -67,7 +68,7 @@ def test_nothing_is_lost_at(point: str, action: str, faulty: Faulty, origin: Pat
         if point.startswith(places):
             job(faulty, origin)
     jobs.deliver(faulty, origin)
-    assert failpoints.fired(faulty.failpoints, point), "the job never came by"
+    until(lambda: failpoints.fired(faulty.failpoints, point), "the job came by; the start of a process may take longer")
     assert_nothing_lost(faulty)
 
 
