@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import hypothesis
 import pytest
 
 from tests.postgres import home
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
 hypothesis.settings.register_profile("timeless", deadline=None)  # how long an example takes says nothing of the code
@@ -53,16 +53,20 @@ class Cluster:
 
     def await_status(self, directive: str, status: str, within_seconds: float = 20) -> None:
         """Wait for a status, whatever happens to the gateway meanwhile."""
-        deadline = time.monotonic() + within_seconds
+        self.await_shown(directive, within_seconds, status=status)
+
+    def await_shown(self, directive: str, within_seconds: float, **facts: object) -> dict[str, Any]:
+        """The directive, once these facts of it hold, whatever happens to the gateway meanwhile."""
         seen = ""
-        while time.monotonic() < deadline:
-            argv = [sys.executable, "-m", "cli", "directive", "show", directive, "-o", "json"]
-            done = subprocess.run(argv, env=self.environment, capture_output=True, text=True, check=False)
+
+        def found() -> dict[str, Any] | None:
+            nonlocal seen
+            done = self.run("directive", "show", directive, "-o", "json")
             seen = done.stdout or done.stderr
-            if done.returncode == 0 and json.loads(seen)["status"] == status:
-                return
-            time.sleep(0.1)
-        raise AssertionError(f"not {status} within {within_seconds} s: {seen}")
+            shown: dict[str, Any] = json.loads(seen) if done.returncode == 0 else {}
+            return shown if shown and all(shown[k] == v for k, v in facts.items()) else None
+
+        return until(found, lambda: f"{facts}: {seen}", within_seconds)
 
     def show(self, directive: str) -> dict[str, Any]:
         """The directive as `show -o json` has it."""

@@ -27,6 +27,7 @@ from shared.messages.reports import (
     TaskInterrupted,
     TaskSucceeded,
 )
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
 DEADLINE_SECONDS = 30.0
@@ -165,8 +166,6 @@ def marked(task: UUID) -> list[str]:
     return found
 
 
-def no_process_of(task: UUID, seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while marked(task) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not marked(task)
+def no_process_of(task: UUID, seconds: float = 30.0) -> bool:
+    """Whether all of a task's processes end in time."""
+    return until(lambda: not marked(task), lambda: f"no process of the task is left: {marked(task)}", seconds)

@@ -15,6 +15,7 @@ from psycopg.rows import dict_row
 from shared.config import load
 from simulation.replay import DIRECTIVES, EVENTS, STEPS, TASKS, differences, replay, standing
 from tests.conftest import Cluster, git
+from tests.waiting import until
 
 CONDITIONS: dict[str, LiteralString] = {
     "a directive that goes on and on": """
@@ -146,7 +147,4 @@ def _worktrees(cluster: Cluster) -> list[str]:
 
 
 def _await(left: Callable[[], list[str]], within_seconds: float) -> None:
-    deadline = time.monotonic() + within_seconds
-    while found := left():
-        assert time.monotonic() < deadline, found
-        time.sleep(0.1)
+    until(lambda: not left(), left, within_seconds)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -16,6 +15,7 @@ from psycopg import sql
 
 from shared.store import embedded
 from shared.store.migrate import migrate
+from tests.waiting import until
 
 START_SECONDS = 60.0
 
@@ -93,12 +93,11 @@ def _server(folder: Path) -> Iterator[Postgres]:
 
 
 def _await(postgres: Postgres, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
+    def answers() -> bool:
         try:
             postgres.connect("postgres").close()
         except psycopg.OperationalError:
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.02)
-        else:
-            return
+            return False
+        return True
+
+    until(answers, log.read_text, START_SECONDS)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 
 from tests.conftest import Cluster, git
 from tests.postgres import home
+from tests.waiting import until
 
 DEADLINE_SECONDS = 60
 
@@ -46,23 +46,16 @@ def daemon(cluster: Cluster, name: str) -> Iterator[subprocess.Popen[bytes]]:
     with (cluster.home / "logs" / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(argv, env=environment, stdout=log, stderr=log)
     try:
-        await_true(lambda: connected(cluster).get(name, False))
+        until(lambda: connected(cluster).get(name, False), "the daemon is connected")
         yield process
     finally:
         process.terminate()
         process.wait(timeout=30)
-        await_true(lambda: not connected(cluster).get(name, False))
+        until(lambda: not connected(cluster).get(name, False), "the daemon is gone")
 
 
 def connected(cluster: Cluster) -> dict[str, bool]:
     return {d["name"]: d["connected"] for d in json.loads(cluster.makima("daemon", "list", "-o", "json"))}
-
-
-def await_true(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def create(cluster: Cluster, origin: Path, steps: list[dict[str, Any]]) -> str:
@@ -80,7 +73,10 @@ def finish(cluster: Cluster, directive: str) -> dict[str, dict[str, Any]]:
 
 def test_without_a_daemon_tasks_wait_in_words_and_go_out_when_one_comes(lone: Cluster, origin: Path) -> None:
     directive = create(lone, origin, [{"name": "Wait", "taskPlan": "true"}])
-    await_true(lambda: "no daemon of this owner is connected" in lone.makima("why", directive))
+    until(
+        lambda: "no daemon of this owner is connected" in lone.makima("why", directive),
+        lambda: lone.makima("why", directive),
+    )
     with daemon(lone, "late"):
         assert finish(lone, directive)["Wait"]["daemon"] == "late"
 

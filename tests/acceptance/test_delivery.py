@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from tests import github as fake
 from tests.conftest import ROOT, Cluster, git
 from tests.github import GitHub
 from tests.postgres import home
+from tests.waiting import until
 
 DEADLINE_SECONDS = 60.0
 MENDER = f"""
@@ -72,17 +72,9 @@ def start(cluster: Cluster, repository: str, plan: list[dict[str, Any]], folder:
     return cluster.makima("directive", "create", "--title", "A job", "--goal", "Do `it`", *arguments).strip()
 
 
-def until(cluster: Cluster, directive: str, wanted: str, **facts: object) -> dict[str, Any]:
+def shown_as(cluster: Cluster, directive: str, wanted: str, **facts: object) -> dict[str, Any]:
     """The directive, once its status is the wanted one and these facts hold."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        done = cluster.run("directive", "show", directive, "-o", "json")
-        if done.returncode == 0:
-            shown = json.loads(done.stdout)
-            if shown["status"] == wanted and all(shown[k] == v for k, v in facts.items()):
-                return dict(shown)
-        time.sleep(0.2)
-    raise AssertionError(f"not {wanted} {facts} in time: {done.stdout[:3000]}{done.stderr}")
+    return cluster.await_shown(directive, DEADLINE_SECONDS, status=wanted, **facts)
 
 
 def writes(name: str, **more: object) -> dict[str, Any]:
@@ -102,33 +94,34 @@ def test_a_pull_request_from_its_first_delivery_to_its_merge(
     cluster: Cluster, hub: GitHub, remote: Path, tmp_path: Path
 ) -> None:
     directive = start(cluster, hub.url, [writes("one"), writes("two")], tmp_path, "--agent", "mender")
-    shown = until(cluster, directive, "idle", pr_url=f"{hub.url}/pull/1")
+    shown = shown_as(cluster, directive, "idle", pr_url=f"{hub.url}/pull/1")
     assert {"one.txt", "two.txt"} <= files(remote, shown["pr_branch"])
     body = hub.pulls[0]["body"]
     assert "```text\nDo `it`\n```" in body and "`Write one`" in body and "`Write two`" in body
     cluster.makima(
         "directive", "add-step", "Write three", "--directive", directive, "--task-plan", "```sh\necho 3 >three.txt\n```"
     )
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while "three.txt" not in files(remote, shown["pr_branch"]) or "Write three" not in hub.pulls[0]["body"]:
-        assert time.monotonic() < deadline, hub.pulls[0]["body"]
-        time.sleep(0.2)
-    until(cluster, directive, "idle")
+    until(
+        lambda: "three.txt" in files(remote, shown["pr_branch"]) and "Write three" in hub.pulls[0]["body"],
+        lambda: hub.pulls[0]["body"],
+        DEADLINE_SECONDS,
+    )
+    shown_as(cluster, directive, "idle")
     assert len(hub.pulls) == 1
     hub.end(1, "merged")
     git(remote, "update-ref", "refs/heads/main", shown["pr_branch"])
-    until(cluster, directive, "completed")
+    shown_as(cluster, directive, "completed")
     assert heads(remote) == ["main"]
     cluster.makima(
         "directive", "add-step", "Write four", "--directive", directive, "--task-plan", "```sh\necho 4 >four.txt\n```"
     )
-    again = until(cluster, directive, "idle", pr_url=f"{hub.url}/pull/2")
+    again = shown_as(cluster, directive, "idle", pr_url=f"{hub.url}/pull/2")
     assert again["pr_branch"] == f"{shown['pr_branch']}-2"
     assert {"three.txt", "four.txt"} <= files(remote, again["pr_branch"])
     hub.end(2, "closed")
-    assert "was closed without being merged" in until(cluster, directive, "paused")["pause_reason"]
+    assert "was closed without being merged" in shown_as(cluster, directive, "paused")["pause_reason"]
     cluster.makima("directive", "update", directive, "--status", "completed")
-    until(cluster, directive, "completed")
+    shown_as(cluster, directive, "completed")
 
 
 def test_a_goal_that_changes_while_its_delivery_runs_is_delivered_after_it_on_the_same_pull_request(
@@ -137,25 +130,26 @@ def test_a_goal_that_changes_while_its_delivery_runs_is_delivered_after_it_on_th
     made, live, go = len(hub.pulls), tmp_path / "live", tmp_path / "go"
     check = f"if test -e uno.txt -a -e due.txt; then touch {live}; until test -e {go}; do sleep 0.05; done; fi"
     directive = start(cluster, hub.url, [writes("uno"), writes("due")], tmp_path, "--agent", "shell", "--check", check)
-    wait_for(live.exists, "the delivery's check runs")
+    until(live.exists, "the delivery's check runs", DEADLINE_SECONDS)
     step = "makima directive add-step 'Write tre' --task-plan 'echo tre >tre.txt'"
     cluster.makima("directive", "goal", directive, f"Do more\n\n```sh\n{step}\n```")
-    assert cluster.show(directive)["status"] == "active"
+    until(
+        lambda: [s["status"] for s in cluster.show(directive)["steps"] if s["name"] == "Write tre"] == ["completed"],
+        "the new goal's step runs beside the delivery",
+        DEADLINE_SECONDS,
+    )
     go.touch()
-    shown = until(cluster, directive, "idle", pr_url=f"{hub.url}/pull/{made + 1}")
-    wait_for(lambda: "tre.txt" in files(remote, shown["pr_branch"]), "the new goal's work is delivered")
-    wait_for(lambda: "Do more" in hub.pulls[made]["body"], "the pull request tells of the new goal")
-    shown = until(cluster, directive, "idle", pr_url=f"{hub.url}/pull/{made + 1}")
+    shown = shown_as(cluster, directive, "idle", pr_url=f"{hub.url}/pull/{made + 1}")
+    until(
+        lambda: "tre.txt" in files(remote, shown["pr_branch"]),
+        "the new goal's work is delivered",
+        DEADLINE_SECONDS,
+    )
+    until(lambda: "Do more" in hub.pulls[made]["body"], "the pull request tells of the new goal", DEADLINE_SECONDS)
+    shown = shown_as(cluster, directive, "idle", pr_url=f"{hub.url}/pull/{made + 1}")
     assert {"uno.txt", "due.txt", "tre.txt"} <= files(remote, shown["pr_branch"])
     assert len(hub.pulls) == made + 1
     assert {step["status"] for step in shown["steps"]} == {"completed"}
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(0.1)
 
 
 def test_with_steps_outside_of_the_branches_a_forge_lists_only_the_delivery(
@@ -176,13 +170,13 @@ def test_with_steps_outside_of_the_branches_a_forge_lists_only_the_delivery(
             ]
             plan.append(writes("white", dependsOn=[p["name"] for p in plan]))
             directive = start(cluster, hub.url, plan, tmp_path)
-            shown = until(cluster, directive, "idle", pr_url=f"{hub.url}/pull/{made + 1}")
+            shown = shown_as(cluster, directive, "idle", pr_url=f"{hub.url}/pull/{made + 1}")
             assert {"red.txt", "green.txt", "white.txt"} <= files(remote, shown["pr_branch"])
             assert len({step["daemon"] for step in shown["steps"]}) == 2
             assert set(heads(remote)) - before == {shown["pr_branch"]}
             assert len(git(remote, "for-each-ref", "refs/makima").splitlines()) == len(plan)
             hub.end(made + 1, "merged")
-            until(cluster, directive, "completed")
+            shown_as(cluster, directive, "completed")
             assert set(heads(remote)) == before and not git(remote, "for-each-ref", "refs/makima")
         finally:
             cluster.makima("down")
@@ -195,7 +189,7 @@ def test_parallel_steps_on_the_same_lines_are_resolved_by_the_agent(
         {"name": side, "taskPlan": f"```sh\nprintf 'hello\\n{side}\\n' >README.md\n```"} for side in ("mine", "yours")
     ]
     directive = start(cluster, str(origin), plan, tmp_path, "--agent", "mender")
-    shown = until(cluster, directive, "completed")
+    shown = shown_as(cluster, directive, "completed")
     text = git(origin, "show", f"{shown['pr_branch']}:README.md")
     assert "mine" in text and "yours" in text and "<<<<" not in text
 
@@ -208,7 +202,7 @@ def test_a_step_that_joins_conflicting_steps_resolves_them_first(
     ]
     plan.append(writes("joined", dependsOn=["mine", "yours"]))
     directive = start(cluster, str(origin), plan, tmp_path, "--agent", "mender")
-    shown = until(cluster, directive, "completed")
+    shown = shown_as(cluster, directive, "completed")
     text = git(origin, "show", f"{shown['pr_branch']}:README.md")
     assert "mine" in text and "yours" in text and "joined.txt" in files(origin, shown["pr_branch"])
 
@@ -218,7 +212,7 @@ def test_a_conflict_that_the_shell_can_not_judge_pauses_with_the_commands(
 ) -> None:
     plan = [{"name": side, "taskPlan": f"echo {side} >README.md"} for side in ("mine", "yours")]
     directive = start(cluster, str(origin), plan, tmp_path, "--agent", "shell")
-    shown = until(cluster, directive, "paused", paused_for="delivery")
+    shown = shown_as(cluster, directive, "paused", paused_for="delivery")
     assert "README.md; by hand: git fetch origin" in shown["pause_reason"]
 
 
@@ -243,12 +237,10 @@ def test_killed_at_any_point_of_a_delivery_there_is_one_branch_and_one_pull_requ
     arm(failpoints, point, "kill")
     name = point.replace(".", "-")
     directive = start(cluster, hub.url, [writes(name), writes(f"{name}-2")], tmp_path, "--agent", "mender")
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (failpoints / f"{point}.fired").exists():
-        assert time.monotonic() < deadline, f"{point} was not reached: {cluster.show(directive)}"
-        time.sleep(0.05)
-    shown = until(cluster, directive, "idle", pr_url=f"{hub.url}/pull/{before + 1}")
+    fired = failpoints / f"{point}.fired"
+    until(fired.exists, lambda: f"{point} is reached: {cluster.show(directive)}", DEADLINE_SECONDS)
+    shown = shown_as(cluster, directive, "idle", pr_url=f"{hub.url}/pull/{before + 1}")
     assert {f"{name}.txt", f"{name}-2.txt"} <= files(remote, shown["pr_branch"])
     assert len(hub.pulls) == before + 1
     assert [p["head"]["ref"] for p in hub.pulls].count(shown["pr_branch"]) == 1
-    (failpoints / f"{point}.fired").unlink()
+    fired.unlink()

@@ -6,8 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Cluster
+from tests.waiting import until
 
 DEADLINE_SECONDS = 60
 
@@ -37,23 +37,16 @@ def daemon(cluster: Cluster, name: str, **settings: str) -> Iterator[None]:
         argv = [sys.executable, "-m", "cli", "daemon", "run"]
         process = subprocess.Popen(argv, env=environment, stdout=log, stderr=log)
     try:
-        await_true(lambda: name in cluster.makima("daemon", "list"))
+        until(lambda: name in cluster.makima("daemon", "list"), "the daemon is connected")
         yield
     finally:
         process.terminate()
         process.wait(timeout=30)
-        await_true(lambda: not listed(cluster)[name]["connected"])
+        until(lambda: not listed(cluster)[name]["connected"], "the daemon is gone")
 
 
 def listed(cluster: Cluster) -> dict[str, Any]:
     return {d["name"]: d for d in json.loads(cluster.makima("daemon", "list", "-o", "json"))}
-
-
-def await_true(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def start(cluster: Cluster, origin: Path, script: str, *more: str) -> str:
@@ -82,12 +75,13 @@ def test_a_drained_daemon_ends_what_it_has_and_gets_no_more_until_it_may(lone: C
     go_on = origin.parent / "go-on"
     with daemon(lone, "drained"):
         running = start(lone, origin, f"until test -e {go_on}; do sleep 0.05; done; echo done")
-        await_true(lambda: lone.show(running)["steps"][0]["status"] == "running")
+        until(lambda: lone.show(running)["steps"][0]["status"] == "running", "the step runs")
         lone.makima("daemon", "drain", "drained")
-        await_true(lambda: listed(lone)["drained"]["draining"])
+        until(lambda: listed(lone)["drained"]["draining"], "the daemon drains")
         assert "draining" in lone.makima("daemon", "list")
         waiting = start(lone, origin, "true")
-        await_true(lambda: "no connected daemon takes more work: drained drains" in lone.makima("why", waiting))
+        drains = "no connected daemon takes more work: drained drains"
+        until(lambda: drains in lone.makima("why", waiting), drains)
         go_on.touch()
         assert only(lone, running)["status"] == "completed"
         assert lone.show(waiting)["steps"][0]["status"] == "ready"
@@ -97,9 +91,10 @@ def test_a_drained_daemon_ends_what_it_has_and_gets_no_more_until_it_may(lone: C
 
 def test_a_daemon_short_of_memory_takes_no_more_and_why_says_so(lone: Cluster, origin: Path) -> None:
     with daemon(lone, "short", max_memory_percent="0.1"):
-        await_true(lambda: bool(listed(lone)["short"]["refuses"]))
+        until(lambda: listed(lone)["short"]["refuses"], "the daemon refuses work")
         directive = start(lone, origin, "true")
-        await_true(lambda: "of its memory is in use, at most 0.1 %" in lone.makima("why", directive))
+        full = "of its memory is in use, at most 0.1 %"
+        until(lambda: full in lone.makima("why", directive), full)
     with daemon(lone, "short", max_memory_percent="100"):
         assert only(lone, directive)["status"] == "completed"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tests.models.messages import messages_api
 from tests.models.responses import responses_api
 from tests.models.script import Answer, Break, Conversation, Edit, Hang, Refuse, Run, Say, Script, turns
 from tests.models.server import Model
+from tests.waiting import until
 
 PLAN = [
     {"name": "Write the words", "taskPlan": "Write words.txt"},
@@ -147,14 +147,6 @@ def task_of(cluster: Cluster, directive: str) -> dict[str, Any]:
     return task
 
 
-def until(condition: Callable[[], object], within_seconds: float = 60) -> Any:
-    deadline = time.monotonic() + within_seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.1)
-    return found
-
-
 class Scripts:
     """Scripts of single steps, by a word of their prompt. Each remembers what it was asked."""
 
@@ -214,7 +206,7 @@ def test_a_stream_that_breaks_is_tried_again_in_the_same_session(
 def test_a_question_of_the_agent_is_answered_by_a_person(cluster: Cluster, origin: Path, scripts: Scripts) -> None:
     scripts.of["dogwood"] = turns([Run("makima ask 'Which colour?' --option red >colour.txt")], [Say("Painted.")])
     directive = one_step(cluster, origin, "dogwood")
-    (question,) = until(lambda: json.loads(cluster.makima("questions", "-o", "json")))
+    (question,) = until(lambda: json.loads(cluster.makima("questions", "-o", "json")), "the agent asks")
     assert question["text"] == "Which colour?"
     cluster.makima("answer", question["id"], "red")
     cluster.makima("directive", "watch", directive, "--timeout", "60")
@@ -235,10 +227,10 @@ def test_a_person_tells_a_running_agent_something(cluster: Cluster, origin: Path
         [wait] if c.turn == 0 else [Say("Heard: tabs" if "use tabs" in str(c.raw) else "Deaf")]
     )
     directive = one_step(cluster, origin, "fir")
-    task = until(lambda: cluster.show(directive)["steps"][0]["task_id"])
-    until(lambda: "until test -e told" in cluster.makima("task", "log", task))
+    task = until(lambda: cluster.show(directive)["steps"][0]["task_id"], "the step has a task")
+    until(lambda: "until test -e told" in cluster.makima("task", "log", task), "the agent waits")
     cluster.makima("task", "tell", task, "use tabs")
-    until(lambda: _told(cluster, task))
+    until(lambda: _told(cluster, task), "the message reached the agent")
     cluster.makima("directive", "watch", directive, "--timeout", "60")
     assert "Heard: tabs" in cluster.makima("task", "log", task)
 
@@ -267,7 +259,7 @@ def test_after_a_daemon_died_the_same_session_goes_on_and_nothing_counts_twice(
     word = f"ginkgo-{agent}"
     scripts.of[word] = lambda c: [Run("echo one")] if c.turn == 0 else Hang()
     directive = one_step(cluster, origin, word, agent)
-    until(lambda: len(scripts.asked.get(word, ())) == 2)
+    until(lambda: len(scripts.asked.get(word, ())) == 2, "the model is asked twice")
     scripts.of[word] = turns([Say("Done.")])
     daemon = json.loads(cluster.makima("status", "-o", "json"))["processes"]["daemon-1"]
     os.kill(int(daemon["pid"] if isinstance(daemon, dict) else daemon), signal.SIGKILL)

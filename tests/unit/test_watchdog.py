@@ -14,7 +14,7 @@ async def main():
     watchdog = Watchdog(stuck_seconds=1.0)
     watchdog.start()
     beating = asyncio.create_task(beat(watchdog, 0.1))
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # so that it has beaten before
     {work}
     print("done")
 
