@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import shutil
 import socket
 from pathlib import Path
 
-import psutil
 import structlog
 
 from services.daemon import cgroups, folders, processes
@@ -17,13 +15,15 @@ from services.daemon.agents.registry import Registry
 from services.daemon.attempt import Attempt, Machine
 from services.daemon.carried import Carried
 from services.daemon.cgroups import Cgroups
-from services.daemon.connection import Connection, size
+from services.daemon.connection import Connection
 from services.daemon.git import fallback_identity
 from services.daemon.holding import alone
 from services.daemon.journal import Attempt as Key
 from services.daemon.journal import Journal
 from services.daemon.processes import Group
 from services.daemon.pruning import names, prune_own
+from services.daemon.resending import Resending
+from services.daemon.room import Room
 from services.daemon.workspaces import Workspaces
 from shared.bus.zeromq import ZeroMQ
 from shared.config import Settings
@@ -32,7 +32,6 @@ from shared.messages.channels import ByChannel
 from shared.messages.commands import AnyCommand, CancelTask, Drain, SpawnTask, TellTask
 from shared.messages.reports import (
     Ack,
-    AnyReport,
     AnyReportReply,
     Goodbye,
     Heartbeat,
@@ -50,13 +49,6 @@ log = structlog.get_logger()
 
 SENDS: ByChannel = {"daemons": frozenset(channels.REPORTS)}
 RECEIVES: ByChannel = {"daemons": frozenset({SpawnTask, CancelTask, TellTask, Drain, Ack, NotYours, Identify})}
-MEMORY_MARGIN_PERCENT = 5.0
-DISK_MARGIN = 1.25
-RESEND_SECONDS = 2.0
-LONGEST_RESEND_SECONDS = 30.0
-RESEND_BYTES = 4 << 20
-RESEND_UNHEARD_BYTES = 64 << 10
-"""At most so much is sent again at once; less while nothing is heard, as it may only be queueing up."""
 STOP_SECONDS = 8.5
 PRUNE_SECONDS = 3600.0
 
@@ -84,12 +76,10 @@ class Daemon:
         self._attempts: dict[Key, Attempt] = {}
         self._working: dict[Key, asyncio.Task[None]] = {}
         self._stopping = False
-        self._disk_refuses: str | None = None
-        self._memory_refuses: str | None = None
+        self._room = Room(settings, folder, journal.rewrite)
         self._drains = False
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._sent_at: dict[int, float] = {}
-        self._backoff = RESEND_SECONDS
+        self.resending = Resending(connection, journal)
 
     async def recover(self) -> None:
         """Say Hello, and that what an earlier life had in hand is interrupted: its processes and files are gone."""
@@ -98,7 +88,7 @@ class Daemon:
         await self._workspaces.remove_orphans()
         await asyncio.to_thread(folders.remove, self._runs)
         self.hello()
-        self.send_unacknowledged()
+        self.resending.send_all()
         for task, attempt in in_hand:
             seq = self.next_seq()
             self.report(TaskInterrupted(seq=seq, task=task, attempt=attempt, reason="the daemon restarted"))
@@ -122,8 +112,8 @@ class Daemon:
                     agents=self._machine.registry.present(),
                     running=self._in_hand(),
                     workspaces=self._workspaces.held(),
-                    draining=self._stopping or self._drains or self._refuses is not None,
-                    refuses=self._refuses,
+                    draining=self._stopping or self._drains or self._room.refuses is not None,
+                    refuses=self._room.refuses,
                     drain_asked=self._drains,
                 )
             ]
@@ -142,8 +132,7 @@ class Daemon:
             self._journal.add(report)
         except OSError as error:
             self._drain(error)
-        self._sent_at[report.seq] = asyncio.get_running_loop().time()
-        self._connection.send([report])  # type: ignore[list-item]
+        self.resending.send(report)
 
     def runs(self, key: Key, group: Group) -> None:
         """Journal the process group of an attempt, so that a later life can end it."""
@@ -160,8 +149,8 @@ class Daemon:
         """Heartbeats, for ever."""
         while True:
             await asyncio.sleep(self._settings.heartbeat_seconds)
-            self._look_at_memory()
-            self._look_at_disk()
+            if self._room.look():
+                self.hello()
             processes.adoption.reap()
             self._connection.send([Heartbeat(daemon=self._name, running=self._in_hand())])
 
@@ -175,50 +164,6 @@ class Daemon:
             except OSError as error:
                 log.warning("not pruned", error=str(error))
             await asyncio.sleep(PRUNE_SECONDS)
-
-    async def resend(self) -> None:
-        """Send once more what wasn't acknowledged in time, for ever; the longer nothing is heard, the rarer."""
-        heard = self._connection.heard
-        while True:
-            await asyncio.sleep(self._backoff / 2)
-            before = asyncio.get_running_loop().time() - self._backoff
-            if not any(self._sent_at.get(seq, 0.0) <= before for seq in self._journal.unacknowledged):
-                continue
-            listening = self._connection.heard != heard
-            heard = self._connection.heard
-            self._send_again(before, RESEND_BYTES if listening else RESEND_UNHEARD_BYTES)
-            self._backoff = RESEND_SECONDS if listening else min(self._backoff * 2, LONGEST_RESEND_SECONDS)
-
-    @property
-    def _refuses(self) -> str | None:
-        """Why no more work is taken, though nobody asked for that."""
-        return self._disk_refuses or self._memory_refuses
-
-    def _look_at_memory(self) -> None:
-        """Take no more work while the machine's memory is short; with a margin, so as not to change its mind often."""
-        most = self._settings.max_memory_percent
-        used = psutil.virtual_memory().percent
-        short = used >= most - (MEMORY_MARGIN_PERCENT if self._memory_refuses else 0.0)
-        if short != (self._memory_refuses is not None):
-            self._memory_refuses = f"{used:.0f} % of its memory is in use, at most {most:g} %" if short else None
-            log.info("memory", refuses=self._memory_refuses)
-            self.hello()
-
-    def _look_at_disk(self) -> None:
-        """Take no more work while the disk has no room or can't be written; with a margin, as for memory."""
-        least = self._settings.min_disk_mib
-        room = shutil.disk_usage(self._runs.parent).free >> 20
-        short = room < least * (DISK_MARGIN if self._disk_refuses else 1)
-        if short == (self._disk_refuses is not None):
-            return
-        if not short:
-            try:
-                self._journal.rewrite()
-            except OSError:
-                return
-        self._disk_refuses = f"its disk has {room} MiB left, at least {least} are wanted" if short else None
-        log.info("disk", refuses=self._disk_refuses)
-        self.hello()
 
     def on_command(self, command: AnyCommand) -> None:
         """Take in a command; one that comes again changes nothing."""
@@ -252,9 +197,7 @@ class Daemon:
         try:
             match reply:
                 case Ack():
-                    self._backoff = RESEND_SECONDS
-                    for seq in reply.seqs:
-                        self._sent_at.pop(seq, None)
+                    self.resending.acknowledged(reply.seqs)
                     self._journal.acknowledge(reply.seqs)
                 case NotYours():
                     key = (reply.task, reply.attempt)
@@ -263,18 +206,13 @@ class Daemon:
                         attempt.ours = False
                         attempt.cancel()
                     self._journal.forget(key)
-                    self._sent_at = {s: at for s, at in self._sent_at.items() if s in self._journal.unacknowledged}
+                    self.resending.forgotten()
                 case Identify():
                     if not self._stopping:
                         self.hello()
-                        self.send_unacknowledged()
+                        self.resending.send_all()
         except OSError as error:
             self._drain(error)
-
-    def send_unacknowledged(self) -> None:
-        """Send all that isn't acknowledged."""
-        self._backoff = RESEND_SECONDS
-        self._send_again(asyncio.get_running_loop().time(), RESEND_BYTES)
 
     async def stop(self) -> None:
         """Take no more work, end what runs, report it interrupted, say goodbye."""
@@ -308,24 +246,9 @@ class Daemon:
         await attempt.clean()
         self._working.pop(attempt.key, None)
 
-    def _send_again(self, sent_before: float, most_bytes: int) -> None:
-        now = asyncio.get_running_loop().time()
-        again: list[AnyReport] = []
-        for seq, report in sorted(self._journal.unacknowledged.items()):
-            if self._sent_at.get(seq, 0.0) > sent_before:
-                continue
-            most_bytes -= size(report)  # type: ignore[arg-type]
-            if again and most_bytes < 0:
-                break
-            self._sent_at[seq] = now
-            again.append(report)  # type: ignore[arg-type]
-        self._connection.send(again)
-
     def _drain(self, error: OSError) -> None:
         """The disk refuses: go on with what runs, and take no more."""
-        if not self._disk_refuses:
-            log.error("journal can't be written", error=str(error))
-            self._disk_refuses = "its disk can't be written"
+        if self._room.not_written(error):
             self.hello()
 
     def _run_folder(self, key: Key) -> Path:
@@ -366,7 +289,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             asyncio.create_task(connection.run_sender()),
             asyncio.create_task(connection.run_receiver(daemon.on_command, daemon.on_reply)),
             asyncio.create_task(daemon.beat()),
-            asyncio.create_task(daemon.resend()),
+            asyncio.create_task(daemon.resending.run()),
             asyncio.create_task(daemon.prune()),
             asyncio.create_task(daemon.unbroken()),
         ]
