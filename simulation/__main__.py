@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing.util
 import os
 import resource
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
-from contextlib import AbstractContextManager
 from itertools import islice
-from pathlib import Path
 
 import structlog
 
 from simulation import summary
 from simulation.history import Outcome, Stage, play
 from simulation.planted import BUGS, Found, find
-from simulation.stage import postgres, stage
+from simulation.stage import stage
 
 _OURS = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 PIECE = 5
 """Histories that a process is given at once."""
 
-_opened: AbstractContextManager[Stage] | None = None
 _stage: Stage | None = None
 
 
@@ -49,11 +47,10 @@ def main() -> int:
 
 def _play_all(arguments: argparse.Namespace) -> int:
     began = time.monotonic()
-    with postgres() as home:
-        if arguments.seed is not None:
-            outcomes = [_replay(home, arguments.seed)]
-        else:
-            outcomes = sorted(_played(home, arguments), key=lambda o: o.seed)
+    if arguments.seed is not None:
+        outcomes = [_replay(arguments.seed)]
+    else:
+        outcomes = sorted(_played(arguments), key=lambda o: o.seed)
     used = sum(resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime for who in _OURS)
     lines = summary.figures(outcomes, time.monotonic() - began, used, arguments.jobs)
     broken = summary.breaches(outcomes)
@@ -65,12 +62,12 @@ def _play_all(arguments: argparse.Namespace) -> int:
     return 1 if broken else 0
 
 
-def _played(home: Path, arguments: argparse.Namespace) -> Iterator[Outcome]:
+def _played(arguments: argparse.Namespace) -> Iterator[Outcome]:
     """Outcomes as they come; a breach is told at once."""
     begin = time.monotonic()
     ahead = iter(range(arguments.first, arguments.first + arguments.seeds, PIECE))
     last = arguments.first + arguments.seeds
-    with ProcessPoolExecutor(arguments.jobs, initializer=_open, initargs=(home,)) as pool:
+    with ProcessPoolExecutor(arguments.jobs, initializer=_open) as pool:
         pieces: set[Future[list[Outcome]]] = set()
         while True:
             in_time = time.monotonic() - begin < arguments.minutes * 60
@@ -86,7 +83,7 @@ def _played(home: Path, arguments: argparse.Namespace) -> Iterator[Outcome]:
 
 
 def _find_all(arguments: argparse.Namespace) -> int:
-    with postgres() as home, ProcessPoolExecutor(arguments.jobs, initializer=_open, initargs=(home,)) as pool:
+    with ProcessPoolExecutor(arguments.jobs, initializer=_open) as pool:
         looking = [pool.submit(_find, number, arguments.seeds) for number in range(len(BUGS))]
         for found in as_completed(looking):
             print(found.result(), file=sys.stderr, flush=True)
@@ -98,10 +95,12 @@ def _find_all(arguments: argparse.Namespace) -> int:
     return 0 if all(found.seed for found in all_found) else 1
 
 
-def _open(home: Path) -> None:
-    global _opened, _stage
-    _opened = stage(home)
-    _stage = _opened.__enter__()
+def _open() -> None:
+    """Of a worker: the stage of all histories that it plays, closed when it ends."""
+    global _stage
+    opened = stage()
+    _stage = opened.__enter__()
+    multiprocessing.util.Finalize(None, opened.__exit__, (None, None, None), exitpriority=1)
 
 
 def _play(seeds: range) -> list[Outcome]:
@@ -114,8 +113,8 @@ def _find(number: int, most: int) -> Found:
     return find(_stage, BUGS[number], range(1, most + 1))
 
 
-def _replay(home: Path, seed: int) -> Outcome:
-    with stage(home) as own:
+def _replay(seed: int) -> Outcome:
+    with stage() as own:
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(20))
         return play(own, seed)
 

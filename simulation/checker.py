@@ -32,9 +32,14 @@ ALWAYS: dict[str, LiteralString] = {
          GROUP BY directive_id, kind = 'plan' HAVING count(*) > 1""",
 }
 """Statements that return a row for each breach, at every moment."""
-_AT_ONCE: LiteralString = " UNION ALL ".join(
-    f"SELECT {number} AS number, {text.strip()[len('SELECT ') :]}" for number, text in enumerate(ALWAYS.values())
+GOING: LiteralString = "status IN ('active', 'idle')"
+_MOMENT: LiteralString = (
+    "SELECT -1 AS number, last_value::text AS detail FROM makima.event_seq_seq"
+    f" UNION ALL SELECT -2, title || ' is ' || status FROM makima.directive WHERE {GOING}"
+) + "".join(
+    f" UNION ALL SELECT {number}, breach::text FROM ({text}) AS breach" for number, text in enumerate(ALWAYS.values())
 )
+
 
 AT_REST: dict[str, LiteralString] = {
     "a live task in a directive that has ended": """
@@ -89,24 +94,27 @@ AT_REST: dict[str, LiteralString] = {
 """Statements that return a row for each breach, once everything has ended."""
 
 
-def still_going(server: Server) -> list[str]:
+@dataclass(frozen=True)
+class Moment:
+    """How a history stands."""
+
+    changes: int
+    """How many the audit log holds."""
+    left: list[str]
     """Directives that have not ended."""
-    rows = server.rows(
-        "SELECT d.id, d.title, d.status FROM makima.directive d WHERE d.status IN ('active', 'idle') ORDER BY d.id"
+    breaches: list[Breach]
+    """Of the promises that hold at every moment."""
+
+
+def moment(server: Server) -> Moment:
+    """Look at the tables; one statement, since it is asked every simulated second."""
+    names, found = list(ALWAYS), server.rows(_MOMENT)
+    (changes,) = (int(row["detail"]) for row in found if row["number"] == -1)
+    return Moment(
+        changes=changes,
+        left=sorted(row["detail"] for row in found if row["number"] == -2),
+        breaches=[Breach(names[row["number"]], row["detail"]) for row in found if row["number"] >= 0],
     )
-    return [f"{row['title']} is {row['status']}" for row in rows]
-
-
-def number_of_changes(server: Server) -> int:
-    """How many changes the audit log holds."""
-    counted: int = server.rows("SELECT count(*) AS changes FROM makima.event")[0]["changes"]
-    return counted
-
-
-def check_always(server: Server) -> list[Breach]:
-    """The promises that hold at every moment."""
-    names = list(ALWAYS)
-    return [Breach(names[row["number"]], str(row)) for row in server.rows(_AT_ONCE)]
 
 
 def check(server: Server, seen: Seen, tally: Tally) -> list[Breach]:

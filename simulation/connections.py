@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import select
+import signal
 from typing import Self, TypeVar
 
 import psycopg
@@ -19,7 +21,11 @@ _BLOCKERS = b"SELECT pg_blocking_pids(%d) AS pids"
 
 
 class Line:
-    """Who waits for whose lock. Whoever ends a transaction lets those behind it go on, in the order they came."""
+    """Who waits for whose lock. Whoever ends a transaction lets those behind it go on, in the order they came.
+
+    The backends of those that wait are stopped (SIGSTOP), so that only one statement runs at any time: a commit that
+    frees two of them would else leave it to the system which comes first, and a seed would not replay.
+    """
 
     def __init__(self, watching: psycopg.Connection[DictRow]) -> None:
         self._watching = watching
@@ -40,22 +46,30 @@ class Line:
             raise errors.DeadlockDetected("deadlock detected")
         self.waits += 1
         mine = self._waiting[connection] = asyncio.get_running_loop().create_future()
+        os.kill(connection.pid, signal.SIGSTOP)
         try:
             await mine
         finally:
-            self._waiting.pop(connection, None)
+            del self._waiting[connection]
+            os.kill(connection.pid, signal.SIGCONT)
 
     def move(self) -> None:
-        """A transaction has ended: let go whoever it held up, once the server has."""
+        """A transaction has ended: let go whoever it held up, one after another."""
         for connection, future in list(self._waiting.items()):
-            if not future.done() and not self._held_up(connection):
+            if future.done() or self.blockers(connection):
+                continue
+            os.kill(connection.pid, signal.SIGCONT)
+            if self._is_answered(connection):
                 future.set_result(None)
+            else:
+                os.kill(connection.pid, signal.SIGSTOP)
 
-    def _held_up(self, connection: VirtualConnection) -> bool:
+    def _is_answered(self, connection: VirtualConnection) -> bool:
+        """Whether a statement comes to its end, or meets another lock."""
         while not connection.poll(select.POLLIN, 1):
             if self.blockers(connection):
-                return True
-        return False
+                return False
+        return True
 
     def _in_a_circle(self, connection: VirtualConnection) -> bool:
         by_pid = {c.pid: c for c in self._waiting}
@@ -74,11 +88,19 @@ class VirtualConnection(AsyncConnection[DictRow]):
     """Used as any other; `give_back` ends what was begun."""
 
     _line: Line
+    _polls: dict[int, select.poll]
     pid: int
 
     def standing_in(self, line: Line) -> Self:
         """Take its place among a server's connections."""
         self._line, self.pid = line, self.info.backend_pid
+        self.prepared_max = None  # all services' statements, each prepared once
+        self._polls = {}
+        for state in (1, 2, 3):
+            self._polls[state] = poll = select.poll()
+            poll.register(
+                self.pgconn.socket, (select.POLLIN if state & 1 else 0) | (select.POLLOUT if state & 2 else 0)
+            )
         return self
 
     async def wait(self, gen: PQGen[T], interval: float = 0.0, timeout: float | None = None) -> T:
@@ -99,9 +121,10 @@ class VirtualConnection(AsyncConnection[DictRow]):
 
     def poll(self, state: int, milliseconds: int) -> int:
         """Which of `state` (1: to be read, 2: to be written) the socket is ready for, within so long. Real time."""
-        poll = select.poll()
-        poll.register(self.pgconn.socket, (select.POLLIN if state & 1 else 0) | (select.POLLOUT if state & 2 else 0))
-        events = sum(event for _, event in poll.poll(milliseconds))
+        ready = self._polls[state].poll(milliseconds)
+        if not ready:
+            return 0
+        ((_, events),) = ready
         broken = 1 if events & (select.POLLHUP | select.POLLERR) else 0
         return (1 if events & select.POLLIN else 0) | (2 if events & select.POLLOUT else 0) | broken
 
@@ -109,6 +132,10 @@ class VirtualConnection(AsyncConnection[DictRow]):
         """Roll back what was begun and not committed; whoever it held up goes on."""
         if self.pgconn.transaction_status != TransactionStatus.IDLE:
             await self.rollback()
+        self.has_ended()
+
+    def has_ended(self) -> None:
+        """Its transaction has: whoever that held up goes on before anybody else acts, as on the server."""
         self._line.move()
 
     def _break_off(self, gen: PQGen[T]) -> None:

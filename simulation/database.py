@@ -24,7 +24,6 @@ from simulation.faults import Profile, Tally
 OWNER = UUID(int=1)
 CONNECTIONS = 24
 """How many units of work can be open at once in one history."""
-VACUUM_EVERY = 20
 _CLOCK: LiteralString = """
     CREATE OR REPLACE FUNCTION makima.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$
         SELECT timestamptz '2030-01-01T00:00:00+00'
@@ -57,7 +56,6 @@ class Server:
                 "COMMIT",
             ]
         )
-        self._played = 0
         self.connections = asyncio.run(self._connect(url))
 
     async def _connect(self, url: str) -> list[VirtualConnection]:
@@ -73,13 +71,15 @@ class Server:
         return cursor.fetchall() if cursor.description else []
 
     def empty(self) -> None:
-        """Begin a history: empty tables, the owner in place. Deleting spares every connection planning anew."""
+        """Begin a history: empty tables, the owner in place.
+
+        Deleting spares every connection planning anew. Vacuumed, rows that nothing orders come in an order of this
+        history's own making, whatever was played before it.
+        """
         self.connection.execute(self._empty.encode())
+        self.connection.execute("VACUUM")
         self.connection.execute("INSERT INTO makima.owner (id, name) VALUES (%s, 'default')", (OWNER,))
         self.line.waits = self.line.deadlocks = 0
-        self._played += 1
-        if self._played % VACUUM_EVERY == 0:
-            self.connection.execute("VACUUM")
 
     def close(self) -> None:
         """Be done with it."""
@@ -151,6 +151,7 @@ class _Connection:
             self._piped = False
         if self._commits:
             self._commits = False
+            self._connection.has_ended()
             self._weather.committed()
             await self._step("after_commit")
 

@@ -23,7 +23,7 @@ from shared.domain.ids import uuid7
 from shared.service.phase import Surroundings
 from shared.store.database import Database
 from simulation.bus import Cut, Hub, MemoryBus, Network
-from simulation.checker import Breach, check, check_always, number_of_changes, still_going
+from simulation.checker import Breach, check, moment
 from simulation.daemons import Seen, SimulatedDaemon
 from simulation.database import Pool, Server, Weather
 from simulation.faults import Profile, Tally, draw
@@ -232,22 +232,22 @@ class History:
             await person.meddle()
 
     async def _await_end(self, people: asyncio.Task[None]) -> list[Breach]:
-        loop, server = asyncio.get_running_loop(), self._stage.server
+        loop = asyncio.get_running_loop()
         changes, changed_at = 0, 0.0
         while True:
             await asyncio.sleep(1)
-            if breaches := check_always(server):
-                return breaches
-            left = still_going(server)
+            now = moment(self._stage.server)
+            if now.breaches:
+                return now.breaches
             quiet = all(daemon.quiet for daemon in self.daemons.values())
-            if people.done() and not left and (quiet or loop.time() > self.profile.until):
+            if people.done() and not now.left and (quiet or loop.time() > self.profile.until):
                 return []
-            if (so_far := number_of_changes(server)) != changes or loop.time() < self.profile.until:
-                changes, changed_at = so_far, loop.time()
+            if now.changes != changes or loop.time() < self.profile.until:
+                changes, changed_at = now.changes, loop.time()
             if loop.time() > changed_at + STILL_SECONDS:
-                return [Breach("no progress", f"nothing changed for {STILL_SECONDS:.0f} s: {left[:3]}")]
+                return [Breach("no progress", f"nothing changed for {STILL_SECONDS:.0f} s: {now.left[:3]}")]
             if loop.time() > self.profile.until + ENDLESS_SECONDS:
-                return [Breach("no end", f"{ENDLESS_SECONDS:.0f} s after the last fault: {left[:3]}")]
+                return [Breach("no end", f"{ENDLESS_SECONDS:.0f} s after the last fault: {now.left[:3]}")]
 
     def _live_tasks(self) -> list[dict[str, Any]]:
         return self._stage.server.rows(
@@ -281,7 +281,8 @@ def play(stage: Stage, seed: int, profile: Profile | None = None) -> Outcome:
 def _seeded_ids(history: History, loop: VirtualLoop) -> Iterator[None]:
     clock = SimpleNamespace(time_ns=lambda: (EPOCH_MILLISECONDS + int(loop.time() * 1000)) * 1_000_000)
     source = SimpleNamespace(urandom=history.ids.randbytes)
-    with patch("shared.domain.ids.time", clock), patch("shared.domain.ids.os", source):
+    before = patch("shared.domain.ids._last", UUID(int=0))  # ids rise, above those of the history before, too
+    with before, patch("shared.domain.ids.time", clock), patch("shared.domain.ids.os", source):
         yield
 
 

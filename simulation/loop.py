@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import selectors
+from collections.abc import Coroutine
+from contextvars import Context
+from typing import Any
 
 
 class NothingLeft(RuntimeError):
@@ -23,6 +27,24 @@ class _Jump(selectors.SelectSelector):
         return []
 
 
+class _Numbered(asyncio.Task[Any]):
+    """A task with its number as its hash: sets of tasks are cancelled in an order that doesn't lie in addresses."""
+
+    def __init__(
+        self,
+        number: int,
+        coroutine: Coroutine[Any, Any, Any],
+        loop: asyncio.AbstractEventLoop,
+        name: str | None = None,
+        context: Context | None = None,
+    ) -> None:
+        self._number = number
+        super().__init__(coroutine, loop=loop, name=name, context=context)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Its `time()` starts at 0 and is `passed` seconds."""
 
@@ -31,6 +53,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         selector = _Jump()
         selector.loop = self
         super().__init__(selector)
+        numbers = itertools.count()
+        self.set_task_factory(
+            lambda loop, coroutine, context=None: _Numbered(next(numbers), coroutine, loop, context=context)
+        )
 
     def time(self) -> float:
         """Seconds of virtual time."""

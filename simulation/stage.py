@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
 import tempfile
@@ -26,7 +25,7 @@ FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacu
 
 
 @contextmanager
-def postgres() -> Iterator[Path]:
+def _postgres() -> Iterator[Path]:
     """A server's home, for as long as it is needed."""
     with tempfile.TemporaryDirectory(prefix="makima-sim-", ignore_cleanup_errors=True) as folder:
         home, sockets = Path(folder), Path(folder) / "run"
@@ -44,33 +43,28 @@ def postgres() -> Iterator[Path]:
 
 
 @contextmanager
-def stage(home: Path) -> Iterator[Stage]:
-    """A database of this process's own on the server."""
+def stage() -> Iterator[Stage]:
+    """A database on a server of its own: what else a server does shows in where rows lie, and so in their order."""
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    name = f"sim{os.getpid()}"
-    with psycopg.connect(_url(home, "postgres"), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    url = _url(home, name)
-    migrate(url)
-    own = home / name
-    own.mkdir()
-    server = Server(url)
-    try:
-        yield Stage(server, Interface(Settings(home=own)), own)
-    finally:
-        server.close()
+    with _postgres() as home:
+        migrate(_url(home))
+        server = Server(_url(home))
+        try:
+            yield Stage(server, Interface(Settings(home=home)), home)
+        finally:
+            server.close()
 
 
-def _url(home: Path, database: str) -> str:
-    return f"postgresql://postgres@/{database}?host={home / 'run'}"
+def _url(home: Path) -> str:
+    return f"postgresql://postgres@/makima?host={home / 'run'}"
 
 
 def _await(home: Path) -> None:
     deadline = time.monotonic() + 30
     while True:
         try:
-            psycopg.connect(_url(home, "postgres")).close()
+            psycopg.connect(_url(home)).close()
         except psycopg.OperationalError:
             if time.monotonic() > deadline:
                 raise

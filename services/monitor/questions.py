@@ -18,14 +18,19 @@ async def reconcile(around: Surroundings, directives: frozenset[UUID] | None) ->
     """Bring tasks in line with their questions: of these directives, or (None) of all."""
     chosen = {"directives": None if directives is None else list(directives)}
     async with around.database.unit_of_work("monitor.questions") as unit:
-        for row in await unit.rows(SQL["expire_questions"], chosen):
-            unit.record(
+        expired, answered, asking = await unit.rows_of_each(
+            (SQL["expire_questions"], chosen), (SQL["resume_answered"], chosen), (SQL["pause_asking"], chosen)
+        )
+        unit.record(
+            *(
                 QuestionAnswered(
                     directive=row["directive_id"], question=row["id"], task=row["task_id"], settled=row["settled"]
                 )
-            )
-        unit.record(*_changed(await unit.rows(SQL["resume_answered"], chosen), TaskStatus.RUNNING, None))
-        unit.record(*_changed(await unit.rows(SQL["pause_asking"], chosen), TaskStatus.PAUSED, "waits for an answer"))
+                for row in expired
+            ),
+            *_changed(answered, TaskStatus.RUNNING, None),
+            *_changed(asking, TaskStatus.PAUSED, "waits for an answer"),
+        )
 
 
 def _changed(rows: Sequence[Row], status: TaskStatus, reason: str | None) -> list[TaskChanged]:
