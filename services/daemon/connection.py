@@ -1,9 +1,9 @@
-"""The one connection to the broker: reports leave it in order and in batches, what arrives is handed on."""
+"""The one connection to the broker: reports leave it in batches, output behind the others where there are many."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import structlog
@@ -19,7 +19,7 @@ from shared.messages.frames import (
     FrameUnreadable,
     read_header,
 )
-from shared.messages.reports import AnyReport, AnyReportReply
+from shared.messages.reports import AnyReport, AnyReportReply, OutputBatch
 
 log = structlog.get_logger()
 
@@ -61,7 +61,7 @@ class Connection:
             waiting = [await self._outbox.get()]
             while not self._outbox.empty():
                 waiting.append(self._outbox.get_nowait())
-            for batch in batches(waiting):
+            for batch in in_turn(waiting):
                 try:
                     await self._channel.send("daemon.report", b"reports", REPORTS.encode(batch))
                 except FrameTooLarge as error:
@@ -95,6 +95,17 @@ class Connection:
     def close(self) -> None:
         """Close the socket."""
         self._channel.close()
+
+
+def in_turn(reports: Sequence[AnyReport]) -> list[list[AnyReport]]:
+    """The batches to send: in order while they are few, and else with the output behind all that moves work on."""
+    cut = batches(reports)
+    return cut if len(cut) < 2 else batches(output_last(reports))
+
+
+def output_last(reports: Iterable[AnyReport]) -> list[AnyReport]:
+    """Where not all can go at once, output yields: who started, ended or lives is said before what was printed."""
+    return sorted(reports, key=lambda report: isinstance(report, OutputBatch))
 
 
 def size(report: AnyReport) -> int:

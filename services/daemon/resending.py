@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from services.daemon.connection import Connection, size
+from services.daemon.connection import Connection, output_last, size
 from services.daemon.journal import Journal
 from shared.messages.reports import AnyReport, Report
 
@@ -61,12 +61,13 @@ class Resending:
     def _send_again(self, sent_before: float, most_bytes: int) -> None:
         now = asyncio.get_running_loop().time()
         again: list[AnyReport] = []
-        for seq, report in sorted(self._journal.unacknowledged.items()):
-            if self._sent_at.get(seq, 0.0) > sent_before:
-                continue
-            most_bytes -= size(report)  # type: ignore[arg-type]
+        unheard = [
+            r for s, r in sorted(self._journal.unacknowledged.items()) if self._sent_at.get(s, 0.0) <= sent_before
+        ]
+        for report in output_last(unheard):  # type: ignore[arg-type]
+            most_bytes -= size(report)
             if again and most_bytes < 0:
                 break
-            self._sent_at[seq] = now
-            again.append(report)  # type: ignore[arg-type]
+            self._sent_at[report.seq] = now  # type: ignore[union-attr]
+            again.append(report)
         self._connection.send(again)
