@@ -45,6 +45,11 @@ class Server:
         self._process.send_signal(by)
         self._process.wait(60)
 
+    def set(self, name: str, value: str) -> None:
+        """Change a setting of the running server; DEFAULT puts it back."""
+        self.execute(f"ALTER SYSTEM SET {name} = {value}")
+        self.execute("SELECT pg_reload_conf()")
+
     def execute(self, statement: str) -> None:
         """Run a statement, whatever the server's settings say of writes."""
         with psycopg.connect(self.url, autocommit=True, options=WRITABLE) as connection:

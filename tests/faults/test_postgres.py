@@ -37,9 +37,9 @@ def faulty(server: Server, tmp_path_factory: pytest.TempPathFactory, empty_home:
         yield running
 
 
-def begin(faulty: Faulty, origin: Path) -> str:
+def begin(faulty: Faulty, origin: Path, number: int = 6, script: str = "sleep 1") -> str:
     """A directive with some of its tasks running."""
-    steps = [{"name": f"step {n}", "taskPlan": f"sleep 1; echo {n} > {n}.txt"} for n in range(6)]
+    steps = [{"name": f"step {n}", "taskPlan": f"{script}; echo {n} > {n}.txt"} for n in range(number)]
     path = origin.parent / "steps.json"
     path.write_text(json.dumps(steps))
     directive = jobs.create(faulty, "--repo", str(origin), "--plan", str(path), "--max-parallel", "3")
@@ -78,11 +78,34 @@ def test_while_it_is_away_that_is_said_and_work_goes_on_when_it_is_back(
     assert faulty.processes() == processes, "nobody had to be started again"
 
 
+@pytest.fixture
+def forgetful(server: Server) -> Iterator[Server]:
+    """A server that writes late what nobody waits for, so that the end of it is lost when it is stopped at once."""
+    server.set("wal_writer_delay", "'10s'")
+    server.execute("CREATE TABLE public.unawaited (number integer)")
+    yield server
+    server.execute("DROP TABLE public.unawaited")
+    server.set("wal_writer_delay", "DEFAULT")
+
+
+def test_commits_that_nobody_waited_for_may_be_forgotten(faulty: Faulty, forgetful: Server, origin: Path) -> None:
+    directive = begin(faulty, origin, 24, "true")
+    done = "SELECT count(*) AS steps FROM makima.step WHERE status = 'completed'"
+    before = rows(faulty, done)[0]["steps"]
+    for kill in range(1, 6):
+        until(lambda: rows(faulty, done)[0]["steps"] >= before + 4 * kill, "steps are completed meanwhile")  # noqa: B023
+        with psycopg.connect(forgetful.url, options="-c synchronous_commit=off") as connection:
+            connection.execute("INSERT INTO public.unawaited VALUES (%s)", (kill,))
+        forgetful.stop(signal.SIGQUIT)
+        forgetful.start()
+    assert len(rows(faulty, "SELECT number FROM public.unawaited")) < 5, "no commit was forgotten"
+    ends_right(faulty, directive)
+
+
 def test_while_it_takes_no_writes_that_is_said_and_waited_for(faulty: Faulty, server: Server, origin: Path) -> None:
     directive = begin(faulty, origin)
     processes = faulty.processes()
-    server.execute("ALTER SYSTEM SET default_transaction_read_only = on")
-    server.execute("SELECT pg_reload_conf()")
+    server.set("default_transaction_read_only", "on")
     try:
         until(lambda: "Postgres takes no writes" in trouble(faulty), "/readyz says so")
         refused = faulty.makima("directive", "create", "--title", "x", "--goal", "y", code=1)
@@ -90,8 +113,7 @@ def test_while_it_takes_no_writes_that_is_said_and_waited_for(faulty: Faulty, se
         asked = "SELECT count(*) AS unwritten FROM makima.task WHERE status = 'running' AND lease_until < makima.now()"
         until(lambda: rows(faulty, asked)[0]["unwritten"] > 0, "reports that could not be written")
     finally:
-        server.execute("ALTER SYSTEM RESET default_transaction_read_only")
-        server.execute("SELECT pg_reload_conf()")
+        server.set("default_transaction_read_only", "DEFAULT")
     ends_right(faulty, directive)
     assert faulty.processes() == processes, "nobody had to be started again"
 
