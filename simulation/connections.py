@@ -42,8 +42,7 @@ class Line:
     async def wait(self, connection: VirtualConnection) -> None:
         """Wait until a transaction that held this one up has ended. Raises DeadlockDetected where that can't come."""
         if self._in_a_circle(connection):
-            self.deadlocks += 1
-            raise errors.DeadlockDetected("deadlock detected")
+            raise self._deadlock()
         self.waits += 1
         mine = self._waiting[connection] = asyncio.get_running_loop().create_future()
         os.kill(connection.pid, signal.SIGSTOP)
@@ -54,15 +53,15 @@ class Line:
             os.kill(connection.pid, signal.SIGCONT)
 
     def move(self) -> None:
-        """A transaction has ended: let go whoever it held up, one after another."""
-        for connection, future in list(self._waiting.items()):
-            if future.done() or self.blockers(connection):
-                continue
-            os.kill(connection.pid, signal.SIGCONT)
-            if self._is_answered(connection):
-                future.set_result(None)
+        """A transaction has ended: let go whoever it held up, one after another, until nobody can go any further."""
+        while free := [c for c, gone in self._waiting.items() if not gone.done() and not self.blockers(c)]:
+            os.kill(free[0].pid, signal.SIGCONT)
+            if self._is_answered(free[0]):
+                self._waiting[free[0]].set_result(None)
+            elif self._in_a_circle(free[0]):
+                self._waiting[free[0]].set_exception(self._deadlock())
             else:
-                os.kill(connection.pid, signal.SIGSTOP)
+                os.kill(free[0].pid, signal.SIGSTOP)
 
     def _is_answered(self, connection: VirtualConnection) -> bool:
         """Whether a statement comes to its end, or meets another lock."""
@@ -70,6 +69,10 @@ class Line:
             if self.blockers(connection):
                 return False
         return True
+
+    def _deadlock(self) -> errors.DeadlockDetected:
+        self.deadlocks += 1
+        return errors.DeadlockDetected("deadlock detected")
 
     def _in_a_circle(self, connection: VirtualConnection) -> bool:
         by_pid = {c.pid: c for c in self._waiting}
