@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from shared.domain.delivery import Broken, Commit, Conflicted
 from shared.domain.descriptions import cut, fenced, inline
+from shared.service.prompts import templates
 
 MOST_DETAILS = 40
 """Steps beyond these are listed without what they did."""
@@ -18,14 +18,7 @@ MOST_COMMITS = 20
 """Of a step's, the newest; one more may be given, which says that there are earlier ones."""
 _SIGNS = {"completed": "done", "failed": "failed", "skipped": "skipped"}
 
-_templates = Environment(
-    loader=PackageLoader("services.completer", "prompts"),
-    undefined=StrictUndefined,
-    autoescape=False,
-    keep_trailing_newline=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_templates = templates("services.completer")
 
 
 class StepText(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Sequence
 
 import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from shared.domain.texts import cut, one_line, quoted
+from shared.domain.texts import cut, one_line
+from shared.service.prompts import templates
 
 OUTCOME_BYTES = 2000
 """Of a dependency's closing words."""
@@ -42,15 +42,7 @@ class Brief(msgspec.Struct, frozen=True, kw_only=True):
     unlisted: int = 0
 
 
-_templates = Environment(
-    loader=PackageLoader("services.executor", "prompts"),
-    undefined=StrictUndefined,
-    autoescape=False,
-    keep_trailing_newline=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_templates.filters["quote"] = quoted
+_templates = templates("services.executor")
 _STEP = _templates.get_template("step.md.j2")
 _AGAIN = _templates.get_template("again.md.j2")
 _COMMANDS = {

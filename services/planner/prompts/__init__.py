@@ -8,10 +8,10 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from shared.domain.statuses import SETTLED_STEP, StepStatus
-from shared.domain.texts import cut, one_line, quoted
+from shared.domain.texts import cut, one_line
+from shared.service.prompts import templates
 
 NEWEST_TERMINAL = 50
 """Terminal steps that are listed; older ones are summed up by count."""
@@ -121,15 +121,7 @@ _WHY = {
     "user": "a person asked for it",
 }
 
-_templates = Environment(
-    loader=PackageLoader("services.planner", "prompts"),
-    undefined=StrictUndefined,
-    autoescape=False,
-    keep_trailing_newline=True,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_templates.filters["quote"] = quoted
+_templates = templates("services.planner")
 
 
 def render(planning: Planning) -> str:
