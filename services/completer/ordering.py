@@ -158,7 +158,7 @@ def highest_index(row: Row, steps: Sequence[UUID]) -> int:
 
 def agent_of(row: Row, settings: Settings) -> str:
     """The agent of a directive."""
-    return str(row["agent"] or settings.agent or "shell")
+    return str(row["agent"] or settings.agent)
 
 
 def can_judge(agent: str, settings: Settings) -> bool:

@@ -119,7 +119,7 @@ class Executor:
             pending, due = await unit.rows_of_each(
                 (SQL["claim_pending"], {"lease": self._around.settings.lease_seconds}), (SQL["due_steps"], None)
             )
-            tasks = {self._around.new_id(): _task(row, self._around.settings.agent or "shell") for row in due}
+            tasks = {self._around.new_id(): _task(row, self._around.settings.agent) for row in due}
             claimed = await unit.rows(SQL["claim_steps"], self._claims(tasks)) if tasks else []
             mine = [*pending, *({"id": c["id"], **tasks[c["id"]]} for c in claimed)]
             unit.record(*(_starting(t) for t in mine if not t.get("asked_again")))

@@ -72,12 +72,12 @@ class Decision(msgspec.Struct, kw_only=True):
 def decide(
     reports: Sequence[tuple[str, Report]],
     tasks: Mapping[UUID, Known],
-    planned: Mapping[UUID, int],
+    planned: Mapping[UUID, bool],
     chances: Sequence[float],
 ) -> tuple[dict[UUID, Decision], list[tuple[str, NotYours]]]:
     """One decision a task, and the refusals.
 
-    `reports` are (daemon, report) in order of arrival, `planned` how many steps each planning task added or kept,
+    `reports` are (daemon, report) in order of arrival, `planned` whether each planning task planned something,
     `chances` a number in [0, 1) a report for the backoff's jitter. A late or doubled word of the daemon that had the
     attempt is neither decided nor refused: it is simply acknowledged.
     """
@@ -118,7 +118,7 @@ def _was_theirs(task: Known | None, before: Decision | None, daemon: str, report
 
 
 def _decide(
-    task: Known, live: Live, daemon: str, report: Report, before: Decision | None, planned: int | None, chance: float
+    task: Known, live: Live, daemon: str, report: Report, before: Decision | None, planned: bool | None, chance: float
 ) -> Decision:
     decision = before or Decision(task=task, attempt=report.attempt, verdict=outcomes.accepted(live))
     decision.daemon = daemon

@@ -15,6 +15,7 @@ from services.monitor.retention import retain
 from shared.bus.bus import MessageChannel
 from shared.bus.skipped import Skipped
 from shared.config import Settings
+from shared.domain.policies import planned_something
 from shared.domain.statuses import ENDED_TASK, ON_A_DAEMON, DirectiveStatus, TaskKind
 from shared.messages import channels
 from shared.messages.channels import ByChannel
@@ -211,7 +212,8 @@ class Monitor:
             planned = {}
             if plans:
                 planned = {
-                    row["id"]: row["added"] + row["kept"] for row in await unit.rows(SQL["planned"], {"tasks": plans})
+                    row["id"]: planned_something(row["added"], row["kept"])
+                    for row in await unit.rows(SQL["planned"], {"tasks": plans})
                 }
             chances = [self._around.chance.random() for _ in reports]
             decided, refused = decisions.decide(reports, tasks, planned, chances)

@@ -47,7 +47,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
 async def reconcile(around: Surroundings, directives: frozenset[UUID] | None) -> None:
     """Make a plan task for each directive that is due for planning."""
     chosen = None if directives is None else list(directives)
-    due = await around.database.rows(SQL["due"], {"directives": chosen, "agent": around.settings.agent or "shell"})
+    due = await around.database.rows(SQL["due"], {"directives": chosen, "agent": around.settings.agent})
     if not due:
         return
     steps: dict[UUID, list[Row]] = {d["id"]: [] for d in due}

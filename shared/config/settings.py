@@ -24,6 +24,7 @@ NOT_SETTINGS = frozenset(
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+Name = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class ConfigError(ValueError):
@@ -51,8 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How many tasks a daemon runs at once."""
     labels: tuple[str, ...] = ()
     """What a daemon offers, for steps that ask for it."""
-    agent: str | None = None
-    """The agent of directives that name none."""
+    agent: Name = "shell"
+    """The agent of directives that name none. `shell` runs a step's task plan as a script."""
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 2
     """How often a task is tried."""
     max_running: Annotated[int, msgspec.Meta(ge=1)] | None = None

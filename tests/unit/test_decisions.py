@@ -24,7 +24,7 @@ def known(live: Live, kind: TaskKind = TaskKind.STEP) -> Known:
     return Known(id=TASK, directive=uuid7(2, bytes(10)), step=uuid7(3, bytes(10)), kind=kind, live=live)
 
 
-def run(task: Known, *reports: Report, daemon: str = "d", planned: int = 0) -> tuple[Decision | None, list[NotYours]]:
+def run(task: Known, *reports: Report, daemon: str = "d", planned: bool = False) -> tuple[Decision | None, list[NotYours]]:
     decided, refused = decide([(daemon, r) for r in reports], {TASK: task}, {TASK: planned}, [0.5 for _ in reports])
     return decided.get(TASK), [refusal for _, refusal in refused]
 
@@ -94,7 +94,7 @@ def test_a_success_said_twice_is_decided_once_and_not_refused() -> None:
 def test_a_plan_that_planned_nothing_has_failed() -> None:
     success = TaskSucceeded(seq=1, task=TASK, attempt=1)
     nothing, _ = run(known(running(), TaskKind.PLAN), success)
-    something, _ = run(known(running(), TaskKind.PLAN), success, planned=3)
+    something, _ = run(known(running(), TaskKind.PLAN), success, planned=True)
     assert nothing is not None
     assert something is not None
     assert (nothing.verdict.status, nothing.reason) == (TaskStatus.PENDING, PLANNED_NOTHING)
