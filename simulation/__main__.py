@@ -6,10 +6,13 @@ import argparse
 import multiprocessing.util
 import os
 import resource
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
+from contextlib import contextmanager
 from itertools import islice
 
 import structlog
@@ -24,6 +27,8 @@ PIECE = 5
 """Histories that a process is given at once."""
 
 _stage: Stage | None = None
+_interrupted = threading.Event()
+"""In a worker: it plays the history that it is at to its end, and no other."""
 
 
 def main() -> int:
@@ -42,7 +47,10 @@ def main() -> int:
     parser.add_argument("--digests", action="store_true", help="print what each history's audit log comes to")
     parser.add_argument("--write-docs", action="store_true", help="write what came of it into docs/reliability.md")
     arguments = parser.parse_args()
-    return _find_all(arguments) if arguments.planted else _play_all(arguments)
+    try:
+        return _find_all(arguments) if arguments.planted else _play_all(arguments)
+    except KeyboardInterrupt:
+        return 130
 
 
 def _play_all(arguments: argparse.Namespace) -> int:
@@ -67,7 +75,7 @@ def _played(arguments: argparse.Namespace) -> Iterator[Outcome]:
     begin = time.monotonic()
     ahead = iter(range(arguments.first, arguments.first + arguments.seeds, PIECE))
     last = arguments.first + arguments.seeds
-    with ProcessPoolExecutor(arguments.jobs, initializer=_open) as pool:
+    with _workers(arguments) as pool:
         pieces: set[Future[list[Outcome]]] = set()
         while True:
             in_time = time.monotonic() - begin < arguments.minutes * 60
@@ -83,7 +91,7 @@ def _played(arguments: argparse.Namespace) -> Iterator[Outcome]:
 
 
 def _find_all(arguments: argparse.Namespace) -> int:
-    with ProcessPoolExecutor(arguments.jobs, initializer=_open) as pool:
+    with _workers(arguments) as pool:
         looking = [pool.submit(_find, number, arguments.seeds) for number in range(len(BUGS))]
         for found in as_completed(looking):
             print(found.result(), file=sys.stderr, flush=True)
@@ -95,9 +103,20 @@ def _find_all(arguments: argparse.Namespace) -> int:
     return 0 if all(found.seed for found in all_found) else 1
 
 
+@contextmanager
+def _workers(arguments: argparse.Namespace) -> Iterator[ProcessPoolExecutor]:
+    """Processes to play in; nothing that waits is begun once this is left."""
+    pool = ProcessPoolExecutor(arguments.jobs, initializer=_open)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def _open() -> None:
     """Of a worker: the stage of all histories that it plays, closed when it ends."""
     global _stage
+    signal.signal(signal.SIGINT, lambda *_: _interrupted.set())
     opened = stage()
     _stage = opened.__enter__()
     multiprocessing.util.Finalize(None, opened.__exit__, (None, None, None), exitpriority=1)
@@ -105,7 +124,7 @@ def _open() -> None:
 
 def _play(seeds: range) -> list[Outcome]:
     assert _stage is not None
-    return [play(_stage, seed) for seed in seeds]
+    return [play(_stage, seed) for seed in seeds if not _interrupted.is_set()]
 
 
 def _find(number: int, most: int) -> Found:

@@ -33,7 +33,7 @@ def _postgres() -> Iterator[Path]:
         embedded.initialise(home, sockets)
         argv = embedded.command(home, sockets) + [part for option in FAST for part in ("-c", option)]
         with (home / "log").open("wb") as log:
-            server = subprocess.Popen(argv, user=embedded.server_user(), stdout=log, stderr=log)
+            server = subprocess.Popen(argv, user=embedded.server_user(), stdout=log, stderr=log, start_new_session=True)
         try:
             _await(home)
             yield home
