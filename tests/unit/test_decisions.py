@@ -24,7 +24,9 @@ def known(live: Live, kind: TaskKind = TaskKind.STEP) -> Known:
     return Known(id=TASK, directive=uuid7(2, bytes(10)), step=uuid7(3, bytes(10)), kind=kind, live=live)
 
 
-def run(task: Known, *reports: Report, daemon: str = "d", planned: bool = False) -> tuple[Decision | None, list[NotYours]]:
+def run(
+    task: Known, *reports: Report, daemon: str = "d", planned: bool = False
+) -> tuple[Decision | None, list[NotYours]]:
     decided, refused = decide([(daemon, r) for r in reports], {TASK: task}, {TASK: planned}, [0.5 for _ in reports])
     return decided.get(TASK), [refusal for _, refusal in refused]
 
