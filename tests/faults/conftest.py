@@ -6,9 +6,8 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +82,15 @@ class Faulty(Cluster):
 
     def kill(self, name: str, by: signal.Signals = signal.SIGKILL) -> int:
         """Send a process of it a signal, once it runs; which process it was."""
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                process = self.process(name)
+
+        def hit() -> int | None:
+            process = self.process(name)
+            with suppress(ProcessLookupError):
                 os.kill(process, by)
-            except ProcessLookupError:
-                assert time.monotonic() < deadline, f"{name} doesn't run"
-                time.sleep(0.05)
-            else:
                 return process
+            return None
+
+        return until(hit, f"{name} runs")
 
 
 QUICK = {

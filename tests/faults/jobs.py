@@ -13,6 +13,7 @@ from uuid import UUID
 
 from tests.conftest import Cluster
 from tests.nothing_lost import rows
+from tests.waiting import until
 
 GOAL = """Three words, one of them at the second attempt.
 
@@ -45,14 +46,15 @@ PLANS: LiteralString = """
 
 def persist(cluster: Cluster, *arguments: str, within_seconds: float = 40) -> str:
     """Run a command until it succeeds, as a person does whose gateway is away for a moment; its output."""
-    deadline = time.monotonic() + within_seconds
-    while True:
-        argv = [sys.executable, "-m", "cli", *arguments]
+    argv, said = [sys.executable, "-m", "cli", *arguments], ""
+
+    def succeeds() -> subprocess.CompletedProcess[str] | None:
+        nonlocal said
         done = subprocess.run(argv, env=cluster.environment, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            return done.stdout.strip()
-        assert time.monotonic() < deadline, done.stderr
-        time.sleep(0.2)
+        said = done.stderr
+        return done if done.returncode == 0 else None
+
+    return until(succeeds, lambda: said, within_seconds).stdout.strip()
 
 
 def create(cluster: Cluster, *arguments: str) -> str:
@@ -100,14 +102,7 @@ def await_row(
     within_seconds: float = 60,
 ) -> dict[str, Any]:
     """Wait for a row as wanted; it."""
-    deadline = time.monotonic() + within_seconds
-    while True:
-        seen = found()
-        for row in seen:
-            if wanted(row):
-                return row
-        assert time.monotonic() < deadline, seen
-        time.sleep(0.05)
+    return until(lambda: next((row for row in found() if wanted(row)), None), found, within_seconds)
 
 
 def steer(cluster: Cluster, origin: Path) -> None:
@@ -156,15 +151,16 @@ def converse(cluster: Cluster, origin: Path) -> None:
     _insist(cluster, "directive", "archive", directive)  # without waiting for all its attempts to give up
 
 
-def _answer_until_completed(cluster: Cluster, directive: str, within_seconds: float = 60) -> None:
+def _answer_until_completed(cluster: Cluster, directive: str) -> None:
     """Answer whatever a directive asks: an attempt that failed in asking asks again."""
-    deadline = time.monotonic() + within_seconds
-    while not [r for r in rows(cluster, DIRECTIVES) if str(r["id"]) == directive and r["status"] == "completed"]:
-        assert time.monotonic() < deadline, rows(cluster, TASKS)
+
+    def completed() -> bool:
         for asked in rows(cluster, "SELECT id, directive_id FROM makima.question WHERE settled IS NULL"):
             if str(asked["directive_id"]) == directive:
                 cluster.run("answer", str(asked["id"]), "blue")
-        time.sleep(0.1)
+        return any(str(r["id"]) == directive and r["status"] == "completed" for r in rows(cluster, DIRECTIVES))
+
+    until(completed, lambda: rows(cluster, TASKS))
 
 
 def approve(cluster: Cluster, origin: Path) -> None:
@@ -207,4 +203,4 @@ def _insist(cluster: Cluster, *words: str) -> None:
     for _ in range(3):
         if cluster.run(*words).returncode == 0:
             return
-        time.sleep(0.5)
+        time.sleep(0.5)  # what it asks may be on its way back

@@ -15,11 +15,6 @@ from shared.domain.ids import new_id
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def test_a_group_with_groups_and_processes_in_it_is_ended_and_removed() -> None:
     groups = Cgroups.of_this_process("test-of-groups")
     group = groups.make(f"{new_id().hex}-1")

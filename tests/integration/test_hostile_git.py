@@ -109,11 +109,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def hooked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The daemon's account has all of this configured, and hooks that fail. A file that no hook has written to."""
     own = tmp_path / "account"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,11 +23,6 @@ from tests.workshop import Workshop, pull_request, sh, write
 
 pytestmark = pytest.mark.anyio
 LAB = Forge(kind="gitlab", host="gitlab.com", path="acme/shop")
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture
@@ -59,7 +55,7 @@ async def test_without_a_token_gitlab_makes_the_merge_request_as_it_is_pushed_to
     ]
 
 
-class Played:
+class Played(ABC):
     """A local server that plays a forge: keeps what was asked, and gives answers instead, once each."""
 
     def __init__(self, kind: str, path: str) -> None:
@@ -115,8 +111,9 @@ class Played:
                 return one[1], one[2]
         return self.answer(method, path, body)
 
+    @abstractmethod
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
-        raise NotImplementedError
+        """The status and the body with which this kind of forge answers."""
 
     def close(self) -> None:
         self.server.shutdown()

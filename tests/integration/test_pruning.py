@@ -30,11 +30,6 @@ ALWAYS = Limits(leftover_seconds=-1, repository_seconds=-1, repositories_bytes=1
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def found(name: str, unused_seconds: float, size: int = 10, what: str = "repository") -> Found:
     return Found(what=what, path=Path(name), name=name, bytes=size, unused_seconds=unused_seconds)  # type: ignore[arg-type]
 

@@ -22,11 +22,6 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def hub(tmp_path: Path) -> Iterator[GitHub]:
     folder = fake.short_folder(tmp_path)
     with fake.github(folder) as playing:

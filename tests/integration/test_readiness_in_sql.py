@@ -50,11 +50,11 @@ class Wire:
 
     async def receive(self) -> list[bytes]:
         """Nothing comes."""
-        raise NotImplementedError
+        raise AssertionError("nobody answers commands here")
 
     async def receive_waiting(self, most: int = 1000) -> list[list[bytes]]:
         """Nothing comes."""
-        raise NotImplementedError(most)
+        raise AssertionError(f"nobody answers commands here, nor {most} at once")
 
     def close(self) -> None:
         """Nothing to close."""

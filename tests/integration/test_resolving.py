@@ -16,11 +16,6 @@ BASE = {"a.txt": "one\ntwo\nthree\n", "b.txt": "b\n"}
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def shop(tmp_path: Path) -> Workshop:
     shop = Workshop(tmp_path, BASE)
     shop.step("mine", write("a.txt", "one\nmine\nthree\n"))

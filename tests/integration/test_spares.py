@@ -22,11 +22,6 @@ pytestmark = pytest.mark.anyio
 FILES = 60
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Shop:
     """A remote with a few folders of files, and a daemon's workspaces that keep two worktrees."""
 

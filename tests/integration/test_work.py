@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from services.daemon import work
 from services.daemon.workspace import WorkspaceFailed
 from tests.shop import Shop, sh
-
-
-@pytest.fixture
-async def shop(tmp_path: Path) -> Shop:
-    shop = Shop(tmp_path)
-    await shop.workspaces.remove_orphans()
-    return shop
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
 
 pytestmark = pytest.mark.anyio
 

@@ -14,19 +14,6 @@ from services.daemon.workspaces import Workspaces
 from shared.domain.names import StepRefs
 from tests.shop import Shop, sh
 
-
-@pytest.fixture
-async def shop(tmp_path: Path) -> Shop:
-    shop = Shop(tmp_path)
-    await shop.workspaces.remove_orphans()
-    return shop
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 pytestmark = pytest.mark.anyio
 
 
