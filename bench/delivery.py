@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from services.daemon.delivery.delivering import Delivering
-from services.daemon.workspaces import Workspaces
+from services.daemon.workspaces.workspaces import Workspaces
 from shared.config import load
 from shared.domain.delivery import Delivered, Delivery, StepBranch
 from shared.domain.ids import new_id

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from services.daemon.work import commit, push
-from services.daemon.workspaces import Workspaces
+from services.daemon.workspaces.work import commit, push
+from services.daemon.workspaces.workspaces import Workspaces
 from shared.domain.ids import new_id
 from shared.messages.commands import SpawnTask
 

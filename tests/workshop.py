@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from services.daemon.delivery.delivering import Delivering
-from services.daemon.delivery.resolving import RunAgent
-from services.daemon.workspaces import Workspaces
+from services.daemon.git.resolving import RunAgent
+from services.daemon.workspaces.workspaces import Workspaces
 from shared.config import load
 from shared.domain.delivery import Delivery, PullRequest, Result, StepBranch
 from shared.domain.forge import Forge, forge_of

@@ -11,25 +11,27 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from services.daemon import cgroups, folders, limits, repository, work
 from services.daemon.agents import environment
 from services.daemon.agents.adapter import AgentFailed
 from services.daemon.agents.registry import Registry
-from services.daemon.carried import Carried
-from services.daemon.cgroups import Cgroups
-from services.daemon.conversation import Conversation, Heard
 from services.daemon.delivery.delivering import Delivering
-from services.daemon.delivery.resolving import ROUNDS, conclude, notice, sent_back
-from services.daemon.git import GitError
-from services.daemon.masking import Mask
-from services.daemon.output import Log
-from services.daemon.processes import Group
-from services.daemon.repository import RepositorySettings, RepositoryUnreadable
-from services.daemon.rounds import Over
-from services.daemon.running import Place
-from services.daemon.saying import Reporter, Saying
-from services.daemon.workspace import Workspace, WorkspaceFailed
-from services.daemon.workspaces import Workspaces
+from services.daemon.disk import folders
+from services.daemon.git.command import GitError
+from services.daemon.git.resolving import ROUNDS, conclude, notice, sent_back
+from services.daemon.processes import cgroups, limits
+from services.daemon.processes.cgroups import Cgroups
+from services.daemon.processes.tree import Group
+from services.daemon.reporter import Reporter, Saying
+from services.daemon.runs.conversation import Conversation, Heard
+from services.daemon.runs.decisions import Over
+from services.daemon.runs.masking import Mask
+from services.daemon.runs.output import Log
+from services.daemon.runs.run import Place
+from services.daemon.workspaces import repository, work
+from services.daemon.workspaces.repository import RepositorySettings, RepositoryUnreadable
+from services.daemon.workspaces.untracked import Carried
+from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
+from services.daemon.workspaces.workspaces import Workspaces
 from shared.config import Settings
 from shared.config.agents import AgentSettings
 from shared.domain.delivery import Delivered

@@ -14,10 +14,10 @@ from typing import Literal
 
 import msgspec
 
-from services.daemon import folders
-from services.daemon.git import GitError, git
-from services.daemon.holding import Held, alone, in_use, take_away, used_at
-from services.daemon.journal import Attempt, Recorded
+from services.daemon.disk import folders
+from services.daemon.disk.locks import Held, alone, in_use, take_away, used_at
+from services.daemon.git.command import GitError, git
+from services.daemon.reports.journal import Attempt, Recorded
 from shared.config import Settings
 
 GONE = ".gone"

@@ -10,21 +10,22 @@ from pathlib import Path
 
 import structlog
 
-from services.daemon import cgroups, folders, processes
 from services.daemon.agents.registry import Registry
 from services.daemon.attempt import Attempt, Machine
-from services.daemon.carried import Carried
-from services.daemon.cgroups import Cgroups
-from services.daemon.connection import Connection
-from services.daemon.git import fallback_identity
-from services.daemon.holding import alone
-from services.daemon.journal import Attempt as Key
-from services.daemon.journal import Journal
-from services.daemon.processes import Group
+from services.daemon.capacity import Room
+from services.daemon.disk import folders
+from services.daemon.disk.locks import alone
+from services.daemon.git.command import fallback_identity
+from services.daemon.processes import cgroups, tree
+from services.daemon.processes.cgroups import Cgroups
+from services.daemon.processes.tree import Group
 from services.daemon.pruning import names, prune_own
-from services.daemon.resending import Resending
-from services.daemon.room import Room
-from services.daemon.workspaces import Workspaces
+from services.daemon.reports.connection import Connection
+from services.daemon.reports.journal import Attempt as Key
+from services.daemon.reports.journal import Journal
+from services.daemon.reports.resending import Resending
+from services.daemon.workspaces.untracked import Carried
+from services.daemon.workspaces.workspaces import Workspaces
 from shared.bus.zeromq import ZeroMQ
 from shared.config import Settings
 from shared.messages import channels
@@ -96,7 +97,7 @@ class Daemon:
     async def _end(self, key: Key, group: Group | None) -> None:
         """End what an earlier life's attempt left running."""
         cgroup = self._machine.cgroups.make(f"{key[0].hex}-{key[1]}")
-        await processes.end(*key, group, cgroup=cgroup)
+        await tree.end(*key, group, cgroup=cgroup)
         if cgroup is not None:
             await cgroups.remove(cgroup)
 
@@ -151,7 +152,7 @@ class Daemon:
             await asyncio.sleep(self._settings.heartbeat_seconds)
             if self._room.look():
                 self.hello()
-            processes.adoption.reap()
+            tree.adoption.reap()
             self._connection.send([Heartbeat(daemon=self._name, running=self._in_hand())])
 
     async def prune(self) -> None:
@@ -279,9 +280,9 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             if settings.control_groups
             else Cgroups(None),
         )
-        os.environ.update(processes.OWN_MARKER)
+        os.environ.update(tree.OWN_MARKER)
         if not machine.cgroups.usable:
-            processes.adoption.begin()
+            tree.adoption.begin()
         daemon = Daemon(settings, connection, journal, machine, folder, name)
         log.info("daemon starts", daemon=name, process=os.getpid())
         await daemon.recover()

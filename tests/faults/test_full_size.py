@@ -16,7 +16,7 @@ from typing import Any, LiteralString
 import httpx
 import pytest
 
-from services.daemon.journal import Recorded
+from services.daemon.reports.journal import Recorded
 from tests.conftest import git
 from tests.faults.conftest import Faulty, second_instances, up
 from tests.faults.fans import await_running, begin_each, completed

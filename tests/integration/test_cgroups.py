@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from services.daemon import cgroups, processes
-from services.daemon.cgroups import Cgroups
+from services.daemon.processes import cgroups, tree
+from services.daemon.processes.cgroups import Cgroups
 from shared.domain.ids import new_id
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +27,7 @@ async def test_a_group_with_groups_and_processes_in_it_is_ended_and_removed() ->
         (inner / "cgroup.procs").write_text(str(sleeping.pid))
         assert cgroups.members(group) == [sleeping.pid]
         reaping = asyncio.create_task(asyncio.to_thread(sleeping.wait))
-        await processes.end(new_id(), 1, None, 0.5, group)
+        await tree.end(new_id(), 1, None, 0.5, group)
         assert await reaping != 0
     await cgroups.remove(group)
     assert not group.exists()

@@ -11,10 +11,11 @@ from typing import Any
 import psutil
 import pytest
 
-from services.daemon.delivery import delivering, merging
+from services.daemon.delivery import delivering
 from services.daemon.delivery.checking import Outcome
-from services.daemon.delivery.proof import ContentMissing, prove
-from services.daemon.workspace import WorkspaceFailed
+from services.daemon.git import merging
+from services.daemon.git.proof import ContentMissing, prove
+from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.domain.delivery import Broken, Conflicted, Delivered
 from tests.waiting import until
 from tests.workshop import Edit, Workshop, sh, write

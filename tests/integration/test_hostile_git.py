@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from services.daemon import git as module
-from services.daemon import work
-from services.daemon.workspace import WorkspaceFailed
+from services.daemon.git import command as module
+from services.daemon.workspaces import work
+from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.domain.delivery import Conflicted, Delivered
 from tests.workshop import Edit, Workshop, sh, write
 

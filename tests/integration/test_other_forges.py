@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from services.daemon.forges import gitea, gitlab
-from services.daemon.workspace import WorkspaceFailed
+from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.domain.delivery import Delivered, Nothing, PullRequest, Seen
 from shared.domain.descriptions import BEGIN, END
 from shared.domain.forge import Forge

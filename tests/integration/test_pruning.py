@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from services.daemon import folders, holding
-from services.daemon.journal import Journal
+from services.daemon.disk import folders, locks
 from services.daemon.pruning import Found, Limits, Pruned, carry_out, chosen, names, prune_home, prune_own, survey
-from services.daemon.workspaces import Workspaces
+from services.daemon.reports.journal import Journal
+from services.daemon.workspaces.workspaces import Workspaces
 from shared.config import Settings, load
 from shared.domain.ids import new_id
 from shared.messages.commands import SpawnTask
@@ -102,14 +102,14 @@ async def test_a_copy_is_in_use_from_an_attempts_beginning_to_its_end(den: Den) 
     command = await den.attempt()
     (copy,) = den.copies
     live = names([(command.task, 1)])
-    assert holding.in_use(copy) and survey(den.folder, ALWAYS, lambda: live) == []
+    assert locks.in_use(copy) and survey(den.folder, ALWAYS, lambda: live) == []
     assert carry_out([Pruned(what="repository", path=copy, name="", bytes=0, why="")]) == [] and den.copies == [copy]
     await den.workspaces.discard(command)
     (going,) = survey(den.folder, ALWAYS, lambda: live)
     assert going.path == copy and going.name == str(den.shop.remote)
     assert carry_out([going]) == [going] and den.copies == []
     await den.attempt()
-    assert len(den.copies) == 1 and holding.in_use(den.copies[0])
+    assert len(den.copies) == 1 and locks.in_use(den.copies[0])
 
 
 async def test_a_delivery_and_its_further_worktrees_are_left_alone(den: Den) -> None:
@@ -117,7 +117,7 @@ async def test_a_delivery_and_its_further_worktrees_are_left_alone(den: Den) -> 
     cache = await den.workspaces.repository(command)
     head = sh(den.shop.remote, "git", "rev-parse", "main")
     await den.workspaces.checkout(command, head, "0123456789ab")
-    assert survey(den.folder, ALWAYS, lambda: names([(command.task, 1)])) == [] and holding.in_use(cache)
+    assert survey(den.folder, ALWAYS, lambda: names([(command.task, 1)])) == [] and locks.in_use(cache)
 
 
 async def test_what_an_attempt_left_behind_goes_when_it_is_old_and_with_it_its_copy(den: Den) -> None:
@@ -134,7 +134,7 @@ async def test_what_an_attempt_left_behind_goes_when_it_is_old_and_with_it_its_c
 
 async def test_of_a_running_daemon_only_unused_copies_go(den: Den) -> None:
     command = await den.attempt()
-    with holding.alone(den.folder):
+    with locks.alone(den.folder):
         assert prune_home(den.settings, carry_out) == []
         old(den)
         assert prune_home(den.settings, carry_out) == [] and den.worktrees == [f"{command.task.hex}-1"]
@@ -146,7 +146,7 @@ async def test_of_a_running_daemon_only_unused_copies_go(den: Den) -> None:
 def old(den: Den) -> None:
     """Make all that there is a year old."""
     year = time.time() - 365 * 86_400
-    for path in (*den.folder.glob("*/*"), *den.folder.glob(f"repositories/*/{holding.MARK}")):
+    for path in (*den.folder.glob("*/*"), *den.folder.glob(f"repositories/*/{locks.MARK}")):
         os.utime(path, (year, year))
 
 

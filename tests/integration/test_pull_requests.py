@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from services.daemon.workspace import WorkspaceFailed
-from services.daemon.workspaces import Workspaces
+from services.daemon.workspaces.workspace import WorkspaceFailed
+from services.daemon.workspaces.workspaces import Workspaces
 from shared.domain.delivery import Delivered, Nothing, Seen
 from shared.domain.descriptions import BEGIN, END
 from shared.domain.names import delivery_branch

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from services.daemon import folders
-from services.daemon import spares as module
-from services.daemon.workspace import Workspace
-from services.daemon.workspaces import Workspaces
+from services.daemon.disk import folders
+from services.daemon.workspaces import spares as module
+from services.daemon.workspaces.workspace import Workspace
+from services.daemon.workspaces.workspaces import Workspaces
 from shared.domain.ids import new_id
 from shared.messages.commands import SpawnTask
 from tests.house import sh

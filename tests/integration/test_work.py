@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from services.daemon import work
-from services.daemon.workspace import WorkspaceFailed
+from services.daemon.workspaces import work
+from services.daemon.workspaces.workspace import WorkspaceFailed
 from tests.shop import Shop, sh
 
 pytestmark = pytest.mark.anyio

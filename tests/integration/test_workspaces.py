@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from services.daemon import caches, sharing, work, workspaces
-from services.daemon.git import git, names
-from services.daemon.workspace import WorkspaceFailed
-from services.daemon.workspaces import Workspaces
+from services.daemon.git import contended
+from services.daemon.git.command import git, names
+from services.daemon.workspaces import caches, work, workspaces
+from services.daemon.workspaces.workspace import WorkspaceFailed
+from services.daemon.workspaces.workspaces import Workspaces
 from shared.domain.names import StepRefs
 from tests.shop import Shop, sh
 
@@ -44,7 +45,7 @@ async def test_branches_of_our_own_are_not_fetched(
         said.append(arguments[0])
         return await names(folder, *arguments)
 
-    for module in (caches, sharing, work, workspaces):
+    for module in (caches, contended, work, workspaces):
         monkeypatch.setattr(module, "git", noted)
     monkeypatch.setattr(work, "names", noted_names)
     await shop.work(shop.command("next", start_from="makima/top"), next="1\n")

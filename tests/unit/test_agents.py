@@ -27,9 +27,9 @@ from services.daemon.agents.events import (
 )
 from services.daemon.agents.registry import Registry, adapter
 from services.daemon.agents.shell import CANT_PLAN, Shell
-from services.daemon.rounds import Afresh, Again, Next, Over, Told, Well, after
-from services.daemon.running import Ended, ending
-from services.daemon.watchdogs import Limits, Meter, Stop, Watch
+from services.daemon.runs.decisions import Afresh, Again, Next, Over, Told, Well, after
+from services.daemon.runs.run import Ended, ending
+from services.daemon.runs.watchdogs import Limits, Meter, Stop, Watch
 from shared.config.agents import AgentSettings, Price
 
 RECORDED = Path(__file__).parent / "recorded"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.daemon.carried import MOST_KEPT, Carried
+from services.daemon.workspaces.untracked import MOST_KEPT, Carried
 
 
 def worktree(folder: Path, **files: str) -> Path:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from services.daemon import journal as module
-from services.daemon.journal import Journal
-from services.daemon.processes import Group
+from services.daemon.processes.tree import Group
+from services.daemon.reports import journal as module
+from services.daemon.reports.journal import Journal
 from shared.domain.ids import new_id
 from shared.messages.reports import OutputBatch, TaskAccepted, TaskSucceeded
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.daemon.masking import Mask
-from services.daemon.output import Lines, Log
+from services.daemon.runs.masking import Mask
+from services.daemon.runs.output import Lines, Log
 
 
 def lines(splitter: Lines, *chunks: bytes) -> list[str]:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
-from services.daemon.connection import BATCH_BYTES, Connection
-from services.daemon.journal import Journal
-from services.daemon.resending import RESEND_BYTES, Resending
+from services.daemon.reports.connection import BATCH_BYTES, Connection
+from services.daemon.reports.journal import Journal
+from services.daemon.reports.resending import RESEND_BYTES, Resending
 from shared.messages.frames import REPORTS
 from shared.messages.reports import AnyReport, Heartbeat, OutputBatch, TaskStarted, TaskSucceeded
 

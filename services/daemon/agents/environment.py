@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from services.daemon import processes
-from services.daemon.git import FALLBACK_IDENTITY, fallback_identity
+from services.daemon.git.command import FALLBACK_IDENTITY, fallback_identity
+from services.daemon.processes import tree
 from shared.config.agents import AgentSettings
 from shared.messages.commands import SpawnTask
 
@@ -38,7 +38,7 @@ def build(
         **more,
         **own_part(settings, own),
         **command.environment,
-        **processes.marker(command.task, command.attempt),
+        **tree.marker(command.task, command.attempt),
         "MAKIMA_DIRECTIVE_ID": str(command.directive),
         "MAKIMA_TOKEN": command.token,
     }

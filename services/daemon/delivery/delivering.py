@@ -7,11 +7,14 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from services.daemon import repository
-from services.daemon.caches import base_among, refuse_missing
 from services.daemon.delivery import scripts
 from services.daemon.delivery.checking import Checks, Outcome, culprits
-from services.daemon.delivery.merging import (
+from services.daemon.delivery.proposing import Proposing, branch_of, push_options
+from services.daemon.forges.client import Client, ForgeFailed
+from services.daemon.forges.patience import Patience
+from services.daemon.forges.registry import client_of
+from services.daemon.git.command import GitError, git, readable
+from services.daemon.git.merging import (
     MergeConflict,
     Tip,
     commit_tree,
@@ -19,16 +22,13 @@ from services.daemon.delivery.merging import (
     merge_base_of_squashed,
     tree_of,
 )
-from services.daemon.delivery.proof import ContentMissing, prove
-from services.daemon.delivery.proposing import Proposing, branch_of, push_options
-from services.daemon.delivery.pushing import PushRefused, PushStale, on_remote, push, remove
-from services.daemon.delivery.resolving import Resolver, RunAgent, Unresolved, by_hand
-from services.daemon.forges.client import Client, ForgeFailed
-from services.daemon.forges.patience import Patience
-from services.daemon.forges.registry import client_of
-from services.daemon.git import GitError, git, readable
-from services.daemon.workspace import WorkspaceFailed
-from services.daemon.workspaces import Workspaces
+from services.daemon.git.proof import ContentMissing, prove
+from services.daemon.git.pushing import PushRefused, PushStale, on_remote, push, remove
+from services.daemon.git.resolving import Resolver, RunAgent, Unresolved, by_hand
+from services.daemon.workspaces import repository
+from services.daemon.workspaces.caches import base_among, refuse_missing
+from services.daemon.workspaces.workspace import WorkspaceFailed
+from services.daemon.workspaces.workspaces import Workspaces
 from shared.config import Settings
 from shared.domain.delivery import (
     Broken,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from services.daemon.forges.client import Client, ForgeFailed, Found, NothingToPropose, one_line
 from services.daemon.forges.patience import Patience
-from services.daemon.workspace import WorkspaceFailed
+from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.domain.delivery import Delivery, PullRequest
 from shared.domain.descriptions import marked, refreshed
 from shared.domain.names import delivery_branch

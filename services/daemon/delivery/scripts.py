@@ -9,9 +9,9 @@ import signal
 from collections import deque
 from pathlib import Path
 
-from services.daemon import programs
 from services.daemon.agents import environment
 from services.daemon.delivery.checking import Outcome
+from services.daemon.processes import programs
 from shared.config.agents import AgentSettings
 from shared.messages.commands import SpawnTask
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.daemon.delivery.merging import MergeConflict, Tip
+from services.daemon.git.merging import MergeConflict, Tip
 
 
 class WorkspaceFailed(RuntimeError):

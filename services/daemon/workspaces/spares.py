@@ -18,10 +18,10 @@ from pathlib import Path
 
 import structlog
 
-from services.daemon import folders
-from services.daemon.git import GitError, git
-from services.daemon.removal import Removals
-from services.daemon.sharing import git_beside_others
+from services.daemon.disk import folders
+from services.daemon.disk.removal import Removals
+from services.daemon.git.command import GitError, git
+from services.daemon.git.contended import git_beside_others
 
 log = structlog.get_logger()
 

@@ -7,16 +7,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from uuid import UUID
 
-from services.daemon import caches, folders, wiring
-from services.daemon.caches import Caches
-from services.daemon.delivery.merging import MergeConflict, Tip
-from services.daemon.delivery.resolving import merge_in, unmerged
-from services.daemon.git import GitError, git
-from services.daemon.removal import Removals
-from services.daemon.sharing import git_beside_others
-from services.daemon.spares import Spares
-from services.daemon.wiring import Unwired
-from services.daemon.workspace import Workspace, WorkspaceFailed
+from services.daemon.disk import folders
+from services.daemon.disk.removal import Removals
+from services.daemon.git.command import GitError, git
+from services.daemon.git.contended import git_beside_others
+from services.daemon.git.merging import MergeConflict, Tip
+from services.daemon.git.resolving import merge_in, unmerged
+from services.daemon.workspaces import caches, tamper
+from services.daemon.workspaces.caches import Caches
+from services.daemon.workspaces.spares import Spares
+from services.daemon.workspaces.tamper import Unwired
+from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
 from shared.domain.names import StepRefs, step_ref
 from shared.messages.commands import SpawnTask
 
@@ -120,7 +121,7 @@ class Workspaces:
         if workspace.cache is None:
             return []
         try:
-            changed = wiring.put_back(workspace.cache, workspace.folder)
+            changed = tamper.put_back(workspace.cache, workspace.folder)
         except Unwired as error:
             raise WorkspaceFailed(str(error)) from None
         return [*changed, *self._caches.put_back(workspace.cache)]

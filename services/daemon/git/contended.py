@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from services.daemon.git import GitError, git
+from services.daemon.git.command import GitError, git
 
 log = structlog.get_logger()
 

@@ -7,10 +7,10 @@ from uuid import UUID
 
 import msgspec
 
-from services.daemon.conversation import Conversation
-from services.daemon.output import Log
-from services.daemon.processes import Group
-from services.daemon.rounds import Over
+from services.daemon.processes.tree import Group
+from services.daemon.runs.conversation import Conversation
+from services.daemon.runs.decisions import Over
+from services.daemon.runs.output import Log
 from shared.domain.delivery import Commit, Result
 from shared.messages.commands import SpawnTask
 from shared.messages.reports import (

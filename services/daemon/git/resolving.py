@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from services.daemon.delivery.merging import MergeConflict, Tip, holds, merge_tree
-from services.daemon.git import GitError, git, names, readable
+from services.daemon.git.command import GitError, git, names, readable
+from services.daemon.git.merging import MergeConflict, Tip, holds, merge_tree
 from shared.domain.delivery import Delivery
 from shared.domain.names import StepRefs, delivery_branch
 from shared.messages.commands import SpawnTask

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from services.daemon.caches import HEAD_REF
-from services.daemon.git import GitError, git
+from services.daemon.git.command import GitError, git
+from services.daemon.workspaces.caches import HEAD_REF
 
 FILE = ".makima.toml"
 

@@ -7,7 +7,7 @@ import contextlib
 from pathlib import Path
 from uuid import uuid4
 
-from services.daemon import folders
+from services.daemon.disk import folders
 
 
 class Removals:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from services.daemon import wiring
-from services.daemon.git import GitError, git, names, readable
-from services.daemon.workspace import Workspace, WorkspaceFailed
+from services.daemon.git.command import GitError, git, names, readable
+from services.daemon.workspaces import tamper
+from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
 from shared.domain.delivery import Commit
 from shared.messages.commands import SpawnTask
 
@@ -30,7 +30,7 @@ class Work:
 async def commit(workspace: Workspace, command: SpawnTask) -> Work:
     """Commit what is left over. Raises WorkspaceFailed when that isn't the work, or would not be all of it."""
     assert workspace.cache is not None
-    if half := wiring.unfinished(workspace.cache, workspace.folder):
+    if half := tamper.unfinished(workspace.cache, workspace.folder):
         raise WorkspaceFailed(f"the agent left {half} half-way: it must be finished or aborted")
     status = await git(workspace.folder, "status", "--porcelain=v2", "--branch")
     lines = status.splitlines()

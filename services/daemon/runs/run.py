@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from services.daemon import cgroups, limits, processes, programs
 from services.daemon.agents.adapter import Adapter, Launch
 from services.daemon.agents.events import Event, Problem, Result, Session, shown
-from services.daemon.limits import NONE, ResourceLimits
-from services.daemon.output import LONGEST_LINE, Lines, Log
-from services.daemon.processes import Group
-from services.daemon.programs import Program
-from services.daemon.watchdogs import Limits, Stop, Watch
+from services.daemon.processes import cgroups, limits, programs, tree
+from services.daemon.processes.limits import NONE, ResourceLimits
+from services.daemon.processes.programs import Program
+from services.daemon.processes.tree import Group
+from services.daemon.runs.output import LONGEST_LINE, Lines, Log
+from services.daemon.runs.watchdogs import Limits, Stop, Watch
 
 BATCH_SECONDS = 0.2
 BATCH_BYTES = programs.READ_AHEAD_BYTES
@@ -85,12 +85,12 @@ class Run:
         loop = asyncio.get_running_loop()
         watch = Watch(self.limits, loop.time(), self.adapter.speaks)
         group: Group | None = None
-        grace = processes.GRACE_SECONDS
+        grace = tree.GRACE_SECONDS
         pumps: list[asyncio.Task[None]] = []
         looking: asyncio.Task[None] | None = None
         try:
             process = self._process = await self._start(launch, environment)
-            group = processes.group_of(process.pid)
+            group = tree.group_of(process.pid)
             self.on_started(group)
             pumps = self._pump(process, watch)
             looking = asyncio.create_task(self._look(watch, group))
@@ -103,7 +103,7 @@ class Run:
                 await asyncio.wait(pumps, timeout=PIPE_SECONDS)
                 grace = LEFTOVER_GRACE_SECONDS
             else:
-                await processes.end(self.place.task, self.place.attempt, group, grace, self.place.cgroup)
+                await tree.end(self.place.task, self.place.attempt, group, grace, self.place.cgroup)
                 self._ended.code = await leaving
             return self._ended
         finally:
@@ -260,12 +260,12 @@ class Run:
     async def _memory(self, group: Group) -> Stop | None:
         place = self.place
         assert place.memory_bytes is not None
-        found = await asyncio.to_thread(processes.find, place.task, place.attempt, group, place.cgroup)
-        return Stop.MEMORY if processes.resident_bytes(found) > place.memory_bytes else None
+        found = await asyncio.to_thread(tree.find, place.task, place.attempt, group, place.cgroup)
+        return Stop.MEMORY if tree.resident_bytes(found) > place.memory_bytes else None
 
     async def _clear(self, group: Group | None, grace: float, pumps: list[asyncio.Task[None]], watch: Watch) -> None:
         place = self.place
-        await processes.end(place.task, place.attempt, group, grace, place.cgroup)
+        await tree.end(place.task, place.attempt, group, grace, place.cgroup)
         if pumps:
             await asyncio.wait(pumps, timeout=0.1)
             for pump in pumps:

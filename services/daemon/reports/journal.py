@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.daemon.processes import Group
+from services.daemon.processes.tree import Group
 from shared.failpoints import hit
 from shared.messages.frames import REPORTS
 from shared.messages.reports import Report, TaskAccepted, TaskFailed, TaskInterrupted, TaskSucceeded

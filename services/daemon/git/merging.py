@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.daemon.git import GitError, git, names, readable
+from services.daemon.git.command import GitError, git, names, readable
 from shared.domain.delivery import Strategy
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from services.daemon.git import GitError, git, git_said, is_transient, readable
+from services.daemon.git.command import GitError, git, git_said, is_transient, readable
 from shared.domain.names import StepRefs, step_ref
 from shared.failpoints import hit
 

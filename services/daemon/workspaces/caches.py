@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import IO
 from uuid import UUID
 
-from services.daemon import folders, holding
-from services.daemon.delivery.merging import Tip
-from services.daemon.delivery.resolving import REMOTE_HEAD
-from services.daemon.git import GitError, git, is_transient
-from services.daemon.removal import Removals
-from services.daemon.sharing import git_beside_others
-from services.daemon.wiring import Wiring
-from services.daemon.workspace import WorkspaceFailed
+from services.daemon.disk import folders, locks
+from services.daemon.disk.removal import Removals
+from services.daemon.git.command import GitError, git, is_transient
+from services.daemon.git.contended import git_beside_others
+from services.daemon.git.merging import Tip
+from services.daemon.git.resolving import REMOTE_HEAD
+from services.daemon.workspaces.tamper import Wiring
+from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.messages.commands import SpawnTask
 
 HEAD_REF = "refs/makima/head"
@@ -62,7 +62,7 @@ class Caches:
         cache = self.of(command.repository_url)
         self._wiring.put_back(cache)
         self._users[cache].add((command.task, command.attempt))
-        if cache not in self._marks and (mark := holding.use(cache)):
+        if cache not in self._marks and (mark := locks.use(cache)):
             self._marks[cache] = mark
         return cache
 
@@ -146,7 +146,7 @@ class Caches:
             self._wiring.put_back(cache)
             await asyncio.to_thread(folders.remove, draft)
             return
-        if mark := holding.use(draft):
+        if mark := locks.use(draft):
             self._marks[cache] = mark
         if cache.exists():  # what an agent left of it
             self._removals(cache)

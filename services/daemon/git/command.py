@@ -10,7 +10,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from services.daemon import programs
+from services.daemon.processes import programs
 from shared.failpoints import hit
 
 FALLBACK_IDENTITY = {

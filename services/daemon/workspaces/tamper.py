@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.daemon import folders
+from services.daemon.disk import folders
 
 _COMMON = "../.."
 

@@ -11,18 +11,19 @@ from uuid import UUID
 
 import structlog
 
-from services.daemon import processes, rounds
 from services.daemon.agents import environment
 from services.daemon.agents.adapter import Assignment, Launch
 from services.daemon.agents.events import Event, Session
 from services.daemon.agents.registry import SIGN_IN, adapter
 from services.daemon.agents.shell import Shell
-from services.daemon.output import Log
-from services.daemon.processes import Group
-from services.daemon.repository import RepositorySettings
-from services.daemon.rounds import Afresh, Again, Over, Told, Well
-from services.daemon.running import Ended, Place, Run, ending
-from services.daemon.watchdogs import Limits
+from services.daemon.processes import tree
+from services.daemon.processes.tree import Group
+from services.daemon.runs import decisions
+from services.daemon.runs.decisions import Afresh, Again, Over, Told, Well
+from services.daemon.runs.output import Log
+from services.daemon.runs.run import Ended, Place, Run, ending
+from services.daemon.runs.watchdogs import Limits
+from services.daemon.workspaces.repository import RepositorySettings
 from shared.config import Settings
 from shared.config.agents import AgentSettings
 from shared.messages.commands import SpawnTask
@@ -79,7 +80,7 @@ class Conversation:
         try:
             if over := await self._setup():
                 return over
-            prompt = f"{rounds.RESUMED}\n\n{self._task}" if self.resumes else self._task
+            prompt = f"{decisions.RESUMED}\n\n{self._task}" if self.resumes else self._task
             checks = 0
             while True:
                 if over := await self._agent(prompt):
@@ -94,7 +95,7 @@ class Conversation:
                 checks += 1
                 if checks > self.settings.max_check_rounds or self.session is None:
                     return Over(reason=f"the check `{self.repository.check}` fails: {failed}")
-                prompt = rounds.check_failed(self.repository.check, self.log.tail())
+                prompt = decisions.check_failed(self.repository.check, self.log.tail())
         finally:
             self.log.finish()
             if lines := self.log.take():
@@ -135,7 +136,7 @@ class Conversation:
                 afresh=afresh,
                 sign_in=SIGN_IN.get(self.agent.kind, ""),
             )
-            match rounds.after(ended, told):
+            match decisions.after(ended, told):
                 case Well():
                     self.log.finish()
                     self.outcome = ended.result.text if ended.result and ended.result.text else self.log.outcome()
@@ -218,8 +219,8 @@ class Conversation:
     def _asks(self) -> bool:
         """Whether a person's answer is waited for: a `makima ask` of this attempt runs."""
         place = self.place
-        found = processes.find(place.task, place.attempt, self._group, place.cgroup)
-        return any("cli" in (line := processes.arguments(process)) and ASK in line for process in found)
+        found = tree.find(place.task, place.attempt, self._group, place.cgroup)
+        return any("cli" in (line := tree.arguments(process)) and ASK in line for process in found)
 
     async def _setup(self) -> Over | None:
         if self.repository.setup is None:

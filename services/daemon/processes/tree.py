@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from services.daemon import cgroups
+from services.daemon.processes import cgroups
 
 GRACE_SECONDS = 5.0
 KILL_SECONDS = 4.0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.daemon import sharing
-from services.daemon.git import GitError
+from services.daemon.git import contended
+from services.daemon.git.command import GitError
 
 pytestmark = pytest.mark.anyio
 MADE = "fatal: bad object worktrees/5254174da9819d0a-1/HEAD"
@@ -27,8 +27,8 @@ def saying(monkeypatch: pytest.MonkeyPatch, *said: str) -> list[tuple[str, ...]]
             raise GitError(arguments, 128, said[len(asked) - 1])
         return ""
 
-    monkeypatch.setattr(sharing, "git", git)
-    monkeypatch.setattr(sharing, "_BETWEEN_TRIES_SECONDS", 0.0)
+    monkeypatch.setattr(contended, "git", git)
+    monkeypatch.setattr(contended, "_BETWEEN_TRIES_SECONDS", 0.0)
     return asked
 
 
@@ -36,7 +36,7 @@ async def test_a_worktree_that_is_made_or_removed_beside_it_fails_no_fetch(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked = saying(monkeypatch, MADE, REMOVED, EMPTY)
-    await sharing.git_beside_others(tmp_path, "fetch", "origin")
+    await contended.git_beside_others(tmp_path, "fetch", "origin")
     assert asked == [("fetch", "origin")] * 4
 
 
@@ -44,12 +44,12 @@ async def test_a_worktree_that_is_made_or_removed_beside_it_fails_no_fetch(
 async def test_anything_else_is_said_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str) -> None:
     asked = saying(monkeypatch, said)
     with pytest.raises(GitError, match="fatal"):
-        await sharing.git_beside_others(tmp_path, "fetch", "origin")
+        await contended.git_beside_others(tmp_path, "fetch", "origin")
     assert len(asked) == 1
 
 
 async def test_what_does_not_pass_is_said_in_the_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked = saying(monkeypatch, *[REMOVED] * 99)
     with pytest.raises(GitError, match="Invalid path"):
-        await sharing.git_beside_others(tmp_path, "fetch", "origin")
+        await contended.git_beside_others(tmp_path, "fetch", "origin")
     assert len(asked) == 10

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from services.daemon.connection import Connection, output_last, size
-from services.daemon.journal import Journal
+from services.daemon.reports.connection import Connection, output_last, size
+from services.daemon.reports.journal import Journal
 from shared.messages.reports import AnyReport, Report
 
 RESEND_SECONDS = 2.0

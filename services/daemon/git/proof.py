@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.daemon.delivery.merging import Tip, holds
-from services.daemon.git import git, names, readable
+from services.daemon.git.command import git, names, readable
+from services.daemon.git.merging import Tip, holds
 from shared.domain.delivery import Strategy
 
 MOST_NAMED = 20

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from services.daemon.agents.events import Trouble
-from services.daemon.running import Ended, ending
-from services.daemon.watchdogs import Stop
+from services.daemon.runs.run import Ended, ending
+from services.daemon.runs.watchdogs import Stop
 
 LIMIT_SECONDS = 300.0
 """How long a limit is waited for when nobody says when it is reset."""

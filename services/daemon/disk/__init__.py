@@ -1,0 +1,1 @@
+"""Folders on the daemon's disk: removed, measured and locked."""

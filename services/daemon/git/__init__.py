@@ -1,0 +1,1 @@
+"""Git as the daemon runs it: one command, merges, resolutions, pushes, and the proof of what a merge holds."""

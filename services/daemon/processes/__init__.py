@@ -1,0 +1,1 @@
+"""Programs and all that they start: begun, limited, found and ended."""
