@@ -22,6 +22,9 @@ NOT_SETTINGS = frozenset(
 )
 """Variables of the same prefix that are no settings: a task's own, files and signs for the process itself."""
 
+LISTS = frozenset({"labels", "sandbox_readable", "sandbox_writable"})
+"""Settings that a variable of the environment gives as a list with commas."""
+
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
@@ -100,6 +103,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Processor time that one process of an agent may take; past it the process gets SIGXCPU."""
     agent_address_space_mib: Annotated[int, msgspec.Meta(ge=64)] | None = None
     """What one process of an agent may map, used or not: node and java map gigabytes. `agent_memory_mib` counts use."""
+    sandbox: Literal["auto", "bubblewrap", "off"] = "auto"
+    """What holds agents, checks and setups: `auto` takes the best that this machine has; one that is named and can't be
+    had stops the task."""
+    sandbox_readable: tuple[Path, ...] = ()
+    """Files and folders that agents may read besides the system, their workspace and their own home."""
+    sandbox_writable: tuple[Path, ...] = ()
+    """Files and folders that agents may read and write besides."""
     max_memory_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 95.0
     """A daemon takes no more tasks while more of the machine's memory is in use."""
     min_disk_mib: Count = 256
@@ -164,7 +174,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         if not key.startswith("MAKIMA_") or key in NOT_SETTINGS or key == "MAKIMA_HOME":
             continue
         name = key.removeprefix("MAKIMA_").lower()
-        values[name] = [part for part in value.split(",") if part] if name == "labels" else value
+        values[name] = [part for part in value.split(",") if part] if name in LISTS else value
     for name in values:
         if name not in Settings.__struct_fields__:
             raise ConfigError(f"unknown setting {name!r}; there are: {', '.join(Settings.__struct_fields__)}")

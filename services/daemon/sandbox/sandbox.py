@@ -1,0 +1,45 @@
+"""What a sandbox is: a way to start a program so that it is held to a view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from services.daemon.sandbox.view import View
+
+Kind = Literal["bubblewrap", "landlock", "docker", "off"]
+
+
+class SandboxMissing(RuntimeError):
+    """A sandbox that was asked for by name can't be had: which, why, and the mend. Nothing is run without it."""
+
+
+@dataclass(frozen=True)
+class Confined:
+    """How to start a program inside. The environment is the whole of it."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+class Sandbox(Protocol):
+    """One kind of sandbox, as it can be had on this machine."""
+
+    @property
+    def kind(self) -> Kind:
+        """Which it is."""
+
+    @property
+    def holds(self) -> str:
+        """What it holds and what it doesn't, in a sentence for people."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether the process that is started is the sandbox's own, whose death takes all that is inside along."""
+
+    def command(self, argv: Sequence[str], environment: Mapping[str, str], view: View) -> Confined:
+        """How to start a program so that it is held to a view. HOME and the temporary folder are the view's."""
+
+    async def clear(self, view: View) -> None:
+        """Remove whatever of an attempt the sandbox keeps outside the attempt's processes and folders."""
