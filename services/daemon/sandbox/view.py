@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-Network = Literal["open", "hosts", "none"]
+from shared.domain.hosts import Network
 
 
 @dataclass(frozen=True, kw_only=True)
