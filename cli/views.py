@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 PROPOSED = {"added": "+ ", "removed": "- ", None: "  "}
-"""What a plan that isn't in force yet does with a step."""
+"""What a change that isn't in force yet does with a step."""
 
 
 def register(verbs: Verbs) -> None:
@@ -58,8 +58,9 @@ def print_directive(shown: dict[str, Any]) -> None:
         for s in in_order(shown["steps"])
     ]
     print_table((), rows)
-    if shown["awaited_plan"]:
-        print(f"a plan waits: makima directive approve {shown['id']}, or reject {shown['id']} --reason WHY")
+    if shown["awaited"]:
+        what = "a plan" if shown["awaited_plan"] else "work that steps found"
+        print(f"{what} waits: makima directive approve {shown['id']}, or reject {shown['id']} --reason WHY")
 
 
 def _list(arguments: Arguments) -> int:

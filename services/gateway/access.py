@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
 
+from shared.domain.statuses import TaskKind
 from shared.service.tokens import read_task_token
 from shared.store.database import Database
 from shared.store.statements import statements
@@ -26,6 +27,11 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     kind: str | None = None
     attempt: int = 0
     directive: UUID | None = None
+
+    @property
+    def finds(self) -> bool:
+        """Whether it is a task that does not plan: what it changes of a plan is only for work that it finds."""
+        return self.task is not None and self.kind != TaskKind.PLAN
 
     def person(self) -> Caller:
         """This caller, if it is a person. Raises PermissionDeniedException."""

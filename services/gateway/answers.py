@@ -43,7 +43,7 @@ class StepShown(msgspec.Struct, frozen=True, kw_only=True):
     order_index: int
     depends_on: list[UUID]
     proposed: str | None
-    """`added` or `removed` by a planning that isn't in force yet; None for what counts."""
+    """`added` or `removed` by a task whose changes aren't in force yet; None for what counts."""
     outcome: str
     files_changed: list[str]
     orders: list[UUID]
@@ -79,6 +79,8 @@ class DirectiveShown(msgspec.Struct, frozen=True, kw_only=True):
     paused_for: str | None
     awaited_plan: UUID | None
     """The planning whose steps wait for approval."""
+    awaited: list[UUID]
+    """The tasks whose steps and removals wait for approval: that planning, and tasks that found work."""
     pr_branch: str | None
     pr_url: str | None
     generation: int

@@ -41,8 +41,8 @@ async def tell(
     caller.on(directive)
     if data.pr_url is None and data.status is None:
         raise HTTPException("give a pull request (--pr-url URL), or --status completed", status_code=422)
-    if data.status and caller.kind not in (None, TaskKind.COMPLETION, TaskKind.VERIFICATION):
-        raise PermissionDeniedException("only a person, or the delivery's own task, may say that it is completed")
+    if caller.kind not in (None, TaskKind.COMPLETION, TaskKind.VERIFICATION):
+        raise PermissionDeniedException("only a person, or the delivery's own task, may tell of its delivery")
     async with database.unit_of_work("gateway.tell_delivery") as unit:
         row = await lock(unit, caller, directive)
         url = None

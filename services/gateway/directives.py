@@ -94,7 +94,7 @@ async def create(
         )
         unit.record(DirectiveCreated(directive=directive))
         if data.steps is not None:
-            _, warnings = await steps.store(unit, directive, data.steps, generation=0, held_by=None)
+            _, warnings = await steps.store(unit, await lock(unit, caller, directive), data.steps, caller)
         if data.start:
             await activate(unit, directive)
         made = await shown(unit, caller, directive)

@@ -60,7 +60,9 @@ def stream(
         if not last_event_id.isdecimal():
             raise HTTPException(f"Last-Event-ID is a number, not {last_event_id[:40]!r}", status_code=400)
         after = int(last_event_id)
-    interest = Interest(owner=caller.owner, owner_name=settings.owner, directive=directive, task=task)
+    interest = Interest(
+        owner=caller.owner, owner_name=settings.owner, directive=directive, task=task, output=caller.task is None
+    )
     return Stream(_frames(live, interest, after), headers={"cache-control": "no-store", "x-accel-buffering": "no"})
 
 

@@ -49,6 +49,8 @@ class Interest(msgspec.Struct, frozen=True, kw_only=True):
     owner_name: str
     directive: UUID | None = None
     task: UUID | None = None
+    output: bool = True
+    """Whether it may see what tasks print."""
 
     def covers(self, owner: UUID, directive: UUID | None, task: str | None) -> bool:
         """Whether an entry of the log is of interest."""
@@ -61,7 +63,7 @@ class Interest(msgspec.Struct, frozen=True, kw_only=True):
     def covers_passing(self, event: AnyEvent) -> bool:
         """Whether an event that isn't kept is of interest. Output is only for who asks for a directive or a task."""
         if isinstance(event, TaskOutput):
-            asked = self.directive is not None and event.directive == self.directive
+            asked = self.output and self.directive is not None and event.directive == self.directive
             return asked and self.task in (None, event.task)
         if isinstance(event, _TRANSIENT):
             return self.directive is None and event.owner == self.owner_name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -99,16 +100,16 @@ async def approve(
     once: NamedDependency[Once],
     version: FromQuery[int | None] = None,
 ) -> DirectiveShown:
-    """Let the plan that waits for it come into force."""
+    """Let what waits for it come into force: a plan, and what steps' tasks added and removed."""
     async with database.unit_of_work("gateway.approve") as unit:
         if known := await once.known(unit, DirectiveShown):
             return known
-        row = await _awaiting(unit, caller, directive, version)
-        for enforced in await unit.rows(SQL["enforce_plans"], {"tasks": [row["awaited_plan"]]}):
+        row, awaited = await _awaiting(unit, caller, directive, version)
+        for enforced in await unit.rows(SQL["enforce_plans"], {"tasks": awaited}):
             unit.record(PlanFinished(directive=directive, steps=len(enforced["steps"])))
             unit.record(*(StepRemoved(directive=directive, step=step) for step in enforced["gone"]))
             await settle_orders(unit, enforced["steps"])
-        await activate(unit, directive)
+        await _go_on(unit, row)
         return await once.keep(unit, await shown(unit, caller, directive))
 
 
@@ -121,14 +122,19 @@ async def reject(
     once: NamedDependency[Once],
     version: FromQuery[int | None] = None,
 ) -> DirectiveShown:
-    """Withdraw the plan that waits for approval; planning is due again, told the reason."""
+    """Withdraw what waits for approval. Was a plan among it, planning is due again, told the reason."""
     if not data.reason.strip():
         raise HTTPException("say why, for the planner: give a reason", status_code=422)
     async with database.unit_of_work("gateway.reject") as unit:
         if known := await once.known(unit, DirectiveShown):
             return known
-        row = await _awaiting(unit, caller, directive, version)
-        await _plan_anew(unit, row, "user", f"The last plan was rejected: {data.reason}", "the plan was rejected")
+        row, awaited = await _awaiting(unit, caller, directive, version)
+        for gone in await unit.rows(SQL["withdraw_plans"], {"tasks": [t for t in awaited if t != row["awaited_plan"]]}):
+            unit.record(StepRemoved(directive=directive, step=gone["id"]))
+        if row["awaited_plan"] is None:
+            await _go_on(unit, row)
+        else:
+            await _plan_anew(unit, row, "user", f"The last plan was rejected: {data.reason}", "the plan was rejected")
         return await once.keep(unit, await shown(unit, caller, directive))
 
 
@@ -158,11 +164,22 @@ def _refuse_archived(row: Row) -> None:
         raise HTTPException("the directive is archived: nothing of it changes any more", status_code=409)
 
 
-async def _awaiting(unit: UnitOfWork, caller: Caller, directive: UUID, version: int | None) -> Row:
+async def _awaiting(
+    unit: UnitOfWork, caller: Caller, directive: UUID, version: int | None
+) -> tuple[Row, Sequence[UUID]]:
+    """The directive, locked, and the tasks whose changes wait for approval."""
     row = await lock(unit, caller.person(), directive, version)
-    if row["awaited_plan"] is None:
-        raise HTTPException(f"no plan of directive {directive} waits for approval", status_code=409)
-    return row
+    _refuse_archived(row)
+    awaited = (await unit.rows(SQL["awaited"], {"id": directive}))[0]["tasks"]
+    if not awaited:
+        raise HTTPException(f"nothing of directive {directive} waits for approval", status_code=409)
+    return row, awaited
+
+
+async def _go_on(unit: UnitOfWork, row: Row) -> None:
+    """What waited for approval is settled: a directive that a person or a limit has paused stays so."""
+    if row["awaited_plan"] is not None or row["status"] != DirectiveStatus.PAUSED:
+        await activate(unit, row["id"])
 
 
 async def _plan_anew(unit: UnitOfWork, row: Row, reason: str, text: str, why: str) -> None:

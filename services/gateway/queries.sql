@@ -25,6 +25,10 @@ VALUES (%(id)s, %(owner)s, %(title)s, %(goal)s, %(repository)s, %(base)s, %(agen
 -- A directive of this owner, locked before anything of it is changed.
 SELECT * FROM makima.directive WHERE id = %(id)s AND owner_id = %(owner)s FOR UPDATE;
 
+-- name: awaited
+-- The tasks whose steps and removals wait for approval.
+SELECT makima.awaiting_approval(d) AS tasks FROM makima.directive d WHERE d.id = %(id)s;
+
 -- name: set_status
 UPDATE makima.directive
    SET status = %(status)s, pause_reason = %(reason)s, version = version + 1,
@@ -109,8 +113,9 @@ SELECT id, name FROM makima.step WHERE directive_id = %(id)s AND removed_by IS N
 
 -- name: add_steps
 -- A whole batch of steps in one statement.
-INSERT INTO makima.step (id, directive_id, name, description, task_plan, files, order_index, generation, held_by)
-SELECT u.id, %(directive)s, u.name, u.description, u.task_plan, u.files::text[], u.order_index, u.generation, %(held_by)s
+INSERT INTO makima.step (id, directive_id, name, description, task_plan, files, order_index, generation, held_by, added_by)
+SELECT u.id, %(directive)s, u.name, u.description, u.task_plan, u.files::text[], u.order_index, u.generation, %(held_by)s,
+       %(added_by)s
   FROM unnest(%(ids)s::uuid[], %(names)s::text[], %(descriptions)s::text[], %(task_plans)s::text[], %(files)s::text[],
               %(order_indexes)s::integer[], %(generations)s::integer[])
        AS u (id, name, description, task_plan, files, order_index, generation);
@@ -126,18 +131,32 @@ UPDATE makima.step s SET status = 'ready', version = s.version + 1
  WHERE d.id = %(directive)s AND s.directive_id = d.id AND d.status = 'active' AND s.status = 'pending' AND makima.may_run(s)
 RETURNING s.id;
 
+-- name: found_steps
+-- How many steps tasks of this directive have added for work that they found, since its newest plan. Relies on
+-- step_by_directive.
+SELECT count(*)::integer AS found
+  FROM makima.step s JOIN makima.directive d ON d.id = s.directive_id JOIN makima.task t ON t.id = s.added_by
+ WHERE s.directive_id = %(directive)s AND t.kind <> 'plan' AND s.generation = d.generation;
+
+-- name: added_by
+-- Which task added a step.
+SELECT added_by FROM makima.step WHERE id = %(step)s AND directive_id = %(directive)s;
+
 -- name: remove_step
--- A person's removal counts at once, a planning task's when it ends well; its own steps it just takes back.
+-- A removal counts at once, or, of a task whose changes are held, with its other ones; its own held steps it takes back.
 WITH chosen AS (
     SELECT id FROM makima.step
      WHERE id = %(step)s AND directive_id = %(directive)s AND status IN ('pending', 'ready', 'failed', 'skipped')
        AND NOT EXISTS (SELECT FROM makima.task t WHERE t.step_id = makima.step.id AND t.status IN ('starting', 'running', 'paused'))
 ), held AS (
-    UPDATE makima.step s SET removed_by = %(task)s, status = CASE WHEN s.status = 'ready' THEN 'pending' ELSE s.status END
-      FROM chosen WHERE s.id = chosen.id AND s.held_by IS DISTINCT FROM %(task)s RETURNING s.id, s.name, s.status
+    UPDATE makima.step s SET removed_by = %(held_by)s, status = CASE WHEN s.status = 'ready' THEN 'pending' ELSE s.status END
+      FROM chosen
+     WHERE s.id = chosen.id AND %(held_by)s::uuid IS NOT NULL AND s.held_by IS DISTINCT FROM %(held_by)s
+    RETURNING s.id, s.name, s.status
 ), gone AS (
     DELETE FROM makima.step s USING chosen
-     WHERE s.id = chosen.id AND s.held_by IS NOT DISTINCT FROM %(task)s RETURNING s.id, s.name, s.status
+     WHERE s.id = chosen.id AND (%(held_by)s::uuid IS NULL OR s.held_by = %(held_by)s)
+    RETURNING s.id, s.name, s.status
 )
 SELECT id, name, status, false AS gone FROM held UNION ALL SELECT id, name, status, true FROM gone;
 
@@ -274,7 +293,7 @@ SELECT d.id, d.title, d.status, d.pause_reason, d.repository_url, d.pr_branch, d
  ORDER BY d.id DESC LIMIT %(limit)s;
 
 -- name: show
-SELECT d.*, d.max_cost_usd::float AS max_cost_usd, coalesce(sum(t.cost_usd), 0)::float AS cost_usd, coalesce(sum(t.tokens), 0)::bigint AS tokens
+SELECT d.*, makima.awaiting_approval(d) AS awaited, d.max_cost_usd::float AS max_cost_usd, coalesce(sum(t.cost_usd), 0)::float AS cost_usd, coalesce(sum(t.tokens), 0)::bigint AS tokens
   FROM makima.directive d LEFT JOIN makima.task t ON t.directive_id = d.id
  WHERE d.id = %(id)s AND d.owner_id = %(owner)s GROUP BY d.id;
 
@@ -445,7 +464,7 @@ SELECT 'task', t.directive_id, t.name, t.status FROM makima.task t WHERE t.id = 
 -- name: why_directive
 -- A directive with what is due of it, and its owner's slots. Relies on plan_request_unserved, step_undelivered,
 -- task_on_a_daemon.
-SELECT d.status, d.pause_reason, d.paused_for, d.awaited_plan, d.on_failure, d.max_parallel,
+SELECT d.status, d.pause_reason, d.paused_for, d.awaited_plan, makima.awaiting_approval(d) AS awaited, d.on_failure, d.max_parallel,
        coalesce(d.pr_url, d.pr_branch) AS delivered_to,
        EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered) AS undelivered,
        ARRAY(SELECT r.reason FROM makima.plan_request r WHERE r.directive_id = d.id AND r.served_by IS NULL ORDER BY r.id) AS requests,
@@ -481,7 +500,7 @@ SELECT t.id, t.kind, t.name, t.status, t.attempt, t.step_id AS step, t.not_befor
 
 -- name: inbox
 -- All that waits for a person, oldest first: questions, approvals, paused directives, and what no daemon has taken for a
--- minute. Relies on question_open, directive_waits_for_a_person, task_refused.
+-- minute. Relies on question_open, directive_waits_for_a_person, directive_by_status, step_proposed, task_refused.
 SELECT 'question' AS kind, q.id, q.directive_id, d.title, t.name || ' asks: ' || q.text AS text, q.asked_at AS since,
        d.status, NULL AS paused_for, NULL::uuid AS failed_step
   FROM makima.question q
@@ -490,10 +509,16 @@ SELECT 'question' AS kind, q.id, q.directive_id, d.title, t.name || ' asks: ' ||
  WHERE q.settled IS NULL AND d.owner_id = %(owner)s
 UNION ALL
 SELECT CASE d.status WHEN 'paused' THEN 'paused' ELSE 'approval' END, d.id, d.id, d.title,
-       coalesce(d.pause_reason, 'a plan waits for approval'), d.status_at, d.status, d.paused_for,
+       coalesce(d.pause_reason, CASE WHEN d.awaited_plan IS NULL THEN 'work that its steps found waits for approval'
+                                     ELSE 'a plan waits for approval' END), d.status_at, d.status, d.paused_for,
        (SELECT s.id FROM makima.step s WHERE s.directive_id = d.id AND s.status = 'failed' ORDER BY s.order_index, s.id LIMIT 1)
   FROM makima.directive d
  WHERE d.owner_id = %(owner)s AND d.status IN ('paused', 'awaiting_approval')
+UNION ALL
+SELECT 'approval', d.id, d.id, d.title, 'work that its steps found waits for approval; the rest goes on', d.status_at,
+       'awaiting_approval', NULL, NULL
+  FROM makima.directive d
+ WHERE d.owner_id = %(owner)s AND d.status = 'active' AND makima.awaiting_approval(d) <> '{}'
 UNION ALL
 SELECT 'waiting', t.id, t.directive_id, d.title, t.name || ' can''t be sent: ' || t.waiting_reason, t.refused_since,
        d.status, NULL, NULL

@@ -9,17 +9,18 @@ from uuid import UUID
 import msgspec
 from litestar import delete, get, post
 from litestar.di import NamedDependency
-from litestar.exceptions import HTTPException, NotFoundException
+from litestar.exceptions import HTTPException, NotFoundException, PermissionDeniedException
 from litestar.params import FromPath, JSONBody
 
 from services.gateway import answers
 from services.gateway.access import SQL, Caller
 from services.gateway.changes import activate, lock, make_ready, reopen, settle_orders
 from services.gateway.idempotency import Once
+from shared.config import Settings
 from shared.domain.ids import new_id
 from shared.domain.plans import PlannedStep, PlanRefused, resolve
 from shared.domain.review import review
-from shared.domain.statuses import DirectiveStatus, PauseCause
+from shared.domain.statuses import DirectiveStatus, PauseCause, TaskKind
 from shared.messages.events import OrderChanged, StepAdded, StepChanged, StepRemoved
 from shared.store.database import Database, Row, UnitOfWork, as_array
 
@@ -39,20 +40,25 @@ async def add_steps(
     data: JSONBody[NewSteps],
     caller: NamedDependency[Caller],
     database: NamedDependency[Database],
+    settings: NamedDependency[Settings],
     once: NamedDependency[Once],
 ) -> answers.StepsAdded:
-    """Add a batch whole or not at all; a planning task's is held until it ends. Warnings never refuse."""
+    """Add a batch whole or not at all: a planning's is held until it ends, other tasks' for approval where that is on.
+
+    Warnings never refuse.
+    """
     caller.on(directive)
-    planning = caller.task if caller.kind == "plan" else None
     async with database.unit_of_work("gateway.add_steps") as unit:
         if known := await once.known(unit, answers.StepsAdded):
             return known
         row = await lock(unit, caller, directive)
         await _refuse_ended(unit, caller)
-        generation = row["generation"] + (planning is not None)
-        ids, warnings = await store(unit, directive, data.steps, generation, planning)
-        if planning is None:
-            await settle_orders(unit, ids)
+        if caller.finds:
+            await _refuse_too_many(unit, row, len(data.steps), settings.max_found_steps)
+        ids, warnings = await store(unit, row, data.steps, caller)
+        if caller.kind != TaskKind.PLAN:
+            if holder_of(caller, row) is None:
+                await settle_orders(unit, ids)
             await reopen(unit, row)
         added = [answers.StepAdded(id=i, name=s.name) for i, s in zip(ids, data.steps, strict=True)]
         return await once.keep(unit, answers.StepsAdded(steps=added, warnings=warnings))
@@ -65,20 +71,22 @@ async def remove_step(
     caller: NamedDependency[Caller],
     database: NamedDependency[Database],
 ) -> answers.StepRemoved:
-    """Remove a step that hasn't run; a planning task's removal counts when it ends well."""
+    """Remove a step that hasn't run. A planning's removal counts when it ends well; other tasks take back their own."""
     caller.on(directive)
-    planning = caller.task if caller.kind == "plan" else None
     async with database.unit_of_work("gateway.remove_step") as unit:
-        await lock(unit, caller, directive)
+        row = await lock(unit, caller, directive)
         await _refuse_ended(unit, caller)
+        if caller.finds:
+            await _refuse_others(unit, caller, directive, step)
+        holder = holder_of(caller, row)
         left = await unit.rows(SQL["dependents"], {"step": step})
         serving = {"steps": [step]}
         orders = [row["order_id"] for row in await unit.rows(SQL["orders_of_steps"], serving)]
-        removed = await unit.rows(SQL["remove_step"], {"step": step, "directive": directive, "task": planning})
+        removed = await unit.rows(SQL["remove_step"], {"step": step, "directive": directive, "held_by": holder})
         if not removed:
             raise HTTPException(f"step {step} is not there, or runs or completed already", status_code=409)
-        unit.record(*(_removed(directive, row) for row in removed))
-        if planning is None and orders:
+        unit.record(*(_removed(directive, one, caller.kind == TaskKind.PLAN) for one in removed))
+        if holder is None and orders:
             for row in await unit.rows(SQL["settle_these_orders"], {"orders": orders}):
                 unit.record(OrderChanged(directive=directive, order=row["id"], status=row["status"]))
         await make_ready(unit, directive)
@@ -149,11 +157,40 @@ async def _settle(
     return answers.StepMoved(id=step, name=settled["name"], status=settled["status"], directive_status=status)
 
 
-def _removed(directive: UUID, row: Row) -> StepRemoved | StepChanged:
-    """What to say of a step that is removed: at once, or when the plan that leaves it out comes into force."""
+def holder_of(caller: Caller, directive: Row) -> UUID | None:
+    """The task with whose changes one of the caller's comes into force; None: it counts at once (rule 5).
+
+    A planning's come into force when it ends well; what other tasks change, where plans are approved, when a person
+    approves it.
+    """
+    return caller.task if caller.kind == TaskKind.PLAN or directive["approve_plan"] else None
+
+
+async def _refuse_too_many(unit: UnitOfWork, row: Row, count: int, most: int) -> None:
+    """Raise HTTPException 409 for a task that adds more than is left for work that tasks find, or after the end."""
+    if row["status"] in (DirectiveStatus.COMPLETED, DirectiveStatus.ARCHIVED):
+        raise HTTPException(f"the directive is {row['status']}: a task can't add to it any more", status_code=409)
+    found = (await unit.rows(SQL["found_steps"], {"directive": row["id"]}))[0]["found"]
+    if found + count > most:
+        raise HTTPException(
+            f"tasks may add {most} steps after a plan, for work that they find (max_found_steps), and have added "
+            f"{found}: leave the rest to a person, by `makima ask` or in your outcome",
+            status_code=409,
+        )
+
+
+async def _refuse_others(unit: UnitOfWork, caller: Caller, directive: UUID, step: UUID) -> None:
+    """Raise PermissionDeniedException for a step that the calling task did not add."""
+    for row in await unit.rows(SQL["added_by"], {"directive": directive, "step": step}):
+        if row["added_by"] != caller.task:
+            raise PermissionDeniedException("a task removes only steps that it added itself; ask a person: makima ask")
+
+
+def _removed(directive: UUID, row: Row, planning: bool) -> StepRemoved | StepChanged:
+    """What to say of a step that is removed: at once, or when that comes into force."""
     if row["gone"]:
         return StepRemoved(directive=directive, step=row["id"])
-    reason = "the plan in the making leaves it out"
+    reason = "the plan in the making leaves it out" if planning else "to be removed once that is approved"
     return StepChanged(directive=directive, step=row["id"], name=row["name"], status=row["status"], reason=reason)
 
 
@@ -164,9 +201,14 @@ async def _refuse_ended(unit: UnitOfWork, caller: Caller) -> None:
 
 
 async def store(
-    unit: UnitOfWork, directive: UUID, steps: Sequence[PlannedStep], generation: int, held_by: UUID | None
+    unit: UnitOfWork, row: Row, steps: Sequence[PlannedStep], caller: Caller
 ) -> tuple[list[UUID], list[str]]:
-    """Store a valid batch; its ids, in order, and the warnings. Raises HTTPException 422 when it isn't valid."""
+    """Store a valid batch in a locked directive; its ids, in order, and the warnings.
+
+    Only a person's may say which generation they are of. Raises HTTPException 422 when it isn't valid.
+    """
+    directive: UUID = row["id"]
+    generation = row["generation"] + (caller.kind == TaskKind.PLAN)
     existing = {row["id"]: row["name"] for row in await unit.rows(SQL["step_names"], {"id": directive})}
     ids = [new_id() for _ in steps]
     try:
@@ -177,14 +219,15 @@ async def store(
         SQL["add_steps"],
         {
             "directive": directive,
-            "held_by": held_by,
+            "held_by": holder_of(caller, row),
+            "added_by": caller.task,
             "ids": ids,
             "names": [s.name for s in steps],
             "descriptions": [s.description for s in steps],
             "task_plans": [s.task_plan for s in steps],
             "files": [as_array(s.files) for s in steps],
             "order_indexes": [s.order_index for s in steps],
-            "generations": [generation if held_by or s.generation is None else s.generation for s in steps],
+            "generations": [generation if caller.task or s.generation is None else s.generation for s in steps],
         },
     )
     edges = [(i, need, at) for i, all_of in zip(ids, needs, strict=True) for at, need in enumerate(all_of)]

@@ -91,6 +91,7 @@ async def scene(database: Database, directive: UUID, also: UUID) -> Scene:
         pause_reason=row["pause_reason"],
         paused_for=PauseCause(row["paused_for"]) if row["paused_for"] else None,
         awaited_plan=row["awaited_plan"],
+        awaited=tuple(row["awaited"]),
         failures_pass=row["on_failure"] == "continue",
         max_parallel=row["max_parallel"],
         requests=row["requests"],

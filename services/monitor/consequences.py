@@ -167,9 +167,16 @@ async def settle_orders(unit: UnitOfWork, steps: Sequence[UUID]) -> None:
 async def advance_all(unit: UnitOfWork, directives: list[UUID] | None) -> None:
     """Readiness, idleness and dead ends of whole directives (None: of all)."""
     chosen = {"directives": directives}
-    ready, idle, stuck = await unit.rows_of_each(*((SQL[name], chosen) for name in ("advance_all", "idle", "stuck")))
+    names = ("advance_all", "idle", "await_found", "stuck")
+    ready, idle, awaiting, stuck = await unit.rows_of_each(*((SQL[name], chosen) for name in names))
     made_ready(unit, ready)
     became_idle(unit, idle)
+    unit.record(
+        *(
+            DirectiveChanged(directive=r["id"], status="awaiting_approval", reason="work that its steps found")
+            for r in awaiting
+        )
+    )
     unit.record(*(DirectiveChanged(directive=r["id"], status="paused", reason=r["pause_reason"]) for r in stuck))
 
 

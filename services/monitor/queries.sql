@@ -135,6 +135,20 @@ UPDATE makima.directive d SET status = 'idle', version = d.version + 1
    AND NOT makima.is_planning(d)
 RETURNING d.id;
 
+-- name: await_found
+-- Active directives in which nothing runs, may run or is planned, and work that tasks found waits for approval. Relies on
+-- step_unsettled and step_proposed.
+UPDATE makima.directive d SET status = 'awaiting_approval', version = d.version + 1
+ WHERE d.status = 'active'
+   AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'active')))
+   AND (SELECT true FROM makima.step s
+         WHERE s.directive_id = d.id AND s.status IN ('ready', 'running') LIMIT 1) IS NULL
+   AND NOT makima.is_planning(d)
+   AND (SELECT true FROM makima.task t
+         WHERE t.directive_id = d.id AND t.status IN ('pending', 'starting', 'running', 'paused') LIMIT 1) IS NULL
+   AND makima.awaiting_approval(d) <> '{}'
+RETURNING d.id;
+
 -- name: stuck
 -- Active directives in which nothing runs, nothing may run and no planning is due, but not everything is settled: what
 -- is left waits for a failed step that nobody replaced, or there is no step at all. Relies on step_unsettled.

@@ -59,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The agent of directives that name none. `shell` runs a step's task plan as a script."""
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 2
     """How often a task is tried."""
+    max_found_steps: Count = 20
+    """How many steps the tasks of a directive may add after each plan, for work that they find."""
     max_running: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """Tasks that this owner may run at once, on all its daemons together."""
     sweep_seconds: Positive = 15.0

@@ -74,6 +74,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     pause_reason: str | None = None
     paused_for: PauseCause | None = None
     awaited_plan: UUID | None = None
+    awaited: tuple[UUID, ...] = ()
+    """The tasks whose steps and removals wait for approval."""
     failures_pass: bool = False
     """Its policy is `continue`: a failed step doesn't hold back a higher order_index."""
     max_parallel: int = 4
@@ -95,7 +97,9 @@ def directive(scene: Scene) -> Why:
         case DirectiveStatus.PAUSED:
             return Why(text=f"it is paused: {scene.pause_reason or 'no reason given'}", mend=settling(scene))
         case DirectiveStatus.AWAITING_APPROVAL:
-            return Why(text="its plan waits for approval", mend=settling(scene))
+            found = scene.awaited and scene.awaited_plan is None
+            what = "work that its steps found" if found else "its plan"
+            return Why(text=f"{what} waits for approval", mend=settling(scene))
         case DirectiveStatus.ARCHIVED:
             return Why(text="it is archived: nothing of it runs any more")
         case DirectiveStatus.COMPLETED:
@@ -164,7 +168,7 @@ def settling(scene: Scene) -> str | None:
     """The command by which a person settles what a paused or waiting directive waits for."""
     this = scene.id
     if scene.status is DirectiveStatus.AWAITING_APPROVAL:
-        return f"makima directive approve {this}, or makima directive reject {this} --reason WHY"
+        return _approving(this)
     if scene.status is not DirectiveStatus.PAUSED:
         return None
     failed = next((s.id for s in scene.steps.values() if s.status is StepStatus.FAILED), None)
@@ -177,6 +181,10 @@ def settling(scene: Scene) -> str | None:
             return f"makima directive update {this} --budget-usd, --max-tokens or --deadline, with more or none"
         case _:
             return f"makima directive resume {this}"
+
+
+def _approving(directive: UUID) -> str:
+    return f"makima directive approve {directive}, or makima directive reject {directive} --reason WHY"
 
 
 def _idle(scene: Scene) -> Why:
@@ -229,6 +237,8 @@ def _pending(scene: Scene, one: Step) -> Why:
 def _held(scene: Scene, what: str, planning: UUID) -> Why:
     if planning == scene.awaited_plan:
         return Why(text=f"{what} a plan that waits for approval", mend=settling(scene) or f"makima why {scene.id}")
+    if planning in scene.awaited:
+        return Why(text=f"{what} the work that a step found, which waits for approval", mend=_approving(scene.id))
     return Why(text=f"{what} a plan that is being made, and comes into force when its planning ends well")
 
 

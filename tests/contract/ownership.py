@@ -133,8 +133,9 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         "directive": (
             inserts(status="draft"),
             updates(
-                "title goal pause_reason paused_for awaited_plan status_at generation pr_branch pr_url agent "
-                "on_failure approve_plan max_parallel max_attempts max_cost_usd max_tokens deadline stop_now",
+                "title goal pause_reason paused_for awaited_plan status_at generation pr_branch pr_url pr_state "
+                "pr_look_at agent on_failure approve_plan max_parallel max_attempts max_cost_usd max_tokens deadline "
+                "stop_now",
                 " ".join(f"{b}>{a}" for b, after in DIRECTIVE_TRANSITIONS.items() for a in after if a != "idle"),
             ),
         ),
@@ -154,5 +155,6 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         "work_order": (inserts(status="open"), updates("directive_id", "open>cancelled in_progress>cancelled")),
         "step_order": (inserts(), deletes),
         "question": (inserts(), updates("answer settled settled_at")),
+        "task_message": (inserts(),),
     },
 }

@@ -142,6 +142,15 @@ def test_a_step_of_a_plan_that_is_not_in_force_says_so() -> None:
     assert why.step(waiting, removed).text == "it is to be removed by a plan that waits for approval"
 
 
+def test_work_that_a_step_found_waits_for_approval_and_names_the_command() -> None:
+    finding = identified(7)
+    found = one_step(1, held_by=finding)
+    scene = msgspec.structs.replace(active(steps=(found,)), awaited=(finding,))
+    told = why.step(scene, found)
+    assert "the work that a step found, which waits for approval" in told.text
+    assert told.mend is not None and f"makima directive approve {scene.id}" in told.mend
+
+
 @st.composite
 def scenes(draw: st.DrawFn) -> Scene:
     steps: list[Step] = []

@@ -100,6 +100,16 @@ def test_a_plan_that_is_to_be_approved_stays_held(stage: Stage) -> None:
     assert stage.rows.one("step", step)["held_by"] == plan
 
 
+def test_work_that_a_step_found_waits_for_approval_once_all_else_is_done(stage: Stage) -> None:
+    directive = stage.rows.directive(approve_plan=True)
+    _, task = stage.rows.running_step(directive, "Finds")
+    found = stage.rows.step(directive, "Found", held_by=task, added_by=task)
+    heard(stage, well(task, branch="makima/finds", head="0" * 40))
+    waiting = stage.await_event(DirectiveChanged, directive=directive)
+    assert (waiting.status, waiting.reason) == ("awaiting_approval", "work that its steps found")
+    assert stage.rows.one("step", found)["status"] == "pending", "nothing of it has begun"
+
+
 def test_a_plan_that_kept_what_is_still_to_run_counts_and_one_of_nothing_does_not(stage: Stage) -> None:
     keeping, nothing = stage.rows.directive(), stage.rows.directive()
     stage.rows.running_step(keeping)
