@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -127,6 +128,8 @@ def _files() -> bytes:
             assert path is not None, program
             for file in (Path(path), *_libraries(Path(path))):
                 _add(tar, file, seen)
+        for file in _libraries(Path(sys.executable).resolve()):  # the interpreter itself is handed into a container
+            _add(tar, file, seen)
     return data.getvalue()
 
 

@@ -164,12 +164,13 @@ def _bound(view: View) -> Iterator[Bound]:
 
 def _interpreter() -> tuple[Path, ...]:
     """What of makima's own Python lies in the system's folders, which are otherwise the image's."""
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    library = sysconfig.get_config_var("INSTSONAME") if sysconfig.get_config_var("Py_ENABLE_SHARED") else None
-    base = Path(sys.base_prefix)
-    parts = [base / "bin" / version, Path(sysconfig.get_path("stdlib"))]
-    if library:
-        parts.append(Path(str(sysconfig.get_config_var("LIBDIR"))) / str(library))
+    parts = [Path(sysconfig.get_path("stdlib"))]
+    if sysconfig.get_config_var("Py_ENABLE_SHARED"):
+        parts.append(Path(str(sysconfig.get_config_var("LIBDIR")), str(sysconfig.get_config_var("INSTSONAME"))))
+    program = Path(sys.executable)
+    while program.is_symlink():
+        program = program.parent / program.readlink()
+        parts.append(program)
     return tuple(path for path in parts if system.beneath(path, system.SYSTEM))
 
 
