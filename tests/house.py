@@ -50,6 +50,7 @@ class House:
             "MAKIMA_HOME": str(folder / "h"),
             "MAKIMA_DAEMON_NAME": "d1",
             "MAKIMA_HEARTBEAT_SECONDS": "0.3",
+            "MAKIMA_SANDBOX_WRITABLE": str(folder),  # where agents leave marks for their tests; its home stays hidden
             **more,
         }
         self.settings = load(self.environment)

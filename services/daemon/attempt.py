@@ -27,6 +27,8 @@ from services.daemon.runs.decisions import Over
 from services.daemon.runs.masking import Mask
 from services.daemon.runs.output import Log
 from services.daemon.runs.run import Place
+from services.daemon.sandbox.sandbox import Sandbox, SandboxMissing
+from services.daemon.sandbox.views import Views
 from services.daemon.workspaces import repository, work
 from services.daemon.workspaces.repository import RepositorySettings, RepositoryUnreadable
 from services.daemon.workspaces.untracked import Carried
@@ -42,6 +44,8 @@ log = structlog.get_logger()
 
 NATIVE = "native"
 KEEP_SECONDS = 5.0
+SESSIONS = "sessions"
+"""Where, below the daemon's folder, agents' sessions lie: a folder a task."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Machine:
     workspaces: Workspaces
     cgroups: Cgroups
     carried: Carried
+    sandbox: Sandbox
+    views: Views
     repositories: dict[str, RepositorySettings] = field(default_factory=dict)
     """What repositories say of themselves, by the commit that says it."""
 
@@ -123,7 +129,7 @@ class Attempt:
             )
         except TimeoutError:
             return self._says.failed(f"not done after {self._most_seconds:g} s: ended")
-        except (AgentFailed, RepositoryUnreadable) as error:
+        except (AgentFailed, RepositoryUnreadable, SandboxMissing) as error:
             return self._says.failed(str(error), permanent=True)
         except WorkspaceFailed as error:
             return self._says.failed(str(error), permanent=error.permanent)
@@ -209,8 +215,6 @@ class Attempt:
     ) -> Over | None:
         """Run the agent in a workspace until it did well (None), or the attempt is over."""
         settings = self._machine.settings
-        memory = settings.agent_memory_mib and settings.agent_memory_mib << 20
-        self._cgroup = self._machine.cgroups.make(f"{command.task.hex}-{command.attempt}", memory)
         resumes = command.resume_session is not None and command.session_daemon in (None, self._machine.name)
         before = self._conversation
         self._conversation = Conversation(
@@ -218,16 +222,9 @@ class Attempt:
             agent=agent,
             settings=settings,
             repository=repository,
-            place=Place(
-                task=command.task,
-                attempt=command.attempt,
-                worktree=workspace.folder,
-                cgroup=self._cgroup,
-                nice=settings.nice,
-                memory_bytes=memory,
-                limits=limits.of(settings),
-            ),
+            place=self._place(workspace.folder, workspace.cache),
             folder=self._run_folder,
+            sessions=self._workspaces.folder / SESSIONS / command.task.hex,
             log=self._log,
             heard=Heard(
                 started=lambda group, session: self._began(workspace, group, session),
@@ -241,6 +238,26 @@ class Attempt:
         )
         self._says.talk = self._conversation
         return await self._conversation.to_its_end()
+
+    def _place(self, workspace: Path, cache: Path | None, part: str = "") -> Place:
+        """Where programs of the attempt run, and what holds them; `part`: of those that run at the same time."""
+        machine, settings, (task, attempt) = self._machine, self._machine.settings, self.key
+        memory = settings.agent_memory_mib and settings.agent_memory_mib << 20
+        name = f"{task.hex}-{attempt}"
+        cgroup = machine.cgroups.make(f"{name}/{part}" if part else name, memory)
+        self._cgroup = self._cgroup or cgroup
+        return Place(
+            task=task,
+            attempt=attempt,
+            view=machine.views.of(name, workspace, self._run_folder / part, cache),
+            sandbox=machine.sandbox,
+            programs=machine.views.of_program,
+            part=part,
+            cgroup=cgroup,
+            nice=settings.nice,
+            memory_bytes=memory,
+            limits=limits.of(settings),
+        )
 
     def _began(self, workspace: Workspace, group: Group, session: str | None) -> None:
         self._reporter.runs(self.key, group)

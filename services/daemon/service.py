@@ -17,13 +17,16 @@ from services.daemon.disk import folders
 from services.daemon.disk.locks import alone
 from services.daemon.git.command import fallback_identity
 from services.daemon.processes import cgroups, tree
+from services.daemon.processes.adoption import adoption
 from services.daemon.processes.cgroups import Cgroups
-from services.daemon.processes.tree import Group
+from services.daemon.processes.tree import Group, Whose
 from services.daemon.pruning import names, prune_own
 from services.daemon.reports.connection import Connection
 from services.daemon.reports.journal import Attempt as Key
 from services.daemon.reports.journal import Journal
 from services.daemon.reports.resending import Resending
+from services.daemon.sandbox.choosing import chosen
+from services.daemon.sandbox.views import Views
 from services.daemon.workspaces.untracked import Carried
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.bus.zeromq import ZeroMQ
@@ -97,7 +100,7 @@ class Daemon:
     async def _end(self, key: Key, group: Group | None) -> None:
         """End what an earlier life's attempt left running."""
         cgroup = self._machine.cgroups.make(f"{key[0].hex}-{key[1]}")
-        await tree.end(*key, group, cgroup=cgroup)
+        await tree.end(Whose(*key, cgroup=cgroup), group)
         if cgroup is not None:
             await cgroups.remove(cgroup)
 
@@ -152,7 +155,7 @@ class Daemon:
             await asyncio.sleep(self._settings.heartbeat_seconds)
             if self._room.look():
                 self.hello()
-            tree.adoption.reap()
+            adoption.reap()
             self._connection.send([Heartbeat(daemon=self._name, running=self._in_hand())])
 
     async def prune(self) -> None:
@@ -276,13 +279,15 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             registry=Registry(settings.agents),
             workspaces=Workspaces(folder, settings.step_refs, settings.spare_worktrees),
             carried=Carried(folder / "carried"),
+            sandbox=await asyncio.to_thread(chosen, settings),
+            views=Views(settings, os.environ),
             cgroups=Cgroups.of_this_process(hashlib.sha256(str(folder).encode()).hexdigest()[:12])
             if settings.control_groups
             else Cgroups(None),
         )
-        os.environ.update(tree.OWN_MARKER)
-        if not machine.cgroups.usable:
-            tree.adoption.begin()
+        if machine.sandbox.warning:
+            log.warning("no sandbox", why=machine.sandbox.warning)
+        adoption.begin()
         daemon = Daemon(settings, connection, journal, machine, folder, name)
         log.info("daemon starts", daemon=name, process=os.getpid())
         await daemon.recover()

@@ -40,6 +40,10 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """codex, which says tokens but no cost: without it no cost budget has an effect on it."""
     extra_args: tuple[str, ...] = ()
     environment: dict[str, str] = {}
+    home_readable: tuple[str, ...] = ()
+    """What of the account's HOME the agent reads in its own, besides what its kind is known to need: paths below it."""
+    home_writable: tuple[str, ...] = ()
+    """The same, of what it may change there."""
     pass_environment: tuple[str, ...] = ()
     """Names of the daemon's own variables that the agent gets: its credentials, a proxy. A final * matches a prefix."""
 

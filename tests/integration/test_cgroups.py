@@ -27,7 +27,7 @@ async def test_a_group_with_groups_and_processes_in_it_is_ended_and_removed() ->
         (inner / "cgroup.procs").write_text(str(sleeping.pid))
         assert cgroups.members(group) == [sleeping.pid]
         reaping = asyncio.create_task(asyncio.to_thread(sleeping.wait))
-        await tree.end(new_id(), 1, None, 0.5, group)
+        await tree.end(tree.Whose(new_id(), 1, cgroup=group), None, 0.5)
         assert await reaping != 0
     await cgroups.remove(group)
     assert not group.exists()

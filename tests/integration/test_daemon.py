@@ -32,6 +32,14 @@ def house(tmp_path: Path) -> Iterator[House]:
     house.close()
 
 
+@pytest.fixture
+def unconfined(tmp_path: Path) -> Iterator[House]:
+    """A house whose daemon has no sandbox, which would end by itself what an attempt leaves."""
+    house = House(tmp_path, MAKIMA_SANDBOX="off")
+    yield house
+    house.close()
+
+
 def test_a_shell_task_is_accepted_started_heard_and_delivered(house: House) -> None:
     hello = house.wait(lambda r: isinstance(r, Hello))
     assert isinstance(hello, Hello) and "shell" in hello.agents and hello.capacity == 4
@@ -95,7 +103,18 @@ def test_what_is_not_ours_is_killed_and_never_pushed(house: House) -> None:
     )
 
 
-def test_killed_and_restarted_it_reports_the_task_interrupted_and_leaves_no_process(house: House) -> None:
+def test_killed_it_takes_along_what_runs_in_its_sandbox(house: House) -> None:
+    command = house.spawn("setsid env -i sleep 300 & echo begun; sleep 301")
+    house.send(command)
+    house.wait(lambda r: isinstance(r, OutputBatch))
+    assert marked(command.task)
+    house.process.kill()
+    house.process.wait()
+    assert no_process_of(command.task)
+
+
+def test_killed_and_restarted_it_reports_the_task_interrupted_and_leaves_no_process(unconfined: House) -> None:
+    house = unconfined
     command = house.spawn("setsid sleep 300 & echo begun; sleep 301")
     house.send(command)
     house.wait(lambda r: isinstance(r, OutputBatch))

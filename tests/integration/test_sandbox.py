@@ -63,6 +63,18 @@ def test_what_is_hidden_in_a_folder_that_may_be_read_is_not_seen(sandbox: Sandbo
     assert done.stdout == "seenborrowed" and done.returncode != 0
 
 
+def test_what_is_hidden_in_a_folder_that_may_be_written_is_not_seen(
+    sandbox: Sandbox, view: View, tmp_path: Path
+) -> None:
+    (tmp_path / "cluster" / "token").write_text("the secret")
+    run(
+        sandbox,
+        replace(view, writable=(tmp_path,)),
+        f"echo x >{tmp_path}/x; cat {tmp_path}/cluster/token >{tmp_path}/y",
+    )
+    assert (tmp_path / "x").read_text() == "x\n" and (tmp_path / "y").read_text() == ""
+
+
 def test_what_may_only_be_read_is_not_written(sandbox: Sandbox, view: View, tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     only_read = run(

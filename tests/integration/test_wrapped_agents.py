@@ -303,7 +303,7 @@ def test_settings_of_the_repository_that_cannot_be_are_one_clear_line(house: Wra
 
 @pytest.mark.parametrize("phase", ["clone", "setup", "agent", "check", "commit", "push"])
 def test_cancelled_in_any_phase_it_ends_and_leaves_nothing(house: WrappedHouse, phase: str) -> None:
-    wait = "touch $HOME/reached; sleep 300"
+    wait = f"touch {house.folder}/reached; sleep 300"
     body = "done()"
     if phase in ("setup", "check"):
         house.commit(".makima.toml", f'{phase} = "{wait}"\n')
@@ -311,11 +311,11 @@ def test_cancelled_in_any_phase_it_ends_and_leaves_nothing(house: WrappedHouse, 
         body = f"subprocess.run({wait!r}, shell=True)"
     elif phase == "commit":
         filters = house.folder / ".gitconfig"
-        filters.write_text(f'[filter "slow"]\n\tclean = "{wait.replace(chr(36) + "HOME", str(house.folder))}; cat"\n')
+        filters.write_text(f'[filter "slow"]\n\tclean = "{wait}; cat"\n')
         body = "open('.gitattributes', 'w').write('*.txt filter=slow'); open('a.txt', 'w').write('new'); done()"
     elif phase == "push":
         hook = house.remote / "hooks" / "pre-receive"
-        hook.write_text(f"#!/bin/sh\n{wait.replace('$HOME', str(house.folder))}\n")
+        hook.write_text(f"#!/bin/sh\n{wait}\n")
         hook.chmod(0o755)
         body = "open('a.txt', 'w').write('new'); done()"
     command = house.runs(body, **({"repository_url": "ssh://nowhere/x.git"} if phase == "clone" else {}))
@@ -385,7 +385,6 @@ GIT = "git = lambda *a: subprocess.run(('git', '-c', 'user.name=x', '-c', 'user.
 @pytest.mark.parametrize(
     ("does", "words"),
     [
-        ("import shutil; shutil.rmtree(os.getcwd())", "removed its own worktree"),
         ("git('commit', '-qm', 'x', '--allow-empty'); git('checkout', '-q', '--orphan', 'o')", "does not build on"),
         ("git('commit', '-q', '--amend', '-m', 'mine')", "does not build on the commit that it was given"),
         (
@@ -398,7 +397,7 @@ GIT = "git = lambda *a: subprocess.run(('git', '-c', 'user.name=x', '-c', 'user.
             "a git repository of its own in sub",
         ),
     ],
-    ids=["removes its worktree", "an orphan branch", "amends", "a rebase", "a repository"],
+    ids=["an orphan branch", "amends", "a rebase", "a repository"],
 )
 def test_what_is_not_its_work_is_not_taken_for_it(house: WrappedHouse, does: str, words: str) -> None:
     command = house.runs(f"{GIT}open('new.txt', 'w').write('x')\n{does}; done()")
@@ -406,6 +405,18 @@ def test_what_is_not_its_work_is_not_taken_for_it(house: WrappedHouse, does: str
     assert isinstance(end, TaskFailed) and words in end.reason and not end.permanent, end
     assert command.branch not in house.branches()
     house.next_task_is_well()
+
+
+def test_one_that_removes_its_worktree_has_lost_its_work(tmp_path: Path) -> None:
+    house = WrappedHouse(tmp_path, MAKIMA_SANDBOX="off")  # in one it can be emptied, but not removed
+    try:
+        command = house.runs("import shutil; shutil.rmtree(os.getcwd()); done()")
+        end = house.ending(command.task)
+        assert isinstance(end, TaskFailed) and "removed its own worktree" in end.reason and not end.permanent, end
+        assert command.branch not in house.branches()
+        house.next_task_is_well()
+    finally:
+        house.close()
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,9 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     resumes: bool = False
     worktree: Path
     folder: Path
-    """Of the run: outside the worktree, gone after it."""
+    """Of the run: outside the worktree, gone after it. The agent may read there."""
+    environment: Mapping[str, str] = {}
+    """What it will have, but for the adapter's own part: its HOME, for one."""
     settings: AgentSettings
     tool_seconds: float
     """How long one tool call may take."""

@@ -5,7 +5,6 @@ https://docs.claude.com/en/docs/claude-code/cli-reference. Recorded lines: tests
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
@@ -274,16 +273,20 @@ def _words(content: str | list[dict[str, object]] | None) -> str:
 
 
 def _bring_session(assignment: Assignment) -> None:
-    """It keeps a session by the folder that it began in, and each attempt has a folder of its own: copy it there."""
-    base = assignment.settings.environment.get("CLAUDE_CONFIG_DIR") or os.environ.get("CLAUDE_CONFIG_DIR")
-    home = assignment.settings.environment.get("HOME") or os.environ.get("HOME", "/")
-    projects = (Path(base) if base else Path(home) / ".claude") / "projects"
+    """It keeps a session by the folder that it began in, and each attempt has a folder of its own: copy it there.
+
+    The sessions' folder is the agent's to write to: what is a link in it is none of the daemon's.
+    """
+    base = assignment.environment.get("CLAUDE_CONFIG_DIR")
+    projects = (Path(base) if base else Path(assignment.environment.get("HOME", "/")) / ".claude") / "projects"
     here = projects / re.sub(r"[^A-Za-z0-9]", "-", str(assignment.worktree.resolve()))
     name = f"{assignment.session}.jsonl"
     try:
-        newest = max(projects.glob(f"*/{name}"), key=lambda f: f.stat().st_mtime, default=None)
-        if newest is not None and newest.parent != here:
-            here.mkdir(parents=True, exist_ok=True)
+        known = [f for f in projects.glob(f"*/{name}") if not f.is_symlink() and not f.parent.is_symlink()]
+        newest = max(known, key=lambda f: f.stat().st_mtime, default=None)
+        if newest is not None and newest.parent != here and not here.is_symlink():
+            here.mkdir(exist_ok=True)
+            (here / name).unlink(missing_ok=True)
             shutil.copyfile(newest, here / name)
     except OSError:
         return  # then it says itself that it doesn't know the session

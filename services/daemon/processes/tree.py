@@ -1,61 +1,26 @@
-"""The processes of one attempt: found by their control group, else by their process group and a marker in their
+"""The processes of one run: found by their control group, else by their process group and a marker in their
 environment, and ended, all of them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
 from services.daemon.processes import cgroups
+from services.daemon.processes.adoption import adoption, orphans
 
 GRACE_SECONDS = 5.0
 KILL_SECONDS = 4.0
 """What killed processes are given to be gone: a busy machine takes its time, and a cancel ends within ten seconds."""
 _CHECK_SECONDS = 0.05
 _PROC = Path("/proc")
-
-
-OWN_MARKER = {"MAKIMA_DAEMON_COMMAND": "1"}
-"""In the environment of the daemon's own commands, so that they aren't taken for an agent's."""
-_MARKS = (b"MAKIMA_TASK_ID=", b"MAKIMA_DAEMON_COMMAND=")
-
-
-class Adoption:
-    """This process as the parent of whatever its descendants leave behind (Linux: PR_SET_CHILD_SUBREAPER)."""
-
-    def __init__(self) -> None:
-        self.is_on = False
-        self._zombies: set[int] = set()
-
-    def begin(self) -> None:
-        """Adopt from now on, where the kernel can."""
-        with contextlib.suppress(OSError, AttributeError):
-            self.is_on = ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
-
-    def reap(self) -> None:
-        """Reap adopted processes that have ended. One that the event loop started is reaped by it, at once."""
-        if not self.is_on:
-            return
-        zombies = set()
-        for entry in _PROC.iterdir():
-            with contextlib.suppress(OSError, ValueError):
-                if entry.name.isdigit() and _state(entry)[:2] == ("Z", os.getpid()):
-                    zombies.add(int(entry.name))
-        for process in zombies & self._zombies:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(process, os.WNOHANG)
-        self._zombies = zombies
-
-
-adoption = Adoption()
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True)
@@ -71,68 +36,120 @@ def group_of(leader: int) -> Group:
     return Group(leader, _started(leader) or 0)
 
 
-def marker(task: UUID, attempt: int) -> dict[str, str]:
-    """Variables that an attempt's processes inherit, wherever they fork to."""
-    return {"MAKIMA_TASK_ID": str(task), "MAKIMA_ATTEMPT": str(attempt)}
+def marker(task: UUID, attempt: int, part: str = "") -> dict[str, str]:
+    """Variables that the processes of an attempt, or of a part of it, inherit wherever they fork to."""
+    return {"MAKIMA_TASK_ID": str(task), "MAKIMA_ATTEMPT": str(attempt), **({"MAKIMA_PART": part} if part else {})}
 
 
-def find(task: UUID, attempt: int, group: Group | None, cgroup: Path | None = None) -> list[int]:
-    """The ids of an attempt's live processes, besides this one.
+@dataclass(frozen=True)
+class Whose:
+    """What a run's processes are known by. A part's are also the whole attempt's."""
 
-    Those of its control group, which nothing leaves; without one, those of its process group, those that carry its
-    marker, wherever they forked to, and those that this process adopted without any marker: nobody can say whose they
-    were, so whoever ends first ends them.
+    task: UUID
+    attempt: int
+    part: str = ""
+    cgroup: Path | None = None
+    """Where there is one, what they are first looked for in."""
+    led: bool = False
+    """The group's leader is a sandbox's own process: it ends by itself with those inside, and takes them along."""
+
+
+def find(whose: Whose, group: Group | None) -> list[int]:
+    """The ids of a run's live processes: those of its control group, else those that can be told by their marks."""
+    return marked(whose, group) if whose.cgroup is None else _in_cgroup(whose.cgroup, group)
+
+
+def marked(whose: Whose, group: Group | None) -> list[int]:
+    """The ids of the live processes of its process group, and of those that carry its marker, wherever they forked to.
+
+    For a thread.
     """
-    if cgroup is not None:
-        return _in_cgroup(cgroup, group)
-    wanted = [f"{k}={v}".encode() for k, v in marker(task, attempt).items()]
-    adopted = adoption.is_on
+    wanted = [f"{k}={v}".encode() for k, v in marker(whose.task, whose.attempt, whose.part).items()]
     groups = _still_ours(group)
     found = []
     for entry in _PROC.iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            state, parent, group_id = _state(entry)
+            state, _, group_id = _state(entry)
             if state in "ZX":
                 continue
             variables = () if group_id in groups else (entry / "environ").read_bytes().split(b"\0")
         except (OSError, ValueError):
             continue  # it has ended, or isn't ours to read
-        strays = adopted and parent == os.getpid() and not any(v.startswith(_MARKS) for v in variables)
-        if group_id in groups or all(w in variables for w in wanted) or strays:
+        if group_id in groups or all(w in variables for w in wanted):
             found.append(int(entry.name))
     return found
 
 
-async def end(
-    task: UUID, attempt: int, group: Group | None, grace_seconds: float = GRACE_SECONDS, cgroup: Path | None = None
-) -> None:
-    """End an attempt's processes: SIGTERM, and after the grace SIGKILL until none is left."""
+class Held:
+    """The runs that have not been ended yet: what carries the marks of none of them is nobody's."""
+
+    def __init__(self) -> None:
+        self._runs: Counter[bytes] = Counter()
+
+    @contextlib.contextmanager
+    def run(self, whose: Whose) -> Iterator[None]:
+        """One begins, and ends with the block."""
+        mark = _mark(whose)
+        self._runs[mark] += 1
+        try:
+            yield
+        finally:
+            self._runs[mark] -= 1
+
+    def besides(self, whose: Whose) -> frozenset[bytes]:
+        """The marks of the tasks that run, but for this one's."""
+        return frozenset(mark for mark, count in self._runs.items() if count > 0 and mark != _mark(whose))
+
+
+held = Held()
+
+
+def _mark(whose: Whose) -> bytes:
+    return f"MAKIMA_TASK_ID={whose.task}".encode()
+
+
+async def end(whose: Whose, group: Group | None, grace_seconds: float = GRACE_SECONDS) -> None:
+    """End a run's processes: SIGTERM, and after the grace SIGKILL until none is left.
+
+    So are those that left its control group but not its marks, and those that this process adopted and that no other
+    run's mark is on: nobody can say whose they were, so whoever ends first ends them. Where a sandbox's own process
+    leads the run, all that is inside is in its control group or ends with it.
+    """
     loop = asyncio.get_running_loop()
     number = signal.SIGTERM
     deadline = loop.time() + grace_seconds
     last = deadline + KILL_SECONDS
     signalled: set[int] = set()
-    while left := await _find(task, attempt, group, cgroup):
+    while (left := await _left(whose, group)) is None or left:
         if loop.time() >= last:
             return  # unkillable: in the kernel, or multiplying faster than we kill
         if number == signal.SIGTERM and loop.time() >= deadline:
             number = signal.SIGKILL
             signalled.clear()
-            if cgroup is not None:
-                cgroups.kill(cgroup)
-        for process in left:
-            if process not in signalled:
+            if whose.cgroup is not None:
+                cgroups.kill(whose.cgroup)
+        spared = group.leader if whose.led and group is not None and number == signal.SIGTERM else None
+        for process in left or ():
+            if process not in signalled and process != spared:
                 _signal(process, number)
-        signalled.update(left)
+        signalled.update(left or ())
         await asyncio.sleep(_CHECK_SECONDS)
 
 
-async def _find(task: UUID, attempt: int, group: Group | None, cgroup: Path | None) -> list[int]:
-    if cgroup is not None:
-        return _in_cgroup(cgroup, group)  # one small file: no thread for that
-    return await asyncio.to_thread(find, task, attempt, group)
+async def _left(whose: Whose, group: Group | None) -> list[int] | None:
+    """What still runs of it; None: nothing is known to, but that isn't certain yet."""
+    if whose.cgroup is not None:
+        found = _in_cgroup(whose.cgroup, group)  # one small file: no thread for that
+        if found or whose.led:
+            return found
+    found = await asyncio.to_thread(marked, whose, group)
+    if not adoption.is_on:
+        return found
+    children = await asyncio.to_thread(orphans, held.besides(whose))
+    strays = adoption.strays(children)
+    return found or None if strays is None else sorted({*found, *strays})
 
 
 def _in_cgroup(cgroup: Path, group: Group | None) -> list[int]:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
 import structlog
 
-from services.daemon.agents import environment
+from services.daemon.agents import belongings, environment
 from services.daemon.agents.adapter import Assignment, Launch
 from services.daemon.agents.events import Event, Session
 from services.daemon.agents.registry import SIGN_IN, adapter
 from services.daemon.agents.shell import Shell
 from services.daemon.processes import tree
 from services.daemon.processes.tree import Group
-from services.daemon.runs import decisions
+from services.daemon.runs import decisions, home
 from services.daemon.runs.decisions import Afresh, Again, Over, Told, Well
 from services.daemon.runs.output import Log
 from services.daemon.runs.run import Ended, Place, Run, ending
 from services.daemon.runs.watchdogs import Limits
+from services.daemon.sandbox.view import View
 from services.daemon.workspaces.repository import RepositorySettings
 from shared.config import Settings
 from shared.config.agents import AgentSettings
@@ -57,6 +58,9 @@ class Conversation:
     repository: RepositorySettings
     place: Place
     folder: Path
+    """Of its runs."""
+    sessions: Path
+    """Where the task's sessions are kept on this daemon."""
     log: Log
     heard: Heard
     session: str | None = None
@@ -74,10 +78,14 @@ class Conversation:
 
     def __post_init__(self) -> None:
         self.cost_usd, self.tokens = self.before
+        self._belongings = belongings.of(self.agent, environment.own_part(self.agent, os.environ))
 
     async def to_its_end(self) -> Over | None:
         """Until the work is done and its check passes (None), or the attempt is over."""
+        if warning := self.place.sandbox.warning:
+            self.log.add((f"[{warning}]",))
         try:
+            self._view = await asyncio.to_thread(self._prepared)
             if over := await self._setup():
                 return over
             prompt = f"{decisions.RESUMED}\n\n{self._task}" if self.resumes else self._task
@@ -100,6 +108,22 @@ class Conversation:
             self.log.finish()
             if lines := self.log.take():
                 self.heard.lines(lines)
+
+    def _prepared(self) -> View:
+        """What the agent's runs see: beyond those of setup and check, what belongs to the agent."""
+        view = self.place.view
+        if not self.place.sandbox.private:
+            return view
+        view = home.prepare(view, self._belongings, self.sessions)
+        return replace(view, readable=(*view.readable, *self.place.programs(self.agent.command or (self.agent.kind,))))
+
+    def _environment(self, agent: AgentSettings, more: Mapping[str, str]) -> dict[str, str]:
+        """What a run gets; `more` is the adapter's part."""
+        given = environment.build(self.command, agent, os.environ, more)
+        if not self.place.sandbox.private:
+            return given
+        kept = {k: v for k, v in given.items() if k not in self._belongings.unset}
+        return {**kept, "HOME": str(self.place.view.home)}
 
     @property
     def _task(self) -> str:
@@ -164,8 +188,9 @@ class Conversation:
                 task_plan=self.command.task_plan,
                 session=self.session or str(UUID(int=self.command.task.int ^ self.command.attempt)),
                 resumes=self.session is not None,
-                worktree=self.place.worktree,
+                worktree=self.place.view.workspace,
                 folder=self.folder,
+                environment=self._environment(self.agent, {}),
                 settings=self.agent,
                 tool_seconds=self.settings.tool_seconds,
                 spent_tokens=self.command.spent_tokens + self.before[1],
@@ -174,7 +199,7 @@ class Conversation:
         )
         most = self.agent.max_tokens and max(self.agent.max_tokens - self.before[1], 0)
         self._run = Run(
-            place=self.place,
+            place=replace(self.place, view=self._view),
             adapter=spoken,
             limits=self._limits(max_tokens=most),
             log=self.log,
@@ -183,8 +208,7 @@ class Conversation:
             on_events=self._said,
             waits_for_person=self._asks,
         )
-        given = environment.build(self.command, self.agent, os.environ, launch.environment)
-        return await self._run.to_its_end(launch, given)
+        return await self._run.to_its_end(launch, self._environment(self.agent, launch.environment))
 
     def _limits(self, max_tokens: int | None = None) -> Limits:
         return Limits(
@@ -218,8 +242,7 @@ class Conversation:
 
     def _asks(self) -> bool:
         """Whether a person's answer is waited for: a `makima ask` of this attempt runs."""
-        place = self.place
-        found = tree.find(place.task, place.attempt, self._group, place.cgroup)
+        found = tree.find(self.place.whose, self._group)
         return any("cli" in (line := tree.arguments(process)) and ASK in line for process in found)
 
     async def _setup(self) -> Over | None:
@@ -248,7 +271,7 @@ class Conversation:
             on_started=self._started,
             on_lines=self.heard.lines,
         )
-        given = environment.build(self.command, AgentSettings(kind="shell"), os.environ, {})
+        given = self._environment(AgentSettings(kind="shell"), {})
         return await run.to_its_end(Launch(argv=("bash", "-c", command)), given)
 
 

@@ -16,9 +16,11 @@ from services.daemon.agents.events import Event, Problem, Result, Session, shown
 from services.daemon.processes import cgroups, limits, programs, tree
 from services.daemon.processes.limits import NONE, ResourceLimits
 from services.daemon.processes.programs import Program
-from services.daemon.processes.tree import Group
+from services.daemon.processes.tree import Group, Whose
 from services.daemon.runs.output import LONGEST_LINE, Lines, Log
 from services.daemon.runs.watchdogs import Limits, Stop, Watch
+from services.daemon.sandbox.sandbox import Sandbox
+from services.daemon.sandbox.view import View
 
 BATCH_SECONDS = 0.2
 BATCH_BYTES = programs.READ_AHEAD_BYTES
@@ -40,11 +42,23 @@ class Place:
 
     task: UUID
     attempt: int
-    worktree: Path
+    view: View
+    """What its programs see, and where they start."""
+    sandbox: Sandbox
+    """What holds them to that."""
+    programs: Callable[[tuple[str, ...]], tuple[Path, ...]] = lambda _: ()
+    """What more is read to run a program."""
+    part: str = ""
+    """Of the attempt, where parts of it run at the same time."""
     cgroup: Path | None = None
     nice: int = 0
     memory_bytes: int | None = None
     limits: ResourceLimits = NONE
+
+    @property
+    def whose(self) -> Whose:
+        """What its processes are known by."""
+        return Whose(self.task, self.attempt, self.part, self.cgroup, self.sandbox.leads)
 
 
 @dataclass
@@ -81,7 +95,14 @@ class Run:
     _timer: asyncio.TimerHandle | None = None
 
     async def to_its_end(self, launch: Launch, environment: Mapping[str, str]) -> Ended:
-        """Run it. However this ends (by itself, cancelled), none of its processes is left on return. Raises OSError."""
+        """Run it in its sandbox. However this ends (by itself, cancelled), none of its processes is left on return.
+
+        Raises OSError, and SandboxMissing when it can't be held as the settings ask.
+        """
+        with tree.held.run(self.place.whose):
+            return await self._held(launch, environment)
+
+    async def _held(self, launch: Launch, environment: Mapping[str, str]) -> Ended:
         loop = asyncio.get_running_loop()
         watch = Watch(self.limits, loop.time(), self.adapter.speaks)
         group: Group | None = None
@@ -103,7 +124,7 @@ class Run:
                 await asyncio.wait(pumps, timeout=PIPE_SECONDS)
                 grace = LEFTOVER_GRACE_SECONDS
             else:
-                await tree.end(self.place.task, self.place.attempt, group, grace, self.place.cgroup)
+                await tree.end(self.place.whose, group, grace)
                 self._ended.code = await leaving
             return self._ended
         finally:
@@ -131,7 +152,8 @@ class Run:
         return True
 
     async def _start(self, launch: Launch, environment: Mapping[str, str]) -> Program:
-        argv = list(launch.argv)
+        confined = self.place.sandbox.command(launch.argv, environment, self.place.view)
+        argv = list(confined.argv)
         if self.place.nice:
             argv = ["nice", "-n", str(self.place.nice), *argv]
         more = {}
@@ -144,8 +166,8 @@ class Run:
         speaks = self.adapter.speaks
         return await programs.start(
             *argv,
-            cwd=self.place.worktree,
-            env={**environment, **more},
+            cwd=self.place.view.workspace,
+            env={**confined.environment, **more},
             stdin=PIPE if launch.stdin or launch.keeps_stdin else DEVNULL,
             stdout=PIPE,
             stderr=PIPE if speaks else STDOUT,
@@ -260,12 +282,12 @@ class Run:
     async def _memory(self, group: Group) -> Stop | None:
         place = self.place
         assert place.memory_bytes is not None
-        found = await asyncio.to_thread(tree.find, place.task, place.attempt, group, place.cgroup)
+        found = await asyncio.to_thread(tree.find, place.whose, group)
         return Stop.MEMORY if tree.resident_bytes(found) > place.memory_bytes else None
 
     async def _clear(self, group: Group | None, grace: float, pumps: list[asyncio.Task[None]], watch: Watch) -> None:
         place = self.place
-        await tree.end(place.task, place.attempt, group, grace, place.cgroup)
+        await tree.end(place.whose, group, grace)
         if pumps:
             await asyncio.wait(pumps, timeout=0.1)
             for pump in pumps:

@@ -18,6 +18,7 @@ from services.daemon.sandbox.view import View
 
 PATIENCE_SECONDS = 10.0
 _NAMESPACES = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
+_READ, _WRITE, _HIDE = "--ro-bind", "--bind", "--tmpfs"
 _CPUS = "/sys/devices/system/cpu"
 """How many there are, which compilers and runtimes ask."""
 
@@ -26,7 +27,9 @@ class Bubblewrap:
     """Programs in namespaces of their own. With the first process in there the kernel ends all others."""
 
     kind: Kind = "bubblewrap"
+    private = True
     leads = True
+    warning = ""
     holds = (
         "bubblewrap: agents see the system's programs, their workspace and a home of their own, "
         "but no other file and no other process of this machine"
@@ -97,25 +100,38 @@ def _base() -> Iterator[str]:
             yield from ("--symlink", str(path.readlink()), str(path))
         else:
             yield from ("--ro-bind-try", str(path), str(path))
-    yield from _bound("--ro-bind-try", system.etc())
+    yield from _bound(_READ, system.etc())
     yield from ("--proc", "/proc", "--dev", "/dev", "--ro-bind-try", _CPUS, _CPUS)
 
 
 def _mounts(view: View) -> Iterator[str]:
-    yield from _bound("--ro-bind-try", view.readable)
-    covered = [path for path in view.hidden if system.beneath(path, (*system.SYSTEM, *view.readable))]
-    for path in covered:
-        yield from ("--tmpfs", str(path))
-    yield from _bound("--ro-bind-try", [path for path in view.readable if system.beneath(path, covered)])
-    yield from _bound("--bind-try", view.writable)
-    yield from _bound("--bind", (view.home, view.workspace))
-    yield from _bound("--bind-try", view.sockets)
-    for path in covered:
-        yield from ("--remount-ro", str(path))
+    """Of two folders one of which holds the other, the inner one is mounted later: what is said of it counts."""
+    named = {
+        **dict.fromkeys(_places(view.readable), _READ),
+        **dict.fromkeys(_places(view.hidden), _HIDE),
+        **dict.fromkeys(_places((*view.writable, view.home, view.workspace, *view.sockets)), _WRITE),
+    }
+    done = dict.fromkeys(system.SYSTEM, _READ)
+    for path, option in sorted(named.items(), key=lambda one: len(one[0].parts)):
+        around = next((done[folder] for folder in path.parents if folder in done), _HIDE)
+        if around == option:
+            continue  # it is so already
+        if around != _HIDE and path != path.resolve():
+            continue  # it is there as a link, and leads to the real one
+        yield from (option, *((str(path),) if option == _HIDE else (str(path), str(path))))
+        done[path] = option
+    for path, option in done.items():
+        if option == _HIDE:
+            yield from ("--remount-ro", str(path))
 
 
 def _bound(option: str, paths: Iterable[Path]) -> Iterator[str]:
-    """At the path as it is named, and where that is a link's, at the real one, too."""
+    for place in _places(paths):
+        yield from (option, str(place), str(place))
+
+
+def _places(paths: Iterable[Path]) -> Iterator[Path]:
+    """Those that are there, each as it is named, and where that is a link's or leads through one, the real one, too."""
     for path in paths:
-        for place in dict.fromkeys((path, path.resolve())):
-            yield from (option, str(place), str(place))
+        if path.exists():
+            yield from dict.fromkeys((path, path.resolve()))

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from services.daemon.sandbox import bubblewrap
-from services.daemon.sandbox.bare import Bare
-from services.daemon.sandbox.sandbox import Sandbox, SandboxMissing
+from services.daemon.sandbox.bare import Bare, Missing
+from services.daemon.sandbox.sandbox import Sandbox
 from shared.config import Settings
+
+_MEND = "allow user namespaces to this account"
 
 
 def chosen(settings: Settings) -> Sandbox:
-    """The sandbox, tried by running something in it. Blocking: some 10 ms. Raises SandboxMissing."""
-    match settings.sandbox:
-        case "off":
-            return Bare("the setting sandbox is off")
-        case "bubblewrap":
-            found = bubblewrap.find()
-            if isinstance(found, str):
-                raise SandboxMissing(f'sandbox = "bubblewrap" can\'t be had: {found}; {_MEND}')
-            return found
-        case "auto":
-            found = bubblewrap.find()
-            return Bare(f"bubblewrap can't be had: {found}; {_MEND}") if isinstance(found, str) else found
+    """The sandbox, tried by running something in it. One that can't be had refuses to run anything.
 
-
-_MEND = "allow user namespaces to this account, or choose another sandbox"
+    Blocking: some 10 ms.
+    """
+    if settings.sandbox == "off":
+        return Bare("the setting sandbox is off")
+    found = bubblewrap.find()
+    if not isinstance(found, str):
+        return found
+    if settings.sandbox == "auto":
+        return Bare("this machine has none", f"{found}; {_MEND}")
+    return Missing("bubblewrap", f'sandbox = "bubblewrap" can\'t be had: {found}; {_MEND}')

@@ -35,11 +35,19 @@ class Sandbox(Protocol):
         """What it holds and what it doesn't, in a sentence for people."""
 
     @property
+    def warning(self) -> str:
+        """What everybody has to be told: that there is none, though nobody asked for that. Else empty."""
+
+    @property
+    def private(self) -> bool:
+        """Whether programs get the view's HOME and temporary folder. If not, they have the account's own."""
+
+    @property
     def leads(self) -> bool:
         """Whether the process that is started is the sandbox's own, whose death takes all that is inside along."""
 
     def command(self, argv: Sequence[str], environment: Mapping[str, str], view: View) -> Confined:
-        """How to start a program so that it is held to a view. HOME and the temporary folder are the view's."""
+        """How to start a program so that it is held to a view. Raises SandboxMissing."""
 
     async def clear(self, view: View) -> None:
         """Remove whatever of an attempt the sandbox keeps outside the attempt's processes and folders."""
