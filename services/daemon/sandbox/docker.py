@@ -59,6 +59,16 @@ class Docker:
         return "docker"
 
     @property
+    def warning(self) -> str:
+        """None."""
+        return ""
+
+    @property
+    def private(self) -> bool:
+        """Programs have the view's HOME."""
+        return True
+
+    @property
     def leads(self) -> bool:
         """Removing the container, which the process that is started does at its end, ends all that is inside."""
         return True

@@ -24,7 +24,6 @@ import structlog
 from services.daemon.disk import folders
 from services.daemon.processes import programs
 from services.daemon.processes.programs import Program
-from services.daemon.processes.tree import OWN_MARKER
 from shared.domain.hosts import PRESETS, Network, Preset
 
 log = structlog.get_logger()
@@ -171,7 +170,7 @@ async def _start(module: str, *arguments: str, told: bytes = b"", more: tuple[st
     process = await programs.start(
         *(sys.executable, "-P", "-m", f"services.daemon.sandbox.{module}", *arguments),
         cwd=_ROOT,
-        env={**kept, "PYTHONPATH": str(_ROOT), **OWN_MARKER},
+        env={**kept, "PYTHONPATH": str(_ROOT)},
         stdin=PIPE,
         stdout=PIPE,
     )
