@@ -14,6 +14,7 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.person import git as git
 from tests.postgres import home
 from tests.waiting import until
 
@@ -72,14 +73,6 @@ class Cluster:
         """The directive as `show -o json` has it."""
         shown: dict[str, Any] = json.loads(self.makima("directive", "show", directive, "-o", "json"))
         return shown
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """Run git; its output."""
-    identity = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
-    return subprocess.run(
-        ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True
-    ).stdout.strip()
 
 
 @pytest.fixture(scope="module")

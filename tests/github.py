@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-MISSING = "these tests run the real `gh`: install it with `apt-get install -y gh`, or see https://cli.github.com"
+MISSING = "these tests run the real `gh`: run `tools/install.sh tests`, with .venv/bin on PATH"
 
 
 class GitHub:

@@ -27,14 +27,11 @@ from shared.messages.reports import (
     TaskInterrupted,
     TaskSucceeded,
 )
+from tests.person import sh as sh
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
 DEADLINE_SECONDS = 30.0
-
-
-def sh(folder: Path, *argv: str) -> str:
-    return subprocess.run(argv, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
 class House:
@@ -68,7 +65,7 @@ class House:
         (folder / "seed" / "a.txt").write_text("a\n")
         sh(folder / "seed", "git", "checkout", "-q", "-B", "main")
         sh(folder / "seed", "git", "add", ".")
-        sh(folder / "seed", "git", "-c", "user.name=x", "-c", "user.email=x@y", "commit", "-qm", "first")
+        sh(folder / "seed", "git", "commit", "-qm", "first")
         sh(folder / "seed", "git", "push", "-q", "origin", "main")
         self.start()
 
@@ -133,7 +130,7 @@ class House:
         seed = self.folder / "seed"
         (seed / path).write_text(text)
         sh(seed, "git", "add", ".")
-        sh(seed, "git", "-c", "user.name=x", "-c", "user.email=x@y", "commit", "-q", "--allow-empty", "-m", path)
+        sh(seed, "git", "commit", "-q", "--allow-empty", "-m", path)
         sh(seed, "git", "push", "-q", "origin", "main")
 
     def ending(self, task: UUID) -> AnyReport:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from services.daemon.workspaces.work import commit, push
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.domain.ids import new_id
 from shared.messages.commands import SpawnTask
-
-
-def sh(folder: Path, *argv: str) -> str:
-    return subprocess.run(argv, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+from tests.person import sh as sh
 
 
 class Shop:
@@ -21,8 +17,6 @@ class Shop:
     def __init__(self, folder: Path) -> None:
         self.local = folder / "local"
         sh(folder, "git", "init", "--quiet", "-b", "main", "local")
-        for key, value in (("user.name", "x"), ("user.email", "x@y")):
-            sh(self.local, "git", "config", key, value)
         (self.local / "a.txt").write_text("a\n")
         sh(self.local, "git", "add", ".")
         sh(self.local, "git", "commit", "-qm", "first")

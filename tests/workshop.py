@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,16 +14,10 @@ from shared.domain.forge import Forge, forge_of
 from shared.domain.ids import new_id
 from shared.domain.names import delivery_branch, step_ref
 from shared.messages.commands import SpawnTask
+from tests.person import sh as sh
 
 TITLE = "A job"
 Edit = Callable[[Path], object]
-
-
-def sh(folder: Path, *argv: str, check: bool = True) -> str:
-    """Run a command; its output."""
-    done = subprocess.run(argv, cwd=folder, check=False, capture_output=True, text=True)
-    assert not check or done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
-    return done.stdout.strip("\n")
 
 
 def write(name: str, text: str | bytes) -> Edit:
@@ -47,8 +40,7 @@ class Workshop:
         self.clone = folder / "clone"
         sh(folder, "git", "init", "--quiet", "--bare", "-b", "main", str(self.remote))
         sh(folder, "git", "clone", "--quiet", str(self.remote), str(self.clone))
-        for key, value in (("user.name", "x"), ("user.email", "x@y"), ("protocol.file.allow", "always")):
-            sh(self.clone, "git", "config", key, value)
+        sh(self.clone, "git", "config", "protocol.file.allow", "always")
         self.directive = new_id()
         self.settings = load({"MAKIMA_HOME": str(folder / "h"), "MAKIMA_FORGE_PATIENCE_SECONDS": "20", **settings})
         self.workspaces = Workspaces(folder / "daemon", self.settings.step_refs)

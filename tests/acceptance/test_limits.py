@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Cluster
+from tests.conftest import Cluster, git
 from tests.waiting import until
 
 DEADLINE_SECONDS = 60
@@ -123,11 +123,10 @@ def test_the_kernel_holds_an_agent_to_its_limits(lone: Cluster, origin: Path) ->
 
 def test_the_agent_of_the_repository_is_the_one_that_is_shown(lone: Cluster, origin: Path) -> None:
     clone = origin.parent / "clone"
-    git = ("git", "-c", "user.name=x", "-c", "user.email=x@y")
-    subprocess.run((*git, "clone", "-q", str(origin), str(clone)), check=True)
+    git(origin.parent, "clone", "-q", str(origin), str(clone))
     (clone / ".makima.toml").write_text('agent = "parrot"\n')
     for step in (("add", "."), ("commit", "-qm", "agent"), ("push", "-q", "origin", "HEAD")):
-        subprocess.run((*git, *step), cwd=clone, check=True)
+        git(clone, *step)
     config = origin.parent / "makima.toml"
     config.write_text('[agents.parrot]\nkind = "command"\ncommand = ["cat"]\n')
     with daemon(lone, "with-parrot", config=str(config)):

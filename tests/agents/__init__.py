@@ -1,4 +1,4 @@
-"""The real command lines of agents, installed here by `just agents-install`."""
+"""The real command lines of agents, installed here by `./justw test`."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ def program(name: str) -> str:
     """The path of an installed agent; a test that needs it fails without it."""
     path = BIN / name
     if not path.exists():
-        raise AssertionError(f"{name} is not installed: run `./justw agents-install`")
+        raise AssertionError(f"{name} is not installed: run `tools/install.sh tests`")
     return str(path)

@@ -32,7 +32,7 @@ def test_a_backup_taken_in_mid_work_carries_on_in_a_new_home(
         )
     )
     directive = jobs.create(faulty, "--repo", str(origin), "--plan", str(plan), "--max-parallel", "1")
-    jobs.await_row(lambda: rows(faulty, "SELECT FROM makima.step WHERE status = 'completed'"), lambda _: True)
+    jobs.await_row(lambda: rows(faulty, "SELECT name FROM makima.step WHERE status = 'completed'"), lambda _: True)
     backup = origin.parent / "backup"
     faulty.makima("db", "backup", str(backup))
     faulty.makima("directive", "pause", directive)

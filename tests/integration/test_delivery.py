@@ -57,7 +57,7 @@ def submodule(folder: Path) -> None:
     inner = folder.parent / "inner"
     inner.mkdir()
     sh(inner, "git", "init", "--quiet", ".")
-    sh(inner, "git", "-c", "user.name=x", "-c", "user.email=x@y", "commit", "-qm", "inner", "--allow-empty")
+    sh(inner, "git", "commit", "-qm", "inner", "--allow-empty")
     sh(folder, "git", "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner), "sub")
 
 

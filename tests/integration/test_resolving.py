@@ -40,7 +40,7 @@ def resolve(text: str = "one\nmine\nyours\nthree\n", *, message: str = "") -> Ed
         (folder / "a.txt").write_text(text)
         sh(folder, "git", "add", "a.txt")
         said = ["-m", message] if message else ["--no-edit"]
-        sh(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", *said)
+        sh(folder, "git", "commit", "-q", *said)
 
     return work
 
@@ -55,7 +55,7 @@ def only_added(folder: Path) -> None:
 
 
 def markers_committed(folder: Path) -> None:
-    sh(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qam", "there")
+    sh(folder, "git", "commit", "-qam", "there")
 
 
 def abort(folder: Path) -> None:
@@ -66,7 +66,7 @@ def side_dropped_elsewhere(folder: Path) -> None:
     (folder / "c.txt").unlink()
     (folder / "a.txt").write_text("one\nmine\nyours\nthree\n")
     sh(folder, "git", "add", "--all")
-    sh(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--no-edit")
+    sh(folder, "git", "commit", "-q", "--no-edit")
 
 
 @pytest.mark.parametrize("good", [resolve(), only_added])
@@ -114,7 +114,7 @@ def settle(*commands: str) -> Edit:
     def work(folder: Path) -> None:
         for command in commands:
             sh(folder, "bash", "-c", command)
-        sh(folder, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--no-edit")
+        sh(folder, "git", "commit", "-q", "--no-edit")
 
     return work
 
@@ -142,7 +142,7 @@ async def test_conflicts_of_binary_files_modes_and_submodules_are_delivered_as_t
     sh(tmp_path, "git", "init", "--quiet", "-b", "main", str(inner))
     commits = []
     for name in ("base", "mine", "yours"):
-        sh(inner, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", name)
+        sh(inner, "git", "commit", "-q", "--allow-empty", "-m", name)
         commits.append(sh(inner, "git", "rev-parse", "HEAD"))
         sh(inner, "git", "checkout", "-q", "--detach", commits[0])
 
@@ -167,7 +167,7 @@ async def test_conflicts_of_binary_files_modes_and_submodules_are_delivered_as_t
         sh(worktree, "git", "add", "picture", "run.sh")
         pinned(commits[2])(worktree)
         said = "Merge\n\nDropped: sub: yours is the later one"
-        sh(worktree, "git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", said)
+        sh(worktree, "git", "commit", "-q", "-m", said)
 
     assert isinstance(await shop.deliver(agent), Delivered)
     assert all(f"- {name}" in told[0] for name in ("picture", "run.sh", "sub"))

