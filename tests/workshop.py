@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from services.daemon.delivery.delivering import Delivering
+from services.daemon.delivery.scripts import Scripts
 from services.daemon.git.resolving import RunAgent
+from services.daemon.runs.run import Place
+from services.daemon.sandbox.choosing import chosen
+from services.daemon.sandbox.views import Views
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.config import load
 from shared.domain.delivery import Delivery, PullRequest, Result, StepBranch
@@ -42,8 +47,16 @@ class Workshop:
         sh(folder, "git", "clone", "--quiet", str(self.remote), str(self.clone))
         sh(self.clone, "git", "config", "protocol.file.allow", "always")
         self.directive = new_id()
-        self.settings = load({"MAKIMA_HOME": str(folder / "h"), "MAKIMA_FORGE_PATIENCE_SECONDS": "20", **settings})
+        self.settings = load(
+            {
+                "MAKIMA_HOME": str(folder / "h"),
+                "MAKIMA_FORGE_PATIENCE_SECONDS": "20",
+                "MAKIMA_SANDBOX_WRITABLE": str(folder),  # where checks leave marks
+                **settings,
+            }
+        )
         self.workspaces = Workspaces(folder / "daemon", self.settings.step_refs)
+        self.sandbox, self.views = chosen(self.settings), Views(self.settings, os.environ)
         self.said: list[str] = []
         self.steps: dict[str, StepBranch] = {}
         self.commit("main", *(write(name, text) for name, text in base.items()))
@@ -101,9 +114,17 @@ class Workshop:
             await self.workspaces.remove_orphans()
         try:
             say, free = self.said.append, lambda: free_slots
-            return await Delivering(command, self.settings, self.workspaces, say, agent, free).carry_out()
+            scripts = Scripts(command, lambda folder, part: self._place(command, folder, part), list, 60.0)
+            return await Delivering(command, self.settings, self.workspaces, scripts.run, say, agent, free).carry_out()
         finally:
             await self.workspaces.discard(command)
+
+    def _place(self, command: SpawnTask, folder: Path, part: str) -> Place:
+        """Where a check runs: in the machine's sandbox, which shows it this folder."""
+        view = self.views.of(
+            f"{command.task.hex}-1-{part}", folder, self.folder / "runs" / part, self.workspaces.cache(command)
+        )
+        return Place(task=command.task, attempt=1, view=view, sandbox=self.sandbox, part=part)
 
     def show(self, name: str, branch: str | None = None) -> str:
         """A file of a branch on the remote."""

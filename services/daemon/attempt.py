@@ -15,6 +15,7 @@ from services.daemon.agents import environment
 from services.daemon.agents.adapter import AgentFailed
 from services.daemon.agents.registry import Registry
 from services.daemon.delivery.delivering import Delivering
+from services.daemon.delivery.scripts import Scripts
 from services.daemon.disk import folders
 from services.daemon.git.command import GitError
 from services.daemon.git.resolving import ROUNDS, conclude, notice, sent_back
@@ -79,7 +80,8 @@ class Attempt:
         self._workspaces = machine.workspaces
         self._reporter = reporter
         self._run_folder = run_folder
-        self._log = Log(run_folder, Mask(self._secrets()).all, machine.settings.output_bytes)
+        self._mask = Mask(self._secrets())
+        self._log = Log(run_folder, self._mask.all, machine.settings.output_bytes)
         self._says = Saying(command, reporter, self._log)
         self._cgroup: Path | None = None
         self._conversation: Conversation | None = None
@@ -249,7 +251,7 @@ class Attempt:
         return Place(
             task=task,
             attempt=attempt,
-            view=machine.views.of(name, workspace, self._run_folder / part, cache),
+            view=machine.views.of(f"{name}-{part}" if part else name, workspace, self._run_folder / part, cache),
             sandbox=machine.sandbox,
             programs=machine.views.of_program,
             part=part,
@@ -296,7 +298,12 @@ class Attempt:
 
         resolver = None if agent is None else resolve
         settings, free_slots = self._machine.settings, self._reporter.free_slots
-        result = await Delivering(command, settings, self._workspaces, say, resolver, free_slots).carry_out()
+        cache = self._workspaces.cache(command)
+        scripts = Scripts(
+            command, lambda folder, part: self._place(folder, cache, part), self._mask.all, settings.tool_seconds
+        )
+        delivering = Delivering(command, settings, self._workspaces, scripts.run, say, resolver, free_slots)
+        result = await delivering.carry_out()
         if isinstance(result, Delivered):
             return self._says.succeeded(result.branch, result.head or None, result=result)
         return self._says.succeeded(result=result)

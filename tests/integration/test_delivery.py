@@ -13,6 +13,7 @@ import pytest
 
 from services.daemon.delivery import delivering
 from services.daemon.delivery.checking import Outcome
+from services.daemon.delivery.scripts import Scripts
 from services.daemon.git import merging
 from services.daemon.git.proof import ContentMissing, prove
 from services.daemon.workspaces.workspace import WorkspaceFailed
@@ -280,7 +281,7 @@ async def test_over_free_slots_checks_run_at_once_each_in_a_worktree_of_its_own(
     (here := tmp_path / "here").mkdir()
     check = tmp_path / "check.sh"
     check.write_text(
-        f"test -e s0.txt -a -e s7.txt && exit 1\npwd >{here}/$$\n"
+        f"test -e s0.txt -a -e s7.txt && exit 1\npwd >{here}/$(basename $PWD)\n"
         f"for n in $(seq 600); do test $(ls {here} | wc -l) -ge 2 && touch {here}/met; test -e {here}/met && break; "
         f"sleep 0.05; done\ntest ! -e s3.txt\n"
     )
@@ -297,22 +298,27 @@ async def test_a_check_that_breaks_while_others_run_ends_them(tmp_path: Path, mo
     shop = Workshop(tmp_path, BASE)
     for n in range(8):
         shop.step(f"s{n}", write(f"s{n}.txt", f"{n}\n"))
-    check = f"test -e s7.txt && exit 1; echo $$ >>{tmp_path}/pids; exec sleep 300"
+    check = f"test -e s7.txt && exit 1; touch {tmp_path}/begun; exec -a {tmp_path} sleep 300"
     began = []
 
     async def run(*arguments: Any) -> Outcome:
         began.append(arguments)
         if len(began) == 3:
-            pids = tmp_path / "pids"
-            await asyncio.to_thread(until, lambda: pids.exists() and pids.read_text(), "the check runs")
+            await asyncio.to_thread(until, (tmp_path / "begun").exists, "the check runs")
             raise OSError("the disk is full")
         return await real(*arguments)
 
-    real = delivering.scripts.run
-    monkeypatch.setattr(delivering.scripts, "run", run)
+    real = Scripts.run
+    monkeypatch.setattr(Scripts, "run", run)
     with pytest.raises(OSError, match="the disk is full"):
         await shop.deliver(check=check, free_slots=2)
-    assert not psutil.pid_exists(int((tmp_path / "pids").read_text()))
+    assert not [one for one in psutil.process_iter(["cmdline"]) if str(tmp_path) in (one.info["cmdline"] or ())]
+
+
+async def test_what_a_check_leaves_running_ends_with_it(shop: Workshop, tmp_path: Path) -> None:
+    shop.step("one", write("one.txt", "1\n"))
+    await delivered(shop, check=f"(exec -a {tmp_path} setsid env -i sleep 300) & (trap '' TERM; sleep 301) & true")
+    assert not [one for one in psutil.process_iter(["cmdline"]) if str(tmp_path) in (one.info["cmdline"] or ())]
 
 
 @pytest.mark.parametrize("guilty", [0, 5, 7])

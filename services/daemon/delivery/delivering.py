@@ -7,9 +7,9 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from services.daemon.delivery import scripts
 from services.daemon.delivery.checking import Checks, Outcome, culprits
 from services.daemon.delivery.proposing import Proposing, branch_of, push_options
+from services.daemon.delivery.scripts import RunScript
 from services.daemon.forges.client import Client, ForgeFailed
 from services.daemon.forges.patience import Patience
 from services.daemon.forges.registry import client_of
@@ -62,6 +62,7 @@ class Delivering:
         command: SpawnTask,
         settings: Settings,
         workspaces: Workspaces,
+        run_script: RunScript,
         said: Said,
         agent: RunAgent | None = None,
         free_slots: Callable[[], int] = lambda: 0,
@@ -71,6 +72,7 @@ class Delivering:
         self._order: Delivery = command.delivery
         self._settings = settings
         self._workspaces = workspaces
+        self._run_script = run_script
         self._said = said
         self._agent = agent
         self._free_slots = free_slots
@@ -229,10 +231,10 @@ class Delivering:
             folder = await self._workspaces.checkout(self._command, commit, part)
             try:
                 if settings.setup:
-                    prepared = await scripts.run(settings.setup, folder, self._command, self._settings.tool_seconds)
+                    prepared = await self._run_script(settings.setup, folder, part)
                     if not prepared.passed:
                         return prepared
-                return await scripts.run(line, folder, self._command, self._settings.tool_seconds)
+                return await self._run_script(line, folder, part)
             finally:
                 await self._workspaces.drop(self._command, part)
 

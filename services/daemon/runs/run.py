@@ -152,7 +152,8 @@ class Run:
         return True
 
     async def _start(self, launch: Launch, environment: Mapping[str, str]) -> Program:
-        confined = self.place.sandbox.command(launch.argv, environment, self.place.view)
+        marks = tree.marker(self.place.task, self.place.attempt, self.place.part)
+        confined = self.place.sandbox.command(launch.argv, {**environment, **marks}, self.place.view)
         argv = list(confined.argv)
         if self.place.nice:
             argv = ["nice", "-n", str(self.place.nice), *argv]
@@ -299,6 +300,7 @@ class Run:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._process.wait(), PIPE_SECONDS)
             self._process.close()
+        await place.sandbox.clear(place.view)
         if place.cgroup is not None:
             self._ended.out_of_memory = cgroups.ran_out_of_memory(place.cgroup)
         self._ended.tokens, self._ended.cost_usd = watch.meter.tokens, watch.meter.cost_usd

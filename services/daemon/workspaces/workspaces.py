@@ -105,6 +105,10 @@ class Workspaces:
         await git(folder, "checkout", "--quiet", commit, "--", files)
         return folder
 
+    def cache(self, command: SpawnTask) -> Path | None:
+        """The cache of a command's repository, made or not."""
+        return self._cache(command) if command.repository_url is not None else None
+
     def beside(self, command: SpawnTask, folder: Path) -> Workspace:
         """A worktree that was checked out, for an agent to work in."""
         return Workspace(folder, self._cache(command), branch=command.target_branch or "")
