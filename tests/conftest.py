@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import hypothesis
 import pytest
@@ -26,6 +26,9 @@ hypothesis.settings.load_profile("timeless")
 class Cluster:
     """A running cluster, driven as a person drives it: by the command line."""
 
+    marks: ClassVar[Path]
+    """Where agents may leave marks for their tests, and look for theirs, whatever sandbox they are in."""
+
     def __init__(self, home: Path, **settings: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -38,6 +41,7 @@ class Cluster:
             "PYTHONPATH": str(ROOT),
             "MAKIMA_HOME": str(home),
             "MAKIMA_PORT": str(port),
+            "MAKIMA_SANDBOX_WRITABLE": str(self.marks),
             **named,
         }
 
@@ -73,6 +77,11 @@ class Cluster:
         """The directive as `show -o json` has it."""
         shown: dict[str, Any] = json.loads(self.makima("directive", "show", directive, "-o", "json"))
         return shown
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _marks(tmp_path_factory: pytest.TempPathFactory) -> None:
+    Cluster.marks = tmp_path_factory.getbasetemp()
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ def test_a_drained_daemon_ends_what_it_has_and_gets_no_more_until_it_may(lone: C
         drains = "no connected daemon takes more work: drained drains"
         until(lambda: drains in lone.makima("why", waiting), drains)
         go_on.touch()
-        assert only(lone, running)["status"] == "completed"
+        until(lambda: lone.show(running)["steps"][0]["status"] == "completed", "what it has ends")
         assert lone.show(waiting)["steps"][0]["status"] == "ready"
         lone.makima("daemon", "drain", "drained", "--off")
         assert only(lone, waiting)["status"] == "completed"
