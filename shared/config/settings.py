@@ -105,7 +105,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Processor time that one process of an agent may take; past it the process gets SIGXCPU."""
     agent_address_space_mib: Annotated[int, msgspec.Meta(ge=64)] | None = None
     """What one process of an agent may map, used or not: node and java map gigabytes. `agent_memory_mib` counts use."""
-    sandbox: Literal["auto", "bubblewrap", "off"] = "auto"
+    sandbox: Literal["auto", "bubblewrap", "landlock", "off"] = "auto"
     """What holds agents, checks and setups: `auto` takes the best that this machine has; one that is named and can't be
     had stops the task."""
     sandbox_readable: tuple[Path, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from services.daemon.sandbox.view import View
 from shared.config import load
 
 
-@pytest.fixture(params=["bubblewrap"])
+@pytest.fixture(params=["bubblewrap", "landlock"])
 def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Sandbox:
     return chosen(load({"MAKIMA_HOME": str(tmp_path), "MAKIMA_SANDBOX": request.param}))
 
@@ -67,12 +68,10 @@ def test_what_is_hidden_in_a_folder_that_may_be_written_is_not_seen(
     sandbox: Sandbox, view: View, tmp_path: Path
 ) -> None:
     (tmp_path / "cluster" / "token").write_text("the secret")
-    run(
-        sandbox,
-        replace(view, writable=(tmp_path,)),
-        f"echo x >{tmp_path}/x; cat {tmp_path}/cluster/token >{tmp_path}/y",
-    )
-    assert (tmp_path / "x").read_text() == "x\n" and (tmp_path / "y").read_text() == ""
+    (tmp_path / "beside").mkdir()
+    wider = replace(view, writable=(tmp_path,))
+    done = run(sandbox, wider, f"echo x >{tmp_path}/beside/x; cat {tmp_path}/cluster/token")
+    assert (tmp_path / "beside" / "x").read_text() == "x\n" and done.stdout == ""
 
 
 def test_what_may_only_be_read_is_not_written(sandbox: Sandbox, view: View, tmp_path: Path) -> None:
@@ -83,6 +82,44 @@ def test_what_may_only_be_read_is_not_written(sandbox: Sandbox, view: View, tmp_
     assert only_read.returncode != 0 and not (tmp_path / "shared" / "x").exists()
     run(sandbox, replace(view, writable=(tmp_path / "shared",)), f"echo x >{tmp_path}/shared/x")
     assert (tmp_path / "shared" / "x").read_text() == "x\n"
+
+
+def test_without_a_network_it_reaches_unix_sockets_alone(sandbox: Sandbox, view: View, tmp_path: Path) -> None:
+    with socket.socket() as tcp, socket.socket(socket.AF_UNIX) as unix, socket.socket(type=socket.SOCK_DGRAM) as udp:
+        tcp.bind(("127.0.0.1", 0))
+        udp.bind(("127.0.0.1", 0))
+        unix.bind(str(tmp_path / "gateway.sock"))
+        tcp.listen()
+        unix.listen()
+        reach = (
+            "import socket, sys\n"
+            "def tries(name, *kind):\n"
+            "    try:\n"
+            "        with socket.socket(*kind) as s: s.connect(name); s.send(b'x'); print('reached')\n"
+            "    except OSError: print('refused')\n"
+            f"tries(('127.0.0.1', {tcp.getsockname()[1]}))\n"
+            f"tries('{tmp_path}/gateway.sock', socket.AF_UNIX)\n"
+            f"tries(('127.0.0.1', {udp.getsockname()[1]}), socket.AF_INET, socket.SOCK_DGRAM)\n"
+        )
+        cut_off = replace(view, network="none", sockets=(tmp_path / "gateway.sock",))
+        assert run(sandbox, view, f"python3 - <<'E'\n{reach}E").stdout.splitlines()[0] == "reached"
+        told = run(sandbox, cut_off, f"python3 - <<'E'\n{reach}E").stdout.splitlines()
+        assert told[:2] == ["refused", "reached"]
+        udp.settimeout(5)
+        assert udp.recv(10) == b"x", "of the first run"
+        udp.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            udp.recv(10)
+
+
+def test_a_process_outside_is_neither_signalled_nor_looked_into(sandbox: Sandbox, view: View) -> None:
+    with subprocess.Popen(["sleep", "300"], env={"SECRET": "the secret"}) as outside:
+        try:
+            files = " ".join(f"/proc/{outside.pid}/{name}" for name in ("environ", "maps", "mem", "root/etc/hosts"))
+            done = run(sandbox, view, f"kill -9 {outside.pid}; cat {files}; readlink /proc/{outside.pid}/exe")
+            assert done.returncode != 0 and done.stdout == "" and outside.poll() is None
+        finally:
+            outside.kill()
 
 
 def test_its_exit_code_is_the_programs(sandbox: Sandbox, view: View) -> None:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from services.daemon.sandbox import bubblewrap
+from services.daemon.sandbox import bubblewrap, landlock
 from services.daemon.sandbox.bare import Bare, Missing
 from services.daemon.sandbox.sandbox import Sandbox
 from shared.config import Settings
 
-_MEND = "allow user namespaces to this account"
+_MEND = "allow user namespaces to this account, or run a kernel with Landlock (Linux 6.2 or newer)"
 
 
 def chosen(settings: Settings) -> Sandbox:
     """The sandbox, tried by running something in it. One that can't be had refuses to run anything.
 
-    Blocking: some 10 ms.
+    Blocking: some 10 ms, or 50 where bubblewrap doesn't work.
     """
-    if settings.sandbox == "off":
-        return Bare("the setting sandbox is off")
-    found = bubblewrap.find()
-    if not isinstance(found, str):
-        return found
-    if settings.sandbox == "auto":
-        return Bare("this machine has none", f"{found}; {_MEND}")
-    return Missing("bubblewrap", f'sandbox = "bubblewrap" can\'t be had: {found}; {_MEND}')
+    refusals = []
+    for kind, find in (("bubblewrap", bubblewrap.find), ("landlock", landlock.find)):
+        if settings.sandbox in ("auto", kind):
+            found = find()
+            if not isinstance(found, str):
+                return found
+            refusals.append(found)
+    why = f"{'; '.join(refusals)}: {_MEND}"
+    match settings.sandbox:
+        case "off":
+            return Bare("the setting sandbox is off")
+        case "auto":
+            return Bare("this machine has none", why)
+        case kind:
+            return Missing(kind, f'sandbox = "{kind}" can\'t be had: {why}')
