@@ -79,7 +79,9 @@ class Board:
         """The last line: how it ended, and where its work is."""
         shown = self.directive
         status = "delivered" if shown["status"] == "idle" and shown["pr_url"] else shown["status"]
-        reason = f": {clean(shown['pause_reason'])}" if shown["pause_reason"] else ""
+        outcome = shown["delivery_outcome"] or ""
+        words = shown["pause_reason"] or ("" if outcome.startswith("delivered") else outcome)
+        reason = f": {clean(words)}" if words else ""
         branch = f" on {shown['pr_branch']}" if shown["pr_branch"] else ""
         return f"{status}{reason}{branch}" + (f", {shown['pr_url']}" if shown["pr_url"] else "")
 

@@ -46,6 +46,8 @@ def print_directive(shown: dict[str, Any]) -> None:
     for key in ("repository_url", "pr_branch", "pr_url"):
         if shown[key]:
             print(f"  {key.removesuffix('_url').replace('_', ' '):<11} {clean(shown[key])}")
+    if shown["delivery_outcome"] and shown["delivery_outcome"] != shown["pause_reason"]:
+        print(f"  {'delivery':<11} {clean(shown['delivery_outcome'])}")
     if shown["tokens"]:
         print(f"  {'spent':<11} ${shown['cost_usd']:.2f}, {shown['tokens']} tokens")
     rows = [

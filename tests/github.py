@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests import hands
+
 MISSING = "these tests run the real `gh`: run `tools/install.sh tests`, with .venv/bin on PATH"
 
 
@@ -30,6 +32,8 @@ class GitHub:
         self.labels: list[tuple[int, Any]] = []
         self.instead: list[tuple[str, int, dict[str, str], dict[str, Any]]] = []
         """(method, status, headers, body): each given once, to the next request of that method."""
+        self.remote: Path | None = None
+        """The bare repository behind it."""
         self.socket = folder / "gh.sock"
         self.config = folder / "gh"
         self.config.mkdir()
@@ -38,6 +42,7 @@ class GitHub:
 
     def environment(self, remote: Path) -> dict[str, str]:
         """What sends gh to this server, and git's github.com to a local repository; git knows who commits."""
+        self.remote = remote
         config = self.config / "gitconfig"
         person = "[user]\n\tname = Somebody\n\temail = somebody@example.com\n"
         config.write_text(f'{person}[url "{remote}"]\n\tinsteadOf = https://github.com/{self.path}\n')
@@ -72,6 +77,7 @@ class GitHub:
             if wanted == method:
                 del self.instead[place]
                 return status, headers, instead
+        self._look()
         parts = urlsplit(path)
         prefix = f"/repos/{self.path}"
         if not parts.path.startswith(prefix):
@@ -105,15 +111,32 @@ class GitHub:
             "title": body["title"],
             "body": body["body"],
             "draft": body["draft"],
-            "head": {"ref": body["head"]},
+            "head": {"ref": body["head"], "repo": {"full_name": self.path}},
             "base": {"ref": body["base"]},
         }
+        if self.remote is not None and hands.commit_of(self.remote, body["head"]) is None:
+            errors = [{"message": "head is invalid"}]
+            return 422, {}, {"message": "Validation Failed", "errors": errors}
         self.pulls.append(pull)
+        self._look()
         return 201, {}, pull
 
-    def end(self, number: int, state: str) -> None:
+    def _look(self) -> None:
+        """An open pull request is at its branch's commit; one whose branch is removed is closed."""
+        for pull in self.pulls if self.remote is not None and self.remote.exists() else ():
+            if pull["state"] == "open":
+                commit = hands.commit_of(self.remote, pull["head"]["ref"])  # type: ignore[arg-type]
+                pull["head"]["sha"] = commit or pull["head"].get("sha")
+                if commit is None:
+                    pull["state"] = "closed"
+
+    def end(self, number: int, state: str, how: hands.How = "merge") -> None:
         """Merge or close a pull request, as a person does."""
-        self.pulls[number - 1].update(state="closed", merged_at="2026-01-01T00:00:00Z" if state == "merged" else None)
+        pull = self.pulls[number - 1]
+        self._look()
+        if state == "merged" and self.remote is not None and self.remote.exists():
+            hands.merge(self.remote, pull["head"]["ref"], pull["base"]["ref"], how)
+        pull.update(state="closed", merged_at="2026-01-01T00:00:00Z" if state == "merged" else None)
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):

@@ -38,6 +38,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 class _Step(StepText, frozen=True, kw_only=True):
     delivered: bool = False
     branch_removed: bool = False
+    base: str | None = None
     order_index: int = 0
     depends_on: tuple[UUID, ...] = ()
 
@@ -56,27 +57,14 @@ def deliver(row: Row, settings: Settings) -> Task:
         title=row["title"],
         round=number,
         steps=tuple(_branch(s) for s in done if again or not s.delivered),
-        earlier=() if over else tuple(_branch(s) for s in done if s.delivered),
+        earlier=tuple(_branch(s) for s in done if s.delivered and not again),
+        heads=tuple(row["delivered_heads"]),
         strategy=settings.merge_strategy,
         merge_into_base=row["merge_into_base"],
         check=row["check_command"],
         without=tuple(row["left_out"]),
         forge=_forge(row, settings),
-        pull_request=PullRequest(
-            title=" ".join(row["title"].split())[:LONGEST_TITLE],
-            body=prompts.pull_request(
-                goal=row["goal"],
-                steps=steps,
-                left_out=row["left_out"],
-                orders=row["orders"],
-                cost_usd=row["usd"],
-                tokens=row["tokens"],
-                seconds=row["seconds"],
-            ),
-            draft=settings.pull_request_draft,
-            labels=settings.pull_request_labels,
-            reviewers=settings.pull_request_reviewers,
-        ),
+        pull_request=_pull_request(row, steps, settings),
         pr_url=row["pr_url"],
     )
     target = delivery_branch(row["title"], row["id"], number) if over or not row["pr_branch"] else row["pr_branch"]
@@ -87,20 +75,23 @@ def deliver(row: Row, settings: Settings) -> Task:
 
 def look(row: Row, settings: Settings) -> Task:
     """The verification or the look of a row of `looks_due`."""
-    body = prompts.pull_request(goal=row["goal"], steps=())
+    verifying = row["action"] == "verify"
     order = Delivery(
         action=row["action"],
         title=row["title"],
         round=row["pr_round"],
-        steps=tuple(_branch(s) for s in msgspec.convert(row["steps"], list[_Branch])),
+        steps=tuple(msgspec.convert(row["steps"], list[StepBranch])),
         strategy=settings.merge_strategy,
         forge=_forge(row, settings),
-        pull_request=PullRequest(title=" ".join(row["title"].split())[:LONGEST_TITLE], body=body),
+        heads=tuple(row["delivered_heads"]),
+        pull_request=_pull_request(row, msgspec.convert(row["all_steps"], list[_Step]), settings)
+        if verifying
+        else None,
         pr_url=row["pr_url"],
         etag=row["pr_etag"],
         remove_branches=settings.remove_step_branches,
     )
-    name = "look at the pull request" if row["action"] == "watch" else "verify"
+    name = "verify" if verifying else "look at the pull request"
     return Task(
         owner=row["owner_id"],
         directive=row["id"],
@@ -167,15 +158,26 @@ def can_judge(agent: str, settings: Settings) -> bool:
     return known is None or known.kind != "shell"
 
 
-class _Branch(msgspec.Struct, frozen=True, kw_only=True):
-    id: UUID
-    name: str
-    branch: str
-    head: str | None = None
+def _branch(step: _Step) -> StepBranch:
+    return StepBranch(id=step.id, name=step.name, branch=step.branch or "", head=step.head, base=step.base)
 
 
-def _branch(step: _Step | _Branch) -> StepBranch:
-    return StepBranch(id=step.id, name=step.name, branch=step.branch or "", head=step.head)
+def _pull_request(row: Row, steps: Sequence[_Step], settings: Settings) -> PullRequest:
+    return PullRequest(
+        title=" ".join(row["title"].split())[:LONGEST_TITLE],
+        body=prompts.pull_request(
+            goal=row["goal"],
+            steps=steps,
+            left_out=row["left_out"],
+            orders=row["orders"],
+            cost_usd=row["usd"],
+            tokens=row["tokens"],
+            seconds=row["seconds"],
+        ),
+        draft=settings.pull_request_draft,
+        labels=settings.pull_request_labels,
+        reviewers=settings.pull_request_reviewers,
+    )
 
 
 def _forge(row: Row, settings: Settings) -> Forge | None:

@@ -22,13 +22,13 @@ SELECT t.id AS task_id, t.agent AS task_agent, t.delivery, t.result, t.created_a
 -- Write what follows from them. A status changes only where the directive is idle: a person may have been faster. With
 -- steps that completed while this was on its way it stays idle, and they are delivered next.
 WITH new AS (
-    SELECT u.*, u.left_out::uuid[] AS leave, u.removed::text[] AS gone
+    SELECT u.*, u.left_out::uuid[] AS leave, u.removed::text[] AS gone, u.undelivered::uuid[] AS again
       FROM unnest(%(tasks)s::uuid[], %(directives)s::uuid[], %(statuses)s::text[], %(reasons)s::text[], %(branches)s::text[],
                   %(rounds)s::integer[], %(urls)s::text[], %(states)s::text[], %(etags)s::text[], %(looks_in)s::float[],
                   %(looks)s::integer[], %(delivered)s::boolean[], %(verified)s::boolean[], %(fixes)s::integer[],
-                  %(left_outs)s::text[], %(removed)s::text[])
+                  %(left_outs)s::text[], %(removed)s::text[], %(heads)s::text[], %(undelivered)s::text[], %(forgotten)s::boolean[])
            AS u (task_id, id, status, reason, branch, round, url, state, etag, look_in, looks, delivered, verified, fixes,
-                 left_out, removed)
+                 left_out, removed, head, undelivered, forgotten)
 ), tasks AS (
     UPDATE makima.task t SET settled = true, version = t.version + 1 FROM new WHERE t.id = new.task_id
 ), held AS (
@@ -36,6 +36,8 @@ WITH new AS (
       FROM new JOIN makima.task t ON t.id = new.task_id
      CROSS JOIN LATERAL jsonb_array_elements(t.delivery -> 'steps') AS o (step)
      WHERE new.delivered AND s.directive_id = new.id AND s.id = (o.step ->> 'id')::uuid
+), lost AS (
+    UPDATE makima.step s SET delivered = false FROM new WHERE s.directive_id = new.id AND s.id = ANY (new.again)
 ), cleaned AS (
     UPDATE makima.step s SET branch_removed = true FROM new WHERE s.directive_id = new.id AND s.branch = ANY (new.gone)
 )
@@ -49,17 +51,21 @@ UPDATE makima.directive d
        pause_reason = CASE WHEN d.status = 'idle' AND new.status = 'paused' THEN new.reason ELSE d.pause_reason END,
        paused_for = CASE WHEN d.status = 'idle' AND new.status = 'paused' THEN 'delivery' ELSE d.paused_for END,
        pr_branch = coalesce(new.branch, d.pr_branch), pr_round = coalesce(new.round, d.pr_round),
-       pr_url = coalesce(new.url, d.pr_url), pr_state = coalesce(new.state, d.pr_state),
-       pr_etag = coalesce(new.etag, d.pr_etag), pr_looks = new.looks,
+       pr_url = CASE WHEN NOT new.forgotten THEN coalesce(new.url, d.pr_url) END,
+       pr_state = CASE WHEN NOT new.forgotten THEN coalesce(new.state, d.pr_state) END,
+       pr_etag = CASE WHEN NOT new.forgotten THEN coalesce(new.etag, d.pr_etag) END, pr_looks = new.looks,
+       delivered_heads = CASE WHEN new.head = ANY (d.delivered_heads) OR new.head IS NULL THEN d.delivered_heads
+                              ELSE d.delivered_heads || new.head END,
+       delivery_outcome = coalesce(new.reason, d.delivery_outcome),
        pr_look_at = makima.now() + new.look_in * interval '1 second',
        delivered_at = CASE WHEN new.delivered THEN makima.now() ELSE d.delivered_at END,
-       verified = CASE WHEN new.delivered THEN new.verified ELSE d.verified OR new.verified END,
+       verified = CASE WHEN new.delivered OR new.forgotten THEN new.verified ELSE d.verified OR new.verified END,
        delivery_fixes = CASE WHEN new.delivered THEN 0 ELSE d.delivery_fixes + new.fixes END,
        left_out = CASE WHEN new.delivered THEN d.left_out ELSE d.left_out || new.leave END,
        version = d.version + 1
   FROM new, makima.directive old
  WHERE d.id = new.id AND old.id = d.id
-RETURNING d.id, d.status, old.status AS before, d.pr_branch, d.pr_url, new.reason, new.delivered;
+RETURNING d.id, d.status, old.status AS before, d.pr_branch, d.pr_url, new.reason, new.delivered, new.forgotten;
 
 -- name: add_fixes
 -- Steps that mend what breaks the check, each depending on the steps that break it, so that it starts from just those.
@@ -79,21 +85,9 @@ SELECT new.id, n.need, n.at - 1 FROM new CROSS JOIN LATERAL unnest(new.all_needs
 -- Idle directives with completed steps that are not delivered and no live delivery (rule 11), a row a directive with
 -- all of its steps. Relies on directive_by_status.
 SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.base_branch, d.pr_branch, d.pr_url, d.pr_state, d.pr_round,
-       d.merge_into_base, d.check_command, d.left_out,
-       extract(epoch FROM makima.now() - d.created_at)::float AS seconds, cost.usd, cost.tokens, steps.all AS steps,
-       coalesce((SELECT array_agg(o.priority || ': ' || o.title ORDER BY o.id) FROM makima.work_order o
-                  WHERE o.directive_id = d.id AND o.status = 'done'), '{}') AS orders
-  FROM makima.directive d
- CROSS JOIN LATERAL (SELECT coalesce(sum(t.cost_usd), 0)::float AS usd, coalesce(sum(t.tokens), 0)::bigint AS tokens
-                       FROM makima.task t WHERE t.directive_id = d.id) AS cost
- CROSS JOIN LATERAL (SELECT jsonb_agg(jsonb_build_object(
-                                'id', s.id, 'name', s.name, 'status', s.status, 'branch', s.branch, 'head', t.head,
-                                'commits', jsonb_path_query_array(t.commits, '$[last - 20 to last]'),
-                                'outcome', left(s.outcome, 2000), 'reason', s.reason, 'delivered', s.delivered,
-                                'branch_removed', s.branch_removed)
-                                ORDER BY s.order_index, s.completed_at, s.id) AS all
-                       FROM makima.step s LEFT JOIN makima.task t ON t.id = s.task_id
-                      WHERE s.directive_id = d.id AND s.held_by IS NULL) AS steps
+       d.merge_into_base, d.check_command, d.left_out, d.delivered_heads, told.seconds, told.usd, told.tokens, told.steps,
+       told.orders
+  FROM makima.directive d JOIN makima.delivery_told told ON told.id = d.id
  WHERE d.status = 'idle' AND d.repository_url IS NOT NULL
    AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'idle')))
    AND makima.has_undelivered(d) AND NOT makima.is_delivering(d)
@@ -102,13 +96,14 @@ SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.base_branch, d.pr_
 -- name: looks_due
 -- Idle directives whose pull request is to be looked for (rule 12: delivered, a forge expected, none known), or whose
 -- open pull request is to be looked at. Relies on directive_by_status.
-SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.pr_branch, d.pr_url, d.pr_round, d.pr_etag,
-       CASE WHEN d.pr_url IS NULL THEN 'verify' ELSE 'watch' END AS action,
-       coalesce((SELECT jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'branch', s.branch))
+SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.pr_branch, d.pr_url, d.pr_round, d.pr_etag, d.left_out,
+       d.delivered_heads, CASE WHEN d.pr_url IS NULL THEN 'verify' ELSE 'watch' END AS action, told.seconds, told.usd,
+       told.tokens, told.steps AS all_steps, told.orders,
+       coalesce((SELECT jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'branch', s.branch, 'head', s.head))
                    FROM makima.step s
-                  WHERE s.directive_id = d.id AND s.status = 'completed' AND s.branch IS NOT NULL
-                    AND NOT s.branch_removed), '[]') AS steps
-  FROM makima.directive d
+                  WHERE s.directive_id = d.id AND s.status = 'completed' AND s.branch IS NOT NULL AND s.delivered
+                    AND NOT s.branch_removed AND s.id <> ALL (d.left_out)), '[]') AS steps
+  FROM makima.directive d LEFT JOIN makima.delivery_told told ON told.id = d.id AND d.pr_url IS NULL
  WHERE d.status = 'idle' AND d.delivered_at IS NOT NULL
    AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'idle')))
    AND (d.pr_url IS NULL AND NOT d.verified OR d.pr_state = 'open' AND d.pr_look_at <= makima.now())

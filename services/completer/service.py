@@ -74,7 +74,7 @@ class Completer:
         for row in await unit.rows(SQL["settle"], _columns(rows, settled)):
             if row["delivered"]:
                 unit.record(DeliveryFinished(directive=row["id"], branch=row["pr_branch"] or "", pr_url=row["pr_url"]))
-            if row["status"] != row["before"] or row["delivered"]:
+            if row["status"] != row["before"] or row["reason"]:
                 unit.record(DirectiveChanged(directive=row["id"], status=row["status"], reason=row["reason"]))
         fixes = [(row, s.fix) for row, s in zip(rows, settled, strict=True) if s.fix and row["status"] == "idle"]
         if fixes:
@@ -164,6 +164,9 @@ def _columns(rows: Sequence[Row], settled: Sequence[Settled]) -> dict[str, list[
         "fixes": [int(s.fix is not None) for s in settled],
         "left_outs": [as_array(map(str, s.leave_out)) for s in settled],
         "removed": [as_array(s.removed) for s in settled],
+        "heads": [s.head for s in settled],
+        "undelivered": [as_array(map(str, s.undelivered)) for s in settled],
+        "forgotten": [s.forgotten for s in settled],
     }
 
 

@@ -86,6 +86,8 @@ class Attempt:
         self._cgroup: Path | None = None
         self._conversation: Conversation | None = None
         self._workspace: Workspace | None = None
+        self._base: str | None = None
+        """The newest commit of the base branch that the work is built on."""
         self._told: set[UUID] = set()
         self._running: asyncio.Task[Report] | None = None
         self._cancelled = False
@@ -156,6 +158,7 @@ class Attempt:
         if command.delivery is not None:
             return await self._deliver(agent)
         workspace = self._workspace = await self._workspaces.make(command)
+        self._base = await self._workspaces.base_of(workspace, command)
         settings = await repository.of(workspace.cache, command.base_branch, self._machine.repositories)
         if agent is not None:
             agent = self._instead(settings) or agent
@@ -272,7 +275,7 @@ class Attempt:
         self._put_back(workspace)
         done = await work.commit(workspace, self.command)
         commits, _ = await asyncio.gather(work.commits(workspace, done), work.push(workspace, done))
-        return self._says.succeeded(workspace.branch, done.head, done.files, commits=commits)
+        return self._says.succeeded(workspace.branch, done.head, done.files, commits=commits, base=self._base)
 
     def _put_back(self, workspace: Workspace) -> None:
         """Undo what the agent did to what the daemon's own git reads, and say so. Raises WorkspaceFailed."""

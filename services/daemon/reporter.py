@@ -135,6 +135,7 @@ class Saying:
         changed: tuple[str, ...] = (),
         result: Result | None = None,
         commits: tuple[Commit, ...] = (),
+        base: str | None = None,
     ) -> TaskSucceeded:
         """The report that it ended well, and with what."""
         return TaskSucceeded(
@@ -148,6 +149,7 @@ class Saying:
             **self._usage(),
             result=result,
             commits=commits,
+            base=base,
         )
 
     def failed(self, reason: str, code: int | None = None, permanent: bool = False) -> TaskFailed:

@@ -83,6 +83,8 @@ class DirectiveShown(msgspec.Struct, frozen=True, kw_only=True):
     """The tasks whose steps and removals wait for approval: that planning, and tasks that found work."""
     pr_branch: str | None
     pr_url: str | None
+    delivery_outcome: str | None
+    """What came of its newest delivery or look at its pull request, in words."""
     generation: int
     version: int
     created_at: datetime

@@ -465,7 +465,7 @@ SELECT 'task', t.directive_id, t.name, t.status FROM makima.task t WHERE t.id = 
 -- A directive with what is due of it, and its owner's slots. Relies on plan_request_unserved, step_undelivered,
 -- task_on_a_daemon.
 SELECT d.status, d.pause_reason, d.paused_for, d.awaited_plan, makima.awaiting_approval(d) AS awaited, d.on_failure, d.max_parallel,
-       coalesce(d.pr_url, d.pr_branch) AS delivered_to,
+       coalesce(d.pr_url, d.pr_branch) AS delivered_to, d.delivery_outcome,
        EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered) AS undelivered,
        ARRAY(SELECT r.reason FROM makima.plan_request r WHERE r.directive_id = d.id AND r.served_by IS NULL ORDER BY r.id) AS requests,
        (SELECT count(*)::integer FROM makima.daemon w WHERE w.owner_id = d.owner_id AND w.connected AND NOT w.draining) AS daemons,

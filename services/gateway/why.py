@@ -96,6 +96,7 @@ async def scene(database: Database, directive: UUID, also: UUID) -> Scene:
         max_parallel=row["max_parallel"],
         requests=row["requests"],
         delivered_to=row["delivered_to"],
+        delivery_outcome=row["delivery_outcome"],
         undelivered=row["undelivered"],
         steps={s["id"]: msgspec.convert(s, Step) for s in steps},
         tasks=[msgspec.convert(t, Task) for t in tasks],

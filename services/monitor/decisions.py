@@ -52,6 +52,8 @@ class Decision(msgspec.Struct, kw_only=True):
     daemon: str | None = None
     branch: str | None = None
     head: str | None = None
+    base: str | None = None
+    """The newest commit of the base branch that its work is built on."""
     session: str | None = None
     agent: str = ""
     """The one that runs in the place of the task's."""
@@ -140,7 +142,7 @@ def _decide(
             decision.verdict = outcomes.succeeded(live)
             decision.branch, decision.head, decision.outcome = report.branch, report.head, report.outcome
             decision.files_changed, decision.commits = report.files_changed, report.commits
-            decision.result = report.result
+            decision.result, decision.base = report.result, report.base
         case TaskUsage():
             pass
         case TaskFailed():

@@ -91,6 +91,7 @@ def _row(decision: Decision) -> dict[str, object]:
         "daemon": decision.daemon,
         "branch": decision.branch,
         "head": decision.head,
+        "base": decision.base,
         "session": decision.session,
         "outcome": decision.outcome,
         "reason": decision.reason,

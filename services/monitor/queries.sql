@@ -17,7 +17,7 @@ WITH new AS MATERIALIZED (
         AS u (id uuid, attempt integer, status text, next_attempt integer, failures integer, losses integer, delay float,
               daemon text, branch text, head text, session text, outcome text, reason text, cost numeric, kept_branch text,
               tokens bigint, ended_as text, tail text, exit_code integer, step_status text, result jsonb, files text[],
-              commits jsonb)
+              commits jsonb, base text)
 ), before AS (
     SELECT a.task_id, a.cost_usd, a.tokens
       FROM new JOIN makima.attempt a ON a.task_id = new.id AND a.number = new.attempt
@@ -27,7 +27,7 @@ WITH new AS MATERIALIZED (
        SET status = new.status, attempt = new.next_attempt, failures = new.failures, losses = new.losses,
            not_before = makima.now() + new.delay * interval '1 second',
            daemon = CASE WHEN new.status <> 'pending' THEN coalesce(new.daemon, t.daemon) END, branch = coalesce(new.branch, t.branch),
-           head = coalesce(new.head, t.head), session = coalesce(new.session, t.session),
+           head = coalesce(new.head, t.head), base_commit = coalesce(new.base, t.base_commit), session = coalesce(new.session, t.session),
            outcome = CASE WHEN new.outcome = '' THEN t.outcome ELSE new.outcome END,
            result = coalesce(new.result, t.result), commits = coalesce(new.commits, t.commits), reason = coalesce(new.reason, t.reason),
            kept_branch = coalesce(new.kept_branch, t.kept_branch),

@@ -20,6 +20,7 @@ from shared.domain.delivery import (
 from shared.domain.statuses import DirectiveStatus
 
 LONGEST_POLL_SECONDS = 900.0
+DONE_AS_IT_IS = "say that it is done as it is (makima directive update --status completed)"
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +55,14 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     etag: str | None = None
     look_in: float | None = None
     looks: int = 0
+    head: str | None = None
+    """The commit that was delivered."""
     delivered: bool = False
     """The steps of the order are delivered."""
+    undelivered: tuple[UUID, ...] = ()
+    """Steps that have to be delivered again."""
+    forgotten: bool = False
+    """The pull request that was known is not the delivery's."""
     verified: bool = False
     resolve: Conflicted | None = None
     """An agent is to resolve it."""
@@ -76,15 +83,32 @@ def settle(result: Result, at: Situation) -> Settled:
             return _broken(result, at)
         case Seen():
             return _seen(result, at)
-        case Nothing() if at.order.action == "watch":
-            return Settled(reason=f"its pull request is not watched: {result.reason}")
         case Nothing():
-            return Settled(status=DirectiveStatus.COMPLETED, reason=f"delivered: {result.reason}", verified=True)
+            return _nothing(result, at)
+
+
+def _nothing(result: Nothing, at: Situation) -> Settled:
+    if result.not_ours:
+        return Settled(reason=f"{result.reason}: the delivery's own pull request is looked for", forgotten=True)
+    if result.missing:
+        reason = f"{result.reason}: resume it, and the work is delivered again; or {DONE_AS_IT_IS}"
+        return Settled(status=DirectiveStatus.PAUSED, reason=reason, undelivered=result.missing, verified=True)
+    if at.order.action == "watch":
+        return Settled(reason=f"its pull request is not watched: {result.reason}")
+    delivered = at.order.action == "deliver"
+    reason = result.reason if delivered else f"delivered: {result.reason}"
+    return Settled(status=DirectiveStatus.COMPLETED, reason=reason, delivered=delivered, verified=True)
 
 
 def _delivered(result: Delivered, at: Situation) -> Settled:
     notes = "".join(f"; {n}" for n in result.notes)
-    facts = Settled(branch=result.branch, round=result.round, delivered=True, verified=at.order.action == "verify")
+    facts = Settled(
+        branch=result.branch,
+        round=result.round,
+        head=result.head or None,
+        delivered=True,
+        verified=at.order.action == "verify",
+    )
     if result.pr_url is not None:
         return msgspec.structs.replace(
             facts,
@@ -126,6 +150,16 @@ def _broken(result: Broken, at: Situation) -> Settled:
 
 
 def _seen(result: Seen, at: Situation) -> Settled:
+    if result.state == "merged" and result.missing:
+        without = named(result.missing, at.names)
+        reason = f"{at.pr_url} was merged without {without}, which the base branch does not hold either"
+        return Settled(
+            status=DirectiveStatus.PAUSED,
+            reason=f"{reason}: resume it, and that is delivered in a new pull request; or {DONE_AS_IT_IS}",
+            state="merged",
+            etag=result.etag,
+            undelivered=result.missing,
+        )
     if result.state == "merged":
         return Settled(
             status=DirectiveStatus.COMPLETED,

@@ -21,12 +21,16 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepBranch(msgspec.Struct, frozen=True, kw_only=True):
-    """A completed step as a delivery sees it. `head` is the commit that it ended with."""
+    """A completed step as a delivery sees it.
+
+    `head` is the commit that it ended with, `base` the newest commit of the base branch that it was built on.
+    """
 
     id: UUID
     name: str
     branch: str
     head: str | None = None
+    base: str | None = None
 
 
 class PullRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +57,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[StepBranch, ...] = ()
     earlier: tuple[StepBranch, ...] = ()
     """Steps that earlier deliveries hold."""
+    heads: tuple[str, ...] = ()
+    """The commits that were delivered so far, the newest last."""
     strategy: Strategy = "merge"
     merge_into_base: bool = False
     check: str | None = None
@@ -64,7 +70,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     pr_url: str | None = None
     etag: str | None = None
     remove_branches: bool = False
-    """Remove the steps' branches from the remote once the pull request is over."""
+    """Remove the branches of the directive from the remote once the base branch holds them."""
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="delivered"):
@@ -107,13 +113,19 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="see
     etag: str | None = None
     removed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    """What a person should know: branches that could not be removed."""
+    """What a person should know: branches that stay on the remote."""
+    missing: tuple[UUID, ...] = ()
+    """Steps that it was merged without, and that the base branch does not hold either."""
 
 
 class Nothing(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="nothing"):
-    """Neither a pull request nor the branch is there, or it can't be seen, as `reason` says."""
+    """There is nothing to deliver or to look at, as `reason` says."""
 
     reason: str
+    missing: tuple[UUID, ...] = ()
+    """Steps that were delivered, and are neither on the delivery's branch nor in the base branch any more."""
+    not_ours: bool = False
+    """The pull request that was named is not the delivery's: its own is looked for."""
 
 
 Result = Delivered | Conflicted | Broken | Seen | Nothing

@@ -82,6 +82,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     requests: Sequence[str] = ()
     """Why planning is due."""
     delivered_to: str | None = None
+    delivery_outcome: str | None = None
+    """What came of its newest delivery or look at its pull request."""
     undelivered: bool = False
     steps: Mapping[UUID, Step] = {}
     tasks: Sequence[Task] = ()
@@ -103,7 +105,9 @@ def directive(scene: Scene) -> Why:
         case DirectiveStatus.ARCHIVED:
             return Why(text="it is archived: nothing of it runs any more")
         case DirectiveStatus.COMPLETED:
-            return Why(text="it is completed" + (f": delivered to {scene.delivered_to}" if scene.delivered_to else ""))
+            where = f"delivered to {scene.delivered_to}" if scene.delivered_to else None
+            outcome = scene.delivery_outcome or where
+            return Why(text="it is completed" + (f": {outcome}" if outcome else ""))
         case DirectiveStatus.IDLE:
             return _idle(scene)
         case DirectiveStatus.ACTIVE:

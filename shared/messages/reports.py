@@ -112,6 +112,8 @@ class TaskSucceeded(Report, frozen=True, kw_only=True, tag="TaskSucceeded"):
     """Of a delivery: what came of it."""
     commits: tuple[Commit, ...] = ()
     """What the attempt committed, oldest first; of very many the newest."""
+    base: str | None = None
+    """The newest commit of the base branch that the work is built on."""
 
 
 class TaskFailed(Report, frozen=True, kw_only=True, tag="TaskFailed"):

@@ -109,7 +109,6 @@ def test_a_pull_request_from_its_first_delivery_to_its_merge(
     shown_as(cluster, directive, "idle")
     assert len(hub.pulls) == 1
     hub.end(1, "merged")
-    git(remote, "update-ref", "refs/heads/main", shown["pr_branch"])
     shown_as(cluster, directive, "completed")
     assert heads(remote) == ["main"]
     cluster.makima(

@@ -89,8 +89,8 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
     "monitor": {
         "task": (
             updates(
-                "attempt failures losses not_before daemon branch head kept_branch commits session outcome reason "
-                "cost_usd tokens lease_until ended_at waiting_reason gave_up cancel_asked cancel_cause",
+                "attempt failures losses not_before daemon branch head base_commit kept_branch commits session "
+                "outcome reason cost_usd tokens lease_until ended_at waiting_reason gave_up cancel_asked cancel_cause",
                 _MONITORED,
             ),
         ),
@@ -120,8 +120,8 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         "task": (inserts(kind="completion verification", status="pending"), updates("settled")),
         "directive": (
             updates(
-                "pr_branch pr_url pr_state pr_round pr_etag pr_look_at pr_looks delivered_at verified delivery_fixes "
-                "left_out pause_reason paused_for status_at",
+                "pr_branch pr_url pr_state pr_round pr_etag pr_look_at pr_looks delivered_at delivered_heads "
+                "delivery_outcome verified delivery_fixes left_out pause_reason paused_for status_at",
                 "idle>completed idle>paused idle>active",
             ),
         ),

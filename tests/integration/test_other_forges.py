@@ -19,6 +19,7 @@ from shared.domain.delivery import Delivered, Nothing, PullRequest, Seen
 from shared.domain.descriptions import BEGIN, END
 from shared.domain.forge import Forge
 from shared.failpoints import FailpointReached
+from tests import hands
 from tests.workshop import Workshop, pull_request, sh, write
 
 pytestmark = pytest.mark.anyio
@@ -157,7 +158,14 @@ class Tea(Played):
 
     def _pull(self, number: int, head: str) -> dict[str, Any]:
         url = self.forge.pull_request_url(number)
-        return {"number": number, "html_url": url, "state": "open", "merged": False, "head": {"ref": head}}
+        return {
+            "number": number,
+            "html_url": url,
+            "state": "open",
+            "merged": False,
+            "head": {"ref": head, "repo_id": 1},
+            "base": {"repo_id": 1},
+        }
 
     def others(self, count: int) -> None:
         """Pull requests of other people."""
@@ -227,8 +235,11 @@ def body_of(forge: Played, number: int = 1) -> str:
     return str(forge.pulls[number - 1]["description" if isinstance(forge, Lab) else "body"])
 
 
-def end(forge: Played, number: int, state: str) -> None:
+def end(shop: Workshop, forge: Played, number: int, state: str) -> None:
     """Merge or close one, as a person does."""
+    if state == "merged":
+        pull = forge.pulls[number - 1]
+        hands.merge(shop.remote, pull["source_branch"] if isinstance(forge, Lab) else pull["head"]["ref"], "main")
     as_gitea = {"state": "closed", "merged": state == "merged"}
     forge.pulls[number - 1].update({"state": state} if isinstance(forge, Lab) else as_gitea)
 
@@ -253,7 +264,7 @@ async def test_it_gets_one_pull_request_which_is_refreshed_and_watched(shop: Wor
     seen = await shop.deliver(**watch)
     assert isinstance(seen, Seen) and seen.state == "open"
     assert await shop.deliver(**watch, etag=seen.etag) == seen
-    end(forge, 1, "merged")
+    end(shop, forge, 1, "merged")
     last = await shop.deliver(**watch, etag=seen.etag)
     assert isinstance(last, Seen) and last.state == "merged" and shop.branches() == ["main"]
 
@@ -261,7 +272,7 @@ async def test_it_gets_one_pull_request_which_is_refreshed_and_watched(shop: Wor
 @pytest.mark.parametrize("state", ["merged", "closed"])
 async def test_work_after_it_is_over_gets_one_of_its_own(shop: Workshop, forge: Played, state: str) -> None:
     await shop.deliver(forge=forge.forge, pull_request=pull_request())
-    end(forge, 1, state)
+    end(shop, forge, 1, state)
     shop.step("two", write("two.txt", "2\n"))
     result = await shop.deliver(forge=forge.forge, pull_request=pull_request())
     assert isinstance(result, Delivered) and result.pr_url == forge.forge.pull_request_url(2)

@@ -270,12 +270,12 @@ async def test_what_a_closed_pull_request_held_squashed_can_be_delivered_again(
     assert {"one.txt", "two.txt"} <= set(shop.files(again.branch))
 
 
-async def test_a_closed_pull_request_keeps_its_own_branch(shop: Shop, hub: GitHub) -> None:
+async def test_a_closed_pull_request_keeps_its_branches_as_the_base_holds_none_of_them(shop: Shop, hub: GitHub) -> None:
     proposed = await shop.propose()
     hub.end(1, "closed")
     seen = await shop.deliver(
         url=hub.url, action="watch", forge=forge(hub.url), pr_url=proposed.pr_url, remove_branches=True
     )
     assert isinstance(seen, Seen) and seen.state == "closed"
-    assert shop.branches() == ["main", shop.target]
+    assert seen.removed == () and shop.branches() == ["main", shop.target, "makima/one"]
     assert sh(shop.remote, "git", "show", f"{shop.target}:one.txt") == "1"

@@ -26,6 +26,7 @@ def step(name: str, status: str = "pending", **more: Any) -> dict[str, Any]:
 def directive(*steps: dict[str, Any], status: str = "active", **more: Any) -> dict[str, Any]:
     return {
         "id": "d", "title": "Job", "status": status, "pause_reason": None, "pr_url": None, "pr_branch": None,
+        "delivery_outcome": None,
         "tokens": 0, "cost_usd": 0.0, "created_at": AT.format(0), "steps": list(steps), **more,
     }  # fmt: skip
 
@@ -50,6 +51,11 @@ def drawn(board: Board, height: int = 40) -> str:
     [
         (directive(status="completed", pr_branch="makima/x"), DELIVERED, "completed on makima/x"),
         (directive(status="idle", pr_url="https://f/1"), DELIVERED, "delivered, https://f/1"),
+        (
+            directive(status="completed", delivery_outcome="nothing changed: main is as the steps leave it"),
+            DELIVERED,
+            "completed: nothing changed: main is as the steps leave it",
+        ),
         (directive(status="idle"), None, "idle"),
         (directive(status="paused", pause_reason="no\nmore money"), STOPPED, "paused: no more money"),
         (directive(status="archived"), STOPPED, "archived"),

@@ -43,6 +43,34 @@ def test_a_forge_without_a_pull_request_is_verified_and_that_ends_it_either_way(
     assert settle(Delivered(branch="b", head="", pr_url=URL), verify).verified
 
 
+def test_a_delivery_that_changes_nothing_says_so_and_completes() -> None:
+    settled = settle(Nothing(reason="nothing changed: main is as it was"), at(forge_expected=True))
+    assert settled.status is DirectiveStatus.COMPLETED and settled.delivered and settled.verified
+    assert settled.branch is None and settled.reason == "nothing changed: main is as it was"
+
+
+@pytest.mark.parametrize(
+    ("action", "result"),
+    [
+        ("verify", Nothing(reason="neither is there", missing=(A, B))),
+        ("watch", Seen(state="merged", missing=(A, B))),
+    ],
+)
+def test_work_that_is_nowhere_pauses_with_what_to_do_and_is_delivered_again(
+    action: str, result: Nothing | Seen
+) -> None:
+    settled = settle(result, at(order=Delivery(action=action, title="t"), pr_url=URL))  # type: ignore[arg-type]
+    assert settled.status is DirectiveStatus.PAUSED and settled.undelivered == (A, B)
+    assert "resume it" in (settled.reason or "") and "directive update --status completed" in (settled.reason or "")
+    assert settled.state == ("merged" if action == "watch" else None)
+
+
+def test_a_pull_request_of_another_branch_is_forgotten_and_completes_nothing() -> None:
+    watch = at(order=Delivery(action="watch", title="t"), pr_url=URL)
+    settled = settle(Nothing(reason=f"{URL} is one of x", not_ours=True), watch)
+    assert settled.forgotten and settled.status is None and "is one of x" in (settled.reason or "")
+
+
 def test_a_conflict_goes_to_an_agent_that_can_judge_and_else_pauses_with_the_commands() -> None:
     conflict = Conflicted(branch="x", into="y", files=("a",), by_hand=("git fetch", "git merge x"))
     assert settle(conflict, at()) == Settled(resolve=conflict)

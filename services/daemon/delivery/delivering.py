@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from services.daemon.delivery.checking import Checks, Outcome, culprits
-from services.daemon.delivery.proposing import Proposing, branch_of, push_options
+from services.daemon.delivery.proposing import Proposing, RoundOver, branch_of, push_options
+from services.daemon.delivery.remote import Remote
 from services.daemon.delivery.scripts import RunScript
-from services.daemon.forges.client import Client, ForgeFailed
+from services.daemon.delivery.watching import Watching
+from services.daemon.forges.client import Client, ForgeFailed, Found
 from services.daemon.forges.patience import Patience
 from services.daemon.forges.registry import client_of
 from services.daemon.git.command import GitError, git, readable
@@ -18,15 +20,17 @@ from services.daemon.git.merging import (
     MergeConflict,
     Tip,
     commit_tree,
+    holds,
+    independent,
     merge_all,
     merge_base_of_squashed,
     tree_of,
 )
 from services.daemon.git.proof import ContentMissing, prove
-from services.daemon.git.pushing import PushRefused, PushStale, on_remote, push, remove
+from services.daemon.git.pushing import PushRefused, PushStale, on_remote, push
 from services.daemon.git.resolving import Resolver, RunAgent, Unresolved, by_hand
 from services.daemon.workspaces import repository
-from services.daemon.workspaces.caches import base_among, refuse_missing
+from services.daemon.workspaces.caches import refuse_missing
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.config import Settings
@@ -36,12 +40,10 @@ from shared.domain.delivery import (
     Delivered,
     Delivery,
     Nothing,
-    PullRequestState,
     Result,
-    Seen,
     StepBranch,
 )
-from shared.domain.forge import number_of, pull_request_url
+from shared.domain.forge import pull_request_url
 from shared.domain.names import delivery_branch
 from shared.domain.retry import backoff_seconds
 from shared.messages.commands import SpawnTask
@@ -76,6 +78,7 @@ class Delivering:
         self._said = said
         self._agent = agent
         self._free_slots = free_slots
+        self._remote = Remote(command, workspaces)
         self._cache = Path()
         self._notes: list[str] = []
         self._told: str | None = None
@@ -84,12 +87,15 @@ class Delivering:
     async def carry_out(self) -> Result:
         """Do what was ordered. Raises WorkspaceFailed with the reason, and GitError."""
         try:
-            if self._order.action == "watch":
-                return await self._watch()
-            self._cache = await self._workspaces.repository(self._command)
-            if self._order.action == "verify":
-                return await self._verify()
-            return await self._deliver()
+            watching = Watching(self._command, self._order, self._remote, self._said)
+            match self._order.action:
+                case "watch":
+                    return await watching.watch(self._client())
+                case "verify":
+                    return await watching.verify(self._proposing(), self._notes)
+                case "deliver":
+                    self._cache = await self._remote.refresh()
+                    return await self._deliver()
         except ForgeFailed as error:
             raise WorkspaceFailed(str(error), permanent=not error.passing) from None
         except PushRefused as error:
@@ -100,22 +106,54 @@ class Delivering:
 
     async def _deliver(self) -> Result:
         order, directive, branch = self._order, self._command.directive, self._command.target_branch
-        proposing, found = self._proposing(), None
-        if proposing is not None:
-            target, number, found = await proposing.target(order, directive, branch)
-        else:
-            target, number = branch_of(order, directive, order.round, branch), order.round
-        outcome = await self._merge_and_push(target)
-        if not isinstance(outcome, str):
-            return outcome
-        url, wanted = self._told, order.pull_request
-        if proposing is not None and wanted is not None and found is not None:
-            url = await proposing.refresh(found, wanted)
-        elif proposing is not None:
-            url = await proposing.propose(target, await self._base(), wanted) if wanted is not None else None
-        if order.merge_into_base:
-            await self._into_base(outcome)
-        return Delivered(branch=target, head=outcome, round=number, pr_url=url, notes=tuple(self._notes))
+        proposing, wanted = self._proposing(), order.pull_request
+        number, target = order.round, branch_of(order, directive, order.round, branch)
+        for _ in range(PUSHES):
+            if proposing is not None:
+                target, number = await proposing.target(order, directive, branch, number)
+            outcome = await self._merge_and_push(target)
+            if not isinstance(outcome, str):
+                return outcome
+            url = self._told
+            try:
+                if proposing is not None and wanted is not None:
+                    url = await proposing.see_to(target, await self._remote.base_name(), wanted)
+            except RoundOver as over:
+                await self._remote.refresh()
+                if over.found.state != "merged" or not await self._is_in(over.found, outcome):
+                    self._said(f"{over}: delivering on a branch of its own")
+                    continue
+                url = over.found.url
+            except ForgeFailed:
+                if await self._is_on(target, outcome):
+                    raise
+                continue
+            else:
+                if not await self._is_on(target, outcome):
+                    self._said(f"{target} is gone from the remote: pushing it again")
+                    continue
+            if order.merge_into_base:
+                await self._into_base(outcome)
+            return Delivered(branch=target, head=outcome, round=number, pr_url=url, notes=tuple(self._notes))
+        raise PushRefused(f"{target} was merged, closed or removed each of {PUSHES} times that it was pushed", False)
+
+    async def _is_in(self, found: Found, delivered: str) -> bool:
+        """Whether a pull request that was merged meanwhile was so with what is delivered."""
+        if found.head == delivered or await self._remote.in_base(delivered):
+            return True
+        there = found.head if await self._remote.has(found.head) else None
+        return there is not None and await holds(self._cache, there, delivered)
+
+    async def _is_on(self, target: str, delivered: str) -> bool:
+        """Whether a branch of the remote holds what was delivered there, or the base branch does."""
+        there = (await on_remote(self._cache, [target])).get(target)
+        if there is not None and there.commit == delivered:
+            return True
+        self._cache = await self._remote.refresh()
+        now = (await self._remote.branches()).get(target)
+        if now is not None and await holds(self._cache, now, delivered):
+            return True
+        return await self._remote.in_base(delivered)
 
     async def _merge_and_push(self, target: str) -> str | Result:
         """The commit that is on the remote's branch now; or what holds it up."""
@@ -132,6 +170,10 @@ class Delivering:
                     step=step,
                     by_hand=tuple(self._by_hand(conflict)),
                 )
+            if begin.branch != target and await tree_of(self._cache, head) == await tree_of(self._cache, begin.commit):
+                return Nothing(reason=f"nothing changed: {begin.branch} is as the steps leave it")
+            if self._order.heads and head == self._order.heads[-1]:
+                self._noted("nothing changed since it was delivered last")
             await prove(self._cache, begin, tips, head, self._order.strategy)
             if broken := await self._check(begin, tips, earlier, head):
                 return broken
@@ -142,7 +184,7 @@ class Delivering:
                     raise PushRefused(f"{error}; tried {times} times", permanent=False) from None
                 self._said(f"{error}: merging and pushing again")
                 await asyncio.sleep(backoff_seconds(1, random.random()) * 0.2 * times)
-                self._cache = await self._workspaces.repository(self._command)
+                self._cache = await self._remote.refresh()
             else:
                 named = pull_request_url(self._order.forge, None, None, said.splitlines())
                 self._told = named or self._order.pr_url
@@ -150,16 +192,34 @@ class Delivering:
         raise AssertionError("not reached")
 
     async def _tips(self, target: str) -> tuple[Tip, list[Tip], list[Tip]]:
-        """Where the merge begins, what it merges, and what was squashed into its beginning before."""
-        known = await self._workspaces.branches(self._cache)
+        """Where the merge begins, what it merges, and what was squashed into its beginning before.
+
+        On a branch that isn't there, what earlier deliveries held comes along again, unless the base branch has it.
+        """
+        known, order = await self._remote.branches(), self._order
+        lost: Sequence[StepBranch] = ()
         if target in known:
             begin = Tip(branch=target, commit=known[target])
         else:
-            begin = base_among(known, self._command.base_branch)
-        tips, missing = await self._steps(self._order.steps, known)
+            begin = await self._remote.base()
+            lost = await self._remote.not_in_base(order.earlier)
+        again, _ = await self._steps(lost, known)
+        tips, missing = await self._steps(order.steps, known)
         refuse_missing(missing)
-        earlier, _ = await self._steps(self._order.earlier, known)
+        tips = [*again, *tips]
+        if old := await self._remote.left_behind((*order.earlier, *order.steps)):
+            await self._remote.refuse_left_behind(begin, old)
+            tips = await self._rebuilt(tips, old)
+        earlier, _ = await self._steps([s for s in order.earlier if s not in lost], known)
         return begin, tips, earlier
+
+    async def _rebuilt(self, tips: list[Tip], old: Sequence[str]) -> list[Tip]:
+        """The tips without what was removed from the base branch that they began at."""
+        anew = await self._remote.rebuilt(tips, old)
+        if anew != tips:
+            base = (await self._remote.base()).branch
+            self._noted(f"{base} was rewritten (force-pushed) meanwhile: the work is rebuilt on it as it is now")
+        return anew
 
     async def _steps(self, steps: Sequence[StepBranch], known: dict[str, str]) -> tuple[list[Tip], list[str]]:
         """Each step at its branch, or where that is gone, at the commit that it ended with; and the missing ones."""
@@ -183,7 +243,9 @@ class Delivering:
             start = await merge_base_of_squashed(self._cache, begin, earlier)
             head = await merge_all(where, start, tips, "squash", resolver, self._noted)
             return begin.commit if head == start.commit else await self._grafted(start, begin, head)
-        return await merge_all(where, begin, tips, "merge", resolver, self._noted)
+        start = await merge_base_of_squashed(self._cache, begin, await independent(self._cache, begin.commit, earlier))
+        head = await merge_all(where, start, tips, "merge", resolver, self._noted)
+        return begin.commit if head == start.commit else head
 
     def _noted(self, note: str) -> None:
         if note not in self._notes:
@@ -264,7 +326,7 @@ class Delivering:
 
     async def _into_base(self, head: str) -> None:
         """Merge the delivery into the base branch on the remote."""
-        base = await self._base()
+        base = await self._remote.base_name()
         for _ in range(PUSHES):
             known = await self._workspaces.branches(self._cache)
             begin = Tip(branch=base, commit=known[base])
@@ -273,7 +335,7 @@ class Delivering:
                 merged = await merge_all(self._cache, begin, [tip])
                 await push(self._cache, merged, base)
             except PushStale:
-                self._cache = await self._workspaces.repository(self._command)
+                self._cache = await self._remote.refresh()
             except MergeConflict as conflict:
                 raise WorkspaceFailed(
                     f"{conflict}; by hand: {'; '.join(self._by_hand(conflict))}", permanent=True
@@ -295,72 +357,11 @@ class Delivering:
         forge = self._order.forge
         return client_of(forge, self._workspaces.folder) if forge is not None else None
 
-    async def _verify(self) -> Result:
-        """Rule 12: the pull request of the branch, made if only the branch is there."""
-        proposing, wanted = self._proposing(), self._order.pull_request
-        branch = self._command.target_branch or ""
-        if proposing is None:
-            return Nothing(reason="its forge can't be asked")
-        there = await proposing.find(branch)
-        if there:
-            return Delivered(branch=branch, head="", round=self._order.round, pr_url=there[0].url)
-        if not await on_remote(self._cache, [branch]):
-            return Nothing(reason=f"neither a pull request nor the branch {branch} is there: the work was merged")
-        url = await proposing.propose(branch, await self._base(), wanted) if wanted else None
-        if url is None:
-            return Nothing(reason="; ".join(self._notes) or "there is nothing to propose")
-        return Delivered(branch=branch, head="", round=self._order.round, pr_url=url)
-
-    async def _watch(self) -> Result:
-        client = self._client()
-        number = number_of(self._order.pr_url or "", self._order.forge)
-        if client is None or number is None:
-            return Nothing(reason="its forge can't be asked")
-        try:
-            found = await client.look(number, self._order.etag)
-        except ForgeFailed as error:
-            if not error.passing:
-                raise
-            self._said(f"{error}: looked at again later")
-            return Seen(state="open", etag=self._order.etag)
-        if found is None:
-            return Seen(state="open", etag=self._order.etag)
-        removed = await self._clean_up(found.state) if found.state != "open" and self._order.remove_branches else ()
-        return Seen(state=found.state, etag=found.etag, removed=removed, notes=tuple(self._notes))
-
-    async def _clean_up(self, state: PullRequestState) -> tuple[str, ...]:
-        """Remove the branches from the remote that nobody needs once its pull request is over; those removed.
-
-        When it was closed, its work may be delivered again: its own branch stays, which holds the steps' commits, and
-        where it holds them only squashed, theirs stay.
-        """
-        branches = [s.branch for s in (*self._order.earlier, *self._order.steps)]
-        if state == "closed" and self._order.strategy == "squash":
-            return ()
-        if state == "merged" and self._command.target_branch:
-            branches.append(self._command.target_branch)
-        try:
-            self._cache = await self._workspaces.repository_as_it_is(self._command)
-            return await remove(self._cache, branches)
-        except (PushRefused, GitError, WorkspaceFailed) as error:
-            self._notes.append(f"its branches stay on the remote: {error}")
-            return ()
-
     async def _push_options(self) -> Sequence[str]:
         wanted, forge = self._order.pull_request, self._order.forge
         if forge is None or forge.kind != "gitlab" or wanted is None or self._client() is not None:
             return ()
-        return push_options(wanted, await self._base())
-
-    async def _base(self) -> str:
-        """The name of the base branch. Raises WorkspaceFailed when the remote's HEAD names none."""
-        if self._command.base_branch is not None:
-            return self._command.base_branch
-        out = await git(self._cache, "ls-remote", "--symref", "origin", "HEAD")
-        for line in out.splitlines():
-            if line.startswith("ref: refs/heads/"):
-                return line.removeprefix("ref: refs/heads/").partition("\t")[0]
-        raise WorkspaceFailed("the remote's HEAD names no branch: give the directive --base", permanent=True)
+        return push_options(wanted, await self._remote.base_name())
 
     def _by_hand(self, conflict: MergeConflict) -> list[str]:
         return by_hand(self._command, self._order, conflict, self._settings.step_refs)

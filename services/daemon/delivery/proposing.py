@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
-from services.daemon.forges.client import Client, ForgeFailed, Found, NothingToPropose, one_line
+from services.daemon.forges.client import AlreadyThere, Client, ForgeFailed, Found, NothingToPropose, one_line
 from services.daemon.forges.patience import Patience
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.domain.delivery import Delivery, PullRequest
@@ -13,6 +13,14 @@ from shared.domain.descriptions import marked, refreshed
 from shared.domain.names import delivery_branch
 
 ROUNDS_LOOKED_THROUGH = 100
+
+
+class RoundOver(Exception):
+    """The pull request of a branch was merged or closed while its delivery was under way."""
+
+    def __init__(self, found: Found) -> None:
+        self.found = found
+        super().__init__(f"{found.url} was {found.state}")
 
 
 class Proposing:
@@ -23,17 +31,16 @@ class Proposing:
         self._patience = patience
         self._noted = noted
 
-    async def target(self, order: Delivery, directive: UUID, first: str | None) -> tuple[str, int, Found | None]:
-        """The branch to deliver on, which pull request of the directive that is, and it, where it is open.
+    async def target(self, order: Delivery, directive: UUID, first: str | None, begin: int) -> tuple[str, int]:
+        """The branch to deliver on, and which pull request of the directive that is, from the `begin`th on.
 
         `first`: the branch of the order's round, where it is known. Raises WorkspaceFailed.
         """
-        for number in range(order.round, order.round + ROUNDS_LOOKED_THROUGH):
+        for number in range(begin, begin + ROUNDS_LOOKED_THROUGH):
             branch = branch_of(order, directive, number, first)
             there = await self.find(branch)
-            opened = next((f for f in there if f.state == "open"), None)
-            if opened is not None or not there:
-                return branch, number, opened
+            if not there or any(f.state == "open" for f in there):
+                return branch, number
             newest = there[0]
             self._noted(f"{newest.url} was {newest.state} meanwhile: the new work is in a new pull request")
         raise WorkspaceFailed(f"{ROUNDS_LOOKED_THROUGH} pull requests of this directive are over", permanent=True)
@@ -42,29 +49,54 @@ class Proposing:
         """The pull requests of a branch, newest first."""
         return list(await self._patience.ask(lambda: self._client.find(branch)))
 
-    async def refresh(self, found: Found, wanted: PullRequest) -> str:
-        """Renew our part of an open one's body; its address."""
-        if (body := refreshed(found.body, wanted.body)) != found.body.replace("\r\n", "\n"):
-            await self._patience.ask(lambda: self._client.update(found, body))
-        return found.url
+    async def see_to(self, branch: str, base: str, wanted: PullRequest) -> str | None:
+        """Have one open pull request of a branch that was pushed to; its address, or None: there is nothing to propose.
 
-    async def propose(self, branch: str, base: str, wanted: PullRequest) -> str | None:
-        """Make one; its address, or None when there is nothing to propose."""
+        How it stands is asked again: what was open may be over by now. Raises RoundOver.
+        """
+        there = await self.find(branch)
+        opened = next((f for f in there if f.state == "open"), None)
+        if opened is not None:
+            return await self._refresh(opened, wanted)
+        if there:
+            raise RoundOver(there[0])
         try:
-            made = await self._patience.ask(lambda: self._create(branch, base, wanted))
+            made, new = await self._patience.ask(lambda: self._create(branch, base, wanted))
         except NothingToPropose as error:
             self._noted(f"no pull request: {error}")
             return None
+        if not new:
+            return await self._refresh(made, wanted)
         try:
             await self._patience.ask(lambda: self._client.adorn(made, wanted))
         except ForgeFailed as error:
             self._noted(f"not all of its labels and reviewers: {error}")
         return made.url
 
-    async def _create(self, branch: str, base: str, wanted: PullRequest) -> Found:
-        """Make it, unless it is there: an answer that was lost may have made it."""
-        there = next((f for f in await self._client.find(branch) if f.state == "open"), None)
-        return there or await self._client.create(branch, base, wanted, marked(wanted.body))
+    async def _refresh(self, found: Found, wanted: PullRequest) -> str:
+        """Renew our part of an open one's body, as people have left it a moment ago; its address. Raises RoundOver."""
+        now = await self._patience.ask(lambda: self._client.look(found.number, None)) or found
+        if now.state != "open":
+            raise RoundOver(now)
+        if (body := refreshed(now.body, wanted.body)) != now.body.replace("\r\n", "\n"):
+            await self._patience.ask(lambda: self._client.update(now, body))
+        return now.url
+
+    async def _create(self, branch: str, base: str, wanted: PullRequest) -> tuple[Found, bool]:
+        """Make it, unless it is there: an answer that was lost may have made it, or a person. Whether it is new."""
+        there = await self._opened(branch)
+        if there is not None:
+            return there, False
+        try:
+            return await self._client.create(branch, base, wanted, marked(wanted.body)), True
+        except AlreadyThere as error:
+            there = await self._opened(branch)
+            if there is None:  # it is not listed yet
+                raise ForgeFailed(str(error), passing=True) from None
+            return there, False
+
+    async def _opened(self, branch: str) -> Found | None:
+        return next((f for f in await self._client.find(branch) if f.state == "open"), None)
 
 
 def branch_of(order: Delivery, directive: UUID, number: int, first: str | None) -> str:

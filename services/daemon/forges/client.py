@@ -11,12 +11,19 @@ from shared.domain.delivery import PullRequest, PullRequestState
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """A pull request as the forge has it."""
+    """A pull request as the forge has it.
+
+    `branch` is what it proposes, `own` whether that lies in the repository itself and not in somebody's copy. `head` is
+    the commit that the branch is at, or was when it was merged or closed; None where the forge may not know.
+    """
 
     number: int
     url: str
     state: PullRequestState
     body: str = ""
+    branch: str = ""
+    own: bool = True
+    head: str | None = None
     etag: str | None = None
 
 
@@ -32,6 +39,10 @@ class ForgeFailed(RuntimeError):
         super().__init__(reason)
 
 
+class AlreadyThere(ForgeFailed):
+    """There is an open one of the branch already."""
+
+
 class NothingToPropose(ForgeFailed):
     """The base branch holds everything already."""
 
@@ -43,7 +54,7 @@ class Client(Protocol):
         """The pull requests of a branch, newest first."""
 
     async def create(self, branch: str, base: str, wanted: PullRequest, body: str) -> Found:
-        """Make one. Raises NothingToPropose when the base holds the branch."""
+        """Make one. Raises NothingToPropose when the base holds the branch, and AlreadyThere."""
 
     async def adorn(self, made: Found, wanted: PullRequest) -> None:
         """Give a new one its labels, and ask its reviewers."""

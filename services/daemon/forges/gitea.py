@@ -23,13 +23,20 @@ MOST_PAGES = 20
 LABEL_COLOR = "#ededed"
 
 
+class _Head(msgspec.Struct):
+    ref: str = ""
+    sha: str | None = None
+    repo_id: int | None = None
+
+
 class _Pull(msgspec.Struct):
     number: int
     html_url: str
     state: Literal["open", "closed"]
     merged: bool = False
     body: str | None = None
-    head: dict[str, object] = {}
+    head: _Head = msgspec.field(default_factory=_Head)
+    base: _Head = msgspec.field(default_factory=_Head)
 
 
 class _Label(msgspec.Struct):
@@ -50,7 +57,7 @@ class Gitea:
         for page in range(1, MOST_PAGES + 1):
             answer = await self._ask("GET", f"/pulls?state=all&sort=recentupdate&limit={PAGE}&page={page}")
             pulls = msgspec.json.decode(answer.content, type=list[_Pull])
-            found = [_found(p) for p in sorted(pulls, key=lambda p: -p.number) if p.head.get("ref") == branch]
+            found = [f for p in sorted(pulls, key=lambda p: -p.number) if (f := _found(p)).branch == branch and f.own]
             if found or len(pulls) < PAGE:
                 return found
         return []
@@ -103,4 +110,12 @@ class Gitea:
 
 def _found(pull: _Pull) -> Found:
     state: Literal["open", "merged", "closed"] = "merged" if pull.merged else pull.state
-    return Found(number=pull.number, url=pull.html_url, state=state, body=pull.body or "")
+    return Found(
+        number=pull.number,
+        url=pull.html_url,
+        state=state,
+        body=pull.body or "",
+        branch=pull.head.ref,
+        own=pull.head.repo_id == pull.base.repo_id,
+        head=pull.head.sha if state == "open" else None,  # once it is over, the branch may have moved on under it
+    )

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from services.daemon.forges.client import ForgeFailed, Found, NothingToPropose, one_line, wait_seconds
+from services.daemon.forges.client import AlreadyThere, ForgeFailed, Found, NothingToPropose, one_line, wait_seconds
 from shared.domain.delivery import PullRequest
 from shared.domain.forge import Forge
 from shared.failpoints import hit
@@ -22,12 +22,24 @@ LONGEST_TITLE = 256
 _DOWN = ("error connecting", "connection refused", "dial tcp", "dial unix", "timeout", "eof", "no such host", "reset")
 
 
+class _Repository(msgspec.Struct):
+    full_name: str = ""
+
+
+class _Head(msgspec.Struct):
+    ref: str = ""
+    sha: str | None = None
+    repo: _Repository | None = None
+    """None: a copy of the repository that is gone."""
+
+
 class _Pull(msgspec.Struct):
     number: int
     html_url: str
     state: Literal["open", "closed"]
     merged_at: str | None = None
     body: str | None = None
+    head: _Head = msgspec.field(default_factory=_Head)
 
 
 class _Error(msgspec.Struct):
@@ -60,7 +72,8 @@ class GitHub:
         owner = self._forge.path.partition("/")[0]
         query = f"head={owner}:{branch}&state=all&sort=created&direction=desc&per_page=20"
         answer = await self._ask("GET", f"{self._repository}/pulls?{query}")
-        return [_found(p) for p in msgspec.json.decode(answer.body, type=list[_Pull])]
+        found = (self._found(p) for p in msgspec.json.decode(answer.body, type=list[_Pull]))
+        return [f for f in found if f.own]
 
     async def create(self, branch: str, base: str, wanted: PullRequest, body: str) -> Found:
         """Make one. Raises ForgeFailed and NothingToPropose."""
@@ -74,7 +87,7 @@ class GitHub:
         hit("daemon.pull_request", "before_create")
         answer = await self._ask("POST", f"{self._repository}/pulls", text)
         hit("daemon.pull_request", "after_create")
-        return _found(msgspec.json.decode(answer.body, type=_Pull))
+        return self._found(msgspec.json.decode(answer.body, type=_Pull))
 
     async def adorn(self, made: Found, wanted: PullRequest) -> None:
         """Give it its labels, and ask its reviewers. Raises ForgeFailed."""
@@ -94,8 +107,20 @@ class GitHub:
         answer = await self._ask("GET", f"{self._repository}/pulls/{number}", None, *more)
         if answer.status == 304:
             return None
-        found = _found(msgspec.json.decode(answer.body, type=_Pull))
+        found = self._found(msgspec.json.decode(answer.body, type=_Pull))
         return msgspec.structs.replace(found, etag=answer.headers.get("etag"))
+
+    def _found(self, pull: _Pull) -> Found:
+        state: Literal["open", "merged", "closed"] = "merged" if pull.merged_at else pull.state
+        return Found(
+            number=pull.number,
+            url=pull.html_url,
+            state=state,
+            body=pull.body or "",
+            branch=pull.head.ref,
+            own=pull.head.repo is not None and pull.head.repo.full_name.lower() == self._forge.path.lower(),
+            head=pull.head.sha,
+        )
 
     async def _ask(self, method: str, path: str, text: Mapping[str, object] | None = None, *more: str) -> Response:
         if shutil.which("gh") is None:
@@ -157,6 +182,8 @@ def refusal(host: str, answer: Response, now: float) -> ForgeFailed:
         return ForgeFailed(f"{host} does not know the repository, or not for the daemon's account (404): {said}")
     if answer.status == 422 and "no commits between" in said.lower():
         return NothingToPropose(f"{host}: {said}")
+    if answer.status == 422 and "already exists" in said.lower():
+        return AlreadyThere(f"{host}: {said}")
     if answer.status >= 500:
         return ForgeFailed(f"{host} is out of order ({answer.status}): {said}", passing=True)
     return ForgeFailed(f"{host} refuses it ({answer.status}): {said}")
@@ -165,8 +192,3 @@ def refusal(host: str, answer: Response, now: float) -> ForgeFailed:
 def _limited(answer: Response, said: str) -> bool:
     exhausted = answer.headers.get("x-ratelimit-remaining") == "0"
     return exhausted or "retry-after" in answer.headers or "rate limit" in said.lower()
-
-
-def _found(pull: _Pull) -> Found:
-    state: Literal["open", "merged", "closed"] = "merged" if pull.merged_at else pull.state
-    return Found(number=pull.number, url=pull.html_url, state=state, body=pull.body or "")

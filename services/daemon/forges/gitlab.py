@@ -27,6 +27,10 @@ class _Request(msgspec.Struct):
     web_url: str
     state: Literal["opened", "closed", "merged", "locked"]
     description: str | None = None
+    source_branch: str = ""
+    source_project_id: int | None = None
+    target_project_id: int | None = None
+    sha: str | None = None
 
 
 class _User(msgspec.Struct):
@@ -51,7 +55,8 @@ class GitLab:
         """The merge requests of a branch, newest first. Raises ForgeFailed."""
         asked = {"source_branch": branch, "state": "all", "order_by": "created_at", "sort": "desc", "per_page": 20}
         answer = await self._ask("GET", f"{self._requests}?{urlencode(asked)}")
-        return [_found(r) for r in msgspec.json.decode(answer.content, type=list[_Request])]
+        found = (_found(r) for r in msgspec.json.decode(answer.content, type=list[_Request]))
+        return [f for f in found if f.own]
 
     async def create(self, branch: str, base: str, wanted: PullRequest, body: str) -> Found:
         """Make one; a draft by its title, as there is no other. Raises ForgeFailed."""
@@ -102,4 +107,12 @@ class GitLab:
 
 
 def _found(request: _Request) -> Found:
-    return Found(number=request.iid, url=request.web_url, state=_STATES[request.state], body=request.description or "")
+    return Found(
+        number=request.iid,
+        url=request.web_url,
+        state=_STATES[request.state],
+        body=request.description or "",
+        branch=request.source_branch,
+        own=request.source_project_id == request.target_project_id,
+        head=request.sha,
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from services.daemon.forges.client import ForgeFailed, NothingToPropose, one_line, wait_seconds
+from services.daemon.forges.client import AlreadyThere, ForgeFailed, NothingToPropose, one_line, wait_seconds
 from shared.domain.forge import Forge
 
 TIMEOUT_SECONDS = 30.0
@@ -59,6 +59,8 @@ def refusal(host: str, answer: httpx.Response, mend: str) -> ForgeFailed:
         return ForgeFailed(f"{host} does not know it, or not for the daemon's account (404): {said}; {mend}")
     if "no changes between" in said.lower() or "no commits" in said.lower():
         return NothingToPropose(f"{host}: {said}")
+    if "already exists" in said.lower():
+        return AlreadyThere(f"{host}: {said}")
     return ForgeFailed(f"{host} refuses it ({status}): {said}")
 
 

@@ -70,7 +70,7 @@ async def merge_all(
     if strategy == "squash":
         return await _squash_all(repository, begin, tips, resolve, noted)
     head = begin.commit
-    for place, tip in enumerate(await _independent(repository, head, tips)):
+    for place, tip in enumerate(await independent(repository, head, tips)):
         if place == 0 and await holds(repository, tip.commit, head):
             head = tip.commit
         else:
@@ -144,7 +144,7 @@ async def _unclear(repository: Path, one: str, other: str) -> str:
     return " ".join(said) or "git says only that it is not clean"
 
 
-async def _independent(repository: Path, head: str, tips: Sequence[Tip]) -> list[Tip]:
+async def independent(repository: Path, head: str, tips: Sequence[Tip]) -> list[Tip]:
     """The tips that neither the head nor another tip holds, in order."""
     first = {tip.commit: tip for tip in reversed(tips)}
     if not first:

@@ -1,11 +1,13 @@
-"""Pushing to the remote: never by force, and what it refused in words."""
+"""Pushing to the remote: never by force, removing only what is known, and what it refused in words."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import get_args
+
+import msgspec
 
 from services.daemon.git.command import GitError, git, git_said, is_transient, readable
 from shared.domain.names import StepRefs, step_ref
@@ -53,23 +55,33 @@ async def push(repository: Path, commit: str, branch: str, options: Sequence[str
     return said
 
 
-async def remove(repository: Path, branches: Sequence[str]) -> tuple[str, ...]:
-    """Remove branches from the remote; those that are gone now. Raises PushRefused."""
-    there = await on_remote(repository, branches)
-    if there:
-        try:
-            await git(repository, "push", "--porcelain", "origin", *(f":{ref}" for ref in there))
-        except GitError as error:
-            reason = f"branches can't be removed from the remote: {_words(error.said) or error}"
-            raise PushRefused(reason, permanent=not is_transient(error)) from None
-    return tuple(branches)
+class OnRemote(msgspec.Struct, frozen=True, kw_only=True):
+    """A branch of the remote, as it stands there now: its full name, and its commit."""
+
+    ref: str
+    commit: str
 
 
-async def on_remote(repository: Path, branches: Sequence[str]) -> tuple[str, ...]:
-    """The full names of those of the branches that are on the remote now."""
-    wanted = {step_ref(b, where) for b in branches for where in get_args(StepRefs)}
+async def on_remote(repository: Path, branches: Iterable[str]) -> dict[str, OnRemote]:
+    """Those of the branches that are on the remote now. Raises GitError."""
+    wanted = {step_ref(b, where): b for b in branches for where in get_args(StepRefs)}
     out = await git(repository, "ls-remote", "--quiet", "origin", "refs/heads/*", "refs/makima/*")
-    return tuple(name for line in out.splitlines() if (name := line.partition("\t")[2]) in wanted)
+    listed = (line.split("\t") for line in out.splitlines())
+    return {wanted[ref]: OnRemote(ref=ref, commit=commit) for commit, ref in listed if ref in wanted}
+
+
+async def remove(repository: Path, branches: Iterable[OnRemote]) -> None:
+    """Remove branches from the remote by a lease: what somebody moved meanwhile stays. Raises PushRefused."""
+    going = tuple(branches)
+    leases = [f"--force-with-lease={one.ref}:{one.commit}" for one in going]
+    try:
+        await git(repository, "push", "--porcelain", *leases, "origin", *(f":{one.ref}" for one in going))
+    except GitError as error:
+        refused = [match["why"] for match in _REFUSED.finditer(error.out)]
+        if refused and all(any(sign in why for sign in _STALE) for why in refused):
+            return
+        reason = f"branches can't be removed from the remote: {_words(error.said) or error}"
+        raise PushRefused(reason, permanent=not is_transient(error)) from None
 
 
 def _words(said: str) -> str:

@@ -10,6 +10,7 @@ from uuid import UUID
 from services.daemon.disk import folders
 from services.daemon.disk.removal import Removals
 from services.daemon.git.command import GitError, git
+from services.daemon.git.containment import fork_of
 from services.daemon.git.contended import git_beside_others
 from services.daemon.git.merging import MergeConflict, Tip
 from services.daemon.git.resolving import merge_in, unmerged
@@ -71,6 +72,16 @@ class Workspaces:
             await self._spares.note(folder, cache, start)
         ref = step_ref(branch, self._step_refs if command.kind == "step" else "refs/heads")
         return Workspace(folder, cache, start, branch, stopped, tuple(left), ref)
+
+    async def base_of(self, workspace: Workspace, command: SpawnTask) -> str | None:
+        """The newest commit of the base branch that a workspace's start is built on; None where that can't be told."""
+        if workspace.cache is None or command.kind != "step":
+            return None
+        if command.start_from is None and not command.merge_branches:
+            return workspace.start
+        base = command.base_branch or ""
+        known = await caches.resolve(workspace.cache, (base,))
+        return await fork_of(workspace.cache, workspace.start, known[base]) if base in known else None
 
     async def repository(self, command: SpawnTask) -> Path:
         """The cache of a command's repository, brought up to date. Raises WorkspaceFailed."""

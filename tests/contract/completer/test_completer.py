@@ -131,6 +131,86 @@ def test_without_a_repository_the_last_outcome_is_the_delivery(stage: Stage) -> 
     assert stage.rows.one("step", step)["delivered"]
 
 
+def test_what_was_delivered_is_kept_by_its_commits_for_the_looks_that_follow(stage: Stage) -> None:
+    directive = idle(stage, repository_url=HUB)
+    one, two = completed(stage, directive, head="1" * 40), completed(stage, directive, "Two", head="2" * 40)
+    ended(stage, directive, order(stage, one), Delivered(branch="b", head="a", pr_url=URL))
+    stage.await_row("directive", id=directive, delivered_heads=["a"])
+    stage.rows.change("directive", directive, left_out=[], pr_look_at="2026-01-01")
+    row, told = delivery(stage, directive)
+    assert row["kind"] == "completion" and [s.id for s in told.steps] == [two] and [s.id for s in told.earlier] == [one]
+    assert told.heads == ("a",)
+    stage.rows.change("task", row["id"], status="completed", settled=True)
+    ended(stage, directive, order(stage, two), Delivered(branch="b", head="z", pr_url=URL))
+    stage.await_row("directive", id=directive, delivered_heads=["a", "z"])
+    stage.rows.change("directive", directive, pr_look_at="2026-01-01")
+    hint(stage, directive)
+    looking = msgspec.convert(
+        stage.await_row("task", directive_id=directive, kind="verification")["delivery"], Delivery
+    )
+    assert looking.heads == ("a", "z") and [s.head for s in looking.steps] == ["1" * 40, "2" * 40]
+
+
+def test_a_step_that_is_left_out_is_no_part_of_what_is_cleaned_up(stage: Stage) -> None:
+    columns = {"pr_url": URL, "pr_state": "open", "pr_look_at": "2026-01-01", "pr_branch": "b"}
+    with stage.connection.transaction():
+        directive = idle(stage, repository_url=HUB, delivered_at="2026-01-01", **columns)
+        good = completed(stage, directive, delivered=True)
+        bad = completed(stage, directive, "Bad", delivered=False)
+        stage.rows.change("directive", directive, left_out=[bad])
+    _, told = delivery(stage, directive)
+    assert told.action == "watch" and [s.id for s in told.steps] == [good]
+
+
+def test_a_verification_writes_the_whole_body(stage: Stage) -> None:
+    directive = idle(stage, repository_url=HUB, delivered_at="2026-01-01", pr_branch="b", goal="Make it `so`")
+    completed(stage, directive, "One", outcome="did one", delivered=True)
+    _, told = delivery(stage, directive)
+    assert told.action == "verify" and told.pull_request is not None
+    for part in ("Make it `so`", "`One`", "did one"):
+        assert part in told.pull_request.body
+
+
+def test_a_delivery_that_changes_nothing_completes_and_says_so(stage: Stage) -> None:
+    directive = idle(stage, repository_url=HUB)
+    step = completed(stage, directive)
+    ended(stage, directive, order(stage, step), Nothing(reason="nothing changed: main is as the steps leave it"))
+    row = settled(stage, directive, "completed")
+    assert row["delivery_outcome"].startswith("nothing changed") and row["pr_branch"] is None
+    assert stage.rows.one("step", step)["delivered"]
+    assert "nothing changed" in (stage.await_event(DirectiveChanged, directive=directive).reason or "")
+
+
+@pytest.mark.parametrize("action", ["verify", "watch"])
+def test_work_that_is_gone_is_paused_and_delivered_again_when_resumed(stage: Stage, action: str) -> None:
+    known = {"pr_url": URL, "pr_state": "open"} if action == "watch" else {}
+    directive = idle(stage, repository_url=HUB, delivered_at="2026-01-01", pr_branch="b", **known)
+    kept, gone = completed(stage, directive, delivered=True), completed(stage, directive, "Gone", delivered=True)
+    result = (
+        Seen(state="merged", missing=(gone,)) if action == "watch" else Nothing(reason="it is gone", missing=(gone,))
+    )
+    ended(stage, directive, order(stage, kept, gone, action=action), result)
+    row = settled(stage, directive, "paused")
+    assert row["paused_for"] == "delivery" and row["delivery_outcome"] == row["pause_reason"]
+    assert stage.rows.one("step", kept)["delivered"] and not stage.rows.one("step", gone)["delivered"]
+    stage.rows.change("directive", directive, status="idle")
+    hint(stage, directive)
+    again = msgspec.convert(stage.await_row("task", directive_id=directive, kind="completion")["delivery"], Delivery)
+    assert [s.id for s in again.steps] == [gone] and again.round == (2 if action == "watch" else 1)
+
+
+def test_a_pull_request_of_another_branch_completes_nothing_and_the_own_one_is_looked_for(stage: Stage) -> None:
+    columns = {"repository_url": HUB, "pr_url": URL, "pr_state": "open", "verified": True, "pr_branch": "b"}
+    directive = idle(stage, delivered_at="2026-01-01", **columns)
+    step = completed(stage, directive, delivered=True)
+    ended(stage, directive, order(stage, step, action="watch"), Nothing(reason="it is one of x", not_ours=True))
+    task = stage.await_row("task", directive_id=directive, kind="verification", status="pending")
+    assert msgspec.convert(task["delivery"], Delivery).action == "verify"
+    row = stage.rows.one("directive", directive)
+    assert (row["status"], row["pr_url"], row["pr_state"]) == ("idle", None, None)
+    assert "it is one of x" in row["delivery_outcome"]
+
+
 def test_a_branch_is_the_delivery_where_there_is_no_forge(stage: Stage) -> None:
     directive = idle(stage)
     step, later = completed(stage, directive), completed(stage, directive, "Later")
