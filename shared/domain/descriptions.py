@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shared.domain.inert import inert_body
+
 BEGIN = "<!-- makima:begin -->"
 END = "<!-- makima:end -->"
 LONGEST_BODY = 60_000
@@ -71,5 +73,7 @@ def _runs_of_ticks(text: str) -> list[str]:
 
 
 def _harmless(ours: str) -> str:
-    """Our text without anything that reads as a marker: a zero-width space keeps what people typed readable."""
-    return ours.replace(BEGIN, BEGIN.replace("<!", "<\u200b!")).replace(END, END.replace("<!", "<\u200b!"))
+    """Our text without anything that reads as a marker, or closes an issue: GitLab looks into code blocks, too."""
+    for marker in (BEGIN, END):
+        ours = ours.replace(marker, marker.replace("<!", "<\u200b!"))
+    return inert_body(ours)

@@ -10,6 +10,7 @@ import msgspec
 
 from services.daemon.git.command import GitError, git, names, readable
 from shared.domain.delivery import Strategy
+from shared.domain.inert import inert_subject
 
 
 class Tip(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +92,7 @@ async def _squash_all(repository: Path, begin: Tip, tips: Sequence[Tip], resolve
         merged = await _merge(repository, begin.branch, merged, tip, resolve, noted)
         if (new := await tree_of(repository, merged)) != tree:
             tree = new
-            message = f"{tip.name or tip.branch}\n\nMakima-Step: {tip.step}\nMakima-Branch: {tip.branch}"
+            message = f"{inert_subject(tip.name or tip.branch)}\n\nMakima-Step: {tip.step}\nMakima-Branch: {tip.branch}"
             head = await commit_tree(repository, tree, (head,), message)
     return head
 
