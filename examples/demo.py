@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 EXAMPLES = Path(__file__).parent
-IDENTITY = ("-c", "user.name=Demo", "-c", "user.email=demo@localhost")
+OWN = ("user.name=Demo", "user.email=demo@localhost", "commit.gpgSign=false", "core.hooksPath=/dev/null")
+"""Of git's configuration: whoever runs the demo may sign, have hooks, or be nobody."""
 BOLD, DIM, PLAIN = ("\x1b[1m", "\x1b[90m", "\x1b[0m") if sys.stdout.isatty() else ("", "", "")
 
 
@@ -100,7 +101,7 @@ def _sample_repository(folder: Path) -> Path:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    argv = ["git", *IDENTITY, *arguments]
+    argv = ["git", *(part for setting in OWN for part in ("-c", setting)), *arguments]
     return subprocess.run(
         argv, cwd=folder, check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ).stdout

@@ -16,6 +16,7 @@ from services.daemon.capacity import Room
 from services.daemon.disk import folders
 from services.daemon.disk.locks import alone
 from services.daemon.git.command import fallback_identity
+from services.daemon.git.identity import identity
 from services.daemon.processes import cgroups, tree
 from services.daemon.processes.adoption import adoption
 from services.daemon.processes.cgroups import Cgroups
@@ -270,6 +271,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     folder = settings.home / "daemons" / name
     with alone(folder):
         await asyncio.to_thread(fallback_identity)
+        await asyncio.to_thread(identity)
         bus = ZeroMQ(settings)
         connection = Connection(bus.channel("daemons", f"daemon/{name}", identity=name.encode()))
         journal = Journal(folder / "journal")

@@ -285,7 +285,7 @@ def test_a_plan_is_held_until_it_is_approved_and_planned_anew_when_rejected(
     assert files(origin, delivered(cluster, directive)["pr_branch"]) == {"right"}
     assert ran(log(cluster, directive)) == {"Right"}
     error = cluster.makima("directive", "approve", directive, code=1)
-    assert "no plan of directive" in error
+    assert "waits for approval" in error
 
 
 def test_a_question_pauses_its_task_until_it_is_answered(cluster: Cluster, origin: Path, tmp_path: Path) -> None:

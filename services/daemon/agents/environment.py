@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from services.daemon.git.command import FALLBACK_IDENTITY, fallback_identity
+from services.daemon.git.identity import identity
 from services.daemon.processes import tree
 from shared.config.agents import AgentSettings
 from shared.messages.commands import SpawnTask
@@ -34,7 +34,7 @@ def build(
 ) -> dict[str, str]:
     """The environment of one run. `own` is the daemon's, `more` the adapter's."""
     return {
-        **(FALLBACK_IDENTITY if "HOME" in settings.environment else dict(fallback_identity())),
+        **identity(),
         **more,
         **own_part(settings, own),
         **command.environment,
