@@ -114,7 +114,11 @@ class Workshop:
             await self.workspaces.remove_orphans()
         try:
             say, free = self.said.append, lambda: free_slots
-            scripts = Scripts(command, lambda folder, part: self._place(command, folder, part), list, 60.0)
+
+            async def place(folder: Path, part: str) -> Place:
+                return self._place(command, folder, part)
+
+            scripts = Scripts(command, place, list, 60.0)
             return await Delivering(command, self.settings, self.workspaces, scripts.run, say, agent, free).carry_out()
         finally:
             await self.workspaces.discard(command)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
 import msgspec
 import structlog
 
-from services.daemon.agents import environment
+from services.daemon.agents import environment, held_keys
 from services.daemon.agents.adapter import AgentFailed
 from services.daemon.agents.registry import Registry
 from services.daemon.delivery.delivering import Delivering
@@ -28,6 +28,8 @@ from services.daemon.runs.decisions import Over
 from services.daemon.runs.masking import Mask
 from services.daemon.runs.output import Log
 from services.daemon.runs.run import Place
+from services.daemon.sandbox.choosing import fitting, tightened
+from services.daemon.sandbox.network import Access, Proxies, entries, open_network
 from services.daemon.sandbox.sandbox import Sandbox, SandboxMissing
 from services.daemon.sandbox.views import Views
 from services.daemon.workspaces import repository, work
@@ -84,6 +86,10 @@ class Attempt:
         self._log = Log(run_folder, self._mask.all, machine.settings.output_bytes)
         self._says = Saying(command, reporter, self._log)
         self._cgroup: Path | None = None
+        self._sandbox = machine.sandbox
+        self._network: Proxies | None = None
+        self._confined: AgentSettings | None = None
+        self._confining = asyncio.Lock()
         self._conversation: Conversation | None = None
         self._workspace: Workspace | None = None
         self._base: str | None = None
@@ -91,6 +97,11 @@ class Attempt:
         self._told: set[UUID] = set()
         self._running: asyncio.Task[Report] | None = None
         self._cancelled = False
+
+    @property
+    def name(self) -> str:
+        """What its groups and containers are known by on this daemon."""
+        return f"{self.command.task.hex}-{self.command.attempt}"
 
     def start(self) -> None:
         """Begin to run."""
@@ -141,7 +152,9 @@ class Attempt:
             return self._says.failed(str(error))
 
     async def clean(self) -> None:
-        """Remove its files."""
+        """Remove its files, and end what led to its network."""
+        if self._network is not None:
+            await self._network.close()
         await self._workspaces.discard(self.command)
         await asyncio.to_thread(folders.remove, self._run_folder)
         if self._cgroup is not None:
@@ -167,6 +180,7 @@ class Attempt:
         if agent is None:
             self._says.started(workspace.branch)
             return await self._delivered(workspace)
+        agent = await self._confine(settings, agent)
         await self._bring(workspace, settings)
         if over := await self._work_with(workspace, agent, settings):
             return self._says.over(over, await self._keep(workspace))
@@ -174,6 +188,30 @@ class Attempt:
             carried = self._machine.carried
             await asyncio.to_thread(carried.keep, workspace.folder, workspace.branch, settings.copy_files)
         return await self._delivered(workspace)
+
+    async def _confine(self, settings: RepositorySettings, agent: AgentSettings) -> AgentSettings:
+        """Get ready, once, what its programs run in, as the repository wants it too; the agent, less a held key.
+
+        Raises SandboxMissing and AgentFailed.
+        """
+        async with self._confining:
+            if self._confined is None:
+                self._confined = await self._made_ready(settings, agent)
+            return self._confined
+
+    async def _made_ready(self, settings: RepositorySettings, agent: AgentSettings) -> AgentSettings:
+        own = self._machine.settings
+        network = tightened(own, settings.network)
+        self._sandbox = await fitting(self._machine.sandbox, own, settings.image, network)
+        held = held_keys.hold(agent, os.environ) if agent.proxy_holds_key else None
+        self._network = await open_network(
+            network,
+            entries(own.network_presets, own.network_hosts),
+            self._run_folder.with_name(f"{self._run_folder.name}-net"),
+            lambda words: self._says.lines([f"[{words}]"]),
+            held.key if held is not None else None,
+        )
+        return held.agent if held is not None else agent
 
     def _instead(self, settings: RepositorySettings) -> AgentSettings | None:
         """The agent that the repository names, where nobody chose another for the directive. Raises AgentFailed."""
@@ -248,21 +286,23 @@ class Attempt:
         """Where programs of the attempt run, and what holds them; `part`: of those that run at the same time."""
         machine, settings, (task, attempt) = self._machine, self._machine.settings, self.key
         memory = settings.agent_memory_mib and settings.agent_memory_mib << 20
-        name = f"{task.hex}-{attempt}"
-        cgroup = machine.cgroups.make(f"{name}/{part}" if part else name, memory)
-        self._cgroup = self._cgroup or cgroup
-        return Place(
+        name = self.name
+        place = Place(
             task=task,
             attempt=attempt,
             view=machine.views.of(f"{name}-{part}" if part else name, workspace, self._run_folder / part, cache),
-            sandbox=machine.sandbox,
+            sandbox=self._sandbox,
+            access=self._network.access if self._network is not None else Access(network=machine.settings.network),
             programs=machine.views.of_program,
             part=part,
-            cgroup=cgroup,
             nice=settings.nice,
-            memory_bytes=memory,
-            limits=limits.of(settings),
         )
+        if self._sandbox.limits:
+            return place
+        group = f"{name}/{part}" if part else name
+        cgroup = machine.cgroups.make(group, memory, settings.agent_processes, settings.agent_cpus)
+        self._cgroup = self._cgroup or cgroup
+        return replace(place, cgroup=cgroup, memory_bytes=memory, limits=limits.of(settings))
 
     def _began(self, workspace: Workspace, group: Group, session: str | None) -> None:
         self._reporter.runs(self.key, group)
@@ -287,11 +327,21 @@ class Attempt:
         command, branch = self.command, self.command.target_branch or ""
         self._says.started(branch)
 
+        cache = self._workspaces.cache(command)
+
+        async def confined(agent: AgentSettings) -> AgentSettings:
+            own = await repository.of(cache, command.base_branch, self._machine.repositories)
+            return await self._confine(own, agent)
+
+        async def place(folder: Path, part: str) -> Place:
+            await confined(agent or AgentSettings(kind="shell"))
+            return self._place(folder, cache, part)
+
         async def resolve(worktree: Path, prompt: str) -> None:
             assert agent is not None
             asked = msgspec.structs.replace(command, prompt=f"{command.prompt}\n\n{prompt}", resume_session=None)
             workspace = self._workspaces.beside(command, worktree)
-            over = await self._converse(workspace, agent, asked, RepositorySettings())
+            over = await self._converse(workspace, await confined(agent), asked, RepositorySettings())
             if over is not None:
                 raise AgentFailed(over.reason)
             self._put_back(workspace)
@@ -301,10 +351,7 @@ class Attempt:
 
         resolver = None if agent is None else resolve
         settings, free_slots = self._machine.settings, self._reporter.free_slots
-        cache = self._workspaces.cache(command)
-        scripts = Scripts(
-            command, lambda folder, part: self._place(folder, cache, part), self._mask.all, settings.tool_seconds
-        )
+        scripts = Scripts(command, place, self._mask.all, settings.tool_seconds)
         delivering = Delivering(command, settings, self._workspaces, scripts.run, say, resolver, free_slots)
         result = await delivering.carry_out()
         if isinstance(result, Delivered):

@@ -90,6 +90,7 @@ class Daemon:
         """Say Hello, and that what an earlier life had in hand is interrupted: its processes and files are gone."""
         in_hand = dict(self._journal.in_hand)
         await asyncio.gather(*(self._end(key, group) for key, group in in_hand.items()))
+        await self._machine.sandbox.sweep(())
         await self._workspaces.remove_orphans()
         await asyncio.to_thread(folders.remove, self._runs)
         self.hello()
@@ -162,6 +163,7 @@ class Daemon:
     async def prune(self) -> None:
         """Give up what is long unused, at first and now and then, for ever."""
         while True:
+            await self._machine.sandbox.sweep(names(list(self._attempts)))
             try:
                 pruned = await prune_own(self._folder, self._settings, lambda: names(list(self._attempts)))
                 if pruned:

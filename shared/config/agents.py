@@ -46,6 +46,9 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The same, of what it may change there."""
     pass_environment: tuple[str, ...] = ()
     """Names of the daemon's own variables that the agent gets: its credentials, a proxy. A final * matches a prefix."""
+    proxy_holds_key: bool = False
+    """claude and codex, with `network = "hosts"`: its key, of `environment` or of the daemon's variables, is added to
+    its requests on their way to the model. The agent itself never has it."""
 
 
 DEFAULT_AGENTS = {

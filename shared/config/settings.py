@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from shared.config.agents import AgentSettings
+from shared.domain.hosts import Hosts, HostUnreadable, Network, Preset
 from shared.domain.names import StepRefs
 
 LONGEST_SOCKET_PATH = 100
@@ -22,7 +23,9 @@ NOT_SETTINGS = frozenset(
 )
 """Variables of the same prefix that are no settings: a task's own, files and signs for the process itself."""
 
-LISTS = frozenset({"labels", "sandbox_readable", "sandbox_writable"})
+LISTS = frozenset(
+    {"labels", "sandbox_readable", "sandbox_writable", "network_hosts", "network_presets", "docker_images"}
+)
 """Settings that a variable of the environment gives as a list with commas."""
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -95,23 +98,43 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Of a task's output the first and the last half of this are kept."""
     agent_memory_mib: Annotated[int, msgspec.Meta(ge=16)] | None = None
     """What one agent with all its processes may hold."""
+    agent_cpus: Positive | None = None
+    """How many processors one agent with all its processes may keep busy, in a container, or in a control group where
+    the machine lets."""
     agent_open_files: Annotated[int, msgspec.Meta(ge=16)] | None = None
     """How many files each process of an agent may have open."""
     agent_file_mib: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """How large a file may get that a process of an agent writes; past it the process gets SIGXFSZ."""
     agent_processes: Annotated[int, msgspec.Meta(ge=16)] | None = None
-    """How many processes the daemon's user may run, beyond which an agent can start no more; root is not held to it."""
+    """How many processes one agent may have at once, in a container, or in a control group where the machine lets; else
+    how many the daemon's user may run, beyond which an agent can start no more, and to which root is not held."""
     agent_cpu_seconds: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """Processor time that one process of an agent may take; past it the process gets SIGXCPU."""
     agent_address_space_mib: Annotated[int, msgspec.Meta(ge=64)] | None = None
     """What one process of an agent may map, used or not: node and java map gigabytes. `agent_memory_mib` counts use."""
-    sandbox: Literal["auto", "bubblewrap", "landlock", "off"] = "auto"
+    sandbox: Literal["auto", "bubblewrap", "landlock", "docker", "off"] = "auto"
     """What holds agents, checks and setups: `auto` takes the best that this machine has; one that is named and can't be
     had stops the task."""
     sandbox_readable: tuple[Path, ...] = ()
     """Files and folders that agents may read besides the system, their workspace and their own home."""
     sandbox_writable: tuple[Path, ...] = ()
     """Files and folders that agents may read and write besides."""
+    network: Network = "open"
+    """What agents, checks and setups reach: all that this machine does, `hosts` of a list alone, or `none`. The gateway
+    is reached in any of them."""
+    network_presets: tuple[Preset, ...] = ("anthropic", "openai")
+    """With `hosts`: hosts that go together, by the name of whose they are."""
+    network_hosts: tuple[str, ...] = ()
+    """With `hosts`: more of them: `example.com`, `*.example.com` or `10.0.0.0/8`, each with `:PORT` or else for 80 and
+    443. An address of this machine or of a private network is reached only where it is named itself."""
+    docker_image: Name = "makima"
+    """With the sandbox `docker`: the image of its containers."""
+    docker_images: tuple[Name, ...] = ()
+    """More images, which a repository's `.makima.toml` may choose among."""
+    docker_host: Name = "unix:///var/run/docker.sock"
+    """Where the engine listens, on this machine: a container is handed folders of it."""
+    docker_network: Name = "bridge"
+    """Which of the engine's networks an open network is."""
     max_memory_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 95.0
     """A daemon takes no more tasks while more of the machine's memory is in use."""
     min_disk_mib: Count = 256
@@ -181,10 +204,24 @@ def load(environment: Mapping[str, str]) -> Settings:
         if name not in Settings.__struct_fields__:
             raise ConfigError(f"unknown setting {name!r}; there are: {', '.join(Settings.__struct_fields__)}")
     try:
-        return msgspec.convert(values, Settings, strict=False, dec_hook=_decode)
+        settings = msgspec.convert(values, Settings, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
         name = str(error).rpartition("`$.")[2].rstrip("`")
         raise ConfigError(f"setting {name!r} has the value {values.get(name)!r}: {error}") from None
+    _look_at_the_network(settings)
+    return settings
+
+
+def _look_at_the_network(settings: Settings) -> None:
+    try:
+        Hosts(settings.network_hosts)
+    except HostUnreadable as error:
+        raise ConfigError(f"setting 'network_hosts': {error}") from None
+    for name, agent in settings.agents.items():
+        if agent.proxy_holds_key and settings.network != "hosts":
+            raise ConfigError(
+                f"setting 'agents.{name}.proxy_holds_key' needs network = \"hosts\", whose proxy holds it"
+            )
 
 
 def _decode(kind: type, value: Any) -> Any:  # noqa: ANN401

@@ -179,9 +179,10 @@ async def test_another_daemons_containers_are_left_alone(sandbox: Docker, view: 
     process = await start(sandbox, view, "bash", "-c", "echo begun; exec sleep 6545")
     assert process.stdout is not None
     await asyncio.wait_for(process.stdout.readline(), SECONDS)
-    await replace(sandbox, daemon="d2").clear_all()
+    await replace(sandbox, daemon="d2").sweep(())
+    await sandbox.sweep(["t-1"])
     assert alive("sleep 6545")
-    await sandbox.clear_all()
+    await sandbox.sweep([])
     assert await asyncio.wait_for(process.wait(), SECONDS) == 137 and none_left(running)
 
 
@@ -204,7 +205,7 @@ def test_nothing_is_left_when_the_daemon_is_killed(sandbox: Docker, view: View, 
 
 async def test_it_is_held_to_its_limits(sandbox: Docker, view: View, running: Engine) -> None:
     limits = ResourceLimits(processes=32, open_files=64, file_mib=1)
-    held = replace(sandbox, cpus=0.5, memory_bytes=64 << 20, limits=limits)
+    held = replace(sandbox, cpus=0.5, memory_bytes=64 << 20, each=limits)
     _, out, err = await run(
         held, view, "ulimit -n; dd if=/dev/zero of=big bs=1M count=3; for i in $(seq 50); do sleep 5 & done"
     )
@@ -239,10 +240,10 @@ FETCH = "import urllib.request as u; print(u.urlopen('http://evil.example.org/',
 
 async def test_with_a_list_of_hosts_it_reaches_the_proxy_alone(sandbox: Docker, view: View, tmp_path: Path) -> None:
     said: list[str] = []
-    network = await open_network("hosts", ["example.com"], tmp_path, said.append)
+    network = await open_network("hosts", ["example.com"], tmp_path / "net", said.append)
     try:
         access = network.access
-        inside = replace(view, network="hosts", sockets=access.sockets)
+        inside = access.added_to(view)
         process = await start(sandbox, inside, *access.prefix, sys.executable, "-c", FETCH, **access.environment)
         _, err = await asyncio.wait_for(process.communicate(), SECONDS)
         await asyncio.to_thread(until, lambda: said, err.decode, SECONDS)

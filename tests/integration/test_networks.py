@@ -83,12 +83,12 @@ class Attempt:
         )
 
     async def opened(self, network: Network, *allowed: str, key: HeldKey | None = None) -> Proxies:
-        return await open_network(network, allowed, self.folder, self.said.append, key)
+        return await open_network(network, allowed, self.folder / "net", self.said.append, key)
 
     async def run(self, network: Proxies, script: str) -> str:
         """What a script prints in it, its errors included."""
         access = network.access
-        view = replace(self.view, network=access.network, sockets=(*self.view.sockets, *access.sockets))
+        view = access.added_to(self.view)
         environment = {"PATH": os.environ["PATH"], **access.environment}
         confined = self.sandbox.command((*access.prefix, "bash", "-c", script), environment, view)
         process = await programs.start(
@@ -221,7 +221,7 @@ async def test_sockets_have_a_short_path_in_a_deep_folder(attempt: Attempt, site
         assert await attempt.run(network, f"unset NO_PROXY no_proxy; {fetch(there)}") == "the site\n"
     finally:
         await network.close()
-    assert not network.access.sockets[0].parent.exists()
+    assert not any(path.parent.exists() for path in network.access.ports.values())
 
 
 def processes_of(folder: Path) -> list[str]:
@@ -245,7 +245,7 @@ from services.daemon.sandbox.network import HeldKey, open_network
 
 async def main():
     key = HeldKey(upstream="http://127.0.0.1:1", header="x-api-key", value="k")
-    await open_network("hosts", ["example.com"], Path(sys.argv[1]), print, key)
+    await open_network("hosts", ["example.com"], Path(sys.argv[1]) / "net", print, key)
     print("opened", flush=True)
     await asyncio.sleep(600)
 
@@ -257,7 +257,7 @@ def test_no_proxy_outlives_a_daemon_that_is_killed(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", DAEMON, str(tmp_path)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}) as daemon:
         assert daemon.stdout is not None and daemon.stdout.readline() == b"opened\n"
-        assert processes_of(tmp_path) and (tmp_path / "model.sock").exists()
+        assert processes_of(tmp_path) and (tmp_path / "net" / "model.sock").exists()
         daemon.send_signal(signal.SIGKILL)
     until(lambda: not processes_of(tmp_path), lambda: processes_of(tmp_path), 20)
-    until(lambda: not list(tmp_path.iterdir()), lambda: list(tmp_path.iterdir()), 20)
+    until(lambda: not list((tmp_path / "net").iterdir()), lambda: list((tmp_path / "net").iterdir()), 20)

@@ -12,9 +12,9 @@ from tests.models.server import Model, serve
 INPUT_TOKENS, OUTPUT_TOKENS = 100, 20
 
 
-def messages_api(script: Script) -> AbstractContextManager[Model]:
+def messages_api(script: Script, host: str = "127.0.0.1") -> AbstractContextManager[Model]:
     """A model that speaks the Messages API."""
-    return serve(_Messages(), script)
+    return serve(_Messages(), script, host)
 
 
 class _Messages:

@@ -13,9 +13,9 @@ from tests.models.server import Model, serve
 INPUT_TOKENS, OUTPUT_TOKENS = 100, 20
 
 
-def responses_api(script: Script) -> AbstractContextManager[Model]:
+def responses_api(script: Script, host: str = "127.0.0.1") -> AbstractContextManager[Model]:
     """A model that speaks the Responses API."""
-    return serve(_Responses(), script)
+    return serve(_Responses(), script, host)
 
 
 class _Responses:

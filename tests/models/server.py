@@ -36,11 +36,13 @@ class Model:
         self.script = script
         self.asked: list[Conversation] = []
         self.paths: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        """Of the requests that `paths` names, by small letters."""
         self.released = threading.Event()
 
 
 @contextmanager
-def serve(protocol: Dialect, script: Script) -> Iterator[Model]:
+def serve(protocol: Dialect, script: Script, host: str = "127.0.0.1") -> Iterator[Model]:
     """Serve until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -55,6 +57,7 @@ def serve(protocol: Dialect, script: Script) -> Iterator[Model]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
             model.paths.append(self.path)
+            model.headers.append({name.lower(): value for name, value in self.headers.items()})
             conversation = protocol.conversation(self.path, body)
             if conversation is None:
                 self._json(200, protocol.other(self.path, body))
@@ -91,9 +94,9 @@ def serve(protocol: Dialect, script: Script) -> Iterator[Model]:
         def log_message(self, *_: object) -> None:
             """Quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, 0), Handler)
     server.daemon_threads = True
-    model = Model(f"http://127.0.0.1:{server.server_address[1]}", script)
+    model = Model(f"http://{host}:{server.server_address[1]}", script)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -70,6 +70,9 @@ def gemini(environment: Mapping[str, str]) -> Belongings:
     )
 
 
+_SIGN_INS = frozenset({".claude.json"})
+"""Files that an agent has copies of, and that may hold a key. Those that it renews are the writable ones."""
+
 _KNOWN = {"claude": claude, "codex": codex, "gemini": gemini}
 
 
@@ -81,6 +84,9 @@ def of(settings: AgentSettings, environment: Mapping[str, str]) -> Belongings:
     named = [settings.kind, *(Path(part).name for part in settings.command)]
     known = next((make for name, make in _KNOWN.items() if any(name in word for word in named)), None)
     found = known(environment) if known is not None and settings.kind != "shell" else Belongings()
+    if settings.proxy_holds_key:
+        kept = {place: source for place, source in found.copied.items() if place not in _SIGN_INS}
+        found = msgspec.structs.replace(found, copied=kept, writable={})
     home = Path(environment.get("HOME", "/"))
     return msgspec.structs.replace(
         found,

@@ -48,10 +48,15 @@ def own_part(settings: AgentSettings, own: Mapping[str, str]) -> dict[str, str]:
     """What of it is no task's: who the agent is, where its programs are, and its credentials."""
     return {
         **{k: own[k] for k in KEPT if k in own},
-        **{k: v for k, v in own.items() if _named(k, settings.pass_environment)},
+        **{k: own[k] for k in passed_on(settings, own)},
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{own.get('PATH', os.defpath)}",
         **settings.environment,
     }
+
+
+def passed_on(settings: AgentSettings, own: Mapping[str, str]) -> tuple[str, ...]:
+    """The daemon's own variables that an agent gets because its settings say so."""
+    return tuple(name for name in own if _named(name, settings.pass_environment))
 
 
 def secrets(environment: Mapping[str, str]) -> list[str]:

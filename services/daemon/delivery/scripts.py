@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from services.daemon.agents import environment
@@ -29,7 +29,7 @@ class Scripts:
     """Runs the repository's commands for one delivery, several at the same time where they have parts of their own."""
 
     command: SpawnTask
-    place: Callable[[Path, str], Place]
+    place: Callable[[Path, str], Awaitable[Place]]
     """Where a command runs, by its worktree and its part of the attempt."""
     clean: Callable[[list[str]], list[str]]
     """What takes secrets out of lines."""
@@ -41,11 +41,11 @@ class Scripts:
         """Run `bash -c line`; whether it ended with 0, and what it printed. None of its processes is left."""
         given = environment.build(self.command, AgentSettings(kind="shell"), os.environ, {})
         given.pop("MAKIMA_TOKEN", None)
-        place = self.place(worktree, part)
+        place = await self.place(worktree, part)
         printed: list[str] = []
         log = Log(place.view.home.parent, self.clean, KEPT_BYTES)
         run = Run(
-            place=place,
+            place=replace(place, access=place.access.without_key()),
             adapter=Shell(),
             limits=Limits(stall_seconds=0.0, tool_seconds=self.seconds),
             log=log,

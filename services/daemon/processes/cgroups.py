@@ -16,6 +16,9 @@ log = structlog.get_logger()
 
 _REMOVALS = 40
 _BETWEEN_REMOVALS_SECONDS = 0.05
+_PERIOD_MICROSECONDS = 100_000
+_LEAST_QUOTA_MICROSECONDS = 1_000
+"""What cpu.max takes."""
 
 
 class Cgroups:
@@ -47,8 +50,10 @@ class Cgroups:
         """Whether groups can be made here."""
         return self._parent is not None
 
-    def make(self, name: str, memory_bytes: int | None = None) -> Path | None:
-        """A group, fresh or as it stands; None where that can't be."""
+    def make(
+        self, name: str, memory_bytes: int | None = None, processes: int | None = None, cpus: float | None = None
+    ) -> Path | None:
+        """A group, fresh or as it stands, held to what the machine has controllers for; None where that can't be."""
         if self._parent is None:
             return None
         group = self._parent / name
@@ -57,10 +62,20 @@ class Cgroups:
         except OSError:
             return None
         if memory_bytes is not None:
-            with contextlib.suppress(OSError):  # without the controller the daemon looks by itself
-                (self._parent / "cgroup.subtree_control").write_text("+memory")
-                (group / "memory.max").write_text(str(memory_bytes))
+            self._hold(group, "memory", "memory.max", str(memory_bytes))
+        if processes is not None:
+            self._hold(group, "pids", "pids.max", str(processes))
+        if cpus is not None:
+            quota = max(int(cpus * _PERIOD_MICROSECONDS), _LEAST_QUOTA_MICROSECONDS)
+            self._hold(group, "cpu", "cpu.max", f"{quota} {_PERIOD_MICROSECONDS}")
         return group
+
+    def _hold(self, group: Path, controller: str, file: str, limit: str) -> None:
+        """Without the controller it isn't: the daemon looks at memory, and the kernel at a user's processes."""
+        assert self._parent is not None
+        with contextlib.suppress(OSError):
+            (self._parent / "cgroup.subtree_control").write_text(f"+{controller}")
+            (group / file).write_text(limit)
 
 
 def members(group: Path) -> list[int]:

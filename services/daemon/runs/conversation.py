@@ -264,7 +264,7 @@ class Conversation:
     async def _command(self, command: str) -> Ended:
         """A command of the repository, in the agent's place and with its environment, but for its credentials."""
         run = Run(
-            place=self.place,
+            place=replace(self.place, access=self.place.access.without_key()),
             adapter=Shell(),
             limits=self._limits(),
             log=self.log,

@@ -19,6 +19,7 @@ from services.daemon.processes.programs import Program
 from services.daemon.processes.tree import Group, Whose
 from services.daemon.runs.output import LONGEST_LINE, Lines, Log
 from services.daemon.runs.watchdogs import Limits, Stop, Watch
+from services.daemon.sandbox.network import OPEN, Access
 from services.daemon.sandbox.sandbox import Sandbox
 from services.daemon.sandbox.view import View
 
@@ -46,6 +47,8 @@ class Place:
     """What its programs see, and where they start."""
     sandbox: Sandbox
     """What holds them to that."""
+    access: Access = OPEN
+    """What they reach of the network."""
     programs: Callable[[tuple[str, ...]], tuple[Path, ...]] = lambda _: ()
     """What more is read to run a program."""
     part: str = ""
@@ -152,8 +155,11 @@ class Run:
         return True
 
     async def _start(self, launch: Launch, environment: Mapping[str, str]) -> Program:
-        marks = tree.marker(self.place.task, self.place.attempt, self.place.part)
-        confined = self.place.sandbox.command(launch.argv, {**environment, **marks}, self.place.view)
+        place, access = self.place, self.place.access
+        marks = tree.marker(place.task, place.attempt, place.part)
+        confined = place.sandbox.command(
+            (*access.prefix, *launch.argv), {**environment, **access.environment, **marks}, access.added_to(place.view)
+        )
         argv = list(confined.argv)
         if self.place.nice:
             argv = ["nice", "-n", str(self.place.nice), *argv]
@@ -289,6 +295,7 @@ class Run:
     async def _clear(self, group: Group | None, grace: float, pumps: list[asyncio.Task[None]], watch: Watch) -> None:
         place = self.place
         await tree.end(place.whose, group, grace)
+        await place.sandbox.clear(place.view)
         if pumps:
             await asyncio.wait(pumps, timeout=0.1)
             for pump in pumps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from services.daemon.sandbox.sandbox import Confined, Kind, SandboxMissing
 from services.daemon.sandbox.view import View
@@ -14,6 +14,7 @@ class Bare:
     kind: Kind = "off"
     private = False
     leads = False
+    limits = False
 
     def __init__(self, why: str, warning: str = "") -> None:
         self.holds = f"none ({why}): agents can read and change whatever this account can"
@@ -26,12 +27,16 @@ class Bare:
     async def clear(self, view: View) -> None:
         """Nothing is kept."""
 
+    async def sweep(self, running: Collection[str]) -> None:
+        """Nothing is kept."""
+
 
 class Missing:
     """In the place of a sandbox that was asked for by name and can't be had: nothing runs."""
 
     private = True
     leads = False
+    limits = False
 
     def __init__(self, kind: Kind, why: str) -> None:
         self.kind = kind
@@ -43,4 +48,7 @@ class Missing:
         raise SandboxMissing(self.holds)
 
     async def clear(self, view: View) -> None:
+        """Nothing is kept."""
+
+    async def sweep(self, running: Collection[str]) -> None:
         """Nothing is kept."""

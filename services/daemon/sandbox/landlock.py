@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from services.daemon.sandbox import landlock_launcher, system
@@ -24,6 +24,7 @@ class Landlock:
     kind: Kind = "landlock"
     private = True
     leads = False
+    limits = False
     warning = ""
 
     def __init__(self, version: int) -> None:
@@ -48,6 +49,9 @@ class Landlock:
         return Confined((*launcher, *options, "--", *argv), inside(environment, view, view.scratch))
 
     async def clear(self, view: View) -> None:
+        """Nothing is kept."""
+
+    async def sweep(self, running: Collection[str]) -> None:
         """Nothing is kept."""
 
 

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from asyncio.subprocess import PIPE
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -24,6 +24,7 @@ import structlog
 from services.daemon.disk import folders
 from services.daemon.processes import programs
 from services.daemon.processes.programs import Program
+from services.daemon.sandbox.view import View
 from shared.domain.hosts import PRESETS, Network, Preset
 
 log = structlog.get_logger()
@@ -68,12 +69,29 @@ class Access:
     """What a program is started with so that it reaches what it may."""
 
     network: Network
-    sockets: tuple[Path, ...] = ()
-    """To be seen inside."""
+    ports: Mapping[int, Path] = field(default_factory=dict)
+    """Of the loopback inside, and the sockets that they lead to, which have to be seen inside."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Over the program's own."""
-    prefix: tuple[str, ...] = ()
-    """Comes before the command, inside."""
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """Comes before the command, inside."""
+        if not self.ports:
+            return ()
+        led = (f"{port}={path}" for port, path in self.ports.items())
+        return (sys.executable, "-I", "-S", str(_FORWARDER), *led, "--")
+
+    def without_key(self) -> Access:
+        """The same for programs that have nothing to ask the model."""
+        return replace(self, ports={port: path for port, path in self.ports.items() if port != KEY_PORT})
+
+    def added_to(self, view: View) -> View:
+        """A view of a program that is started so."""
+        return replace(view, network=self.network, sockets=(*view.sockets, *self.ports.values()))
+
+
+OPEN = Access(network="open")
 
 
 class Proxies:
@@ -124,15 +142,15 @@ def entries(presets: Iterable[Preset], hosts: Iterable[str]) -> tuple[str, ...]:
 async def open_network(
     network: Network, allowed: Iterable[str], folder: Path, say: Callable[[str], None], key: HeldKey | None = None
 ) -> Proxies:
-    """Start what a network needs; its sockets lie in the folder, which has to exist. `say` gets what was refused.
+    """Start what a network needs; its sockets lie in the folder, which is made for them. `say` gets what was refused.
 
-    Raises NetworkFailed.
+    Only what is handed in to a sandbox may be seen there, so nothing else may lie in the folder. Raises NetworkFailed.
     """
     if network != "hosts":
         return Proxies(Access(network=network))
-    own: Path | None = None
     if len(str(folder)) + len("/proxy.sock") > _LONGEST_SOCKET_PATH:
-        folder = own = Path(tempfile.mkdtemp(prefix="makima-net-"))
+        folder = Path(tempfile.mkdtemp(prefix="makima-net-"))
+    folder.mkdir(mode=0o700, exist_ok=True)
     proxy, model = folder / "proxy.sock", folder / "model.sock"
     running: list[Program] = []
     try:
@@ -142,20 +160,14 @@ async def open_network(
             running.append(await _start("key_proxy", told=msgspec.json.encode(duty) + b"\n", more=_KEPT_BY_KEY_PROXY))
         await asyncio.gather(*(_ready(process) for process in running))
     except BaseException:
-        await Proxies(Access(network=network), running, folder=own).close()
+        await Proxies(Access(network=network), running, folder=folder).close()
         raise
-    ports = {PROXY_PORT: proxy, **({KEY_PORT: model} if key is not None else {})}
     access = Access(
         network=network,
-        sockets=tuple(ports.values()),
+        ports={PROXY_PORT: proxy, **({KEY_PORT: model} if key is not None else {})},
         environment=_environment(),
-        prefix=(
-            *(sys.executable, "-I", "-S", str(_FORWARDER)),
-            *(f"{port}={path}" for port, path in ports.items()),
-            "--",
-        ),
     )
-    return Proxies(access, running, say, own)
+    return Proxies(access, running, say, folder)
 
 
 def _environment() -> dict[str, str]:

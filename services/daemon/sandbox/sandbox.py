@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -49,5 +49,15 @@ class Sandbox(Protocol):
     def command(self, argv: Sequence[str], environment: Mapping[str, str], view: View) -> Confined:
         """How to start a program so that it is held to a view. Raises SandboxMissing."""
 
+    @property
+    def limits(self) -> bool:
+        """Whether it holds programs to memory, processors, processes and files itself, as the settings ask."""
+
     async def clear(self, view: View) -> None:
-        """Remove whatever of an attempt the sandbox keeps outside the attempt's processes and folders."""
+        """Remove whatever of a run the sandbox keeps outside its processes and folders."""
+
+    async def sweep(self, running: Collection[str]) -> None:
+        """Remove whatever it keeps of attempts of this daemon besides those that run.
+
+        They are named as their views are, whose names may go on with a dash.
+        """

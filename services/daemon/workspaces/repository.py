@@ -9,6 +9,7 @@ import msgspec
 
 from services.daemon.git.command import GitError, git
 from services.daemon.workspaces.caches import HEAD_REF
+from shared.domain.hosts import Network
 
 FILE = ".makima.toml"
 
@@ -29,6 +30,10 @@ class RepositorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     instructions: str = ""
     """Added to every plan and step prompt."""
     agent: str | None = None
+    network: Network | None = None
+    """As tight as the daemon's, or tighter."""
+    image: str | None = None
+    """Of the containers that its programs run in, one that the daemon's settings name."""
 
 
 def parse(text: str) -> RepositorySettings:
