@@ -23,6 +23,7 @@ from services.daemon.processes import cgroups, limits
 from services.daemon.processes.cgroups import Cgroups
 from services.daemon.processes.tree import Group
 from services.daemon.reporter import Reporter, Saying
+from services.daemon.runs import decisions
 from services.daemon.runs.conversation import Conversation, Heard
 from services.daemon.runs.decisions import Over
 from services.daemon.runs.masking import Mask
@@ -314,6 +315,9 @@ class Attempt:
             return self._says.succeeded()
         self._put_back(workspace)
         done = await work.commit(workspace, self.command)
+        talk = self._conversation
+        if talk is not None and talk.denied and done.head == workspace.start:
+            return self._says.over(decisions.denied(self.command.agent, talk.agent.kind, talk.denied), None)
         commits, _ = await asyncio.gather(work.commits(workspace, done), work.push(workspace, done))
         return self._says.succeeded(workspace.branch, done.head, done.files, commits=commits, base=self._base)
 

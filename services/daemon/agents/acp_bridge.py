@@ -37,8 +37,9 @@ _WANTED = {"allow": ("allow_always", "allow_once"), "deny": ("reject_once", "rej
 
 
 def out(type: str, **fields: object) -> None:
-    """Print an event."""
-    sys.stdout.buffer.write(msgspec.json.encode({"type": type, **fields}) + b"\n")
+    """Print an event; half of a surrogate pair in its words, which can't be encoded, as a question mark."""
+    whole = {k: v.encode(errors="replace").decode() if isinstance(v, str) else v for k, v in fields.items()}
+    sys.stdout.buffer.write(msgspec.json.encode({"type": type, **whole}) + b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -47,6 +48,7 @@ class Listener:
 
     def __init__(self, permission: str) -> None:
         self._wanted = _WANTED[permission]
+        self.allows = permission == "allow"
         self._words: list[str] = []
         self.listens = False
         self.closing_words = ""
@@ -58,13 +60,16 @@ class Listener:
         options: list[PermissionOption],
         **_: Any,  # noqa: ANN401 - the library's signature
     ) -> RequestPermissionResponse:
-        """By the settings, whatever is asked."""
+        """By the settings, whatever is asked; what is denied is told."""
+        if not self.allows:
+            out("denied", name=tool_call.kind or "tool", text=tool_call.title or tool_call.tool_call_id)
         for kind in self._wanted:
             for option in options:
                 if option.kind == kind:
                     chosen = AllowedOutcome(option_id=option.option_id, outcome="selected")
                     return RequestPermissionResponse(outcome=chosen)
-        out("text", text=f"[not permitted: {tool_call.title or tool_call.tool_call_id}]")
+        if self.allows:
+            out("denied", name=tool_call.kind or "tool", text=tool_call.title or tool_call.tool_call_id)
         return RequestPermissionResponse(outcome=DeniedOutcome(outcome="cancelled"))
 
     async def session_update(self, session_id: str, update: object, **_: Any) -> None:  # noqa: ANN401, ARG002

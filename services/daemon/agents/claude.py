@@ -12,8 +12,10 @@ from pathlib import Path
 
 import msgspec
 
+from services.daemon.agents import lines
 from services.daemon.agents.adapter import Assignment, Launch
 from services.daemon.agents.events import (
+    Denied,
     Event,
     Problem,
     Raw,
@@ -86,6 +88,11 @@ class _RateLimit(msgspec.Struct, rename="camel"):
     resets_at: float | None = None
 
 
+class _Denial(msgspec.Struct):
+    tool_name: str = "a tool"
+    tool_input: dict[str, object] = {}
+
+
 class _Line(msgspec.Struct):
     type: str
     subtype: str = ""
@@ -103,6 +110,7 @@ class _Line(msgspec.Struct):
     rate_limit_info: _RateLimit | None = None
     event: _StreamEvent | None = None
     parent_tool_use_id: str | None = None
+    permission_denials: list[_Denial] = []
 
 
 _decoder = msgspec.json.Decoder(_Line)
@@ -161,9 +169,8 @@ class Claude:
 
     def read(self, line: str) -> tuple[Event, ...]:
         """See the table of recorded lines."""
-        try:
-            said = _decoder.decode(line)
-        except msgspec.MsgspecError:
+        said = lines.read(_decoder, line)
+        if said is None:
             return (Raw(line),)
         match said.type:
             case "system":
@@ -235,7 +242,7 @@ class Claude:
         )
         result = Result(not said.is_error, text, said.total_cost_usd, tokens)
         if not said.is_error:
-            return (result,)
+            return (*(Denied(d.tool_name, _detail(d.tool_input)) for d in said.permission_denials), result)
         status = _STATUSES.get(said.api_error_status or 0)
         trouble = _SUBTYPES.get(said.subtype) or self._trouble or status or Trouble.OTHER
         if text.startswith(_NO_SESSION):
@@ -256,7 +263,7 @@ def _detail(given: dict[str, object]) -> str:
     for key in ("command", "file_path", "path", "pattern", "url", "query", "prompt"):
         if isinstance(value := given.get(key), str):
             return value
-    return msgspec.json.encode(given).decode()
+    return lines.text_of(given) if given else ""
 
 
 def _tool_results(message: _Message) -> tuple[Event, ...]:
@@ -269,7 +276,10 @@ def _tool_results(message: _Message) -> tuple[Event, ...]:
 def _words(content: str | list[dict[str, object]] | None) -> str:
     if isinstance(content, str) or content is None:
         return content or ""
-    return "\n".join(str(part.get("text", f"[{part.get('type')}]")) for part in content)
+    texts = (part.get("text") for part in content)
+    return "\n".join(
+        t if isinstance(t, str) else f"[{p.get('type', '')!s:.40}]" for t, p in zip(texts, content, strict=True)
+    )
 
 
 def _bring_session(assignment: Assignment) -> None:

@@ -9,8 +9,10 @@ import re
 
 import msgspec
 
+from services.daemon.agents import lines
 from services.daemon.agents.adapter import Assignment, Launch
 from services.daemon.agents.events import (
+    Denied,
     Event,
     Problem,
     Raw,
@@ -26,13 +28,17 @@ from services.daemon.agents.events import (
 from shared.config.agents import Price
 
 DEFAULT_SANDBOX = "workspace-write"
+DECLINED = "declined"
+"""The status of what its sandbox or its approval policy did not let it do."""
 _SIGNED_OUT = re.compile(
     r"\b401\b|unauthorized|not logged in|invalid api key|incorrect api key|insufficient_quota", re.I
 )
 _LIMITED = re.compile(r"\b429\b|usage limit|rate limit|rate_limit", re.I)
 _OVERLOADED = re.compile(r"high demand|overloaded|stream disconnected|\b50[234]\b", re.I)
-_AGAIN_IN = re.compile(r"try again in (?:(\d+) days?)?\D{0,5}(?:(\d+) hours?)?\D{0,5}(?:(\d+) minutes?)?", re.I)
-_AGAIN_IN_SECONDS = re.compile(r"try again in (\d+(?:\.\d+)?) ?s(?:ec|\b)", re.I)
+_AGAIN_IN = re.compile(
+    r"try again in (?:(\d{1,9}) days?)?\D{0,5}(?:(\d{1,9}) hours?)?\D{0,5}(?:(\d{1,9}) minutes?)?", re.I
+)
+_AGAIN_IN_SECONDS = re.compile(r"try again in (\d{1,9}(?:\.\d{1,9})?) ?s(?:ec|\b)", re.I)
 _SETTINGS = (
     "sandbox_workspace_write.network_access=true",  # its commands must reach makima
     "allow_login_shell=false",  # a profile would put another PATH in the place of the one that has makima
@@ -115,9 +121,8 @@ class Codex:
 
     def read(self, line: str) -> tuple[Event, ...]:
         """See the table of recorded lines."""
-        try:
-            said = _decoder.decode(line)
-        except msgspec.MsgspecError:
+        said = lines.read(_decoder, line)
+        if said is None:
             return (Raw(line), Problem(Trouble.SESSION, line)) if _NO_SESSION in line else (Raw(line),)
         match said.type:
             case "thread.started":
@@ -147,13 +152,17 @@ class Codex:
             case "agent_message" if ends:
                 self._words = item.text
                 return (Text(item.text),)
+            case "command_execution" if ends and item.status == DECLINED:
+                return (ToolResult(item.id, item.aggregated_output, True), Denied("shell", item.command))
             case "command_execution" if begins:
                 return (ToolCall(item.id, "shell", item.command),)
             case "command_execution" if ends:
                 failed = item.status == "failed" or bool(item.exit_code)
                 return (ToolResult(item.id, item.aggregated_output, failed),)
             case "file_change" if ends:
-                paths = ", ".join(str(c.get("path", "")) for c in item.changes)
+                paths = ", ".join(path for c in item.changes if isinstance(path := c.get("path"), str))
+                if item.status == DECLINED:
+                    return (Denied("edit", paths),)
                 return (ToolCall(item.id, "edit", paths), ToolResult(item.id, "", item.status == "failed"))
             case "mcp_tool_call" if begins:
                 return (ToolCall(item.id, f"{item.server}.{item.tool}"),)

@@ -1,7 +1,7 @@
 """`command`: any program, by an argv template of the settings. The prompt is its standard input.
 
 In the template `{prompt_file}` is a file that holds the prompt, `{session}` the session's id. What it prints is kept;
-a line that is a JSON object with a known "type" is read as that event: session, text, tool, tool_result, usage,
+a line that is a JSON object with a known "type" is read as that event: session, text, tool, tool_result, denied, usage,
 problem (its "name" says which), result.
 """
 
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import msgspec
 
+from services.daemon.agents import lines
 from services.daemon.agents.adapter import AgentFailed, Assignment, Launch
 from services.daemon.agents.events import (
+    Denied,
     Event,
     Problem,
     Raw,
@@ -62,9 +64,8 @@ class Command:
         """A JSON line of a known type is an event, any other is kept."""
         if not line.startswith("{"):
             return (Raw(line),)
-        try:
-            said = _decoder.decode(line)
-        except msgspec.MsgspecError:
+        said = lines.read(_decoder, line)
+        if said is None:
             return (Raw(line),)
         match said.type:
             case "session":
@@ -77,6 +78,8 @@ class Command:
                 return (Usage(said.id, said.tokens or 0),)
             case "tool_result":
                 return (ToolResult(said.id, said.text, not said.ok),)
+            case "denied":
+                return (Denied(said.name or "a tool", said.text),)
             case "problem":
                 return (Problem(_TROUBLES.get(said.name, Trouble.OTHER), said.text),)
             case "result":

@@ -63,6 +63,13 @@ class Usage(msgspec.Struct, frozen=True):
     tokens: int
 
 
+class Denied(msgspec.Struct, frozen=True):
+    """It was denied a tool that it asked for. `detail` is what it wanted with it: a path, a command."""
+
+    tool: str
+    detail: str = ""
+
+
 class Waiting(msgspec.Struct, frozen=True):
     """The agent waits by itself and goes on: a retry of a request."""
 
@@ -92,7 +99,7 @@ class Raw(msgspec.Struct, frozen=True):
     line: str
 
 
-Event = Session | Text | ToolCall | ToolResult | Usage | Waiting | Problem | Result | Raw
+Event = Session | Text | ToolCall | ToolResult | Denied | Usage | Waiting | Problem | Result | Raw
 
 
 def shown(event: Event) -> list[str]:
@@ -110,6 +117,8 @@ def shown(event: Event) -> list[str]:
         case ToolResult(_, text, failed):
             lines = [f"  {line}" for line in cut(text.rstrip()).split("\n") if line]
             return ["  (failed)", *lines] if failed else lines
+        case Denied(tool, detail):
+            return [f"[denied: {cut(f'{tool} {detail}'.rstrip())}]"]
         case Waiting(why):
             return [f"[waits: {why}]"]
         case Problem(trouble, text):

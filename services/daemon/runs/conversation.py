@@ -67,6 +67,8 @@ class Conversation:
     resumes: bool = False
     """The first run continues a session of an earlier attempt."""
     outcome: str = ""
+    denied: tuple[str, ...] = ()
+    """What the agent was not allowed in the run that ended well."""
     before: tuple[float, int] = (0.0, 0)
     """Cost and tokens of the attempt's runs that have ended."""
     cost_usd: float = field(init=False)
@@ -163,7 +165,9 @@ class Conversation:
             match decisions.after(ended, told):
                 case Well():
                     self.log.finish()
-                    self.outcome = ended.result.text if ended.result and ended.result.text else self.log.outcome()
+                    said = ended.result.text if ended.result and ended.result.text else self.log.outcome()
+                    self.denied = tuple(ended.denied)
+                    self.outcome = decisions.with_denials(said, self.denied)
                     return None
                 case Again(prompt, why):
                     self._note(f"{why}: resumed")

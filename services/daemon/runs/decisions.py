@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from services.daemon.agents.events import Trouble
@@ -13,6 +15,14 @@ LIMIT_SECONDS = 300.0
 MOST_LIMIT_SECONDS = 8 * 24 * 3600.0
 OVERLOAD_SECONDS = 60.0
 TAIL_LETTERS = 6000
+MOST_DENIALS = 10
+"""So many are named."""
+PERMISSIONS = {
+    "claude": "allowed_tools, permission_mode",
+    "codex": "permission_mode, its sandbox",
+    "acp": 'permission_mode = "allow"',
+}
+"""What of an agent's settings allows it more, by its kind."""
 
 RESUMED = (
     "You were interrupted in this task, and go on now. Your working copy may be a fresh one: look at its state first, "
@@ -114,6 +124,22 @@ def _troubled(ended: Ended, told: Told) -> Next:
             return Over(reason=f"{name} used up its turns: {problem.text}")
         case _:
             return Over(reason=f"{name} failed: {problem.text}", exit_code=ended.code or None)
+
+
+def denied(agent: str, kind: str, what: Sequence[str]) -> Over:
+    """The end of an agent that says that it did well, changed nothing, and was denied what it asked for."""
+    mend = f"allow it in [agents.{agent}] ({PERMISSIONS.get(kind, 'its permissions')}), then resume"
+    return Over(reason=f"the agent {agent} changed nothing, and was denied: {_listed(what)}; {mend}", blocked=True)
+
+
+def with_denials(outcome: str, what: Sequence[str]) -> str:
+    """An agent's closing words, with what it was denied."""
+    return f"{outcome}\n\nIt was denied: {_listed(what)}".strip() if what else outcome
+
+
+def _listed(what: Sequence[str]) -> str:
+    more = len(what) - MOST_DENIALS
+    return "; ".join(what[:MOST_DENIALS]) + (f"; and {more} more" if more > 0 else "")
 
 
 def check_failed(command: str, output: str) -> str:

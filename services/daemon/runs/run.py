@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 from services.daemon.agents.adapter import Adapter, Launch
-from services.daemon.agents.events import Event, Problem, Result, Session, shown
+from services.daemon.agents.events import Denied, Event, Problem, Result, Session, shown
 from services.daemon.processes import cgroups, limits, programs, tree
 from services.daemon.processes.limits import NONE, ResourceLimits
 from services.daemon.processes.programs import Program
@@ -22,8 +22,10 @@ from services.daemon.runs.watchdogs import Limits, Stop, Watch
 from services.daemon.sandbox.network import OPEN, Access
 from services.daemon.sandbox.sandbox import Sandbox
 from services.daemon.sandbox.view import View
+from shared.domain.texts import one_line
 
 BATCH_SECONDS = 0.2
+DENIED_LETTERS = 200
 BATCH_BYTES = programs.READ_AHEAD_BYTES
 LONGEST_EVENT = 8 << 20
 """A line of an agent that speaks may hold a whole file."""
@@ -74,6 +76,8 @@ class Ended:
     """Why the daemon ended it, if it did."""
     result: Result | None = None
     problem: Problem | None = None
+    denied: list[str] = field(default_factory=list)
+    """What it asked for and was not allowed, in words, each once."""
     session: str | None = None
     tokens: int = 0
     cost_usd: float = 0.0
@@ -249,6 +253,9 @@ class Run:
                 if event.ok:
                     self._ended.problem = None
                 self._end_input()
+            case Denied(tool, detail):
+                if (what := one_line(f"{tool} {detail}")[:DENIED_LETTERS]) not in self._ended.denied:
+                    self._ended.denied.append(what)
             case Problem():
                 self._ended.problem = event
 

@@ -12,6 +12,9 @@ import msgspec
 
 from services.daemon.agents.events import Event, Problem, Result, ToolCall, ToolResult, Usage, Waiting
 
+MOST_TOKENS = 10**15
+"""What an agent says beyond it is no count that anybody could pay."""
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How long and how much a run may take. None: no limit."""
@@ -57,7 +60,7 @@ class Meter:
     @property
     def tokens(self) -> int:
         """Counted as they come."""
-        return max(self._tokens, sum(self._messages.values()))
+        return min(max(self._tokens, sum(self._messages.values())), MOST_TOKENS)
 
 
 class Watch:
