@@ -28,7 +28,20 @@ def run_module(module: str, *arguments: str) -> int:
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 
 
+def sandbox_warning() -> str:
+    """What to be told of the sandbox of this machine's daemons: that there is none, though nobody asked for that."""
+    from services.daemon.sandbox.choosing import chosen
+    from shared.config import ConfigError, load
+
+    try:
+        return chosen(load(os.environ)).warning
+    except ConfigError:
+        return ""  # whoever needs the settings says it
+
+
 def _up(arguments: Arguments) -> int:
+    if warning := sandbox_warning():
+        print(f"! {warning}", file=sys.stderr)
     options = ["--detach"] if arguments.detach else []
     if arguments.daemons is not None:
         options += ["--daemons", str(arguments.daemons)]

@@ -49,7 +49,7 @@ def _doctor(arguments: Arguments) -> int:
         findings = [Finding("settings", "bad", str(error), "mend the setting that it names")]
     findings += _programs()
     if settings is not None:
-        findings += [_home(settings), _port(settings), *_parts(settings), *_agents(settings)]
+        findings += [_home(settings), _port(settings), _sandbox(settings), *_parts(settings), *_agents(settings)]
     in_force = _in_force(settings) if settings is not None else {}
     if arguments.output == "json":
         print_json({"findings": [f._asdict() for f in findings], "settings": in_force})
@@ -156,6 +156,25 @@ def _postgres(settings: Settings) -> Finding:
     except psycopg.Error as error:
         says = f"{_masked(settings.postgres_url)}: {str(error).splitlines()[0]}"
         return Finding("postgres", "bad", says, "start it, or mend postgres_url; without one makima brings its own")
+
+
+def _sandbox(settings: Settings) -> Finding:
+    """What holds agents here, tried; a daemon elsewhere has its own."""
+    from services.daemon.sandbox.choosing import chosen
+    from services.daemon.sandbox.docker import Docker
+    from services.daemon.sandbox.sandbox import SandboxMissing
+
+    found = chosen(settings)
+    try:
+        if isinstance(found, Docker):
+            found.check()
+    except SandboxMissing as error:
+        return Finding("sandbox", "bad", str(error), "no task runs without it")
+    if found.refuses:
+        return Finding("sandbox", "bad", found.holds, "no task runs without it")
+    if found.warning:
+        return Finding("sandbox", "warn", found.holds, found.warning)
+    return Finding("sandbox", "warn" if found.kind == "off" else "ok", found.holds)
 
 
 def _agents(settings: Settings) -> Iterator[Finding]:

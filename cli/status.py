@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from cli.client import Failed, address, call, home
+from cli.cluster import sandbox_warning
 from cli.command import Arguments, declare, print_json
 from cli.text import columns, duration
 
@@ -40,6 +41,7 @@ def look() -> dict[str, Any]:
         "up_seconds": state and round(time.time() - state["started"], 1),
         "processes": state["processes"] if state else {},
         "broken": state.get("broken", {}) if state else {},
+        "sandbox_warning": "",
         "overview": None,
         "inbox": None,
         "trouble": None,
@@ -47,6 +49,8 @@ def look() -> dict[str, Any]:
     if state is None and "MAKIMA_API_URL" not in os.environ:
         found["trouble"] = f"no cluster runs on {home()}; `makima up` starts one"
         return found
+    if state is not None:
+        found["sandbox_warning"] = sandbox_warning()
     if found["broken"]:
         named = ", ".join(f"{name} ({one['why']})" for name, one in found["broken"].items())
         found["trouble"] = f"in trouble: {named}; see its log in {home() / 'logs'}"
@@ -97,6 +101,8 @@ def _print(found: dict[str, Any]) -> None:
         for what, none in (("directives", "none yet"), ("tasks", "none under way")):
             counted = ", ".join(f"{many} {status.replace('_', ' ')}" for status, many in sorted(overview[what].items()))
             print(f"  {what:<10}  {counted or none}")
+    if found["sandbox_warning"]:
+        print(f"\n! {found['sandbox_warning']}")
     if found["inbox"]:
         print(f"  inbox       {found['inbox']} wait for you: makima inbox")
     if found["trouble"]:

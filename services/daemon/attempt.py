@@ -33,7 +33,7 @@ from services.daemon.sandbox.choosing import fitting, tightened
 from services.daemon.sandbox.network import Access, Proxies, entries, open_network
 from services.daemon.sandbox.sandbox import Sandbox, SandboxMissing
 from services.daemon.sandbox.views import Views
-from services.daemon.workspaces import repository, work
+from services.daemon.workspaces import repository, stand_in, work
 from services.daemon.workspaces.repository import RepositorySettings, RepositoryUnreadable
 from services.daemon.workspaces.untracked import Carried
 from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
@@ -266,7 +266,7 @@ class Attempt:
             agent=agent,
             settings=settings,
             repository=repository,
-            place=self._place(workspace.folder, workspace.cache),
+            place=await self._place_of(workspace),
             folder=self._run_folder,
             sessions=self._workspaces.folder / SESSIONS / command.task.hex,
             log=self._log,
@@ -282,6 +282,16 @@ class Attempt:
         )
         self._says.talk = self._conversation
         return await self._conversation.to_its_end()
+
+    async def _place_of(self, workspace: Workspace) -> Place:
+        """Where the agent works; a remote that its sandbox doesn't show has a stand-in there. Raises GitError."""
+        place, url = self._place(workspace.folder, workspace.cache), self.command.repository_url
+        if workspace.cache is None or url is None or not self._sandbox.private or not stand_in.is_folder(url):
+            return place
+        remote = self._run_folder / "remote.git"
+        leads_there = await stand_in.make(remote, workspace.cache, url)
+        view = replace(place.view, writable=(*place.view.writable, remote))
+        return replace(place, view=view, environment=leads_there)
 
     def _place(self, workspace: Path, cache: Path | None, part: str = "") -> Place:
         """Where programs of the attempt run, and what holds them; `part`: of those that run at the same time."""

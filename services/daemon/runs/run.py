@@ -51,6 +51,8 @@ class Place:
     """What holds them to that."""
     access: Access = OPEN
     """What they reach of the network."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables over those of each run."""
     programs: Callable[[tuple[str, ...]], tuple[Path, ...]] = lambda _: ()
     """What more is read to run a program."""
     part: str = ""
@@ -162,7 +164,9 @@ class Run:
         place, access = self.place, self.place.access
         marks = tree.marker(place.task, place.attempt, place.part)
         confined = place.sandbox.command(
-            (*access.prefix, *launch.argv), {**environment, **access.environment, **marks}, access.added_to(place.view)
+            (*access.prefix, *launch.argv),
+            {**environment, **place.environment, **access.environment, **marks},
+            access.added_to(place.view),
         )
         argv = list(confined.argv)
         if self.place.nice:

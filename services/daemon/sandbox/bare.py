@@ -15,6 +15,7 @@ class Bare:
     private = False
     leads = False
     limits = False
+    refuses = False
 
     def __init__(self, why: str, warning: str = "") -> None:
         self.holds = f"none ({why}): agents can read and change whatever this account can"
@@ -37,6 +38,7 @@ class Missing:
     private = True
     leads = False
     limits = False
+    refuses = True
 
     def __init__(self, kind: Kind, why: str) -> None:
         self.kind = kind

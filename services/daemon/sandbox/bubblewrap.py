@@ -30,6 +30,7 @@ class Bubblewrap:
     private = True
     leads = True
     limits = False
+    refuses = False
     warning = ""
     holds = (
         "bubblewrap: agents see the system's programs, their workspace and a home of their own, "

@@ -62,6 +62,11 @@ class Docker:
         return "docker"
 
     @property
+    def refuses(self) -> bool:
+        """Whether there is an engine with the image is asked before each task."""
+        return False
+
+    @property
     def warning(self) -> str:
         """None."""
         return ""

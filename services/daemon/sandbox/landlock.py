@@ -25,6 +25,7 @@ class Landlock:
     private = True
     leads = False
     limits = False
+    refuses = False
     warning = ""
 
     def __init__(self, version: int) -> None:

@@ -39,6 +39,10 @@ class Sandbox(Protocol):
         """What everybody has to be told: that there is none, though nobody asked for that. Else empty."""
 
     @property
+    def refuses(self) -> bool:
+        """Whether nothing can run: it was asked for by name, and can't be had."""
+
+    @property
     def private(self) -> bool:
         """Whether programs get the view's HOME and temporary folder. If not, they have the account's own."""
 
