@@ -58,7 +58,7 @@ def call(method: str, path: str, body: object = None, within_seconds: float = AN
     A POST carries an Idempotency-Key, so it may be asked again when its answer got lost: it is done once.
     """
     headers = {"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {}
-    told = json.dumps(body) if body is not None else None
+    told = json.dumps(_masked(body)) if body is not None else None
     deadline = time.monotonic() + (PATIENCE_SECONDS if "MAKIMA_TASK_ID" in os.environ else 0)
     lost = 0
     while True:
@@ -81,6 +81,15 @@ def call(method: str, path: str, body: object = None, within_seconds: float = AN
         if answer.status >= 400:
             raise _refused(answer.status, text)
         return json.loads(text) if text else None
+
+
+def _masked(body: object) -> object:
+    """What an agent says, without the secrets of its environment; a person's words stay as they are."""
+    if "MAKIMA_TASK_ID" not in os.environ:
+        return body
+    from shared.domain.masking import Mask, secrets
+
+    return Mask(secrets(os.environ)).struct(body)
 
 
 def open_stream(path: str, after: int | None) -> Iterator[dict[str, Any]]:

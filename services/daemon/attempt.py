@@ -11,10 +11,11 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from services.daemon.agents import environment, held_keys
+from services.daemon.agents import held_keys
 from services.daemon.agents.adapter import AgentFailed
 from services.daemon.agents.registry import Registry
 from services.daemon.delivery.delivering import Delivering
+from services.daemon.delivery.proposing import fit_for_a_forge
 from services.daemon.delivery.scripts import Scripts
 from services.daemon.disk import folders
 from services.daemon.git.command import GitError
@@ -26,7 +27,6 @@ from services.daemon.reporter import Reporter, Saying
 from services.daemon.runs import decisions
 from services.daemon.runs.conversation import Conversation, Heard
 from services.daemon.runs.decisions import Over
-from services.daemon.runs.masking import Mask
 from services.daemon.runs.output import Log
 from services.daemon.runs.run import Place
 from services.daemon.sandbox.choosing import fitting, tightened
@@ -41,6 +41,7 @@ from services.daemon.workspaces.workspaces import Workspaces
 from shared.config import Settings
 from shared.config.agents import AgentSettings
 from shared.domain.delivery import Delivered
+from shared.domain.masking import Mask, of_url, secrets
 from shared.messages.commands import SpawnTask
 from shared.messages.reports import Report
 
@@ -83,8 +84,9 @@ class Attempt:
         self._workspaces = machine.workspaces
         self._reporter = reporter
         self._run_folder = run_folder
-        self._mask = Mask(self._secrets())
-        self._log = Log(run_folder, self._mask.all, machine.settings.output_bytes)
+        self.mask = Mask(self._secrets())
+        """Takes out of a text what nobody outside may see."""
+        self._log = Log(run_folder, self.mask.all, machine.settings.output_bytes)
         self._says = Saying(command, reporter, self._log)
         self._cgroup: Path | None = None
         self._sandbox = machine.sandbox
@@ -163,7 +165,8 @@ class Attempt:
 
     def _secrets(self) -> list[str]:
         given = [agent.environment for agent in self._machine.settings.agents.values()]
-        return [self.command.token, *(s for known in (os.environ, *given) for s in environment.secrets(known))]
+        known = [secret for one in (os.environ, *given) for secret in secrets(one)]
+        return [self.command.token, *of_url(self.command.repository_url), *known]
 
     async def _work(self) -> Report:
         command = self.command
@@ -365,7 +368,8 @@ class Attempt:
 
         resolver = None if agent is None else resolve
         settings, free_slots = self._machine.settings, self._reporter.free_slots
-        scripts = Scripts(command, place, self._mask.all, settings.tool_seconds)
+        command = fit_for_a_forge(command, self.mask)
+        scripts = Scripts(command, place, self.mask.all, settings.tool_seconds)
         delivering = Delivering(command, settings, self._workspaces, scripts.run, say, resolver, free_slots)
         result = await delivering.carry_out()
         if isinstance(result, Delivered):

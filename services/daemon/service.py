@@ -130,10 +130,15 @@ class Daemon:
         return self._journal.next_seq()
 
     def report(self, report: Report) -> None:
-        """Journal a report, then send it; it is sent again until it is acknowledged. Nothing for what isn't ours."""
+        """Journal a report, with no secret in it, then send it; it is sent again until it is acknowledged.
+
+        Nothing for what isn't ours.
+        """
         attempt = self._attempts.get((report.task, report.attempt))
         if attempt is not None and not attempt.ours:
             return
+        if attempt is not None:
+            report = attempt.mask.struct(report)
         try:
             self._journal.add(report)
         except OSError as error:

@@ -10,8 +10,10 @@ from uuid import UUID
 import msgspec
 
 from shared.domain.delivery import Commit
+from shared.domain.masking import Mask
 
 A = TypeVar("A")
+_MASK = Mask()
 
 
 class DirectiveRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,9 +224,15 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
 
 def answer(shape: type[A], row: Mapping[str, object]) -> A:
     """A row of the database in its shape; columns that the shape doesn't have are left out."""
-    return msgspec.convert(row, shape)
+    return msgspec.convert(_shown(row), shape)
 
 
 def answers(shape: type[A], rows: Sequence[Mapping[str, object]]) -> list[A]:
     """Rows of the database in their shape."""
-    return [msgspec.convert(row, shape) for row in rows]
+    return [answer(shape, row) for row in rows]
+
+
+def _shown(row: Mapping[str, object]) -> Mapping[str, object]:
+    """A row whose repository's address has no password in it."""
+    url = row.get("repository_url")
+    return {**row, "repository_url": _MASK(url)} if isinstance(url, str) else row

@@ -21,6 +21,7 @@ from services.gateway.changes import refuse_bad_text
 from services.gateway.idempotency import Once
 from shared.bus.bus import Bus
 from shared.domain.ids import new_id
+from shared.domain.masking import Mask
 from shared.messages.events import QuestionAnswered, QuestionAsked
 from shared.store.database import Database
 
@@ -117,7 +118,7 @@ async def ask(
         raise PermissionDeniedException("only a task's agent asks; a person answers")
     if any("\0" in text for text in (*data.options, data.default or "")):
         raise HTTPException("a text holds a NUL byte; remove it", status_code=422)
-    question = new_id()
+    question, data = new_id(), Mask().struct(data)
     async with database.unit_of_work("gateway.ask") as unit:
         if known := await once.known(unit, QuestionRow):
             return known

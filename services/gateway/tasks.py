@@ -16,6 +16,7 @@ from services.gateway.answers import Accepted, OutputBatch, TaskRow, TaskShown, 
 from services.gateway.changes import refuse_bad_text
 from services.gateway.events import Limit
 from shared.domain.ids import new_id
+from shared.domain.masking import Mask
 from shared.domain.statuses import TaskStatus
 from shared.messages.events import TaskChanged
 from shared.store.database import Database
@@ -126,7 +127,7 @@ async def give_up(
     if caller.task != task:
         raise PermissionDeniedException("only a task's own agent can say that it fails; a person cancels it")
     async with database.unit_of_work("gateway.give_up") as unit:
-        await unit.rows(SQL["give_up"], {"task": task, "attempt": caller.attempt, "reason": data.reason})
+        await unit.rows(SQL["give_up"], {"task": task, "attempt": caller.attempt, "reason": Mask()(data.reason)})
     return Accepted(status="noted: end now")
 
 

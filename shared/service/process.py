@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 import structlog
 
 from shared.config import ConfigError, Settings, load
+from shared.domain.masking import Mask, secrets
 from shared.service.watchdog import Watchdog, beat
 
 Main = Callable[[Settings, asyncio.Event], Coroutine[None, None, None]]
@@ -25,7 +26,12 @@ STOP_SECONDS = 9.0
 
 
 def configure_logs() -> None:
-    """Logs as events with keys: JSON, or for people when standard error is a terminal."""
+    """Logs as events with keys, without secrets: JSON, or for people when standard error is a terminal."""
+    mask = Mask(secrets(os.environ))
+
+    def masked(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return mask.struct(event)
+
     renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
@@ -33,6 +39,7 @@ def configure_logs() -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            masked,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

@@ -26,7 +26,6 @@ KEPT = (
     "XDG_CACHE_HOME",
 )
 """Of the daemon's own variables: who it is and how it writes. Credentials are passed on by name only."""
-_SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "AUTH")
 
 
 def build(
@@ -57,11 +56,6 @@ def own_part(settings: AgentSettings, own: Mapping[str, str]) -> dict[str, str]:
 def passed_on(settings: AgentSettings, own: Mapping[str, str]) -> tuple[str, ...]:
     """The daemon's own variables that an agent gets because its settings say so."""
     return tuple(name for name in own if _named(name, settings.pass_environment))
-
-
-def secrets(environment: Mapping[str, str]) -> list[str]:
-    """The values in an environment that must not be seen in any output."""
-    return [v for k, v in environment.items() if any(word in k.upper() for word in _SECRET_WORDS)]
 
 
 def _named(variable: str, patterns: tuple[str, ...]) -> bool:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from uuid import UUID
 
+import msgspec
+
 from services.daemon.forges.client import AlreadyThere, Client, ForgeFailed, Found, NothingToPropose, one_line
 from services.daemon.forges.patience import Patience
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.domain.delivery import Delivery, PullRequest
 from shared.domain.descriptions import marked, refreshed
+from shared.domain.inert import inert_subject
+from shared.domain.masking import Mask
 from shared.domain.names import delivery_branch
+from shared.messages.commands import SpawnTask
 
 ROUNDS_LOOKED_THROUGH = 100
 
@@ -97,6 +102,24 @@ class Proposing:
 
     async def _opened(self, branch: str) -> Found | None:
         return next((f for f in await self._client.find(branch) if f.state == "open"), None)
+
+
+def fit_for_a_forge(command: SpawnTask, mask: Mask) -> SpawnTask:
+    """A delivery whose texts may be published: without secrets, and with a title that closes and calls nothing."""
+    order = command.delivery
+    if order is None:
+        return command
+    wanted = order.pull_request
+    if wanted is not None:
+        title = inert_subject(mask(wanted.title))
+        wanted = msgspec.structs.replace(wanted, title=title, body=mask(wanted.body))
+    clean = msgspec.structs.replace(
+        order,
+        pull_request=wanted,
+        steps=tuple(msgspec.structs.replace(s, name=mask(s.name)) for s in order.steps),
+        earlier=tuple(msgspec.structs.replace(s, name=mask(s.name)) for s in order.earlier),
+    )
+    return msgspec.structs.replace(command, delivery=clean)
 
 
 def branch_of(order: Delivery, directive: UUID, number: int, first: str | None) -> str:
