@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socketserver
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,6 +142,11 @@ class GitHub:
 
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who asked may be gone before the answer: nothing to say."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     def get_request(self) -> tuple[Any, Any]:
         """A Unix socket's peer has no address; the handler wants one."""

@@ -109,7 +109,10 @@ class Workshop:
         self, agent: RunAgent | None = None, url: str | None = None, free_slots: int = 0, **more: object
     ) -> Result:
         """Carry an order out."""
-        command = self.command(self.order(**more), url)
+        return await self.carry_out(self.command(self.order(**more), url), agent, free_slots)
+
+    async def carry_out(self, command: SpawnTask, agent: RunAgent | None = None, free_slots: int = 0) -> Result:
+        """Carry out a command as the daemon does."""
         if not (self.folder / "daemon" / "worktrees").exists():
             await self.workspaces.remove_orphans()
         try:

@@ -22,13 +22,14 @@ SELECT t.id AS task_id, t.agent AS task_agent, t.delivery, t.result, t.created_a
 -- Write what follows from them. A status changes only where the directive is idle: a person may have been faster. With
 -- steps that completed while this was on its way it stays idle, and they are delivered next.
 WITH new AS (
-    SELECT u.*, u.left_out::uuid[] AS leave, u.removed::text[] AS gone, u.undelivered::uuid[] AS again
+    SELECT u.*, u.left_out::uuid[] AS leave, u.removed::text[] AS gone, u.undelivered::uuid[] AS again,
+           u.pushed::text[] AS heads
       FROM unnest(%(tasks)s::uuid[], %(directives)s::uuid[], %(statuses)s::text[], %(reasons)s::text[], %(branches)s::text[],
                   %(rounds)s::integer[], %(urls)s::text[], %(states)s::text[], %(etags)s::text[], %(looks_in)s::float[],
                   %(looks)s::integer[], %(delivered)s::boolean[], %(verified)s::boolean[], %(fixes)s::integer[],
                   %(left_outs)s::text[], %(removed)s::text[], %(heads)s::text[], %(undelivered)s::text[], %(forgotten)s::boolean[])
            AS u (task_id, id, status, reason, branch, round, url, state, etag, look_in, looks, delivered, verified, fixes,
-                 left_out, removed, head, undelivered, forgotten)
+                 left_out, removed, pushed, undelivered, forgotten)
 ), tasks AS (
     UPDATE makima.task t SET settled = true, version = t.version + 1 FROM new WHERE t.id = new.task_id
 ), held AS (
@@ -54,8 +55,7 @@ UPDATE makima.directive d
        pr_url = CASE WHEN NOT new.forgotten THEN coalesce(new.url, d.pr_url) END,
        pr_state = CASE WHEN NOT new.forgotten THEN coalesce(new.state, d.pr_state) END,
        pr_etag = CASE WHEN NOT new.forgotten THEN coalesce(new.etag, d.pr_etag) END, pr_looks = new.looks,
-       delivered_heads = CASE WHEN new.head = ANY (d.delivered_heads) OR new.head IS NULL THEN d.delivered_heads
-                              ELSE d.delivered_heads || new.head END,
+       delivered_heads = ARRAY(SELECT h FROM unnest(d.delivered_heads) AS h WHERE h <> ALL (new.heads)) || new.heads,
        delivery_outcome = coalesce(new.reason, d.delivery_outcome),
        pr_look_at = makima.now() + new.look_in * interval '1 second',
        delivered_at = CASE WHEN new.delivered THEN makima.now() ELSE d.delivered_at END,

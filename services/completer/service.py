@@ -164,7 +164,7 @@ def _columns(rows: Sequence[Row], settled: Sequence[Settled]) -> dict[str, list[
         "fixes": [int(s.fix is not None) for s in settled],
         "left_outs": [as_array(map(str, s.leave_out)) for s in settled],
         "removed": [as_array(s.removed) for s in settled],
-        "heads": [s.head for s in settled],
+        "heads": [as_array(s.heads) for s in settled],
         "undelivered": [as_array(map(str, s.undelivered)) for s in settled],
         "forgotten": [s.forgotten for s in settled],
     }

@@ -55,8 +55,8 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     etag: str | None = None
     look_in: float | None = None
     looks: int = 0
-    head: str | None = None
-    """The commit that was delivered."""
+    heads: tuple[str, ...] = ()
+    """The commits that were pushed for it, the one that was delivered last."""
     delivered: bool = False
     """The steps of the order are delivered."""
     undelivered: tuple[UUID, ...] = ()
@@ -105,7 +105,7 @@ def _delivered(result: Delivered, at: Situation) -> Settled:
     facts = Settled(
         branch=result.branch,
         round=result.round,
-        head=result.head or None,
+        heads=(*result.overtaken, result.head) if result.head else result.overtaken,
         delivered=True,
         verified=at.order.action == "verify",
     )

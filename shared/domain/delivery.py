@@ -82,6 +82,8 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag
     pr_url: str | None = None
     notes: tuple[str, ...] = ()
     """What a person should know: a pull request that was over, a base branch that was moved on."""
+    overtaken: tuple[str, ...] = ()
+    """Commits that were pushed for it before, onto branches that turned out to be over."""
 
 
 class Conflicted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="conflicted"):

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from services.daemon.delivery import delivering
 from services.daemon.forges import gitea, gitlab
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.domain.delivery import Delivered, Nothing, PullRequest, Seen
@@ -235,11 +236,11 @@ def body_of(forge: Played, number: int = 1) -> str:
     return str(forge.pulls[number - 1]["description" if isinstance(forge, Lab) else "body"])
 
 
-def end(shop: Workshop, forge: Played, number: int, state: str) -> None:
+def end(shop: Workshop, forge: Played, number: int, state: str, how: hands.How = "merge") -> None:
     """Merge or close one, as a person does."""
     if state == "merged":
         pull = forge.pulls[number - 1]
-        hands.merge(shop.remote, pull["source_branch"] if isinstance(forge, Lab) else pull["head"]["ref"], "main")
+        hands.merge(shop.remote, pull["source_branch"] if isinstance(forge, Lab) else pull["head"]["ref"], "main", how)
     as_gitea = {"state": "closed", "merged": state == "merged"}
     forge.pulls[number - 1].update({"state": state} if isinstance(forge, Lab) else as_gitea)
 
@@ -277,6 +278,48 @@ async def test_work_after_it_is_over_gets_one_of_its_own(shop: Workshop, forge: 
     result = await shop.deliver(forge=forge.forge, pull_request=pull_request())
     assert isinstance(result, Delivered) and result.pr_url == forge.forge.pull_request_url(2)
     assert result.branch == f"{shop.target}-2" and f"was {state} meanwhile" in result.notes[0]
+
+
+@pytest.mark.parametrize("how", ["merge", "squash", "rebase", "closed"])
+async def test_new_work_is_never_left_on_a_branch_that_was_over_before_it_was_pushed(
+    shop: Workshop, forge: Played, how: hands.How, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await shop.deliver(forge=forge.forge, pull_request=pull_request())
+    assert isinstance(first, Delivered)
+    one, two = shop.steps["one"], shop.step("two", write("two.txt", "2\n"), start="makima/one")
+    push = delivering.push
+
+    async def meanwhile(*arguments: Any) -> str:
+        if "merged" not in str(forge.pulls[0]["state"]) and not forge.pulls[0].get("merged"):
+            end(shop, forge, 1, "closed" if how == "closed" else "merged", how)
+        return await push(*arguments)
+
+    monkeypatch.setattr(delivering, "push", meanwhile)
+    again = await shop.deliver(
+        forge=forge.forge, pull_request=pull_request(), steps=(two,), earlier=(one,), heads=(first.head,)
+    )
+    assert isinstance(again, Delivered) and again.round == 2 and again.branch == f"{shop.target}-2"
+    assert again.pr_url == forge.forge.pull_request_url(2)
+    assert {"one.txt", "two.txt"} <= set(shop.files(again.branch))
+    assert ("one.txt" in shop.files("main")) is (how != "closed")
+    monkeypatch.undo()
+    monkeypatch.setenv("GITEA_TOKEN", "anything")
+    monkeypatch.setenv("GITLAB_TOKEN", "anything")
+    end(shop, forge, 2, "merged", "squash")
+    looking = {"action": "watch", "forge": forge.forge, "pr_url": again.pr_url, "remove_branches": True, "round": 2}
+    order = shop.order(**looking, heads=(first.head, *again.overtaken, again.head))
+    seen = await shop.carry_out(shop.command(order, target=again.branch))
+    assert isinstance(seen, Seen) and seen.state == "merged" and not seen.missing
+    assert {"one.txt", "two.txt"} <= set(shop.files("main")) and shop.branches() == ["main"]
+
+
+async def test_a_pull_request_from_a_copy_of_the_repository_is_not_the_deliverys(shop: Workshop, tea: Tea) -> None:
+    tea.pulls.append({**tea._pull(1, shop.target), "head": {"ref": shop.target, "repo_id": 2}, "merged": True})
+    tea.pulls[0]["state"] = "closed"
+    made = await shop.deliver(forge=tea.forge, pull_request=pull_request())
+    assert isinstance(made, Delivered) and made.round == 1 and made.pr_url == tea.forge.pull_request_url(2)
+    seen = await shop.deliver(action="watch", forge=tea.forge, pr_url=tea.forge.pull_request_url(1), heads=(made.head,))
+    assert isinstance(seen, Nothing) and seen.not_ours and "a copy of the repository" in seen.reason
 
 
 async def test_verification_finds_or_makes_it(shop: Workshop, forge: Played) -> None:

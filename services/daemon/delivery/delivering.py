@@ -108,12 +108,14 @@ class Delivering:
         order, directive, branch = self._order, self._command.directive, self._command.target_branch
         proposing, wanted = self._proposing(), order.pull_request
         number, target = order.round, branch_of(order, directive, order.round, branch)
+        pushed: list[str] = []
         for _ in range(PUSHES):
             if proposing is not None:
                 target, number = await proposing.target(order, directive, branch, number)
             outcome = await self._merge_and_push(target)
             if not isinstance(outcome, str):
                 return outcome
+            pushed.append(outcome)
             url = self._told
             try:
                 if proposing is not None and wanted is not None:
@@ -134,7 +136,14 @@ class Delivering:
                     continue
             if order.merge_into_base:
                 await self._into_base(outcome)
-            return Delivered(branch=target, head=outcome, round=number, pr_url=url, notes=tuple(self._notes))
+            return Delivered(
+                branch=target,
+                head=outcome,
+                round=number,
+                pr_url=url,
+                notes=tuple(self._notes),
+                overtaken=tuple(dict.fromkeys(head for head in pushed if head != outcome)),
+            )
         raise PushRefused(f"{target} was merged, closed or removed each of {PUSHES} times that it was pushed", False)
 
     async def _is_in(self, found: Found, delivered: str) -> bool:

@@ -143,13 +143,10 @@ class Watching:
             return False  # pushed a moment ago
         if await holds(self._remote.cache, base, one.commit):
             return True
-        ours = one.commit == step.head if step is not None else one.commit in self._order.heads
-        if not ours:
-            return False
-        delivered = self._delivered
-        if in_base and delivered and await holds(self._remote.cache, delivered, one.commit):
+        if in_base and self._delivered and await holds(self._remote.cache, self._delivered, one.commit):
             return True
-        return await self._remote.in_base(one.commit)
+        ours = one.commit == step.head if step is not None else one.commit in self._order.heads
+        return ours and await self._remote.in_base(one.commit)
 
 
 def _merged(found: Found, removed: tuple[str, ...] = (), notes: Iterable[str] = ()) -> Seen:
