@@ -51,7 +51,7 @@ def lines(house: House, script: str, **more: object) -> list[str]:
     return [line for r in house.seen if isinstance(r, OutputBatch) and r.task == command.task for line in r.lines]
 
 
-SEES_ITSELF_ALONE = "ls -d /proc/[0-9]* | wc -l"
+SEES_ITSELF_ALONE = "echo /proc/[0-9]* | wc -w"
 """Few, in a process namespace of its own."""
 
 
