@@ -93,6 +93,15 @@ extra_args = ["-c", 'model_provider="scripted"', "-c", 'model_providers.scripted
 [agents.codex.environment]
 HOME = "{tmp_path_factory.mktemp("codex")}"
 OPENAI_API_KEY = "a key of no account"
+
+[agents.careful]
+kind = "codex"
+command = ["{program("codex")}"]
+model = "gpt-5"
+extra_args = ["-c", 'model_provider="scripted"', "-c", 'model_providers.scripted={provider}']
+[agents.careful.environment]
+HOME = "{tmp_path_factory.mktemp("careful")}"
+OPENAI_API_KEY = "a key of no account"
 """
     (empty_home / "makima.toml").write_text(settings)
     running = Cluster(empty_home, sweep_seconds="3600", config=str(empty_home / "makima.toml"))
@@ -145,6 +154,19 @@ def task_of(cluster: Cluster, directive: str) -> dict[str, Any]:
     (step,) = cluster.show(directive)["steps"]
     task: dict[str, Any] = json.loads(cluster.makima("task", "show", step["task_id"], "-o", "json"))
     return task
+
+
+def test_codex_holds_its_commands_in_its_own_sandbox_inside_the_daemons(
+    cluster: Cluster, origin: Path, scripts: Scripts
+) -> None:
+    tries = "echo inside >page.txt; touch .git || echo held >>page.txt; makima directive show $MAKIMA_DIRECTIVE_ID -o json >shown"
+    scripts.of["hazel"] = turns([Run(tries)], [Say("The page is written.")])
+    directive = one_step(cluster, origin, "hazel", "careful")
+    cluster.makima("directive", "watch", directive, "--timeout", "60")
+    branch = cluster.show(directive)["pr_branch"]
+    assert branch, scripts.asked["hazel"][-1].last
+    assert git(origin, "show", f"{branch}:page.txt") == "inside\nheld", log_of(cluster, directive, "step")
+    assert json.loads(git(origin, "show", f"{branch}:shown"))["title"] == "hazel"
 
 
 class Scripts:

@@ -18,6 +18,8 @@ from services.daemon.sandbox.view import View
 
 PATIENCE_SECONDS = 10.0
 _NAMESPACES = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
+_NESTABLE = ("--cap-add", "CAP_SETFCAP")
+"""All that root keeps: without it no user namespace may be made inside in which it is root, by an agent's own sandbox."""
 _READ, _WRITE, _HIDE = "--ro-bind", "--bind", "--tmpfs"
 _CPUS = "/sys/devices/system/cpu"
 """How many there are, which compilers and runtimes ask."""
@@ -44,6 +46,7 @@ class Bubblewrap:
         """Mounts in the order in which they cover each other. Secrets are in the environment, never in an argument."""
         options = (
             *(str(self._program), "--die-with-parent", *_NAMESPACES, "--cap-drop", "ALL"),
+            *(_NESTABLE if os.geteuid() == 0 else ()),
             *(() if view.network == "open" else ("--unshare-net",)),
             *_base(),
             *("--bind", str(view.scratch), "/tmp", "--symlink", "../tmp", "/var/tmp"),
