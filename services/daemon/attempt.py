@@ -11,7 +11,6 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from services.daemon.agents import held_keys
 from services.daemon.agents.adapter import AgentFailed
 from services.daemon.agents.registry import Registry
 from services.daemon.delivery.delivering import Delivering
@@ -20,17 +19,15 @@ from services.daemon.delivery.scripts import Scripts
 from services.daemon.disk import folders
 from services.daemon.git.command import GitError
 from services.daemon.git.resolving import ROUNDS, conclude, notice, sent_back
-from services.daemon.processes import cgroups, limits
 from services.daemon.processes.cgroups import Cgroups
 from services.daemon.processes.tree import Group
 from services.daemon.reporter import Reporter, Saying
 from services.daemon.runs import decisions
+from services.daemon.runs.confinement import Confinement
 from services.daemon.runs.conversation import Conversation, Heard
 from services.daemon.runs.decisions import Over
 from services.daemon.runs.output import Log
 from services.daemon.runs.run import Place
-from services.daemon.sandbox.choosing import fitting, tightened
-from services.daemon.sandbox.network import Access, Proxies, entries, open_network
 from services.daemon.sandbox.sandbox import Sandbox, SandboxMissing
 from services.daemon.sandbox.views import Views
 from services.daemon.workspaces import repository, stand_in, work
@@ -88,11 +85,15 @@ class Attempt:
         """Takes out of a text what nobody outside may see."""
         self._log = Log(run_folder, self.mask.all, machine.settings.output_bytes)
         self._says = Saying(command, reporter, self._log)
-        self._cgroup: Path | None = None
-        self._sandbox = machine.sandbox
-        self._network: Proxies | None = None
-        self._confined: AgentSettings | None = None
-        self._confining = asyncio.Lock()
+        self._confinement = Confinement(
+            command,
+            machine.settings,
+            machine.sandbox,
+            machine.views,
+            machine.cgroups,
+            run_folder,
+            lambda line: self._says.lines([line]),
+        )
         self._conversation: Conversation | None = None
         self._workspace: Workspace | None = None
         self._base: str | None = None
@@ -100,11 +101,6 @@ class Attempt:
         self._told: set[UUID] = set()
         self._running: asyncio.Task[Report] | None = None
         self._cancelled = False
-
-    @property
-    def name(self) -> str:
-        """What its groups and containers are known by on this daemon."""
-        return f"{self.command.task.hex}-{self.command.attempt}"
 
     def start(self) -> None:
         """Begin to run."""
@@ -155,13 +151,10 @@ class Attempt:
             return self._says.failed(str(error))
 
     async def clean(self) -> None:
-        """Remove its files, and end what led to its network."""
-        if self._network is not None:
-            await self._network.close()
+        """Remove its files and what held its programs."""
+        await self._confinement.close()
         await self._workspaces.discard(self.command)
         await asyncio.to_thread(folders.remove, self._run_folder)
-        if self._cgroup is not None:
-            await cgroups.remove(self._cgroup)
 
     def _secrets(self) -> list[str]:
         given = [agent.environment for agent in self._machine.settings.agents.values()]
@@ -184,7 +177,7 @@ class Attempt:
         if agent is None:
             self._says.started(workspace.branch)
             return await self._delivered(workspace)
-        agent = await self._confine(settings, agent)
+        agent = await self._confinement.ready(settings, agent)
         await self._bring(workspace, settings)
         if over := await self._work_with(workspace, agent, settings):
             return self._says.over(over, await self._keep(workspace))
@@ -192,30 +185,6 @@ class Attempt:
             carried = self._machine.carried
             await asyncio.to_thread(carried.keep, workspace.folder, workspace.branch, settings.copy_files)
         return await self._delivered(workspace)
-
-    async def _confine(self, settings: RepositorySettings, agent: AgentSettings) -> AgentSettings:
-        """Get ready, once, what its programs run in, as the repository wants it too; the agent, less a held key.
-
-        Raises SandboxMissing and AgentFailed.
-        """
-        async with self._confining:
-            if self._confined is None:
-                self._confined = await self._made_ready(settings, agent)
-            return self._confined
-
-    async def _made_ready(self, settings: RepositorySettings, agent: AgentSettings) -> AgentSettings:
-        own = self._machine.settings
-        network = tightened(own, settings.network)
-        self._sandbox = await fitting(self._machine.sandbox, own, settings.image, network)
-        held = held_keys.hold(agent, os.environ) if agent.proxy_holds_key else None
-        self._network = await open_network(
-            network,
-            entries(own.network_presets, own.network_hosts),
-            self._run_folder.with_name(f"{self._run_folder.name}-net"),
-            lambda words: self._says.lines([f"[{words}]"]),
-            held.key if held is not None else None,
-        )
-        return held.agent if held is not None else agent
 
     def _instead(self, settings: RepositorySettings) -> AgentSettings | None:
         """The agent that the repository names, where nobody chose another for the directive. Raises AgentFailed."""
@@ -288,35 +257,13 @@ class Attempt:
 
     async def _place_of(self, workspace: Workspace) -> Place:
         """Where the agent works; a remote that its sandbox doesn't show has a stand-in there. Raises GitError."""
-        place, url = self._place(workspace.folder, workspace.cache), self.command.repository_url
-        if workspace.cache is None or url is None or not self._sandbox.private or not stand_in.is_folder(url):
+        place, url = self._confinement.place(workspace.folder, workspace.cache), self.command.repository_url
+        if workspace.cache is None or url is None or not place.sandbox.private or not stand_in.is_folder(url):
             return place
         remote = self._run_folder / "remote.git"
         leads_there = await stand_in.make(remote, workspace.cache, url)
         view = replace(place.view, writable=(*place.view.writable, remote))
         return replace(place, view=view, environment=leads_there)
-
-    def _place(self, workspace: Path, cache: Path | None, part: str = "") -> Place:
-        """Where programs of the attempt run, and what holds them; `part`: of those that run at the same time."""
-        machine, settings, (task, attempt) = self._machine, self._machine.settings, self.key
-        memory = settings.agent_memory_mib and settings.agent_memory_mib << 20
-        name = self.name
-        place = Place(
-            task=task,
-            attempt=attempt,
-            view=machine.views.of(f"{name}-{part}" if part else name, workspace, self._run_folder / part, cache),
-            sandbox=self._sandbox,
-            access=self._network.access if self._network is not None else Access(network=machine.settings.network),
-            programs=machine.views.of_program,
-            part=part,
-            nice=settings.nice,
-        )
-        if self._sandbox.limits:
-            return place
-        group = f"{name}/{part}" if part else name
-        cgroup = machine.cgroups.make(group, memory, settings.agent_processes, settings.agent_cpus)
-        self._cgroup = self._cgroup or cgroup
-        return replace(place, cgroup=cgroup, memory_bytes=memory, limits=limits.of(settings))
 
     def _began(self, workspace: Workspace, group: Group, session: str | None) -> None:
         self._reporter.runs(self.key, group)
@@ -348,11 +295,11 @@ class Attempt:
 
         async def confined(agent: AgentSettings) -> AgentSettings:
             own = await repository.of(cache, command.base_branch, self._machine.repositories)
-            return await self._confine(own, agent)
+            return await self._confinement.ready(own, agent)
 
         async def place(folder: Path, part: str) -> Place:
             await confined(agent or AgentSettings(kind="shell"))
-            return self._place(folder, cache, part)
+            return self._confinement.place(folder, cache, part)
 
         async def resolve(worktree: Path, prompt: str) -> None:
             assert agent is not None

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -89,6 +93,48 @@ def test_the_setup_and_the_check_are_held_as_the_agent_is(house: Houses) -> None
     end = carried_out(there, there.spawn("grep -c : /proc/net/dev"))
     assert isinstance(end, TaskSucceeded)
     assert [line for line in output(there) if not line.startswith("[")] == ["1", "1", "1"]
+
+
+ASKS_THE_GATEWAY = """
+import http.client, os, sys, urllib.parse
+url = urllib.parse.urlsplit(os.environ["MAKIMA_API_URL"])
+connection = http.client.HTTPConnection(url.hostname, url.port, timeout=20)
+connection.request("GET", "/v1/asked")
+print(connection.getresponse().read().decode())
+"""
+
+
+@pytest.mark.parametrize(("network", "sandbox"), [("none", "bubblewrap"), ("hosts", "bubblewrap"), ("open", "docker")])
+def test_the_gateway_is_reached_whatever_the_network(
+    house: Houses, request: pytest.FixtureRequest, network: str, sandbox: str
+) -> None:
+    more: dict[str, str] = {}
+    if sandbox == "docker":
+        more = {"docker_host": request.getfixturevalue("running").address, "docker_image": IMAGE}
+    with gateway() as address:
+        there = house(network=network, sandbox=sandbox, **more)
+        script = f"{sys.executable} -c '{ASKS_THE_GATEWAY}'"
+        end = carried_out(there, there.spawn(script, environment={"MAKIMA_API_URL": address}))
+    assert isinstance(end, TaskSucceeded) and output(there) == ["the gateway: /v1/asked"], (end, output(there))
+
+
+@contextmanager
+def gateway() -> Iterator[str]:
+    """Something that answers at the gateway's address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(f"the gateway: {self.path}".encode())
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
 
 
 def looks_for_its_key(conversation: Conversation) -> Answer:

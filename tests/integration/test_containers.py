@@ -18,7 +18,7 @@ from services.daemon.processes import programs
 from services.daemon.processes.limits import ResourceLimits
 from services.daemon.sandbox import system
 from services.daemon.sandbox.docker import Docker
-from services.daemon.sandbox.network import open_network
+from services.daemon.sandbox.network import Asked, open_network
 from services.daemon.sandbox.sandbox import SandboxMissing
 from services.daemon.sandbox.view import View
 from tests.engine import IMAGE, Engine, engine
@@ -240,7 +240,7 @@ FETCH = "import urllib.request as u; print(u.urlopen('http://evil.example.org/',
 
 async def test_with_a_list_of_hosts_it_reaches_the_proxy_alone(sandbox: Docker, view: View, tmp_path: Path) -> None:
     said: list[str] = []
-    network = await open_network("hosts", ["example.com"], tmp_path / "net", said.append)
+    network = await open_network(Asked(network="hosts", allowed=("example.com",)), tmp_path / "net", said.append)
     try:
         access = network.access
         inside = access.added_to(view)

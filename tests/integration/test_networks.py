@@ -19,7 +19,7 @@ import pytest
 
 from services.daemon.processes import programs
 from services.daemon.sandbox import bubblewrap, system
-from services.daemon.sandbox.network import KEY_PORT, HeldKey, Proxies, open_network
+from services.daemon.sandbox.network import KEY_PORT, Asked, HeldKey, Proxies, open_network
 from services.daemon.sandbox.view import View
 from shared.domain.hosts import Network
 from tests.waiting import until
@@ -83,7 +83,9 @@ class Attempt:
         )
 
     async def opened(self, network: Network, *allowed: str, key: HeldKey | None = None) -> Proxies:
-        return await open_network(network, allowed, self.folder / "net", self.said.append, key)
+        return await open_network(
+            Asked(network=network, allowed=allowed, key=key), self.folder / "net", self.said.append
+        )
 
     async def run(self, network: Proxies, script: str) -> str:
         """What a script prints in it, its errors included."""
@@ -241,11 +243,11 @@ async def test_no_proxy_outlives_its_attempt(attempt: Attempt) -> None:
 DAEMON = """
 import asyncio, sys
 from pathlib import Path
-from services.daemon.sandbox.network import HeldKey, open_network
+from services.daemon.sandbox.network import Asked, HeldKey, open_network
 
 async def main():
     key = HeldKey(upstream="http://127.0.0.1:1", header="x-api-key", value="k")
-    await open_network("hosts", ["example.com"], Path(sys.argv[1]) / "net", print, key)
+    await open_network(Asked(network="hosts", allowed=("example.com",), key=key), Path(sys.argv[1]) / "net", print)
     print("opened", flush=True)
     await asyncio.sleep(600)
 

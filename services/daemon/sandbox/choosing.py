@@ -85,6 +85,11 @@ async def fitting(sandbox: Sandbox, settings: Settings, image: str | None, netwo
     return sandbox
 
 
+def has_own_loopback(sandbox: Sandbox, network: Network) -> bool:
+    """Whether what listens on this machine's loopback is not reached by a program's own."""
+    return sandbox.kind == "docker" or (sandbox.kind == "bubblewrap" and network != "open")
+
+
 def tightened(settings: Settings, asked: Network | None) -> Network:
     """The network of programs of one repository, which may ask for a tighter one. Raises SandboxMissing."""
     if asked is None:

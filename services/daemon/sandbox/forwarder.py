@@ -59,7 +59,7 @@ async def _forward(listeners: list[tuple[socket.socket, str]]) -> None:
                 except OSError:
                     return  # the proxy is gone: the connection ends
                 with contextlib.closing(outer_writer):
-                    await asyncio.gather(_copy(reader, outer_writer), _copy(outer_reader, writer))
+                    await asyncio.gather(copy(reader, outer_writer), copy(outer_reader, writer))
 
         server = await asyncio.start_server(connected, sock=listener)
         await server.serve_forever()
@@ -67,7 +67,7 @@ async def _forward(listeners: list[tuple[socket.socket, str]]) -> None:
     await asyncio.gather(*(serve(listener, path) for listener, path in listeners))
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Until one side has no more to say; then the other is told so, and may still answer."""
     with contextlib.suppress(OSError):
         while data := await reader.read(_CHUNK_BYTES):

@@ -1,8 +1,9 @@
 """How an attempt reaches what it may of the network: as the machine does, not at all, or through proxies of its own.
 
-With an allow-list, programs run in a network namespace that has nothing but its own loopback. There, forwarder.py leads
-two ports to unix sockets outside: of the forwarding proxy (forward_proxy.py), and, where the agent is never to see its
-key, of what stands before the model with it (key_proxy.py). Both are children of the daemon, one of each an attempt.
+Where it is held, programs run in a network namespace that has nothing but its own loopback. There, forwarder.py leads
+ports to unix sockets outside: of the gateway (relay.py); with an allow-list, of a forwarding proxy (forward_proxy.py);
+and, where the agent is never to see its key, of what stands before the model with it (key_proxy.py). The proxies are
+children of the daemon, one of each an attempt.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import structlog
 from services.daemon.disk import folders
 from services.daemon.processes import programs
 from services.daemon.processes.programs import Program
+from services.daemon.sandbox.relay import Relay
 from services.daemon.sandbox.view import View
 from shared.domain.hosts import PRESETS, Network, Preset
 
@@ -31,6 +33,7 @@ log = structlog.get_logger()
 
 PROXY_PORT = 3128
 KEY_PORT = 3129
+GATEWAY_PORT = 3130
 """Of the loopback inside, which nobody else listens on."""
 _ROOT = Path(__file__).parents[3]
 _FORWARDER = Path(__file__).with_name("forwarder.py")
@@ -103,8 +106,10 @@ class Proxies:
         running: Iterable[Program] = (),
         say: Callable[[str], None] = lambda _: None,
         folder: Path | None = None,
+        relay: Relay | None = None,
     ) -> None:
         self.access = access
+        self._relay = relay
         self._running = tuple(running)
         self._folder = folder
         self._say = say
@@ -124,6 +129,8 @@ class Proxies:
 
     async def close(self) -> None:
         """End the proxies. They end with this process, too, however it ends."""
+        if self._relay is not None:
+            await self._relay.close()
         for reading in self._reading:
             reading.cancel()
         for process in self._running:
@@ -139,35 +146,51 @@ def entries(presets: Iterable[Preset], hosts: Iterable[str]) -> tuple[str, ...]:
     return (*(host for preset in presets for host in PRESETS[preset]), *hosts)
 
 
-async def open_network(
-    network: Network, allowed: Iterable[str], folder: Path, say: Callable[[str], None], key: HeldKey | None = None
-) -> Proxies:
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What network an attempt is to have."""
+
+    network: Network
+    allowed: tuple[str, ...] = ()
+    """With "hosts", which."""
+    key: HeldKey | None = None
+    """With "hosts", one that its agent is not to have."""
+    gateway: str | None = None
+    """The address of the gateway, where the attempt's own network doesn't lead there."""
+
+
+async def open_network(asked: Asked, folder: Path, say: Callable[[str], None]) -> Proxies:
     """Start what a network needs; its sockets lie in the folder, which is made for them. `say` gets what was refused.
 
     Only what is handed in to a sandbox may be seen there, so nothing else may lie in the folder. Raises NetworkFailed.
     """
-    if network != "hosts":
-        return Proxies(Access(network=network))
-    if len(str(folder)) + len("/proxy.sock") > _LONGEST_SOCKET_PATH:
+    if asked.network != "hosts" and asked.gateway is None:
+        return Proxies(Access(network=asked.network))
+    if len(str(folder)) + len("/gateway.sock") > _LONGEST_SOCKET_PATH:
         folder = Path(tempfile.mkdtemp(prefix="makima-net-"))
     folder.mkdir(mode=0o700, exist_ok=True)
-    proxy, model = folder / "proxy.sock", folder / "model.sock"
     running: list[Program] = []
+    relay: Relay | None = None
+    ports: dict[int, Path] = {}
+    environment: dict[str, str] = {}
     try:
-        running.append(await _start("forward_proxy", str(proxy), *allowed))
-        if key is not None:
-            duty = {"socket": str(model), "upstream": key.upstream, "header": key.header, "value": key.value}
-            running.append(await _start("key_proxy", told=msgspec.json.encode(duty) + b"\n", more=_KEPT_BY_KEY_PROXY))
+        if asked.gateway is not None:
+            ports[GATEWAY_PORT] = folder / "gateway.sock"
+            relay = await Relay.to(asked.gateway, ports[GATEWAY_PORT])
+            environment["MAKIMA_API_URL"] = f"http://127.0.0.1:{GATEWAY_PORT}"
+        if asked.network == "hosts":
+            ports[PROXY_PORT] = folder / "proxy.sock"
+            running.append(await _start("forward_proxy", str(ports[PROXY_PORT]), *asked.allowed))
+            environment |= _environment()
+            if (key := asked.key) is not None:
+                ports[KEY_PORT] = model = folder / "model.sock"
+                duty = {"socket": str(model), "upstream": key.upstream, "header": key.header, "value": key.value}
+                told = msgspec.json.encode(duty) + b"\n"
+                running.append(await _start("key_proxy", told=told, more=_KEPT_BY_KEY_PROXY))
         await asyncio.gather(*(_ready(process) for process in running))
     except BaseException:
-        await Proxies(Access(network=network), running, folder=folder).close()
+        await Proxies(Access(network=asked.network), running, folder=folder, relay=relay).close()
         raise
-    access = Access(
-        network=network,
-        ports={PROXY_PORT: proxy, **({KEY_PORT: model} if key is not None else {})},
-        environment=_environment(),
-    )
-    return Proxies(access, running, say, folder)
+    return Proxies(Access(network=asked.network, ports=ports, environment=environment), running, say, folder, relay)
 
 
 def _environment() -> dict[str, str]:
