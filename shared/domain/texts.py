@@ -7,12 +7,14 @@ import re
 _USER = re.compile(r"^([a-z+]+://)[^/@]*@")
 _LINE_ENDS = re.compile(r"\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 """All that some reader takes for the end of a line."""
-_BREAKS = re.compile(r"[\s\x00-\x1f\x7f]+")
+_BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Characters that make a text read in another order than it is stored in."""
 
 
 def one_line(text: str) -> str:
-    """Everything on one line: breaks and control characters become single spaces."""
-    return _BREAKS.sub(" ", text).strip()
+    """Everything on one line, in the order in which it reads: breaks and control characters become single spaces."""
+    return _BREAKS.sub(" ", _TURNS.sub("", text)).strip()
 
 
 def quoted(text: str) -> str:

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Annotated, Protocol, TypeVar
 
 import msgspec
 
+from shared.domain import texts
 from shared.domain.delivery import PullRequest, PullRequestState
+
+T = TypeVar("T")
+Number = Annotated[int, msgspec.Meta(ge=1, lt=1 << 53)]
+"""Of a pull request, a label, a user."""
+
+MOST_BYTES = 16 << 20
+"""Of an answer; no forge's is longer."""
+MOST_SECONDS = 120.0
+"""From a question to the end of its answer, however slowly it comes."""
+LONGEST_WAIT_SECONDS = 86_400.0
+_SECONDS = re.compile(r"[0-9]{1,18}")
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +38,14 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     own: bool = True
     head: str | None = None
     etag: str | None = None
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A forge's answer. The names of its headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class ForgeFailed(RuntimeError):
@@ -66,17 +87,33 @@ class Client(Protocol):
         """How one stands; None: as it did when this etag was given."""
 
 
+def read(host: str, answer: Answer, wanted: type[T]) -> T:
+    """What an answer holds. Raises ForgeFailed, in one line that says what came instead."""
+    try:
+        return msgspec.json.decode(answer.body, type=wanted)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        what = answer.headers.get("content-type", "").partition(";")[0] or "a body without a type"
+        why = one_line(str(error), 200)
+        raise unexpected(host, f"{len(answer.body)} bytes of {one_line(what, 60)} ({why})", answer.status) from None
+
+
+def unexpected(host: str, what: str, status: int | None = None) -> ForgeFailed:
+    """A forge answered something that no forge of its kind answers."""
+    told = "" if status is None else f" ({status})"
+    return ForgeFailed(f"{host} gave an unexpected answer{told}: {what}; see that it is the forge's own address")
+
+
 def wait_seconds(headers: Mapping[str, str], now: float) -> float | None:
     """When a forge that limits the rate wants to be asked again; None when it doesn't say."""
-    if (after := headers.get("retry-after", "")).isdigit():
-        return float(after)
+    if _SECONDS.fullmatch(after := headers.get("retry-after", "")):
+        return min(float(after), LONGEST_WAIT_SECONDS)
     for name in ("x-ratelimit-reset", "ratelimit-reset"):
-        if (reset := headers.get(name, "")).isdigit():
-            return max(float(reset) - now, 1.0)
+        if _SECONDS.fullmatch(reset := headers.get(name, "")):
+            return min(max(float(reset) - now, 1.0), LONGEST_WAIT_SECONDS)
     return None
 
 
 def one_line(text: str, longest: int) -> str:
     """A text on one line, cut with a sign that it was."""
-    line = " ".join(text.split())
+    line = texts.one_line(text)
     return line if len(line) <= longest else line[: longest - 1] + "…"

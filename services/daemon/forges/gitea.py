@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import httpx
 import msgspec
 
-from services.daemon.forges.client import Found, one_line
+from services.daemon.forges.client import Answer, Found, Number, one_line, read
 from services.daemon.forges.http import ask, token_of
 from shared.domain.delivery import PullRequest
 from shared.domain.forge import Forge
@@ -30,7 +29,7 @@ class _Head(msgspec.Struct):
 
 
 class _Pull(msgspec.Struct):
-    number: int
+    number: Number
     html_url: str
     state: Literal["open", "closed"]
     merged: bool = False
@@ -40,7 +39,7 @@ class _Pull(msgspec.Struct):
 
 
 class _Label(msgspec.Struct):
-    id: int
+    id: Number
     name: str
 
 
@@ -56,7 +55,7 @@ class Gitea:
         """The pull requests of a branch, newest first. Raises ForgeFailed."""
         for page in range(1, MOST_PAGES + 1):
             answer = await self._ask("GET", f"/pulls?state=all&sort=recentupdate&limit={PAGE}&page={page}")
-            pulls = msgspec.json.decode(answer.content, type=list[_Pull])
+            pulls = read(self._forge.host, answer, list[_Pull])
             found = [f for p in sorted(pulls, key=lambda p: -p.number) if (f := _found(p)).branch == branch and f.own]
             if found or len(pulls) < PAGE:
                 return found
@@ -69,7 +68,7 @@ class Gitea:
         hit("daemon.pull_request.http", "before_create")
         answer = await self._ask("POST", "/pulls", text)
         hit("daemon.pull_request.http", "after_create")
-        return _found(msgspec.json.decode(answer.content, type=_Pull))
+        return _found(read(self._forge.host, answer, _Pull))
 
     async def adorn(self, made: Found, wanted: PullRequest) -> None:
         """Give it its labels, made where there are none of the name, and reviewers. Raises ForgeFailed."""
@@ -78,7 +77,7 @@ class Gitea:
             for name in wanted.labels:
                 if name not in known:
                     answer = await self._ask("POST", "/labels", {"name": name, "color": LABEL_COLOR})
-                    known[name] = msgspec.json.decode(answer.content, type=_Label).id
+                    known[name] = read(self._forge.host, answer, _Label).id
             await self._ask("POST", f"/issues/{made.number}/labels", {"labels": [known[n] for n in wanted.labels]})
         if wanted.reviewers:
             await self._ask("POST", f"/pulls/{made.number}/requested_reviewers", {"reviewers": wanted.reviewers})
@@ -89,19 +88,19 @@ class Gitea:
 
     async def look(self, number: int, etag: str | None) -> Found | None:  # noqa: ARG002 - it gives none
         """How one stands. Raises ForgeFailed."""
-        return _found(msgspec.json.decode((await self._ask("GET", f"/pulls/{number}")).content, type=_Pull))
+        return _found(read(self._forge.host, await self._ask("GET", f"/pulls/{number}"), _Pull))
 
     async def _labels(self) -> dict[str, int]:
         found: dict[str, int] = {}
         for page in range(1, MOST_PAGES + 1):
             answer = await self._ask("GET", f"/labels?limit={PAGE}&page={page}")
-            labels = msgspec.json.decode(answer.content, type=list[_Label])
+            labels = read(self._forge.host, answer, list[_Label])
             found |= {label.name: label.id for label in labels}
             if len(labels) < PAGE:
                 break
         return found
 
-    async def _ask(self, method: str, path: str, text: Mapping[str, object] | None = None) -> httpx.Response:
+    async def _ask(self, method: str, path: str, text: Mapping[str, object] | None = None) -> Answer:
         token = await token_of(self._forge, self._folder, TOKENS)
         mend = f"give the daemon a token in {TOKENS[0]}, or in git's credentials for {self._forge.host}"
         authorization = f"token {token}" if token else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import re
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -12,7 +14,20 @@ from typing import Literal
 
 import msgspec
 
-from services.daemon.forges.client import AlreadyThere, ForgeFailed, Found, NothingToPropose, one_line, wait_seconds
+from services.daemon.forges.client import (
+    MOST_BYTES,
+    MOST_SECONDS,
+    AlreadyThere,
+    Answer,
+    ForgeFailed,
+    Found,
+    NothingToPropose,
+    Number,
+    one_line,
+    read,
+    unexpected,
+    wait_seconds,
+)
 from shared.domain.delivery import PullRequest
 from shared.domain.forge import Forge
 from shared.failpoints import hit
@@ -34,7 +49,7 @@ class _Head(msgspec.Struct):
 
 
 class _Pull(msgspec.Struct):
-    number: int
+    number: Number
     html_url: str
     state: Literal["open", "closed"]
     merged_at: str | None = None
@@ -51,14 +66,6 @@ class _Refusal(msgspec.Struct):
     errors: list[_Error | str] = []
 
 
-class Response(msgspec.Struct, frozen=True, kw_only=True):
-    """What gh printed of an answer: status, headers in lower case, body."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
 class GitHub:
     """One repository, asked by `gh`."""
 
@@ -72,7 +79,7 @@ class GitHub:
         owner = self._forge.path.partition("/")[0]
         query = f"head={owner}:{branch}&state=all&sort=created&direction=desc&per_page=20"
         answer = await self._ask("GET", f"{self._repository}/pulls?{query}")
-        found = (self._found(p) for p in msgspec.json.decode(answer.body, type=list[_Pull]))
+        found = (self._found(p) for p in read(self._forge.host, answer, list[_Pull]))
         return [f for f in found if f.own]
 
     async def create(self, branch: str, base: str, wanted: PullRequest, body: str) -> Found:
@@ -87,7 +94,7 @@ class GitHub:
         hit("daemon.pull_request", "before_create")
         answer = await self._ask("POST", f"{self._repository}/pulls", text)
         hit("daemon.pull_request", "after_create")
-        return self._found(msgspec.json.decode(answer.body, type=_Pull))
+        return self._found(read(self._forge.host, answer, _Pull))
 
     async def adorn(self, made: Found, wanted: PullRequest) -> None:
         """Give it its labels, and ask its reviewers. Raises ForgeFailed."""
@@ -107,7 +114,7 @@ class GitHub:
         answer = await self._ask("GET", f"{self._repository}/pulls/{number}", None, *more)
         if answer.status == 304:
             return None
-        found = self._found(msgspec.json.decode(answer.body, type=_Pull))
+        found = self._found(read(self._forge.host, answer, _Pull))
         return msgspec.structs.replace(found, etag=answer.headers.get("etag"))
 
     def _found(self, pull: _Pull) -> Found:
@@ -122,7 +129,7 @@ class GitHub:
             head=pull.head.sha,
         )
 
-    async def _ask(self, method: str, path: str, text: Mapping[str, object] | None = None, *more: str) -> Response:
+    async def _ask(self, method: str, path: str, text: Mapping[str, object] | None = None, *more: str) -> Answer:
         if shutil.which("gh") is None:
             raise ForgeFailed(MISSING)
         argv = ["gh", "api", "--include", "--method", method, "--hostname", self._forge.host, *more]
@@ -135,12 +142,22 @@ class GitHub:
             stderr=asyncio.subprocess.PIPE,
             env={**os.environ, "GH_PROMPT_DISABLED": "1", "GH_NO_UPDATE_NOTIFIER": "1", "NO_COLOR": "1"},
         )
+        told = msgspec.json.encode(text) if text is not None else b""
         try:
-            out, err = await process.communicate(msgspec.json.encode(text) if text is not None else None)
-        except asyncio.CancelledError:
-            process.kill()
-            await process.wait()
-            raise
+            async with asyncio.timeout(MOST_SECONDS):
+                _, out, err = await asyncio.gather(
+                    _tell(process, told), _printed(process.stdout), _printed(process.stderr)
+                )
+                await process.wait()
+        except TimeoutError:
+            why = f"{self._forge.host} did not answer to the end within {MOST_SECONDS:g} s"
+            raise ForgeFailed(why, passing=True) from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if len(out) > MOST_BYTES:
+            raise unexpected(self._forge.host, f"more than {MOST_BYTES >> 20} MiB")
         answer = read_response(out)
         if answer is None:
             said = err.decode(errors="replace").strip()
@@ -151,25 +168,43 @@ class GitHub:
         return answer
 
 
-def read_response(out: bytes) -> Response | None:
+async def _tell(process: asyncio.subprocess.Process, text: bytes) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(ConnectionError):  # it ended without reading: what it says tells why
+        process.stdin.write(text)
+        await process.stdin.drain()
+    process.stdin.close()
+
+
+async def _printed(pipe: asyncio.StreamReader | None) -> bytes:
+    """What it prints; of a flood no more than shows that it is one."""
+    assert pipe is not None
+    printed = bytearray()
+    while part := await pipe.read(65_536):
+        if len(printed) <= MOST_BYTES:
+            printed += part
+    return bytes(printed)
+
+
+def read_response(out: bytes) -> Answer | None:
     """What `gh api --include` prints; None when there is no answer in it."""
     head, _, body = out.replace(b"\r\n", b"\n").partition(b"\n\n")
     first, *lines = head.decode(errors="replace").split("\n")
     parts = first.split()
-    if len(parts) < 2 or not parts[0].startswith("HTTP/") or not parts[1].isdigit():
+    if len(parts) < 2 or not parts[0].startswith("HTTP/") or not re.fullmatch("[1-5][0-9]{2}", parts[1]):
         return None
     pairs = (line.partition(":") for line in lines)
-    return Response(status=int(parts[1]), headers={k.strip().lower(): v.strip() for k, _, v in pairs}, body=body)
+    return Answer(status=int(parts[1]), headers={k.strip().lower(): v.strip() for k, _, v in pairs}, body=body)
 
 
-def refusal(host: str, answer: Response, now: float) -> ForgeFailed:
+def refusal(host: str, answer: Answer, now: float) -> ForgeFailed:
     """An answer of 400 and above in words: what a person does about it, or when it is worth asking again."""
     try:
-        read = msgspec.json.decode(answer.body, type=_Refusal)
-    except msgspec.MsgspecError:
-        read = _Refusal()
-    details = [e if isinstance(e, str) else e.message for e in read.errors]
-    said = one_line(": ".join(part for part in (read.message, *details) if part), 500) or "no words"
+        refused = read(host, answer, _Refusal)
+    except ForgeFailed:
+        refused = _Refusal()
+    details = [e if isinstance(e, str) else e.message for e in refused.errors]
+    said = one_line(": ".join(part for part in (refused.message, *details) if part), 500) or "no words"
     if answer.status == 401:
         return ForgeFailed(f"{host} refuses the daemon's account (401): {said}; sign in with `gh auth login -h {host}`")
     if answer.status == 429 or (answer.status == 403 and _limited(answer, said)):
@@ -189,6 +224,6 @@ def refusal(host: str, answer: Response, now: float) -> ForgeFailed:
     return ForgeFailed(f"{host} refuses it ({answer.status}): {said}")
 
 
-def _limited(answer: Response, said: str) -> bool:
+def _limited(answer: Answer, said: str) -> bool:
     exhausted = answer.headers.get("x-ratelimit-remaining") == "0"
     return exhausted or "retry-after" in answer.headers or "rate limit" in said.lower()

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 from urllib.parse import quote, urlencode
 
-import httpx
 import msgspec
 
-from services.daemon.forges.client import ForgeFailed, Found, one_line
+from services.daemon.forges.client import Answer, ForgeFailed, Found, Number, one_line, read
 from services.daemon.forges.http import ask
 from shared.domain.delivery import PullRequest, PullRequestState
 from shared.domain.forge import Forge
@@ -23,7 +22,7 @@ _STATES: Mapping[str, PullRequestState] = {"opened": "open", "locked": "open", "
 
 
 class _Request(msgspec.Struct):
-    iid: int
+    iid: Number
     web_url: str
     state: Literal["opened", "closed", "merged", "locked"]
     description: str | None = None
@@ -34,7 +33,7 @@ class _Request(msgspec.Struct):
 
 
 class _User(msgspec.Struct):
-    id: int
+    id: Number
 
 
 class GitLab:
@@ -55,7 +54,7 @@ class GitLab:
         """The merge requests of a branch, newest first. Raises ForgeFailed."""
         asked = {"source_branch": branch, "state": "all", "order_by": "created_at", "sort": "desc", "per_page": 20}
         answer = await self._ask("GET", f"{self._requests}?{urlencode(asked)}")
-        found = (_found(r) for r in msgspec.json.decode(answer.content, type=list[_Request]))
+        found = (_found(r) for r in read(self._forge.host, answer, list[_Request]))
         return [f for f in found if f.own]
 
     async def create(self, branch: str, base: str, wanted: PullRequest, body: str) -> Found:
@@ -69,7 +68,7 @@ class GitLab:
         hit("daemon.pull_request.gitlab", "before_create")
         answer = await self._ask("POST", self._requests, text)
         hit("daemon.pull_request.gitlab", "after_create")
-        return _found(msgspec.json.decode(answer.content, type=_Request))
+        return _found(read(self._forge.host, answer, _Request))
 
     async def adorn(self, made: Found, wanted: PullRequest) -> None:
         """Give it its labels and reviewers. Raises ForgeFailed."""
@@ -86,21 +85,21 @@ class GitLab:
     async def look(self, number: int, etag: str | None) -> Found | None:
         """How one stands; None: as it did when this etag was given. Raises ForgeFailed."""
         answer = await self._ask("GET", f"{self._requests}/{number}", etag=etag)
-        if answer.status_code == 304:
+        if answer.status == 304:
             return None
-        found = _found(msgspec.json.decode(answer.content, type=_Request))
+        found = _found(read(self._forge.host, answer, _Request))
         return msgspec.structs.replace(found, etag=answer.headers.get("etag"))
 
     async def _user(self, name: str) -> int:
         answer = await self._ask("GET", f"{self._api}/users?{urlencode({'username': name})}")
-        users = msgspec.json.decode(answer.content, type=list[_User])
+        users = read(self._forge.host, answer, list[_User])
         if not users:
             raise ForgeFailed(f"{self._forge.host} knows no user {name!r}")
         return users[0].id
 
     async def _ask(
         self, method: str, url: str, text: Mapping[str, object] | None = None, etag: str | None = None
-    ) -> httpx.Response:
+    ) -> Answer:
         mend = f"give the daemon a token of the scope `api` in {TOKEN}"
         bearer = f"Bearer {self._token}"
         return await ask(self._forge, method, url, authorization=bearer, mend=mend, text=text, etag=etag)

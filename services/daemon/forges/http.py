@@ -11,7 +11,17 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from services.daemon.forges.client import AlreadyThere, ForgeFailed, NothingToPropose, one_line, wait_seconds
+from services.daemon.forges.client import (
+    MOST_BYTES,
+    MOST_SECONDS,
+    AlreadyThere,
+    Answer,
+    ForgeFailed,
+    NothingToPropose,
+    one_line,
+    unexpected,
+    wait_seconds,
+)
 from shared.domain.forge import Forge
 
 TIMEOUT_SECONDS = 30.0
@@ -31,29 +41,52 @@ async def ask(
     mend: str,
     text: Mapping[str, object] | None = None,
     etag: str | None = None,
-) -> httpx.Response:
-    """The answer, below 400. `mend`: what a person does about an account that is refused. Raises ForgeFailed."""
+) -> Answer:
+    """The answer: 2xx, or 304 to an etag. A redirect isn't followed: it could lead the token anywhere.
+
+    `mend`: what a person does about an account that is refused. Raises ForgeFailed.
+    """
     headers = {"Authorization": authorization} if authorization else {}
     if etag:
         headers["If-None-Match"] = etag
     try:
-        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
-            answer = await client.request(method, url, headers=headers, json=text)
-    except httpx.HTTPError as error:
-        raise ForgeFailed(f"{forge.host} can't be asked: {error or type(error).__name__}", passing=True) from None
-    if answer.status_code >= 400:
+        async with (
+            asyncio.timeout(MOST_SECONDS),
+            httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client,
+            client.stream(method, url, headers=headers, json=text) as coming,
+        ):
+            answer = await _whole(forge.host, coming)
+    except TimeoutError:
+        raise ForgeFailed(f"{forge.host} did not answer to the end within {MOST_SECONDS:g} s", passing=True) from None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        why = one_line(str(error), 200) or type(error).__name__
+        raise ForgeFailed(f"{forge.host} can't be asked: {why}", passing=True) from None
+    if answer.status >= 400:
         raise refusal(forge.host, answer, mend)
+    if answer.status >= 300 and answer.status != 304:
+        where = one_line(answer.headers.get("location", "elsewhere"), 200)
+        raise unexpected(forge.host, f"a redirect to {where}, which is not followed", answer.status)
     return answer
 
 
-def refusal(host: str, answer: httpx.Response, mend: str) -> ForgeFailed:
+async def _whole(host: str, coming: httpx.Response) -> Answer:
+    """An answer with its body, as far as that has a reasonable length. Raises ForgeFailed."""
+    body = bytearray()
+    async for part in coming.aiter_bytes(65_536):
+        body += part
+        if len(body) > MOST_BYTES:
+            raise unexpected(host, f"more than {MOST_BYTES >> 20} MiB", coming.status_code)
+    return Answer(status=coming.status_code, headers=dict(coming.headers), body=bytes(body))
+
+
+def refusal(host: str, answer: Answer, mend: str) -> ForgeFailed:
     """An answer of 400 and above in words: what a person does about it, or when it is worth asking again."""
-    status, said = answer.status_code, _said(answer)
+    status, said = answer.status, _said(answer)
     if status in (401, 403):
         return ForgeFailed(f"{host} refuses the daemon's account ({status}): {said}; {mend}")
     if status == 429 or status >= 500:
         what = "limits the rate" if status == 429 else "is out of order"
-        wait = wait_seconds(dict(answer.headers), time.time())
+        wait = wait_seconds(answer.headers, time.time())
         return ForgeFailed(f"{host} {what} ({status}): {said}", passing=True, wait_seconds=wait)
     if status == 404:
         return ForgeFailed(f"{host} does not know it, or not for the daemon's account (404): {said}; {mend}")
@@ -64,13 +97,13 @@ def refusal(host: str, answer: httpx.Response, mend: str) -> ForgeFailed:
     return ForgeFailed(f"{host} refuses it ({status}): {said}")
 
 
-def _said(answer: httpx.Response) -> str:
+def _said(answer: Answer) -> str:
     try:
-        read = msgspec.json.decode(answer.content, type=_Refusal)
-    except msgspec.MsgspecError:
+        read = msgspec.json.decode(answer.body, type=_Refusal)
+        said = read.message or read.error
+        words = said if isinstance(said, str) else msgspec.json.encode(said).decode()
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return "no words"
-    said = read.message or read.error
-    words = said if isinstance(said, str) else msgspec.json.encode(said).decode()
     return one_line(words, 500) or "no words"
 
 
