@@ -9,9 +9,13 @@ import msgspec
 
 from services.daemon.git.command import GitError, git
 from services.daemon.workspaces.caches import HEAD_REF
+from services.daemon.workspaces.untracked import can_be
 from shared.domain.hosts import Network
+from shared.domain.texts import one_line
 
 FILE = ".makima.toml"
+MOST_BYTES = 64 << 10
+LONGEST_ERROR = 300
 
 
 class RepositoryUnreadable(ValueError):
@@ -38,16 +42,31 @@ class RepositorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 def parse(text: str) -> RepositorySettings:
     """The settings in a file's text. Raises RepositoryUnreadable."""
+    if len(text) > MOST_BYTES:
+        raise _unreadable(f"it is longer than {MOST_BYTES >> 10} KiB")
     try:
-        return msgspec.convert(tomllib.loads(text), RepositorySettings)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        known = ", ".join(RepositorySettings.__struct_fields__)
-        raise RepositoryUnreadable(f"{FILE} of the base branch: {error}; it may name: {known}") from None
+        settings = msgspec.convert(tomllib.loads(text), RepositorySettings)
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(one_line(str(error))[:LONGEST_ERROR]) from None
+    if bad := [pattern for pattern in settings.copy_files if not can_be(pattern)]:
+        named = one_line(repr(bad[0]))[:LONGEST_ERROR]
+        raise _unreadable(f"copy_files can't name {named}: only files within the repository, `**` as a whole folder")
+    if any("\0" in text for text in (settings.setup or "", settings.check or "", settings.agent or "")):
+        raise _unreadable("it holds a NUL byte")
+    return settings
+
+
+def _unreadable(why: str) -> RepositoryUnreadable:
+    known = ", ".join(RepositorySettings.__struct_fields__)
+    return RepositoryUnreadable(f"{FILE} of the base branch: {why}; it may name: {known}")
 
 
 async def read(repository: Path, commit: str) -> RepositorySettings:
     """The settings as of a commit; all defaults when it has no such file. Raises RepositoryUnreadable."""
     try:
+        size = await git(repository, "cat-file", "-s", f"{commit}:{FILE}")
+        if int(size) > MOST_BYTES:
+            raise _unreadable(f"it is longer than {MOST_BYTES >> 10} KiB")
         text = await git(repository, "cat-file", "blob", f"{commit}:{FILE}")
     except GitError:
         return RepositorySettings()
