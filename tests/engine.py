@@ -78,7 +78,10 @@ def engine() -> Iterator[Engine]:
         _import(found)
         yield found
         return
-    assert shutil.which("dockerd"), "install your system's packages docker.io and iptables"
+    if not shutil.which("dockerd"):
+        missing = "no Docker engine is installed: install your system's packages docker.io and iptables"
+        assert "CI" not in os.environ, missing
+        pytest.skip(missing)
     folder = Path(tempfile.mkdtemp(prefix="makima-engine-"))
     address = f"unix://{folder}/docker.sock"
     roots = ("--data-root", str(folder / "data"), "--exec-root", str(folder / "exec"), "--pidfile", str(folder / "pid"))
