@@ -159,7 +159,10 @@ def task_of(cluster: Cluster, directive: str) -> dict[str, Any]:
 def test_codex_holds_its_commands_in_its_own_sandbox_inside_the_daemons(
     cluster: Cluster, origin: Path, scripts: Scripts
 ) -> None:
-    tries = "echo inside >page.txt; touch .git || echo held >>page.txt; makima directive show $MAKIMA_DIRECTIVE_ID -o json >shown"
+    tries = (
+        "echo inside >page.txt; touch .git || echo held >>page.txt; "
+        "makima directive show $MAKIMA_DIRECTIVE_ID -o json >shown"
+    )
     scripts.of["hazel"] = turns([Run(tries)], [Say("The page is written.")])
     directive = one_step(cluster, origin, "hazel", "careful")
     cluster.makima("directive", "watch", directive, "--timeout", "60")

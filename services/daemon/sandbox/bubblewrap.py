@@ -19,7 +19,7 @@ from services.daemon.sandbox.view import View
 PATIENCE_SECONDS = 10.0
 _NAMESPACES = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
 _NESTABLE = ("--cap-add", "CAP_SETFCAP")
-"""All that root keeps: without it no user namespace may be made inside in which it is root, by an agent's own sandbox."""
+"""All that root keeps: an agent's own sandbox makes a user namespace in which it is root, and that needs it."""
 _READ, _WRITE, _HIDE = "--ro-bind", "--bind", "--tmpfs"
 _CPUS = "/sys/devices/system/cpu"
 """How many there are, which compilers and runtimes ask."""
