@@ -56,7 +56,7 @@ class Workshop:
             }
         )
         self.workspaces = Workspaces(folder / "daemon", self.settings.step_refs)
-        self.sandbox, self.views = chosen(self.settings), Views(self.settings, os.environ)
+        self.sandbox, self.views = chosen(self.settings), Views(self.settings, os.environ, folder / "daemon")
         self.said: list[str] = []
         self.steps: dict[str, StepBranch] = {}
         self.commit("main", *(write(name, text) for name, text in base.items()))

@@ -263,7 +263,7 @@ class Attempt:
         remote = self._run_folder / "remote.git"
         leads_there = await stand_in.make(remote, workspace.cache, url)
         view = replace(place.view, writable=(*place.view.writable, remote))
-        return replace(place, view=view, environment=leads_there)
+        return replace(place, view=view, environment={**place.environment, **leads_there})
 
     def _began(self, workspace: Workspace, group: Group, session: str | None) -> None:
         self._reporter.runs(self.key, group)

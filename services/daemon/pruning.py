@@ -28,8 +28,13 @@ PACKED_FROM_PACKS = 50
 
 Live = Callable[[], Container[str]]
 """The names of the folders of attempts that are in hand."""
-What = Literal["worktree", "output", "carried files", "repository"]
-_PLACES: tuple[tuple[str, What], ...] = (("worktrees", "worktree"), ("runs", "output"), ("carried", "carried files"))
+What = Literal["worktree", "output", "carried files", "sessions", "repository"]
+_PLACES: tuple[tuple[str, What], ...] = (
+    ("worktrees", "worktree"),
+    ("runs", "output"),
+    ("carried", "carried files"),
+    ("sessions", "sessions"),
+)
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):

@@ -289,7 +289,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             workspaces=Workspaces(folder, settings.step_refs, settings.spare_worktrees),
             carried=Carried(folder / "carried"),
             sandbox=await asyncio.to_thread(chosen, settings),
-            views=Views(settings, os.environ),
+            views=Views(settings, os.environ, folder),
             cgroups=Cgroups.of_this_process(hashlib.sha256(str(folder).encode()).hexdigest()[:12])
             if settings.control_groups
             else Cgroups(None),

@@ -24,13 +24,22 @@ NOT_SETTINGS = frozenset(
 """Variables of the same prefix that are no settings: a task's own, files and signs for the process itself."""
 
 LISTS = frozenset(
-    {"labels", "sandbox_readable", "sandbox_writable", "network_hosts", "network_presets", "docker_images"}
+    {
+        "labels",
+        "sandbox_readable",
+        "sandbox_writable",
+        "shared_caches",
+        "network_hosts",
+        "network_presets",
+        "docker_images",
+    }
 )
 """Settings that a variable of the environment gives as a list with commas."""
 
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
+SharedCache = Literal["cargo", "go", "gradle", "maven", "npm", "pip", "pnpm", "uv", "yarn"]
 
 
 class ConfigError(ValueError):
@@ -119,6 +128,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Files and folders that agents may read besides the system, their workspace and their own home."""
     sandbox_writable: tuple[Path, ...] = ()
     """Files and folders that agents may read and write besides."""
+    shared_caches: tuple[SharedCache, ...] = ()
+    """Caches that a daemon's tasks share, so that not each of them downloads anew: cargo, go, gradle, maven, npm, pip,
+    pnpm, uv, yarn. They lie in the daemon's folder; what one task puts there, others use."""
     network: Network = "open"
     """What agents, checks and setups reach: all that this machine does, `hosts` of a list alone, or `none`. The gateway
     is reached in any of them."""

@@ -39,7 +39,7 @@ def found(name: str, unused_seconds: float, size: int = 10, what: str = "reposit
     [
         (NEVER, []),
         (Limits(leftover_seconds=5, repository_seconds=1e9, repositories_bytes=1e9), ["w"]),
-        (Limits(leftover_seconds=1e9, repository_seconds=150, repositories_bytes=1e9), ["c", "carried"]),
+        (Limits(leftover_seconds=1e9, repository_seconds=150, repositories_bytes=1e9), ["c", "carried", "said"]),
         (Limits(leftover_seconds=1e9, repository_seconds=1e9, repositories_bytes=25), ["c"]),
         (Limits(leftover_seconds=1e9, repository_seconds=1e9, repositories_bytes=15), ["b", "c"]),
         (Limits(leftover_seconds=1e9, repository_seconds=1e9, repositories_bytes=0), ["a", "b", "c"]),
@@ -54,6 +54,7 @@ def test_what_is_too_old_goes_then_the_longest_unused_copies_while_they_are_too_
         found("c", 200),
         found("w", 10, what="worktree"),
         found("carried", 200, what="carried files"),
+        found("said", 200, what="sessions"),
     ]
     assert sorted(p.name for p in chosen(all_of_it, limits)) == sorted(given_up)
 

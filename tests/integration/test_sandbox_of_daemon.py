@@ -99,6 +99,20 @@ def test_a_step_fetches_from_a_remote_that_is_a_folder_and_changes_nothing_there
     assert sh(house.remote, "git", "for-each-ref", "refs/heads/main", "refs/heads/evil") == before
 
 
+def test_a_cache_is_shared_where_the_settings_name_it(house_of: Made) -> None:
+    house = house_of(MAKIMA_SHARED_CACHES="npm,pip")
+    lines(house, "echo of the first >$npm_config_cache/x; test -d $PIP_CACHE_DIR")
+    assert lines(house, "cat $npm_config_cache/x") == ["of the first"]
+
+
+def test_a_switch_between_versions_of_a_toolchain_finds_what_lies_in_the_accounts_home(
+    house_of: Made, tmp_path: Path
+) -> None:
+    (tmp_path / ".rustup").mkdir()
+    (tmp_path / ".rustup" / "settings.toml").write_text("stable")
+    assert lines(house_of(MAKIMA_SANDBOX_WRITABLE=""), "cat $RUSTUP_HOME/settings.toml") == ["stable"]
+
+
 def test_it_has_a_home_of_its_own_which_goes_with_the_attempt(house_of: Made, tmp_path: Path) -> None:
     house = house_of(MAKIMA_SANDBOX_WRITABLE="")
     (tmp_path / ".ssh").mkdir()

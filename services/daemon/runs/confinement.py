@@ -88,6 +88,7 @@ class Confinement:
             view=self._views.of(name, workspace, self._folder / part, cache),
             sandbox=self._sandbox,
             access=self._network.access if self._network is not None else Access(network=settings.network),
+            environment=self._views.variables if self._sandbox.private else {},
             programs=self._views.of_program,
             part=part,
             nice=settings.nice,

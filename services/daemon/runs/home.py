@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,6 +27,9 @@ def prepare(view: View, belongings: Belongings, sessions: Path) -> View:
             shutil.copyfile(source, _within(view.home, place))
     readable = _linked(view.home, belongings.readable)
     writable = _linked(view.home, belongings.writable)
+    if belongings.kept:
+        sessions.mkdir(parents=True, exist_ok=True)
+        os.utime(sessions)  # they are pruned when long unused
     for place in belongings.kept:
         kept = sessions / place.replace("/", "-").lstrip(".")
         kept.mkdir(parents=True, exist_ok=True)

@@ -52,7 +52,7 @@ class Place:
     access: Access = OPEN
     """What they reach of the network."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Variables over those of each run."""
+    """Variables that a run has where it doesn't say otherwise."""
     programs: Callable[[tuple[str, ...]], tuple[Path, ...]] = lambda _: ()
     """What more is read to run a program."""
     part: str = ""
@@ -165,7 +165,7 @@ class Run:
         marks = tree.marker(place.task, place.attempt, place.part)
         confined = place.sandbox.command(
             (*access.prefix, *launch.argv),
-            {**environment, **place.environment, **access.environment, **marks},
+            {**place.environment, **environment, **access.environment, **marks},
             access.added_to(place.view),
         )
         argv = list(confined.argv)

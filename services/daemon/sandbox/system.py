@@ -79,6 +79,17 @@ _ETC = (
 )
 """Named one by one: what else lies in /etc (passwords, host keys, private keys, network secrets) is for root alone,
 and root's own agents would be root there, too."""
+_MANAGERS = {
+    "ASDF_DATA_DIR": ".asdf",
+    "MISE_DATA_DIR": ".local/share/mise",
+    "NVM_DIR": ".nvm",
+    "PYENV_ROOT": ".pyenv",
+    "RBENV_ROOT": ".rbenv",
+    "RUSTUP_HOME": ".rustup",
+    "SDKMAN_DIR": ".sdkman",
+    "VOLTA_HOME": ".volta",
+}
+"""Each with where it is, below HOME, when its variable doesn't say."""
 _CODE = Path(__file__).parents[3]
 _PACKAGES = ("cli", "services", "shared")
 
@@ -105,6 +116,12 @@ def toolchains(environment: Mapping[str, str], never: Iterable[Path]) -> tuple[P
                 found[candidate] = None
                 break
     return tuple(path for path in found if not beneath(path, SYSTEM))
+
+
+def managers(environment: Mapping[str, str], home: Path) -> dict[str, Path]:
+    """The folders of those that switch between versions of toolchains, by the variable that says where each is."""
+    found = {name: Path(environment.get(name) or home / default) for name, default in _MANAGERS.items()}
+    return {name: folder for name, folder in found.items() if folder.is_dir() and not home.is_relative_to(folder)}
 
 
 def of_programs(argv: Iterable[str], environment: Mapping[str, str], never: Iterable[Path]) -> tuple[Path, ...]:

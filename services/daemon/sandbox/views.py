@@ -5,41 +5,52 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from services.daemon.sandbox import system
+from services.daemon.sandbox import shared_caches, system
 from services.daemon.sandbox.view import View
 from shared.config import Settings
 
 HOME = "home"
 SCRATCH = "tmp"
+CACHES = "caches"
 
 
 class Views:
     """The views of one daemon. `environment` is the daemon's own: where its programs are, and whose home is whose."""
 
-    def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, environment: Mapping[str, str], folder: Path) -> None:
+        """`folder` is the daemon's."""
+        home = Path(environment.get("HOME") or "/root")
         self._settings = settings
         self._environment = environment
-        self._never = (settings.home, Path(environment.get("HOME") or "/root"))
-        self._toolchains = system.toolchains(environment, self._never)
+        self._never = (settings.home, home)
+        managers = system.managers(environment, home)
+        self._readable = (*system.toolchains(environment, self._never), *managers.values(), *settings.sandbox_readable)
+        caches = folder / CACHES
+        self._caches = shared_caches.folders(caches, settings.shared_caches)
+        self.variables = {
+            **{name: str(place) for name, place in managers.items()},
+            **shared_caches.variables(caches, settings.shared_caches),
+        }
+        """What programs with a HOME of their own need, to find what lies elsewhere."""
 
     def of(self, name: str, workspace: Path, folder: Path, borrowed: Path | None = None) -> View:
         """An attempt's. `folder` is of its runs, `borrowed` what its workspace's git reads besides.
 
-        Makes the home and the scratch folder in `folder`, where they aren't there yet.
+        Makes its home, its scratch folder and the shared caches where they aren't there yet.
         """
         settings = self._settings
-        for place in (folder / HOME, folder / SCRATCH):
+        for place in (folder / HOME, folder / SCRATCH, *self._caches):
             place.mkdir(parents=True, exist_ok=True)
         linked = (workspace / ".git").is_file()  # a worktree of the copy of its repository, which its git writes to
+        shared = (*settings.sandbox_writable, *self._caches)
         return View(
             name=name,
             workspace=workspace,
             home=folder / HOME,
             scratch=folder / SCRATCH,
-            readable=(*self._toolchains, *settings.sandbox_readable, folder, *((borrowed,) if borrowed else ())),
-            writable=(*settings.sandbox_writable, *((borrowed,) if borrowed and linked else ())),
+            readable=(*self._readable, folder, *((borrowed,) if borrowed else ())),
+            writable=(*shared, *((borrowed,) if borrowed and linked else ())),
             hidden=(settings.home, settings.run_folder()),
-            network="open",
         )
 
     def of_program(self, argv: tuple[str, ...]) -> tuple[Path, ...]:
