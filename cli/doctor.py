@@ -49,7 +49,14 @@ def _doctor(arguments: Arguments) -> int:
         findings = [Finding("settings", "bad", str(error), "mend the setting that it names")]
     findings += _programs()
     if settings is not None:
-        findings += [_home(settings), _port(settings), _sandbox(settings), *_parts(settings), *_agents(settings)]
+        findings += [
+            _home(settings),
+            _port(settings),
+            _sandbox(settings),
+            _network(settings),
+            *_parts(settings),
+            *_agents(settings),
+        ]
     in_force = _in_force(settings) if settings is not None else {}
     if arguments.output == "json":
         print_json({"findings": [f._asdict() for f in findings], "settings": in_force})
@@ -175,6 +182,22 @@ def _sandbox(settings: Settings) -> Finding:
     if found.warning:
         return Finding("sandbox", "warn", found.holds, found.warning)
     return Finding("sandbox", "warn" if found.kind == "off" else "ok", found.holds)
+
+
+def _network(settings: Settings) -> Finding:
+    """What agents here reach, and whether that can be held."""
+    from services.daemon.sandbox.choosing import chosen, not_held
+
+    if why := not_held(chosen(settings), settings.network):
+        return Finding("network", "bad", why, "no task runs without it")
+    match settings.network:
+        case "open":
+            return Finding("network", "ok", "open: agents reach what this machine reaches")
+        case "none":
+            return Finding("network", "ok", "none: agents reach the gateway alone")
+        case "hosts":
+            named = ", ".join((*settings.network_presets, *settings.network_hosts)) or "none at all"
+            return Finding("network", "ok", f"hosts: agents reach the gateway and those named: {named}")
 
 
 def _agents(settings: Settings) -> Iterator[Finding]:

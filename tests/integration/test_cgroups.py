@@ -44,3 +44,13 @@ async def test_a_group_that_is_busy_for_a_moment_is_removed_after_it(tmp_path: P
     busy.unlink()
     await removing
     assert not group.exists() and not group.parent.exists()
+
+
+async def test_a_group_is_held_to_what_the_settings_say(tmp_path: Path) -> None:
+    """Told by what is written where a kernel with all controllers would read it."""
+    parent = tmp_path / "daemon"
+    group = Cgroups(parent).make("attempt", memory_bytes=1 << 30, processes=64, cpus=1.5)
+    assert group is not None
+    limits = {name: (group / name).read_text() for name in ("memory.max", "pids.max", "cpu.max")}
+    assert limits == {"memory.max": str(1 << 30), "pids.max": "64", "cpu.max": "150000 100000"}
+    assert (parent / "cgroup.subtree_control").read_text() == "+cpu"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -23,6 +25,7 @@ from tests.models.responses import responses_api
 from tests.models.script import Answer, Conversation, Run, Say
 from tests.waiting import until
 
+ROOT = Path(__file__).parents[2]
 KEY = "sk-the-real-key-of-the-model"
 NEVER_BY_ITSELF = "127.0.0.2"
 """Of this machine as 127.0.0.1 is, but not excepted from proxies."""
@@ -274,6 +277,26 @@ def test_what_an_earlier_life_of_a_daemon_left_is_removed_at_its_start(house: Ho
     there.start()
     assert isinstance(there.ending(command.task), TaskInterrupted)
     assert not running.containers()
+
+
+def doctor(tmp_path: Path, **settings: str) -> dict[str, tuple[str, str]]:
+    """What doctor finds, and says of it, by name."""
+    named = {f"MAKIMA_{name.upper()}": value for name, value in settings.items()}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT), **named}
+    argv = [sys.executable, "-m", "cli", "doctor", "-o", "json"]
+    done = subprocess.run(argv, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    return {found["name"]: (found["verdict"], found["says"]) for found in json.loads(done.stdout)["findings"]}
+
+
+def test_doctor_says_what_can_not_be_held(tmp_path: Path, running: Engine) -> None:
+    found = doctor(tmp_path, network="hosts", network_hosts="example.com")
+    assert found["network"] == ("ok", "hosts: agents reach the gateway and those named: anthropic, openai, example.com")
+    verdict, says = doctor(tmp_path, network="none", sandbox="off")["network"]
+    assert verdict == "bad" and says.startswith('network = "none" can\'t be held here')
+    verdict, says = doctor(tmp_path, sandbox="docker", docker_host=f"unix://{tmp_path}/nobody.sock")["sandbox"]
+    assert verdict == "bad" and "no engine answers" in says
+    verdict, says = doctor(tmp_path, sandbox="docker", docker_host=running.address, docker_image=IMAGE)["sandbox"]
+    assert verdict == "ok" and says.startswith("docker: ")
 
 
 def speaking(house: House) -> list[str]:

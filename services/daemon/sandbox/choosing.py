@@ -69,11 +69,8 @@ def docker(settings: Settings) -> Docker:
 
 async def fitting(sandbox: Sandbox, settings: Settings, image: str | None, network: Network) -> Sandbox:
     """The sandbox for programs of one repository, which may name an image of its containers. Raises SandboxMissing."""
-    if network not in _HELD[sandbox.kind]:
-        raise SandboxMissing(
-            f'network = "{network}" can\'t be held here: {_NOT_HELD[sandbox.kind]}; '
-            "it takes the sandbox bubblewrap or docker"
-        )
+    if why := not_held(sandbox, network):
+        raise SandboxMissing(why)
     if isinstance(sandbox, Docker):
         allowed = (settings.docker_image, *settings.docker_images)
         if image is not None and image not in allowed:
@@ -83,6 +80,14 @@ async def fitting(sandbox: Sandbox, settings: Settings, image: str | None, netwo
         sandbox = sandbox.of(image or settings.docker_image)
         await asyncio.to_thread(sandbox.check)
     return sandbox
+
+
+def not_held(sandbox: Sandbox, network: Network) -> str:
+    """Why a sandbox can't hold programs to a network; empty where it can."""
+    if network in _HELD[sandbox.kind]:
+        return ""
+    why = _NOT_HELD[sandbox.kind]
+    return f'network = "{network}" can\'t be held here: {why}; it takes the sandbox bubblewrap or docker'
 
 
 def has_own_loopback(sandbox: Sandbox, network: Network) -> bool:
