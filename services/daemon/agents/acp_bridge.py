@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -30,7 +32,13 @@ from acp.schema import (
     UsageUpdate,
 )
 
+from services.daemon.agents import lines
+from services.daemon.agents.events import SHOWN_LETTERS, cut
+from shared.domain.texts import one_line
+
 LONGEST_MESSAGE = 16 << 20
+END_SECONDS = 2.0
+"""What its agent is given to end once its turn has; after that, whoever runs the bridge ends it."""
 AUTHENTICATION_REQUIRED = -32000
 """The protocol's error code for an agent that is not signed in."""
 _WANTED = {"allow": ("allow_always", "allow_once"), "deny": ("reject_once", "reject_always")}
@@ -41,6 +49,14 @@ def out(type: str, **fields: object) -> None:
     whole = {k: v.encode(errors="replace").decode() if isinstance(v, str) else v for k, v in fields.items()}
     sys.stdout.buffer.write(msgspec.json.encode({"type": type, **whole}) + b"\n")
     sys.stdout.buffer.flush()
+
+
+class _OneLine(logging.Formatter):
+    """What the library says of a message that it can't read, without its traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        error = record.exc_info[1] if record.exc_info else None
+        return one_line(f"[{record.getMessage()}{f': {error}' if error else ''}]")[:SHOWN_LETTERS]
 
 
 class Listener:
@@ -111,7 +127,9 @@ async def converse(argv: list[str], permission: str, resume: str | None, prompt:
         *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=LONGEST_MESSAGE
     )
     listener = Listener(permission)
-    connection = connect_to_agent(listener, process.stdin, process.stdout)  # type: ignore[arg-type]
+    heard = asyncio.StreamReader(limit=LONGEST_MESSAGE)
+    hearing = asyncio.create_task(_hear(process.stdout, heard))
+    connection = connect_to_agent(listener, process.stdin, heard)  # type: ignore[arg-type]
     here = str(Path.cwd())
     turn = asyncio.create_task(_turn(connection, listener, here, resume, prompt))
     gone = asyncio.create_task(process.wait())
@@ -125,8 +143,27 @@ async def converse(argv: list[str], permission: str, resume: str | None, prompt:
         return turn.result()
     finally:
         turn.cancel()
+        hearing.cancel()
         if process.returncode is None:
             process.terminate()
+            await asyncio.wait((gone,), timeout=END_SECONDS)
+        await asyncio.gather(turn, hearing, return_exceptions=True)
+
+
+async def _hear(printed: asyncio.StreamReader | None, heard: asyncio.StreamReader) -> None:
+    """Hand on what an agent prints, as messages that the protocol's library can read; what is none is its word."""
+    assert printed is not None
+    try:
+        while line := await printed.readline():
+            text = line.decode(errors="replace").strip()
+            if (message := lines.object_of(text)) is not None:
+                heard.feed_data(json.dumps(message).encode() + b"\n")
+            elif text:
+                out("text", text=cut(text))
+    except ValueError:
+        out("problem", name="other", text=f"it printed a line of more than {LONGEST_MESSAGE >> 20} MiB")
+    finally:
+        heard.feed_eof()
 
 
 async def _turn(connection: Any, listener: Listener, here: str, resume: str | None, prompt: str) -> int:  # noqa: ANN401
@@ -166,6 +203,9 @@ def main() -> int:
     parser.add_argument("--resume")
     parser.add_argument("agent", nargs="+")
     arguments = parser.parse_args()
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     os.environ.pop("PYTHONPATH", None)  # the bridge's, not the agent's
     prompt = sys.stdin.buffer.read().decode(errors="replace")
     try:

@@ -27,6 +27,17 @@ def read(decoder: msgspec.json.Decoder[T], line: str) -> T | None:
         return _salvaged(decoder.type, line)
 
 
+def object_of(line: str) -> dict[str, object] | None:
+    """A JSON object, by a reader that takes half of a surrogate pair, control characters and any number; else None."""
+    try:
+        found = json.loads(
+            _flat(line), strict=False, parse_float=_fraction, parse_int=_whole, parse_constant=lambda _: None
+        )
+    except (ValueError, RecursionError):
+        return None
+    return {_HALF.sub("\ufffd", k): _whole_letters(v) for k, v in found.items()} if isinstance(found, dict) else None
+
+
 def text_of(value: object) -> str:
     """A value as JSON, for a reader."""
     try:
@@ -36,20 +47,14 @@ def text_of(value: object) -> str:
 
 
 def _salvaged(wanted: type[T], line: str) -> T | None:
-    """Read field by field, by a reader that takes half of a surrogate pair, control characters and any number."""
-    try:
-        found = json.loads(
-            _flat(line), strict=False, parse_float=_fraction, parse_int=_whole, parse_constant=lambda _: None
-        )
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict):
+    """Read field by field."""
+    if (found := object_of(line)) is None:
         return None
     kept = {}
     for field in msgspec.structs.fields(wanted):
         if field.encode_name in found:
             try:
-                kept[field.name] = msgspec.convert(_whole_letters(found[field.encode_name]), field.type)
+                kept[field.name] = msgspec.convert(found[field.encode_name], field.type)
             except (msgspec.MsgspecError, RecursionError):
                 continue
     if any(field.required and field.name not in kept for field in msgspec.structs.fields(wanted)):
