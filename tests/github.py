@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import socketserver
 import sys
 import threading
@@ -17,15 +16,14 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests import hands
-
-MISSING = "these tests run the real `gh`: run `tools/install.sh tests`, with .venv/bin on PATH"
+from tests.programs import program
 
 
 class GitHub:
     """One repository's pull requests, everything that was asked, and answers to give instead."""
 
     def __init__(self, folder: Path, path: str = "acme/shop") -> None:
-        assert shutil.which("gh"), MISSING
+        program("gh")
         self.path = path
         self.asked: list[tuple[str, str, Any]] = []
         """(method, path with query, body) in order."""
