@@ -9,6 +9,7 @@ from shared.messages.reports import OutputBatch, TaskFailed, TaskInterrupted, Ta
 from simulation.daemons import Key, Seen
 from simulation.database import Server
 from simulation.faults import Tally
+from simulation.forge import URL, Forge
 from simulation.replay import DIRECTIVES, EVENTS, STEPS, TASKS, differences, replay, standing
 
 
@@ -117,7 +118,7 @@ def moment(server: Server) -> Moment:
     )
 
 
-def check(server: Server, seen: Seen, tally: Tally) -> list[Breach]:
+def check(server: Server, seen: Seen, tally: Tally, forge: Forge) -> list[Breach]:
     """All promises, once everything has ended."""
     lost = server.rows("SELECT count(*) AS lost FROM makima.attempt WHERE outcome = 'lost'")
     tally.losses, tally.refusals = lost[0]["lost"], len(seen.refused)
@@ -129,7 +130,28 @@ def check(server: Server, seen: Seen, tally: Tally) -> list[Breach]:
         + _attempts(server)
         + _acknowledged(server, seen)
         + _holders(seen)
+        + _delivered(server, forge)
     )
+
+
+def _delivered(server: Server, forge: Forge) -> list[Breach]:
+    """On a forge: what was done is on a branch or in the base, and in the base where a directive is completed."""
+    steps = server.rows(
+        """SELECT s.branch, d.status, s.delivered FROM makima.step s JOIN makima.directive d ON d.id = s.directive_id
+            WHERE d.repository_url = %(url)s AND s.status = 'completed'""",
+        {"url": URL},
+    )
+    there = forge.everywhere()
+    lost = [row["branch"] for row in steps if row["branch"] not in there]
+    untrue = [
+        row["branch"]
+        for row in steps
+        if row["status"] == "completed" and row["delivered"] and row["branch"] not in forge.base
+    ]
+    by_hand = sorted(forge.by_hand - there)
+    told = {"what was done is on the remote": lost, "completed, and the base holds it": untrue}
+    told["nobody's commit is lost"] = by_hand
+    return [Breach(promise, f"{found[:3]}") for promise, found in told.items() if found]
 
 
 def _replayed(server: Server) -> list[Breach]:

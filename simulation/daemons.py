@@ -11,7 +11,6 @@ from uuid import UUID
 import msgspec
 
 from shared.bus.bus import Bus, MessageChannel
-from shared.domain.delivery import Delivered
 from shared.messages.commands import CancelTask, SpawnTask
 from shared.messages.frames import COMMANDS, REPORT_REPLIES, REPORTS
 from shared.messages.reports import (
@@ -29,6 +28,7 @@ from shared.messages.reports import (
     TaskStarted,
     TaskSucceeded,
 )
+from simulation.forge import Delivering
 
 Key = tuple[UUID, int]
 Plan = Callable[[SpawnTask], Awaitable[bool]]
@@ -49,8 +49,11 @@ class Seen:
 class SimulatedDaemon:
     """What is kept on its disk stands here; `run` is one life of its process."""
 
-    def __init__(self, name: str, capacity: int, chance: Random, seen: Seen, plan: Plan, failing: float) -> None:
+    def __init__(
+        self, name: str, capacity: int, chance: Random, seen: Seen, plan: Plan, failing: float, delivering: Delivering
+    ) -> None:
         self.name, self.capacity = name, capacity
+        self._delivering = delivering
         self._chance, self._seen, self._plan, self._failing = chance, seen, plan, failing
         self._pace = chance.choice([1, 1, 3])
         self._journal: dict[int, Report] = {}
@@ -171,6 +174,9 @@ class SimulatedDaemon:
             good = command.kind != "step" or chance.random() >= self._failing
         if not good:
             return TaskFailed(seq=self._next(), task=task, attempt=attempt, reason="it went wrong", exit_code=1)
+        result = await self._delivering.carry_out(command) if command.delivery else None
+        if command.kind == "step":
+            self._delivering.forge.branches[branch] = frozenset({branch})
         return TaskSucceeded(
             seq=self._next(),
             task=task,
@@ -178,7 +184,7 @@ class SimulatedDaemon:
             branch=branch,
             head="0" * 40,
             outcome=f"did {command.name}",
-            result=Delivered(branch=branch, head="0" * 40) if command.delivery else None,
+            result=result,
         )
 
     def _forget(self, key: Key) -> None:

@@ -27,6 +27,7 @@ from simulation.checker import Breach, check, moment
 from simulation.daemons import Seen, SimulatedDaemon
 from simulation.database import Pool, Server, Weather
 from simulation.faults import Profile, Tally, draw
+from simulation.forge import HOST, URL, Delivering, Forge, Hand
 from simulation.loop import NothingLeft, VirtualLoop
 from simulation.people import SECRET, Client, Interface, Person, Planner
 
@@ -40,6 +41,8 @@ STILL_SECONDS, ENDLESS_SECONDS = 300.0, 3600.0
 """After the faults have stopped: how long nothing may change while work is left, and how long all may take."""
 CUT_SECONDS = ((1, 10), (10, 25), (25, 70))
 """How long a daemon is cut off: unnoticed, so that others take what it was sent, and beyond its leases."""
+EVERY_ON_A_FORGE = 5
+"""In so many histories there is one whose directives lie on a forge, where people meddle, too."""
 EPOCH_MILLISECONDS = 1_893_456_000_000
 
 
@@ -71,7 +74,15 @@ class History:
         self.chance = Random(seed)
         self.profile = profile or draw(self.chance)
         self.tally = Tally()
-        self.settings = Settings(home=stage.home, sweep_seconds=15.0 if self.profile.swept else 24 * 3600.0)
+        self.settings = Settings(
+            home=stage.home,
+            sweep_seconds=15.0 if self.profile.swept else 24 * 3600.0,
+            forges={HOST: "gitea"},
+            pull_request_poll_seconds=10.0,
+        )
+        self.forge = Forge()
+        self._seed = seed
+        self._on_a_forge = seed % EVERY_ON_A_FORGE == 0
         self.seen = Seen()
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._kept: list[asyncio.Task[None]] = []
@@ -84,12 +95,19 @@ class History:
         self.hub = Hub(self.settings, self.network, Random(self.chance.random()))
         client = Client(self._stage.interface, Random(self.chance.random()))
         self._open_gateway()
-        person = Person(client, Random(self.chance.random()), self._live_tasks)
+        repository = URL if self._on_a_forge else "/sim/repository"
+        person = Person(client, Random(self.chance.random()), self._live_tasks, repository)
         failing = self.chance.choice([0, 0, 0.1, 0.3])
         plan = Planner(client, Random(self.chance.random())).plan
         self.daemons = {
             f"d{n}": SimulatedDaemon(
-                f"d{n}", self.chance.randrange(1, 5), Random(self.chance.random()), self.seen, plan, failing
+                f"d{n}",
+                self.chance.randrange(1, 5),
+                Random(self.chance.random()),
+                self.seen,
+                plan,
+                failing,
+                Delivering(self.forge, Random(f"{self._seed} {n}")),
             )
             for n in range(self.chance.randrange(1, 4))
         }
@@ -111,6 +129,10 @@ class History:
                 loop.create_task(self._cutting()),
                 loop.create_task(self._outages()),
             ]
+            if self._on_a_forge:
+                acting.append(
+                    loop.create_task(Hand(self.forge, Random(f"{self._seed} hand"), self.profile.until).meddle())
+                )
             breaches += await self._await_end(acting[0])
             for task in (*acting, *self._lives.values()):
                 task.cancel()
@@ -118,7 +140,7 @@ class History:
                 task.cancel()
         line = self._stage.server.line
         self.tally.lock_waits, self.tally.deadlocks = line.waits, line.deadlocks
-        return breaches + check(self._stage.server, self.seen, self.tally)
+        return breaches + check(self._stage.server, self.seen, self.tally, self.forge)
 
     def _keep(self, world: asyncio.TaskGroup, name: str, live: Callable[[], Coroutine[None, None, None]]) -> None:
         """A supervisor: whatever dies is started again."""

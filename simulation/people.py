@@ -125,8 +125,10 @@ class Planner:
 class Person:
     """Makes directives, and meddles with them for as long as the faults last."""
 
-    def __init__(self, client: Client, chance: Random, rows: Callable[[], list[dict[str, Any]]]) -> None:
-        self._client, self._chance, self._tasks = client, chance, rows
+    def __init__(
+        self, client: Client, chance: Random, rows: Callable[[], list[dict[str, Any]]], repository: str
+    ) -> None:
+        self._client, self._chance, self._tasks, self._repository = client, chance, rows, repository
         self.directives: list[UUID] = []
         self.paused: set[UUID] = set()
 
@@ -136,7 +138,7 @@ class Person:
         body: dict[str, Any] = {
             "title": f"job {number}",
             "goal": "do it",
-            "repository_url": "/sim/repository",
+            "repository_url": self._repository,
             "on_failure": chance.choice(["replan", "pause", "continue"]),
             "max_parallel": chance.randrange(1, 6),
             "start": True,

@@ -14,7 +14,7 @@ from psycopg import OperationalError
 from services.executor import service as executor
 from services.monitor import consequences
 from services.monitor import service as monitor
-from shared.domain import outcomes
+from shared.domain import deliveries, outcomes
 from shared.domain.statuses import ON_A_DAEMON
 from shared.messages.frames import REPORT_REPLIES
 from shared.messages.reports import Ack, Report
@@ -151,6 +151,7 @@ BUGS = (
         "an unroutable task is put back whatever became of it since",
         _statement(executor.SQL, "put_back", "AND t.status = 'starting'", ""),
     ),
+    Bug("a merge is believed whatever it holds", _attribute(deliveries, "_merged_without", lambda *_: None)),
     Bug("what failed is not tried again", _attribute(Reactor, "_back_off", _nothing)),
 )
 

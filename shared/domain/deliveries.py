@@ -149,7 +149,8 @@ def _broken(result: Broken, at: Situation) -> Settled:
     return Settled(status=DirectiveStatus.PAUSED, reason=f"{who} break the check `{result.command}`{tried}: {mend}")
 
 
-def _seen(result: Seen, at: Situation) -> Settled:
+def _merged_without(result: Seen, at: Situation) -> Settled | None:
+    """What follows from a merge that lacks what was delivered; None where it lacks nothing."""
     if result.state == "merged" and result.missing:
         without = named(result.missing, at.names)
         reason = f"{at.pr_url} was merged without {without}, which the base branch does not hold either"
@@ -160,6 +161,12 @@ def _seen(result: Seen, at: Situation) -> Settled:
             etag=result.etag,
             undelivered=result.missing,
         )
+    return None
+
+
+def _seen(result: Seen, at: Situation) -> Settled:
+    if without := _merged_without(result, at):
+        return without
     if result.state == "merged":
         return Settled(
             status=DirectiveStatus.COMPLETED,

@@ -28,6 +28,7 @@ from shared.messages.reports import (
 )
 from tests.contract.frames import unreadable_batches
 from tests.house import House, no_process_of
+from tests.workshop import sh
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,8 @@ def test_an_attempt_is_accepted_started_heard_and_ended_in_this_order_under_risi
     assert [type(r) for r in reports] == [TaskAccepted, TaskStarted, OutputBatch, TaskSucceeded]
     numbers = [r.seq for r in reports if isinstance(r, Report)]
     assert numbers == sorted(set(numbers))
+    end = reports[-1]
+    assert isinstance(end, TaskSucceeded) and end.base == sh(house.remote, "git", "rev-parse", "main")
 
 
 def test_a_command_that_comes_twice_or_late_runs_once(house: House) -> None:
