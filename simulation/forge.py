@@ -18,7 +18,8 @@ from shared.messages.commands import SpawnTask
 
 HOST = "forge.sim"
 URL = f"http://{HOST}/acme/shop"
-DEEDS = ("merge", "merge", "merge in part", "close", "remove", "push")
+MERGES = ("merge", "merge", "merge in part")
+DEEDS = (*MERGES, "close", "remove", "push")
 Work = frozenset[str]
 State = Literal["open", "merged", "closed"]
 
@@ -176,7 +177,7 @@ class Hand:
             await asyncio.sleep(chance.expovariate(1 / 3))
             deliveries = sorted(b for b in forge.branches if b.startswith("makima/directive-"))
             opened = forge.opened()
-            deed = chance.choice(DEEDS) if loop.time() < self._until else "merge"
+            deed = chance.choice(DEEDS if loop.time() < self._until else MERGES)
             if deed == "push" and deliveries:
                 mark, branch = f"by hand {len(forge.by_hand)}", chance.choice(deliveries)
                 forge.by_hand.add(mark)
@@ -187,8 +188,8 @@ class Hand:
                 forge.delete(branch)
             elif deed == "merge in part" and opened:
                 pull = chance.choice(opened)
-                left_out = chance.choice(sorted(forge.branches[pull.branch] - forge.by_hand))
-                forge.branches[pull.branch] -= {left_out}
+                some = sorted(forge.branches[pull.branch] - forge.by_hand - forge.base)
+                forge.branches[pull.branch] -= frozenset(chance.sample(some, min(1, len(some))))
                 forge.end(pull, "merged")
             elif deed in ("merge", "close") and opened:
                 forge.end(chance.choice(opened), "merged" if deed == "merge" else "closed")
