@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _ctypes
 import io
 import os
 import shutil
@@ -18,6 +19,7 @@ import docker
 import pytest
 from docker.errors import DockerException
 
+from tests.agents import BIN
 from tests.waiting import until
 
 IMAGE = "makima-tests:1"
@@ -131,8 +133,13 @@ def _files() -> bytes:
             assert path is not None, program
             for file in (Path(path), *_libraries(Path(path))):
                 _add(tar, file, seen)
-        for file in _libraries(Path(sys.executable).resolve()):  # the interpreter itself is handed into a container
-            _add(tar, file, seen)
+        for handed_in in (
+            Path(sys.executable),
+            Path(_ctypes.__file__),
+            BIN / "claude",
+        ):  # themselves, but not what of the system they load
+            for file in _libraries(handed_in.resolve()):
+                _add(tar, file, seen)
     return data.getvalue()
 
 

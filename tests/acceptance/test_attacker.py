@@ -20,6 +20,7 @@ import pytest
 from shared.config import load
 from tests import attack
 from tests.conftest import Cluster
+from tests.engine import IMAGE, Engine, engine
 from tests.postgres import home
 from tests.waiting import until
 
@@ -70,9 +71,10 @@ class Scene:
         return found
 
     def _needed(self, own: Path) -> list[Path]:
-        """The attempt's workspace, the folder of its runs, its task's sessions, and what its git borrows."""
+        """The attempt's workspace, runs, and sockets of its network, its task's sessions, and what its git borrows."""
         daemon = own.parents[1]
-        needed = [own, daemon / "runs" / own.name, daemon / "sessions" / own.name.partition("-")[0]]
+        runs = daemon / "runs"
+        needed = [own, runs / own.name, runs / f"{own.name}-net", daemon / "sessions" / own.name.partition("-")[0]]
         if (own / ".git").is_file():
             return [*needed, *(daemon / "repositories").glob("*.git")]
         return [*needed, *(daemon / "repositories").glob("*.git/objects")]
@@ -83,15 +85,24 @@ class Scene:
         )
 
 
-@pytest.fixture(params=["bubblewrap", "landlock"])
+@pytest.fixture(scope="module")
+def running() -> Iterator[Engine]:
+    with engine() as found:
+        yield found
+
+
+@pytest.fixture(params=["bubblewrap", "landlock", "docker"])
 def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
+    more: dict[str, str] = {}
+    if request.param == "docker":
+        more = {"docker_host": request.getfixturevalue("running").address, "docker_image": IMAGE}
     person, marks = tmp_path / "person", tmp_path / "marks"
     for folder in (person / ".ssh", marks):
         folder.mkdir(parents=True)
     (person / ".ssh" / "id_ed25519").write_text("a private key")
     (person / ".gitconfig").write_text("[user]\n\tname = A Person\n\temail = person@example.org\n")
     with home() as folder:
-        cluster = Cluster(folder, sandbox=request.param, sandbox_writable=str(marks), sweep_seconds="3600")
+        cluster = Cluster(folder, sandbox=request.param, sandbox_writable=str(marks), sweep_seconds="3600", **more)
         cluster.environment |= {"HOME": str(person), "GITEA_TOKEN": "a secret of the daemon's"}
         cluster.makima("up", "--detach", "--daemons", "1")
         yield Scene(request.param, cluster, person, marks)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.messages.commands import SpawnTask
+from shared.messages.commands import CancelTask, SpawnTask
 from shared.messages.reports import AnyReport, OutputBatch, TaskFailed, TaskInterrupted, TaskSucceeded
 from tests.agents import program
 from tests.engine import IMAGE, Engine, engine
@@ -146,7 +146,13 @@ def looks_for_its_key(conversation: Conversation) -> Answer:
     return [[look], [Say("It is done.")]][min(conversation.turn, 1)]
 
 
-def test_the_real_claude_works_with_a_key_that_it_never_has(house: Houses) -> None:
+@pytest.mark.parametrize("sandbox", ["bubblewrap", "docker"])
+def test_the_real_claude_works_with_a_key_that_it_never_has(
+    house: Houses, request: pytest.FixtureRequest, sandbox: str
+) -> None:
+    more: dict[str, str] = {}
+    if sandbox == "docker":
+        more = {"docker_host": request.getfixturevalue("running").address, "docker_image": IMAGE}
     with messages_api(looks_for_its_key) as model:
         there = house(
             f"""
@@ -160,6 +166,8 @@ ANTHROPIC_API_KEY = "{KEY}"
 CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC = "1"
 """,
             network="hosts",
+            sandbox=sandbox,
+            **more,
         )
         end = carried_out(there, there.spawn("Look", agent="claude"))
     assert isinstance(end, TaskSucceeded), (end, output(there))
@@ -250,6 +258,16 @@ def test_without_an_engine_the_task_stops_in_words(house: Houses, tmp_path: Path
     there = house(sandbox="docker", docker_host=f"unix://{tmp_path}/nobody.sock", docker_image=IMAGE)
     end = carried_out(there, there.spawn("echo ran"))
     assert isinstance(end, TaskFailed) and end.permanent and "no engine answers at unix://" in end.reason
+
+
+def test_a_cancelled_task_leaves_no_container(house: Houses, running: Engine) -> None:
+    there = house(sandbox="docker", docker_host=running.address, docker_image=IMAGE, network="none")
+    command = there.spawn("trap '' TERM; echo begun; sleep 600 & setsid sleep 601 & wait; wait")
+    there.send(command)
+    there.until(lambda: "begun" in output(there))
+    there.send(CancelTask(owner="default", task=command.task, attempt=1, reason="enough"))
+    assert isinstance(there.ending(command.task), TaskInterrupted)
+    assert not running.containers()
 
 
 def test_no_container_outlives_a_daemon_that_is_killed(house: Houses, running: Engine) -> None:
