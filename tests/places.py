@@ -10,10 +10,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 RAW = frozenset({"send_multipart", "commit", "transaction", "fsync"})
 """Calls that commit or send by themselves. Everything else goes through a function that holds one of them."""
-EXEMPT = {
-    ("services/daemon/attempt.py", "_delivered"): "its commit is git's, which has failpoints of its own",
-    ("services/daemon/attempt.py", "_keep"): "the same",
-}
 NAMED = {
     "unit_of_work": ("before_commit", "after_commit"),
     "send": ("before_send", "after_send"),
@@ -56,7 +52,7 @@ def _scan(path: Path, found: Places) -> None:
         found.points += [".".join(map(str, t)) for t in texts if len(t) == 2]
         for line, called, call in calls:
             where = f"{name}:{line}"
-            if called in RAW and (name, function.name) not in EXEMPT:
+            if called in RAW:
                 if not (any(at < line for at in hits) and any(at > line for at in hits)):
                     found.complaints.append(f"{where} {called} has no failpoint before and after it")
             elif called in ("git", "names") and len(call.args) > 1 and isinstance(call.args[1], ast.Constant):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.daemon.workspaces.work import commit, push
+from services.daemon.workspaces.work import Worked, push_to_remote
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.domain.ids import new_id
 from shared.messages.commands import SpawnTask
@@ -40,8 +40,9 @@ class Shop:
         made = await self.workspaces.make(command)
         for name, text in files.items():
             (made.folder / f"{name}.txt").write_text(text)
-        work = await commit(made, command)
-        await push(made, work)
+        worked = Worked.of(made, command)
+        work = await worked.gather()
+        await push_to_remote(worked, work)
         await self.workspaces.discard(command)
         assert not made.folder.exists()
         return work.files

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from services.daemon.delivery.delivering import Delivering
 from services.daemon.delivery.scripts import Scripts
-from services.daemon.git.resolving import RunAgent
 from services.daemon.runs.run import Place
 from services.daemon.sandbox.choosing import chosen
 from services.daemon.sandbox.views import Views
+from services.daemon.workspaces.resolving import RunAgent
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.config import load
 from shared.domain.delivery import Delivery, PullRequest, Result, StepBranch

@@ -18,7 +18,7 @@ from services.daemon.delivery.proposing import fit_for_a_forge
 from services.daemon.delivery.scripts import Scripts
 from services.daemon.disk import folders
 from services.daemon.git.command import GitError
-from services.daemon.git.resolving import ROUNDS, conclude, notice, sent_back
+from services.daemon.git.resolving import ROUNDS, notice, sent_back
 from services.daemon.processes.cgroups import Cgroups
 from services.daemon.processes.tree import Group
 from services.daemon.reporter import Reporter, Saying
@@ -30,9 +30,11 @@ from services.daemon.runs.output import Log
 from services.daemon.runs.run import Place
 from services.daemon.sandbox.sandbox import Sandbox, SandboxMissing
 from services.daemon.sandbox.views import Views
-from services.daemon.workspaces import repository, stand_in, work
+from services.daemon.workspaces import leftovers, repository, stand_in, work
 from services.daemon.workspaces.repository import RepositorySettings, RepositoryUnreadable
+from services.daemon.workspaces.resolving import conclude
 from services.daemon.workspaces.untracked import Carried
+from services.daemon.workspaces.work import Worked
 from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.config import Settings
@@ -96,6 +98,7 @@ class Attempt:
         )
         self._conversation: Conversation | None = None
         self._workspace: Workspace | None = None
+        self._work_of: Worked | None = None
         self._base: str | None = None
         """The newest commit of the base branch that the work is built on."""
         self._told: set[UUID] = set()
@@ -206,6 +209,8 @@ class Attempt:
             return
         brought = await asyncio.to_thread(self._machine.carried.bring, workspace.folder, start, settings.copy_files)
         if brought:
+            if workspace.ref and settings.setup is None:
+                await self._worked(workspace).begun()
             self._log.add((f"[taken along from {start}: {', '.join(brought)}]",))
 
     async def _work_with(self, workspace: Workspace, agent: AgentSettings, settings: RepositorySettings) -> Over | None:
@@ -220,8 +225,9 @@ class Attempt:
             asked = msgspec.structs.replace(command, prompt=told)
             if over := await self._converse(workspace, agent, asked, settings):
                 return over
-            self._put_back(workspace)
-            if not (problems := await conclude(workspace.folder, stopped, left)):
+            resolved, problems = await conclude(self._worked(workspace), stopped, left)
+            if not problems:
+                await self._workspaces.checkouts(command).record(stopped, resolved)
                 return None
             told = f"{sent_back(problems, stopped, left)}\nIt belonged to this task:\n\n{command.prompt}"
         return Over(reason=f"{stopped}; the agent's resolution was refused: {'; '.join(problems)}")
@@ -242,6 +248,7 @@ class Attempt:
             folder=self._run_folder,
             sessions=self._workspaces.folder / SESSIONS / command.task.hex,
             log=self._log,
+            work=self._worked(workspace) if workspace.ref else None,
             heard=Heard(
                 started=lambda group, session: self._began(workspace, group, session),
                 lines=self._says.lines,
@@ -273,18 +280,30 @@ class Attempt:
         """Commit and push; the report of success."""
         if not workspace.branch or workspace.cache is None:
             return self._says.succeeded()
-        self._put_back(workspace)
-        done = await work.commit(workspace, self.command)
+        worked = self._worked(workspace)
+        done = worked.sealed or await worked.gather()
         talk = self._conversation
         if talk is not None and talk.denied and done.head == workspace.start:
             return self._says.over(decisions.denied(self.command.agent, talk.agent.kind, talk.denied), None)
-        commits, _ = await asyncio.gather(work.commits(workspace, done), work.push(workspace, done))
-        return self._says.succeeded(workspace.branch, done.head, done.files, commits=commits, base=self._base)
+        commits, _ = await asyncio.gather(work.commits(workspace, done), work.push_to_remote(worked, done))
+        notes = done.notes if done.head != workspace.start else ("nothing changed", *done.notes)
+        if done.notes:
+            self._says.lines([f"[{note}]" for note in done.notes])
+        return self._says.succeeded(
+            workspace.branch, done.head, done.files, commits=commits, base=self._base, notes=notes
+        )
 
-    def _put_back(self, workspace: Workspace) -> None:
-        """Undo what the agent did to what the daemon's own git reads, and say so. Raises WorkspaceFailed."""
-        if changed := self._workspaces.put_back(workspace):
-            self._says.lines([f"[put back as it was, which an agent had changed: {', '.join(changed)}]"])
+    def _worked(self, workspace: Workspace) -> Worked:
+        """Whose work is whose in the attempt's workspace."""
+        if self._work_of is None or self._work_of.workspace is not workspace:
+            settings = self._machine.settings
+            limits = leftovers.Limits(
+                files=settings.leftover_files,
+                bytes=settings.leftover_mib << 20,
+                allowed=settings.leftover_credentials,
+            )
+            self._work_of = Worked.of(workspace, self.command, limits, self.mask.finds)
+        return self._work_of
 
     async def _deliver(self, agent: AgentSettings | None) -> Report:
         """Deliver; the agent, where there is one, resolves what conflicts."""
@@ -308,7 +327,6 @@ class Attempt:
             over = await self._converse(workspace, await confined(agent), asked, RepositorySettings())
             if over is not None:
                 raise AgentFailed(over.reason)
-            self._put_back(workspace)
 
         def say(line: str) -> None:
             self._says.lines([line])
@@ -330,11 +348,11 @@ class Attempt:
         if self.command.kind != "step" or not workspace.branch or workspace.cache is None:
             return None
         try:
-            self._put_back(workspace)
-            done = await work.commit(workspace, self.command)
+            worked = self._worked(workspace)
+            done = await worked.gather()
             if done.head == workspace.start:
                 return None
-            await work.push(workspace, done)
+            await work.push_to_remote(worked, done)
         except (WorkspaceFailed, GitError) as error:
             log.warning("work not kept", error=str(error))
             return None

@@ -18,6 +18,7 @@ from services.daemon.disk import folders
 from services.daemon.disk.locks import Held, alone, in_use, take_away, used_at
 from services.daemon.git.command import GitError, git
 from services.daemon.reports.journal import Attempt, Recorded
+from services.daemon.workspaces.workspace import INDEXES, borrowed_from
 from shared.config import Settings
 
 GONE = ".gone"
@@ -28,12 +29,13 @@ PACKED_FROM_PACKS = 50
 
 Live = Callable[[], Container[str]]
 """The names of the folders of attempts that are in hand."""
-What = Literal["worktree", "output", "carried files", "sessions", "repository"]
+What = Literal["worktree", "output", "carried files", "sessions", "resolutions", "repository"]
 _PLACES: tuple[tuple[str, What], ...] = (
     ("worktrees", "worktree"),
     ("runs", "output"),
     ("carried", "carried files"),
     ("sessions", "sessions"),
+    ("resolutions", "resolutions"),
 )
 
 
@@ -126,11 +128,13 @@ def survey(folder: Path, limits: Limits, live: Live | None) -> list[Pruned]:
     now = time.time()
     leftovers = chosen(list(_leftovers(folder, now, live)) if live is not None else [], limits)
     going = {one.path.name for one in leftovers if one.what == "worktree"}
+    staying = (worktree.name for worktree in _in(folder / "worktrees") if worktree.name not in going)
+    borrowed = {borrowed_from(folder / INDEXES / name) for name in staying}
     repositories, kept_bytes = [], 0
     for cache in _in(folder / "repositories"):
         if cache.suffix != ".git":
             continue
-        if in_use(cache) or any(worktree.name not in going for worktree in _in(cache / "worktrees")):
+        if in_use(cache) or cache.name in borrowed:
             kept_bytes += folders.size(cache)
         else:
             size, unused = folders.size(cache), now - used_at(cache)
@@ -164,8 +168,7 @@ def carry_out(plan: Sequence[Pruned]) -> list[Pruned]:
             continue
         folders.remove(gone)
         if one.what == "worktree":
-            for entry in one.path.parent.parent.glob(f"repositories/*.git/worktrees/{one.path.name}"):
-                folders.remove(entry)
+            folders.remove(one.path.parent.parent / INDEXES / one.path.name)
         done.append(one)
     return done
 

@@ -136,6 +136,7 @@ class Saying:
         result: Result | None = None,
         commits: tuple[Commit, ...] = (),
         base: str | None = None,
+        notes: tuple[str, ...] = (),
     ) -> TaskSucceeded:
         """The report that it ended well, and with what."""
         return TaskSucceeded(
@@ -144,7 +145,7 @@ class Saying:
             attempt=self._command.attempt,
             branch=branch,
             head=head,
-            outcome=self.talk.outcome if self.talk else "",
+            outcome="\n\n".join(part for part in (self.talk.outcome if self.talk else "", *notes) if part),
             files_changed=changed[:MOST_FILES],
             **self._usage(),
             result=result,

@@ -15,8 +15,8 @@ from services.daemon.attempt import Attempt, Machine
 from services.daemon.capacity import Room
 from services.daemon.disk import folders
 from services.daemon.disk.locks import alone
-from services.daemon.git.command import fallback_identity
-from services.daemon.git.identity import identity
+from services.daemon.git.account import configuration
+from services.daemon.git.command import network_limits
 from services.daemon.processes import cgroups, tree
 from services.daemon.processes.adoption import adoption
 from services.daemon.processes.cgroups import Cgroups
@@ -277,8 +277,9 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         raise OSError(f"a daemon can't be named {name!r}: it is also a folder's name")
     folder = settings.home / "daemons" / name
     with alone(folder):
-        await asyncio.to_thread(fallback_identity)
-        await asyncio.to_thread(identity)
+        configuration.folder = folder
+        await asyncio.to_thread(configuration.read)
+        network_limits.silent, network_limits.whole = settings.git_silent_seconds, settings.git_command_seconds
         bus = ZeroMQ(settings)
         connection = Connection(bus.channel("daemons", f"daemon/{name}", identity=name.encode()))
         journal = Journal(folder / "journal")
@@ -286,7 +287,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             name=name,
             settings=settings,
             registry=Registry(settings.agents),
-            workspaces=Workspaces(folder, settings.step_refs, settings.spare_worktrees),
+            workspaces=Workspaces(folder, settings.step_refs, settings.spare_worktrees, settings.repository_hooks),
             carried=Carried(folder / "carried"),
             sandbox=await asyncio.to_thread(chosen, settings),
             views=Views(settings, os.environ, folder),

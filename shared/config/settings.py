@@ -29,6 +29,7 @@ LISTS = frozenset(
         "sandbox_readable",
         "sandbox_writable",
         "shared_caches",
+        "leftover_credentials",
         "network_hosts",
         "network_presets",
         "docker_images",
@@ -101,6 +102,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """So long may one tool call take, or a script."""
     exit_seconds: Positive = 10.0
     """From an agent's result to its exit; then its process tree is ended, and the result counts."""
+    git_silent_seconds: Positive = 30.0
+    """How long a daemon's git waits for a remote that says nothing."""
+    git_command_seconds: Positive = 1800.0
+    """How long one fetch or push may take in all."""
+    account_git_settings: bool = False
+    """Let agents' git follow the whole configuration of the daemon's account: its hooks, signing and aliases too."""
+    repository_hooks: bool = False
+    """Let hooks that a repository sets up for itself run for agents' commits."""
+    leftover_files: Count = 200
+    """How many new files that an agent neither committed nor ignored are committed without asking it."""
+    leftover_mib: Count = 20
+    """How much such files may take up in all."""
+    leftover_credentials: tuple[str, ...] = ()
+    """Patterns of files that are committed although they look like credentials: `tests/*.pem`."""
     max_check_rounds: Count = 2
     """How often an agent is resumed with the output of a check that failed."""
     output_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 20 << 20

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from services.daemon.git.command import fallback_identity
-from services.daemon.git.identity import identity
 from tests.shop import Shop
 
 
@@ -15,13 +13,6 @@ from tests.shop import Shop
 def anyio_backend() -> str:
     """What tests marked `anyio` run on."""
     return "asyncio"
-
-
-@pytest.fixture(autouse=True)
-def no_identity_of_another_test() -> None:
-    """A daemon asks once who commits; here many run in one process, each with an account of its own."""
-    fallback_identity.cache_clear()
-    identity.cache_clear()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from services.daemon.git import command as module
 from services.daemon.workspaces import work
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.domain.delivery import Conflicted, Delivered
@@ -120,11 +119,7 @@ def hooked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (own / "attributes").write_text("* merge=mine\n")
     (own / "gitconfig").write_text(CONFIGURED.format(folder=own))
 
-    def environment() -> dict[str, str]:
-        return {**real(), "GIT_CONFIG_GLOBAL": str(own / "gitconfig")}
-
-    real = module._environment
-    monkeypatch.setattr(module, "_environment", environment)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(own / "gitconfig"))
     monkeypatch.setenv("LANG", "de_DE.ISO-8859-1")
     monkeypatch.setenv("LANGUAGE", "de")
     monkeypatch.setenv("GIT_DIR", "/nowhere")
@@ -148,7 +143,7 @@ class Shop(Workshop):
 
     @staticmethod
     def _as_nobody(patch: pytest.MonkeyPatch) -> None:
-        for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_LITERAL_PATHSPECS"):
+        for name in ("GIT_CONFIG_GLOBAL", "GIT_DIR", "GIT_INDEX_FILE", "GIT_LITERAL_PATHSPECS"):
             patch.delenv(name, raising=False)
 
 
@@ -163,7 +158,7 @@ def edit(name: str, old: str, new: str) -> Edit:
 
 @pytest.mark.parametrize("strategy", ["merge", "squash"])
 async def test_what_the_account_configured_changes_nothing_of_a_delivery(
-    tmp_path: Path, hooked: Path, strategy: str
+    tmp_path: Path, hooked: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
 ) -> None:
     shop = Shop(tmp_path, {"a.txt": LINES, "dos.txt": LINES.replace("\n", "\r\n"), "old/name.txt": LINES})
     shop.step("Grüße", edit("a.txt", "line 3\n", "line three\n"), edit("dos.txt", "line 3\r", "line three\r"))
@@ -174,6 +169,7 @@ async def test_what_the_account_configured_changes_nothing_of_a_delivery(
     shop.step("three", edit("old/name.txt", "line 7\n", "line seven\n"))
     result = await shop.deliver(strategy=strategy)
     assert isinstance(result, Delivered), result
+    monkeypatch.delenv("GIT_CONFIG_GLOBAL")
     bare = f"--git-dir={shop.remote}"
     text = sh(tmp_path, "git", bare, "cat-file", "blob", f"{shop.target}:a.txt")
     assert "line three" in text and "line x" in text
@@ -187,7 +183,7 @@ async def test_what_the_account_configured_changes_nothing_of_a_delivery(
     assert not hooked.exists()
 
 
-async def test_what_an_attempt_leaves_is_committed_whole_whatever_the_account_ignores(
+async def test_what_an_attempt_leaves_is_committed_as_it_is_but_for_what_the_account_ignores(
     tmp_path: Path, hooked: Path
 ) -> None:
     shop = Shop(tmp_path, {"a.txt": "a\n"})
@@ -204,15 +200,17 @@ async def test_what_an_attempt_leaves_is_committed_whole_whatever_the_account_ig
         repository_url=str(shop.remote),
     )
     made = await shop.workspaces.make(command)
-    (made.folder / "left.txt").write_bytes(b"one\r\ntwo\n")
+    (made.folder / "left.md").write_bytes(b"one\r\ntwo\n")
+    (made.folder / "left.txt").write_bytes(b"ignored\n")
     (made.folder / "a.txt").write_bytes(b"a\r\n")
-    done = await work.commit(made, command)
-    assert done.files == ("a.txt", "left.txt")
+    worked = work.Worked.of(made, command)
+    done = await worked.gather()
+    assert done.files == ("a.txt", "left.md")
     assert [c.subject for c in await work.commits(made, done)] == ["Grüße"]
-    await work.push(made, done)
+    await work.push_to_remote(worked, done)
     await shop.workspaces.discard(command)
     bare = f"--git-dir={shop.remote}"
-    assert sh(tmp_path, "git", bare, "cat-file", "-s", "makima/left:left.txt") == "9"
+    assert sh(tmp_path, "git", bare, "cat-file", "-s", "makima/left:left.md") == "9"
     assert sh(tmp_path, "git", bare, "cat-file", "-s", "makima/left:a.txt") == "3"
     assert not hooked.exists()
 
@@ -225,7 +223,7 @@ async def test_a_conflict_is_resolved_and_judged_whatever_the_account_configured
 
     async def agent(worktree: Path, prompt: str) -> None:
         asked.append(prompt)
-        for name in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_LITERAL_PATHSPECS"):
+        for name in ("GIT_CONFIG_GLOBAL", "GIT_DIR", "GIT_INDEX_FILE", "GIT_LITERAL_PATHSPECS"):
             os.environ.pop(name, None)
         if len(asked) > 1:
             (worktree / "a.txt").write_text("one\nmine\nyours\nthree\n")

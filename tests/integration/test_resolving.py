@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.daemon.git.resolving import DROPPED, ROUNDS
+from services.daemon.git.judging import DROPPED
+from services.daemon.git.resolving import ROUNDS
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.domain.delivery import Conflicted, Delivered
 from tests.workshop import Edit, Workshop, sh, write

@@ -63,11 +63,12 @@ class Shop:
     def state(self, worktree: Path) -> tuple[str, dict[str, tuple[int, str]]]:
         """What git says of a worktree, and every file in it with its permissions."""
         files = {}
-        for folder, _, names in os.walk(worktree):
+        for folder, folders_, names in os.walk(worktree):
+            if ".git" in folders_:
+                folders_.remove(".git")
             for name in names:
                 path = Path(folder) / name
-                if path != worktree / ".git":
-                    files[str(path.relative_to(worktree))] = (path.stat().st_mode, path.read_text())
+                files[str(path.relative_to(worktree))] = (path.stat().st_mode, path.read_text())
         return sh(worktree, "git", "status", "--porcelain", "--ignored"), files
 
 
@@ -125,7 +126,7 @@ def a_folder_for_a_file(folder: Path) -> None:
         a_link_for_a_folder,
         a_folder_for_a_file,
         lambda folder: shutil.rmtree(folder / "d3"),
-        lambda folder: (folder / ".git").unlink(),
+        lambda folder: shutil.rmtree(folder / ".git"),
         lambda folder: (sh(folder, "git", "init", "-q", "sub"), (folder / "sub" / "x").touch()),
     ],
     ids=lambda done: getattr(done, "__name__", ""),

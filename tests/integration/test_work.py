@@ -19,7 +19,7 @@ async def test_what_an_attempt_committed_is_told_oldest_first_without_what_it_be
     for subject in ("Say `$(x)` é", "x" * 300):
         sh(made.folder, "git", "commit", "-q", "--allow-empty", "-m", subject)
     (made.folder / "left.txt").write_text("l\n")
-    done = await work.commit(made, join)
+    done = await work.Worked.of(made, join).gather()
     commits = await work.commits(made, done)
     assert [c.subject for c in commits] == ["Say `$(x)` é", "x" * 200, "join"] and commits[-1].sha == done.head
 
@@ -36,6 +36,7 @@ async def test_unresolved_conflicts_are_not_committed(shop: Shop) -> None:
     made = await shop.workspaces.make(command)
     (made.folder / "a.txt").write_text("mine\n")
     sh(made.folder, "git", "commit", "-qam", "mine")
-    sh(made.folder, "git", "merge", "refs/remotes/origin/makima/left", check=False)
+    sh(made.folder, "git", "fetch", "-q", "origin")
+    sh(made.folder, "git", "merge", "origin/makima/left", check=False)
     with pytest.raises(WorkspaceFailed, match=r"conflicts unresolved in a\.txt"):
-        await work.commit(made, command)
+        await work.Worked.of(made, command).gather()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from services.daemon.git import contended
-from services.daemon.git.command import git, names
-from services.daemon.workspaces import caches, work, workspaces
+from services.daemon.git import command
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.domain.names import StepRefs
@@ -36,20 +35,25 @@ async def test_branches_of_our_own_are_not_fetched(
     shop.workspaces = Workspaces(tmp_path / "d", where)
     await shop.work(shop.command("top"), top="1\n")
     said: list[str] = []
+    run = command._run
 
-    async def noted(folder: Path, *arguments: str) -> str:
-        said.append(arguments[0])
-        return await git(folder, *arguments)
+    async def noted(folder: Path, arguments: tuple[str, ...], *more: Any) -> tuple[bytes, bytes]:
+        said.append(command._verb(arguments))
+        return await run(folder, arguments, *more)
 
-    async def noted_names(folder: Path, *arguments: str) -> list[str]:
-        said.append(arguments[0])
-        return await names(folder, *arguments)
-
-    for module in (caches, contended, work, workspaces):
-        monkeypatch.setattr(module, "git", noted)
-    monkeypatch.setattr(work, "names", noted_names)
+    monkeypatch.setattr(command, "_run", noted)
     await shop.work(shop.command("next", start_from="makima/top"), next="1\n")
-    assert said == ["for-each-ref", "worktree", "status", "add", "commit", "rev-parse", "diff", "merge-base", "push"]
+    assert sorted(said[2:4]) == ["diff", "ls-files"]
+    assert [*said[:2], *said[4:]] == [
+        "for-each-ref",
+        "read-tree",
+        "update-index",
+        "write-tree",
+        "commit-tree",
+        "merge-base",
+        "diff-tree",
+        "push",
+    ]
 
 
 async def test_steps_outside_of_the_branches_are_started_from_and_merged_by_whichever_daemon(
@@ -139,18 +143,3 @@ async def test_orphans_are_removed_and_their_branch_can_be_made_again(shop: Shop
     await later.remove_orphans()
     assert later.held() == ()
     assert (await later.make(command)).folder.exists()
-
-
-async def test_a_fetch_that_meets_a_worktree_in_the_making_goes_on_when_it_is_made(shop: Shop) -> None:
-    first = await shop.workspaces.make(shop.command("one"))
-    assert first.cache is not None
-    head = first.cache / "worktrees" / first.folder.name / "HEAD"
-    made = head.read_bytes()
-    head.write_text("0" * 40 + "\n")  # as git leaves it for a moment
-    (shop.local / "later.txt").write_text("later\n")
-    sh(shop.local, "git", "add", ".")
-    sh(shop.local, "git", "commit", "-qm", "later")
-    sh(shop.local, "git", "push", "-q", str(shop.remote), "main")
-    asyncio.get_running_loop().call_later(0.2, head.write_bytes, made)
-    second = await shop.workspaces.make(shop.command("two"))
-    assert (second.folder / "later.txt").exists()

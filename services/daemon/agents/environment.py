@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from services.daemon.git.identity import identity
 from services.daemon.processes import tree
 from shared.config.agents import AgentSettings
 from shared.messages.commands import SpawnTask
@@ -33,7 +32,6 @@ def build(
 ) -> dict[str, str]:
     """The environment of one run. `own` is the daemon's, `more` the adapter's."""
     return {
-        **identity(),
         **more,
         **own_part(settings, own),
         **command.environment,

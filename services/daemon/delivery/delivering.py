@@ -28,9 +28,10 @@ from services.daemon.git.merging import (
 )
 from services.daemon.git.proof import ContentMissing, prove
 from services.daemon.git.pushing import PushRefused, PushStale, on_remote, push
-from services.daemon.git.resolving import Resolver, RunAgent, Unresolved, by_hand
+from services.daemon.git.resolving import by_hand
 from services.daemon.workspaces import repository
 from services.daemon.workspaces.caches import refuse_missing
+from services.daemon.workspaces.resolving import Resolver, RunAgent, Unresolved
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.config import Settings
@@ -246,7 +247,7 @@ class Delivering:
     async def _merge(
         self, begin: Tip, tips: Sequence[Tip], earlier: Sequence[Tip], agent: RunAgent | None = None
     ) -> str:
-        resolver = Resolver(self._cache, self._checkout, agent)
+        resolver = Resolver(self._workspaces.checkouts(self._command), agent)
         where = await self._with_attributes(begin)
         if self._order.strategy == "squash":
             start = await merge_base_of_squashed(self._cache, begin, earlier)
@@ -285,9 +286,6 @@ class Delivering:
             parent = await commit_tree(self._cache, await tree_of(self._cache, commit), (parent,), message)
         return parent
 
-    async def _checkout(self, commit: str) -> Path:
-        return await self._workspaces.checkout(self._command, commit)
-
     async def _check(self, begin: Tip, tips: Sequence[Tip], earlier: Sequence[Tip], head: str) -> Broken | None:
         """Run the repository's check on the merged result; when it fails, find what breaks it."""
         known = await self._workspaces.branches(self._cache)
@@ -299,7 +297,7 @@ class Delivering:
 
         async def run(commit: str) -> Outcome:
             part = commit[:12]
-            folder = await self._workspaces.checkout(self._command, commit, part)
+            folder = (await self._workspaces.checkout(self._command, commit, part)).folder
             try:
                 if settings.setup:
                     prepared = await self._run_script(settings.setup, folder, part)

@@ -5,28 +5,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import signal
-import subprocess
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
+import msgspec
+
+from services.daemon.git.account import Account, configuration
 from services.daemon.processes import programs
 from shared.failpoints import hit
 
-FALLBACK_IDENTITY = {
-    "GIT_AUTHOR_NAME": "makima",
-    "GIT_AUTHOR_EMAIL": "makima@localhost",
-    "GIT_COMMITTER_NAME": "makima",
-    "GIT_COMMITTER_EMAIL": "makima@localhost",
-}
 _SETTINGS = {
     # nothing of this machine's or an agent's runs beside, asks for a passphrase, or goes along
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
+    "core.askPass": "",
+    "core.useReplaceRefs": "false",
     "commit.gpgSign": "false",
     "push.gpgSign": "false",
     "push.followTags": "false",
     "push.recurseSubmodules": "no",
+    "fetch.recurseSubmodules": "no",
     "submodule.recurse": "false",
     "gc.auto": "0",
     "maintenance.auto": "false",
@@ -35,7 +36,6 @@ _SETTINGS = {
     "core.autocrlf": "false",
     "core.eol": "native",
     "core.safecrlf": "false",
-    "core.excludesFile": "/dev/null",
     "core.attributesFile": "/dev/null",
     "diff.ignoreSubmodules": "none",
     "i18n.commitEncoding": "UTF-8",
@@ -59,11 +59,13 @@ _SETTINGS = {
     "status.relativePaths": "false",
     "status.showUntrackedFiles": "normal",
 }
-"""For the daemon's own commands, over its account's configuration. How a remote is reached stays as that has it."""
-_OURS = tuple(part for name, value in _SETTINGS.items() for part in ("-c", f"{name}={value}"))
+"""For the daemon's own commands."""
 _ELSEWHERE = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_ASKPASS",
     "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_CONFIG_PARAMETERS",
     "GIT_DIR",
     "GIT_EXTERNAL_DIFF",
     "GIT_GRAFT_FILE",
@@ -71,14 +73,30 @@ _ELSEWHERE = (
     "GIT_INDEX_FILE",
     "GIT_LITERAL_PATHSPECS",
     "GIT_NAMESPACE",
-    "GIT_NO_REPLACE_OBJECTS",
     "GIT_OBJECT_DIRECTORY",
     "GIT_PREFIX",
     "GIT_REPLACE_REF_BASE",
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
+    "SSH_ASKPASS",
 )
-"""Variables that point git at another repository: a daemon that a hook or an alias of git started has them."""
+"""Variables that point git at another repository, as where a hook or an alias of git started the daemon; or at a
+program that asks a person."""
+_PIPE = asyncio.subprocess.PIPE
+_NETWORK = frozenset({"fetch", "push", "ls-remote", "lfs"})
+
+
+class NetworkLimits(msgspec.Struct):
+    """How long the daemon's git waits for a remote, in seconds."""
+
+    silent: float = 30.0
+    """For a remote that says nothing."""
+    whole: float = 1800.0
+    """For one command, however much it transfers."""
+
+
+network_limits = NetworkLimits()
+"""Of this process; set once, from its settings."""
 
 
 class GitError(RuntimeError):
@@ -88,15 +106,7 @@ class GitError(RuntimeError):
         self.code = code
         self.said = said
         self.out = out
-        super().__init__(f"git {arguments[0]}: {said.strip() or f'exit code {code}'}")
-
-
-@cache
-def fallback_identity() -> tuple[tuple[str, str], ...]:
-    """Variables that name makima as the author, when git's configuration names nobody, or only half; else none."""
-    asked = ("git", "config", "--name-only", "--get-regexp", r"^user\.(name|email)$")
-    named = subprocess.run(asked, cwd="/", env=_own(), capture_output=True, check=False)
-    return () if len(set(named.stdout.split())) == 2 else tuple(FALLBACK_IDENTITY.items())
+        super().__init__(f"git {_verb(arguments)}: {said.strip() or f'exit code {code}'}")
 
 
 _TRANSIENT = (
@@ -106,6 +116,8 @@ _TRANSIENT = (
     "connection reset",
     "early eof",
     "hung up",
+    "operation too slow",
+    "did not answer",
 )
 
 
@@ -115,20 +127,47 @@ def is_transient(error: GitError) -> bool:
 
 
 async def git(folder: Path, *arguments: str, **variables: str) -> str:
-    """Run git in a folder; its standard output. Never asks for a password; cancelled, it ends git and its helpers.
+    """Run git in a folder; its standard output. Never asks a person; cancelled, it ends git and its helpers.
 
     `variables` are put into its environment. Raises GitError.
     """
-    return (await git_said(folder, *arguments, **variables))[0]
+    out, _ = await _run(folder, arguments, variables)
+    return out.decode(errors="replace")
 
 
-async def names(folder: Path, *arguments: str) -> list[str]:
+async def git_fed(
+    folder: Path,
+    stdin: bytes | BinaryIO,
+    *arguments: str,
+    stdout: BinaryIO | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> str:
+    """The same with something on its standard input; what it prints goes to `stdout`, where that is named."""
+    out, _ = await _run(folder, arguments, variables or {}, stdin, stdout)
+    return out.decode(errors="replace")
+
+
+async def has(repository: Path, commit: str) -> bool:
+    """Whether a repository has a commit."""
+    try:
+        await git(repository, "cat-file", "-e", f"{commit}^{{commit}}")
+    except GitError:
+        return False
+    return True
+
+
+async def names(folder: Path, *arguments: str, **variables: str) -> list[str]:
     """The parts of what git prints with -z. A name that is no UTF-8 is kept exactly, as `git` takes it again.
 
     Before it is shown or sent it must be made `readable`. Raises GitError.
     """
-    out, _ = await _run(folder, arguments, {})
+    out, _ = await _run(folder, arguments, variables)
     return [part for part in out.decode(errors="surrogateescape").split("\0") if part]
+
+
+def listed(paths: Mapping[str, object] | list[str] | tuple[str, ...]) -> bytes:
+    """Names as git takes them on its standard input with -z."""
+    return b"".join(path.encode(errors="surrogateescape") + b"\0" for path in paths)
 
 
 def readable(text: str) -> str:
@@ -142,35 +181,104 @@ async def git_said(folder: Path, *arguments: str, **variables: str) -> tuple[str
     return out.decode(errors="replace"), err.decode(errors="replace")
 
 
-async def _run(folder: Path, arguments: tuple[str, ...], variables: dict[str, str]) -> tuple[bytes, bytes]:
-    hit(f"daemon.git.{arguments[0]}", "before")
+async def _run(
+    folder: Path,
+    arguments: tuple[str, ...],
+    variables: Mapping[str, str],
+    stdin: bytes | BinaryIO | None = None,
+    stdout: BinaryIO | None = None,
+) -> tuple[bytes, bytes]:
+    verb = _verb(arguments)
+    hit(f"daemon.git.{verb}", "before")
     process = await programs.start(
         "git",
-        *_OURS,
         *(argument.encode(errors="surrogateescape") for argument in arguments),  # whatever the locale
         cwd=folder,
-        env={**_environment(), **variables},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        env={**environment(), **variables},
+        stdin=_PIPE if isinstance(stdin, bytes) else stdin.fileno() if stdin else asyncio.subprocess.DEVNULL,
+        stdout=stdout.fileno() if stdout else _PIPE,
+        stderr=_PIPE,
     )
+    seconds = network_limits.whole if verb in _NETWORK else None
     try:
-        out, err = await process.communicate()
-    except asyncio.CancelledError:
+        async with asyncio.timeout(seconds):
+            out, err = await process.communicate(stdin if isinstance(stdin, bytes) else None)
+    except (asyncio.CancelledError, TimeoutError) as error:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
         process.close()
+        if isinstance(error, TimeoutError):
+            raise GitError(arguments, -signal.SIGKILL, f"the remote did not answer within {seconds:g} s") from None
         raise
     if process.returncode:
+        out = out or b""
         said = (err or out).decode(errors="replace")
         raise GitError(arguments, process.returncode, said, out.decode(errors="surrogateescape"))
-    hit(f"daemon.git.{arguments[0]}", "after")
-    return out, err
+    hit(f"daemon.git.{verb}", "after")
+    return out or b"", err
 
 
-def _own() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
+def _verb(arguments: tuple[str, ...]) -> str:
+    """The subcommand, after git's own options."""
+    rest = iter(arguments)
+    for argument in rest:
+        if argument != "-c":
+            return argument
+        next(rest)
+    return ""
 
 
-def _environment() -> dict[str, str]:
-    return {**_own(), **dict(fallback_identity()), "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+def environment() -> dict[str, str]:
+    """What the daemon's git sees: of the account what counts, of a repository's and an agent's configuration nothing.
+
+    https://git-scm.com/docs/git-config#ENVIRONMENT
+    """
+    known = configuration.read()
+    kept = {k: v for k, v in os.environ.items() if k not in _ELSEWHERE and not k.startswith("GIT_CONFIG_")}
+    silent = {"http.lowSpeedLimit": "1", "http.lowSpeedTime": f"{network_limits.silent:.0f}"}
+    return {
+        **kept,
+        **identity(known),
+        **_configured({**silent, **_SETTINGS}),
+        "GIT_CONFIG_GLOBAL": str(configuration.file),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_SSH_COMMAND": _ssh(known, kept),
+        "LC_ALL": "C",
+    }
+
+
+def _configured(settings: Mapping[str, str]) -> dict[str, str]:
+    """Settings as variables, which win over every file."""
+    variables = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings.items()):
+        variables[f"GIT_CONFIG_KEY_{number}"] = key
+        variables[f"GIT_CONFIG_VALUE_{number}"] = value
+    return variables
+
+
+def identity(known: Account) -> dict[str, str]:
+    """Variables that name makima as the author, where the account names nobody; else none."""
+    if known.names_somebody:
+        return {}
+    who = known.identity
+    return {
+        f"GIT_{role}_{part}": getattr(who, part.lower())
+        for role in ("AUTHOR", "COMMITTER")
+        for part in ("NAME", "EMAIL")
+    }
+
+
+def _ssh(known: Account, kept: Mapping[str, str]) -> str:
+    """How ssh is called: as the account says, but never to ask a person, nor to wait for ever."""
+    command = kept.get("GIT_SSH_COMMAND") or known.last("core.sshcommand") or shlex.quote(kept.get("GIT_SSH", "ssh"))
+    words = shlex.split(command) or ["ssh"]
+    if Path(words[0]).name != "ssh":
+        return command
+    seconds = max(1, round(network_limits.silent))
+    asks = f"-o BatchMode=yes -o ConnectTimeout={seconds}"
+    return f"{command} {asks} -o ServerAliveInterval={max(1, seconds // 3)} -o ServerAliveCountMax=3"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -42,8 +42,33 @@ async def push(repository: Path, commit: str, branch: str, options: Sequence[str
     """Push a commit to a branch of the remote; what the remote said. Raises PushStale and PushRefused."""
     more = [part for option in options for part in ("-o", option)]
     hit("daemon.delivery", "before_push")
+    said = await _push(repository, commit, f"refs/heads/{branch}", more)
+    hit("daemon.delivery", "after_push")
+    return said
+
+
+async def push_work(repository: Path, commit: str, ref: str, made_here: Callable[[str], Awaitable[bool]]) -> None:
+    """Push an attempt's work to its own branch: a new one, or over commits that the attempt itself has made.
+
+    Raises PushStale and PushRefused.
+    """
     try:
-        _, said = await git_said(repository, "push", "--porcelain", *more, "origin", f"{commit}:refs/heads/{branch}")
+        await _push(repository, commit, ref, [f"--force-with-lease={ref}:"])
+    except PushStale:
+        there = (await git(repository, "ls-remote", "--quiet", "origin", ref)).partition("\t")[0]
+        if there == commit:
+            return
+        if there and not await made_here(there):
+            raise PushRefused(
+                f"the push of {_branch(ref)} was refused: somebody else pushed {there[:12]} to it", permanent=True
+            ) from None
+        await _push(repository, commit, ref, [f"--force-with-lease={ref}:{there}"])
+
+
+async def _push(repository: Path, commit: str, ref: str, options: Sequence[str]) -> str:
+    branch = _branch(ref)
+    try:
+        _, said = await git_said(repository, "push", "--porcelain", *options, "origin", f"{commit}:{ref}")
     except GitError as error:
         why = readable(match["why"]) if (match := _REFUSED.search(error.out)) else ""
         if any(sign in why for sign in _STALE) and _IN_THE_WAY not in error.said:
@@ -51,8 +76,11 @@ async def push(repository: Path, commit: str, branch: str, options: Sequence[str
         words = _words(error.said)
         reason = f"the push of {branch} was refused: " + ": ".join(dict.fromkeys(w for w in (why, words) if w))
         raise PushRefused(reason, permanent=bool(why) or not is_transient(error)) from None
-    hit("daemon.delivery", "after_push")
     return said
+
+
+def _branch(ref: str) -> str:
+    return ref.removeprefix("refs/heads/")
 
 
 class OnRemote(msgspec.Struct, frozen=True, kw_only=True):

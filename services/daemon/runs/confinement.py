@@ -16,6 +16,7 @@ from services.daemon.sandbox.choosing import fitting, has_own_loopback, tightene
 from services.daemon.sandbox.network import Access, Asked, Proxies, entries, open_network
 from services.daemon.sandbox.sandbox import Sandbox
 from services.daemon.sandbox.views import Views
+from services.daemon.workspaces.beginning import configure_git
 from services.daemon.workspaces.repository import RepositorySettings
 from shared.config import Settings
 from shared.config.agents import AgentSettings
@@ -82,13 +83,19 @@ class Confinement:
         """Where programs of the attempt run, and what holds them; `part`: of those that run at the same time."""
         settings, command = self._settings, self._command
         name = f"{self.name}-{part}" if part else self.name
+        view = self._views.of(name, workspace, self._folder / part, cache and cache / "objects")
+        own_git = configure_git(self._folder / part / "git", whole=settings.account_git_settings)
         place = Place(
             task=command.task,
             attempt=command.attempt,
-            view=self._views.of(name, workspace, self._folder / part, cache),
+            view=replace(view, writable=(*view.writable, own_git)),
             sandbox=self._sandbox,
             access=self._network.access if self._network is not None else Access(network=settings.network),
-            environment=self._views.variables if self._sandbox.private else {},
+            environment={
+                **(self._views.variables if self._sandbox.private else {}),
+                "GIT_CONFIG_GLOBAL": str(own_git / "config"),
+                "GIT_CONFIG_NOSYSTEM": "1",
+            },
             programs=self._views.of_program,
             part=part,
             nice=settings.nice,

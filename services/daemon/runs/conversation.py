@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -48,6 +49,22 @@ class Heard:
     """A person's message has reached the agent, and how."""
 
 
+class WorkSoFar(Protocol):
+    """What is the agent's work in its workspace, and what isn't."""
+
+    async def begun(self) -> None:
+        """The agent begins now: what is there already is not its work."""
+
+    async def unclaimed(self) -> str | None:
+        """What to ask of the agent about new files that it said nothing of; None when there is nothing to ask."""
+
+    async def before_check(self) -> None:
+        """A check runs next: the work is what is there now."""
+
+    async def check_failed(self) -> None:
+        """The check failed, and the agent goes on: what the check wrote is not its work."""
+
+
 @dataclass
 class Conversation:
     """Runs the agent of one attempt. `cost_usd` and `tokens` are of all its runs together."""
@@ -63,6 +80,8 @@ class Conversation:
     """Where the task's sessions are kept on this daemon."""
     log: Log
     heard: Heard
+    work: WorkSoFar | None = None
+    """None: the workspace has no repository, or nothing of it is delivered."""
     session: str | None = None
     resumes: bool = False
     """The first run continues a session of an earlier attempt."""
@@ -91,12 +110,15 @@ class Conversation:
             if over := await self._setup():
                 return over
             prompt = f"{decisions.RESUMED}\n\n{self._task}" if self.resumes else self._task
-            checks = 0
+            checks, asked = 0, False
             while True:
                 if over := await self._agent(prompt):
                     return over
                 if self._messages:
                     prompt = self._next_message()
+                    continue
+                if not asked and self.session is not None and (words := await self._unclaimed()):
+                    prompt, asked = words, True
                     continue
                 if self.repository.check is None or self.command.kind != "step":
                     return None
@@ -105,6 +127,8 @@ class Conversation:
                 checks += 1
                 if checks > self.settings.max_check_rounds or self.session is None:
                     return Over(reason=f"the check `{self.repository.check}` fails: {failed}")
+                if self.work is not None:
+                    await self.work.check_failed()
                 prompt = decisions.check_failed(self.repository.check, self.log.tail())
         finally:
             self.log.finish()
@@ -255,10 +279,17 @@ class Conversation:
         self.log.add((f"[setup: {self.repository.setup}]",))
         ended = await self._command(self.repository.setup)
         why = _why_not(ended)
+        if why is None and self.work is not None:
+            await self.work.begun()
         return Over(reason=f"the repository's setup `{self.repository.setup}` {why}") if why else None
+
+    async def _unclaimed(self) -> str | None:
+        return await self.work.unclaimed() if self.work is not None else None
 
     async def _check(self, command: str) -> str | None:
         """Run the check; why it failed, or None. Its output is the log's tail."""
+        if self.work is not None:
+            await self.work.before_check()
         self.log.forget_tail()
         self.log.add((f"[check: {command}]",))
         failed = _why_not(await self._command(command))

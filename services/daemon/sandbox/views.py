@@ -34,14 +34,13 @@ class Views:
         """What programs with a HOME of their own need, to find what lies elsewhere."""
 
     def of(self, name: str, workspace: Path, folder: Path, borrowed: Path | None = None) -> View:
-        """An attempt's. `folder` is of its runs, `borrowed` what its workspace's git reads besides.
+        """An attempt's. `folder` is of its runs, `borrowed` the objects that its workspace's git reads besides.
 
         Makes its home, its scratch folder and the shared caches where they aren't there yet.
         """
         settings = self._settings
         for place in (folder / HOME, folder / SCRATCH, *self._caches):
             place.mkdir(parents=True, exist_ok=True)
-        linked = (workspace / ".git").is_file()  # a worktree of the copy of its repository, which its git writes to
         shared = (*settings.sandbox_writable, *self._caches)
         return View(
             name=name,
@@ -49,7 +48,7 @@ class Views:
             home=folder / HOME,
             scratch=folder / SCRATCH,
             readable=(*self._readable, folder, *((borrowed,) if borrowed else ())),
-            writable=(*shared, *((borrowed,) if borrowed and linked else ())),
+            writable=shared,
             hidden=(settings.home, settings.run_folder()),
         )
 

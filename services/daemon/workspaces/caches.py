@@ -17,7 +17,6 @@ from services.daemon.git.command import GitError, git, is_transient
 from services.daemon.git.contended import git_beside_others
 from services.daemon.git.merging import Tip
 from services.daemon.git.resolving import REMOTE_HEAD
-from services.daemon.workspaces.tamper import Wiring
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.messages.commands import SpawnTask
 
@@ -39,7 +38,8 @@ class Caches:
         self._fetched: dict[Path, float] = {}
         self._users: defaultdict[Path, set[tuple[UUID, int]]] = defaultdict(set)
         self._marks: dict[Path, IO[bytes]] = {}
-        self._wiring = Wiring()
+        self._known: set[Path] = set()
+        """Those whose configuration this life has written."""
 
     async def clear(self) -> None:
         """Remove what an earlier life left half-done, its locks, and what the caches say of its worktrees."""
@@ -60,7 +60,6 @@ class Caches:
         """The cache of a command's repository, in use until the attempt releases it."""
         assert command.repository_url is not None
         cache = self.of(command.repository_url)
-        self._wiring.put_back(cache)
         self._users[cache].add((command.task, command.attempt))
         if cache not in self._marks and (mark := locks.use(cache)):
             self._marks[cache] = mark
@@ -72,10 +71,6 @@ class Caches:
             users.discard((command.task, command.attempt))
             if not users and (mark := self._marks.pop(cache, None)):
                 mark.close()
-
-    def put_back(self, cache: Path) -> list[str]:
-        """Put its configuration back as the daemon wrote it; what was changed, in words."""
-        return self._wiring.put_back(cache)
 
     async def make(self, cache: Path, repository_url: str) -> None:
         """Make it if there is none, with nothing fetched. Raises GitError."""
@@ -93,7 +88,7 @@ class Caches:
             if self._fetched.get(cache, 0.0) > asked:
                 return
             began = time.monotonic()
-            fetch = ["fetch", "--quiet", "--prune", "--no-tags", "origin", _BRANCHES, _STEPS]
+            fetch = ["fetch", "--quiet", "--prune", "--no-tags", "--update-shallow", "origin", _BRANCHES, _STEPS]
             try:
                 await self._make(cache, command.repository_url)
                 try:
@@ -107,8 +102,10 @@ class Caches:
                 raise WorkspaceFailed(reason, permanent=not is_transient(error)) from None
             self._fetched[cache] = began
 
-    async def start_of(self, cache: Path, command: SpawnTask) -> tuple[Tip, list[Tip]]:
-        """Where a command's work begins, and what is merged into that, in order; fetched only if it must be.
+    async def start_of(self, cache: Path, command: SpawnTask) -> tuple[Tip, list[Tip], dict[str, str]]:
+        """Where a command's work begins, what is merged into that, in order, and the branches that were looked at.
+
+        Fetched only if it must be.
 
         Raises WorkspaceFailed for what is not on the remote.
         """
@@ -116,8 +113,8 @@ class Caches:
         start, merged = command.start_from, command.merge_branches
         known: dict[str, str] = {}
         wanted = [b for b in (start, *merged) if b]
-        if start is not None and target is None and all(map(_settled, wanted)) and self._wiring.knows(cache):
-            known = await resolve(cache, wanted)
+        if start is not None and target is None and all(map(_settled, wanted)) and self._knows(cache):
+            known = await resolve(cache, [*wanted, *((command.base_branch,) if command.base_branch else ())])
         if not known or any(b not in known for b in wanted):
             await self.fetch(cache, command)
             known = await resolve(cache, [b for b in (target, command.base_branch, *wanted) if b])
@@ -130,10 +127,13 @@ class Caches:
         else:
             begin = base_among(known, command.base_branch)
         refuse_missing([b for b in merged if b not in known])
-        return begin, [Tip(branch=b, commit=known[b]) for b in merged]
+        return begin, [Tip(branch=b, commit=known[b]) for b in merged], known
+
+    def _knows(self, cache: Path) -> bool:
+        return cache in self._known and (cache / "HEAD").exists()
 
     async def _make(self, cache: Path, repository_url: str) -> None:
-        if self._wiring.knows(cache):
+        if self._knows(cache):
             return
         draft = cache.with_suffix(".new")
         await asyncio.to_thread(folders.remove, draft)
@@ -141,14 +141,14 @@ class Caches:
         await git(draft, "init", "--quiet", "--bare", "--template=")
         await git(draft, "remote", "add", "--", "origin", repository_url)
         await git(draft, "config", "--add", "remote.origin.fetch", _STEPS)  # so that what is pushed is known here
-        self._wiring.learn(cache, draft / "config")
+        self._known.add(cache)
         if (cache / "HEAD").exists():
-            self._wiring.put_back(cache)
+            (draft / "config").replace(cache / "config")
             await asyncio.to_thread(folders.remove, draft)
             return
         if mark := locks.use(draft):
             self._marks[cache] = mark
-        if cache.exists():  # what an agent left of it
+        if cache.exists():
             self._removals(cache)
         draft.rename(cache)
 
@@ -160,15 +160,6 @@ async def resolve(cache: Path, branches: Iterable[str]) -> dict[str, str]:
     patterns = [HEAD_REF, *(_HERE + b for b in wanted), *(_STEPS_HERE + b for b in steps)]
     listed = await git(cache, "for-each-ref", "--format=%(refname) %(objectname)", *patterns)
     return {_branch_of(name): commit for name, commit in (line.split(" ") for line in listed.splitlines())}
-
-
-async def has(cache: Path, commit: str) -> bool:
-    """Whether a cache has a commit."""
-    try:
-        await git(cache, "cat-file", "-e", f"{commit}^{{commit}}")
-    except GitError:
-        return False
-    return True
 
 
 def base_among(known: Mapping[str, str], base_branch: str | None) -> Tip:

@@ -1,7 +1,7 @@
 """Worktrees of attempts that have ended, put back as they were, for the next attempts to begin in.
 
 To write a large repository's files anew costs seconds, and to remove them as much. A spare costs a look at each file,
-and the writing of those that differ. Nothing of the attempt before is in it: its git folder is a fresh one, its index
+and the writing of those that differ. Nothing of the attempt before is in it: its repository is a new one, its index
 the one that the daemon kept itself, what git doesn't know is removed, and what has been touched is written anew.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import stat
 from collections import defaultdict
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import structlog
 from services.daemon.disk import folders
 from services.daemon.disk.removal import Removals
 from services.daemon.git.command import GitError, git
-from services.daemon.git.contended import git_beside_others
+from services.daemon.workspaces.beginning import write_files
 
 log = structlog.get_logger()
 
@@ -35,7 +34,7 @@ _ATTRIBUTES = (".gitattributes", ":(glob)**/.gitattributes")
 
 @dataclass(frozen=True)
 class _Begun:
-    """A worktree as an attempt got it: which folder it is, its commit, and a copy of its index."""
+    """A worktree as an attempt got it: which folder it is, its commit, and the daemon's index of it."""
 
     identity: tuple[int, int, int]
     cache: Path
@@ -68,32 +67,30 @@ class Spares:
         self._spares: list[_Spare] = []
         self._putting_back: defaultdict[Path, set[asyncio.Future[None]]] = defaultdict(set)
 
-    async def note(self, worktree: Path, cache: Path, commit: str) -> None:
-        """A worktree is about to be handed to an attempt: keep what it takes to put it back."""
-        index = _git_folder(cache, worktree) / "index"
-        if not self._most or index.stat().st_size < WORTHWHILE_BYTES:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        copy = self.folder / f"{next(self._numbers)}.index"
-        await asyncio.to_thread(shutil.copy2, index, copy)  # with its time: git trusts no entry that is younger
-        self._begun[worktree] = _Begun(_identity(worktree), cache, commit, copy)
+    def note(self, worktree: Path, cache: Path, commit: str, index: Path) -> None:
+        """A worktree is about to be handed to an attempt: note what it takes to put it back."""
+        if self._most and index.stat().st_size >= WORTHWHILE_BYTES:
+            self._begun[worktree] = _Begun(_identity(worktree), cache, commit, index)
 
     async def keep(self, worktree: Path) -> None:
         """The attempt is over: put its worktree back and keep it, if it can be one; else it is left where it is."""
         if (begun := self._begun.pop(worktree, None)) is None:
             return
-        tree = begun.index.with_suffix(".tree")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tree = self.folder / f"{next(self._numbers)}.tree"
+        index = tree.with_suffix(".index")
         done = asyncio.get_running_loop().create_future()
         self._putting_back[begun.cache].add(done)
         try:
             if _identity(worktree) != begun.identity:
                 raise NotKept("it is another folder now")
             worktree.rename(tree)
-            await _put_back(tree, begun)
-            self._spares.append(_Spare(tree, begun.cache, begun.commit, begun.index))
+            begun.index.rename(index)
+            await _put_back(tree, index, begun)
+            self._spares.append(_Spare(tree, begun.cache, begun.commit, index))
         except (NotKept, GitError, OSError) as error:
             log.info("worktree not kept", why=str(error))
-            self._removals(tree, begun.index)
+            self._removals(tree, index)
         finally:
             self._putting_back[begun.cache].discard(done)
             done.set_result(None)
@@ -101,8 +98,9 @@ class Spares:
             oldest = self._spares.pop(0)
             self._removals(oldest.tree, oldest.index)
 
-    async def begin(self, worktree: Path, cache: Path, commit: str, *named: str) -> bool:
-        """Make a worktree out of a spare; False when none can be one, and nothing is there."""
+    async def begin(self, worktree: Path, cache: Path, commit: str, index: Path) -> bool:
+        """Make a worktree and the daemon's index of it out of a spare; False when none can be one, and nothing is
+        there."""
         while (spare := self._take(cache, commit)) is None:
             if not (coming := self._putting_back[cache]):
                 return False
@@ -111,18 +109,13 @@ class Spares:
             self._spares.append(spare)
             return False
         try:
-            await git_beside_others(
-                cache, "worktree", "add", "--quiet", "--force", "--no-checkout", *named, str(worktree), commit
-            )
-            (worktree / ".git").rename(spare.tree / ".git")
-            worktree.rmdir()
             spare.tree.rename(worktree)
-            spare.index.rename(_git_folder(cache, worktree) / "index")
+            spare.index.rename(index)
             if spare.commit != commit:
-                await git(worktree, "reset", "--quiet", "--hard", "--no-recurse-submodules")
+                await write_files(worktree, cache, index, commit)
         except (GitError, OSError) as error:
             log.info("spare not used", why=str(error))
-            self._removals(worktree, spare.tree, spare.index, _git_folder(cache, worktree))
+            self._removals(worktree, index, spare.tree, spare.index)
             return False
         return True
 
@@ -145,32 +138,32 @@ async def _written_alike(cache: Path, one: str, other: str) -> bool:
     return True
 
 
-async def _put_back(tree: Path, begun: _Begun) -> None:
+async def _put_back(tree: Path, index: Path, begun: _Begun) -> None:
     """Make a tree what it was. Raises NotKept, GitError and OSError."""
     await asyncio.to_thread(folders.remove, tree / ".git")
-    where = {"GIT_DIR": str(begun.cache), "GIT_WORK_TREE": str(tree), "GIT_INDEX_FILE": str(begun.index)}
+    where = {"GIT_DIR": str(begun.cache), "GIT_WORK_TREE": str(tree), "GIT_INDEX_FILE": str(index)}
     if any(line.startswith(_SUBMODULE) for line in (await git(tree, "ls-files", "--stage", **where)).splitlines()):
         raise NotKept("it has submodules")
     await git(tree, "clean", "-ffdxq", **where)
     await git(tree, "checkout-index", "--all", "--force", "--index", "--quiet", **where)
-    await asyncio.to_thread(_compare, tree, begun)
+    await asyncio.to_thread(_compare, tree, index, begun.identity)
 
 
-def _compare(tree: Path, begun: _Begun) -> None:
+def _compare(tree: Path, index: Path, identity: tuple[int, int, int]) -> None:
     """Hold a tree to its index: as many files, each nobody else's, too, all with their permissions. Raises NotKept.
 
     Git itself doesn't see permissions, nor what happened to a file in the second in which it was written.
     """
-    with begun.index.open("rb") as file:
+    with index.open("rb") as file:
         expected = int.from_bytes(file.read(12)[_COUNT], "big")
-    permissions = stat.S_IMODE(begun.identity[2])
+    permissions = stat.S_IMODE(identity[2])
     files, waiting = 0, [str(tree)]
     while waiting:
         with os.scandir(waiting.pop()) as entries:
             for entry in entries:
                 found = entry.stat(follow_symlinks=False)
                 if stat.S_ISDIR(found.st_mode):
-                    allowed = found.st_mode == begun.identity[2] and entry.name != ".git"
+                    allowed = found.st_mode == identity[2] and entry.name != ".git"
                     waiting.append(entry.path)
                 else:
                     files += 1
@@ -180,10 +173,6 @@ def _compare(tree: Path, begun: _Begun) -> None:
                     raise NotKept(f"{entry.name!r} is another one, or has other permissions")
     if files != expected:
         raise NotKept(f"it has {files} files instead of {expected}")
-
-
-def _git_folder(cache: Path, worktree: Path) -> Path:
-    return cache / "worktrees" / worktree.name
 
 
 def _identity(folder: Path) -> tuple[int, int, int]:

@@ -1,98 +1,251 @@
-"""What an agent left in its workspace: looked at, committed and pushed."""
+"""What an agent left in its workspace: looked at, committed and pushed, from the daemon's own git directory."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from services.daemon.git.command import GitError, git, names, readable
-from services.daemon.workspaces import tamper
+from services.daemon.git.merging import commit_tree, holds, merge_tree, tree_of
+from services.daemon.git.pushing import PushRefused, PushStale, push, push_work
+from services.daemon.git.untrusted import AgentRepository, Unreadable
+from services.daemon.workspaces import taking
+from services.daemon.workspaces.leftovers import (
+    MAX_NAMED,
+    Baseline,
+    Changes,
+    Leftovers,
+    Limits,
+    Selection,
+    named,
+    select,
+)
 from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
 from shared.domain.delivery import Commit
+from shared.domain.inert import inert_subject
 from shared.messages.commands import SpawnTask
 
 MOST_COMMITS = 100
 MOST_SUBJECT = 200
 """Of a commit's subject, in characters."""
+UNCLAIMED = """You left {count} new files of {mib:.1f} MiB that are neither committed nor ignored, more than is \
+committed without asking:
+
+{files}
+
+Commit those that belong to the task, and name the others in .gitignore or remove them."""
 _SUBMODULE = "160000"
 """The mode of a commit of another repository."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What an attempt left in its workspace: a commit."""
+    """What an attempt left in its workspace: a commit, in the cache."""
 
     head: str
     files: tuple[str, ...] = ()
     """Those that differ from the start."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of it: what was left out, for one."""
 
 
-async def commit(workspace: Workspace, command: SpawnTask) -> Work:
-    """Commit what is left over. Raises WorkspaceFailed when that isn't the work, or would not be all of it."""
-    assert workspace.cache is not None
-    if half := tamper.unfinished(workspace.cache, workspace.folder):
-        raise WorkspaceFailed(f"the agent left {half} half-way: it must be finished or aborted")
-    status = await git(workspace.folder, "status", "--porcelain=v2", "--branch")
-    lines = status.splitlines()
-    if unmerged := [line.split(" ", 10)[-1] for line in lines if line.startswith("u ")]:
-        raise WorkspaceFailed(f"the agent left conflicts unresolved in {', '.join(unmerged)}")
-    head = next((line.split()[2] for line in lines if line.startswith("# branch.oid ")), "")
-    if any(not line.startswith("#") for line in lines):
-        await git(workspace.folder, "add", "--all")
-        message = f"{command.name or 'Work'}\n\nMakima-Task: {command.task}"
-        await git(workspace.folder, "commit", "--quiet", "--no-verify", "--allow-empty", "-m", message)
-        head = (await git(workspace.folder, "rev-parse", "HEAD")).strip()
-    if head == workspace.start:
-        return Work(head)
-    files, _ = await asyncio.gather(_changed(workspace, head), _builds_on_its_start(workspace, head))
-    return Work(head, files)
+@dataclass
+class Worked:
+    """Whose work is whose in one workspace, from its beginning to its end."""
+
+    workspace: Workspace
+    message: str
+    """Of a commit of what is left over."""
+    limits: Limits = field(default_factory=Limits)
+    is_secret: Callable[[str], bool] = lambda _: False
+    own_branch: bool = True
+    """Its branch is the attempt's alone; False: others' work is on it, too."""
+    baseline: Baseline = field(default_factory=Baseline)
+
+    sealed: Work | None = None
+    """The work as it was when a check passed, or began, on it."""
+
+    def __post_init__(self) -> None:
+        assert self.workspace.cache is not None
+        self._cache = self.workspace.cache
+        self._repository = AgentRepository(self.workspace.folder / ".git")
+        self._leftovers = Leftovers(self.workspace, self._repository)
+
+    @classmethod
+    def of(
+        cls,
+        workspace: Workspace,
+        command: SpawnTask,
+        limits: Limits | None = None,
+        is_secret: Callable[[str], bool] = lambda _: False,
+    ) -> Worked:
+        """That of a task."""
+        message = f"{inert_subject(command.name or 'Work')}\n\nMakima-Task: {command.task}"
+        return cls(workspace, message, limits or Limits(), is_secret, own_branch=command.kind != "completion")
+
+    async def begun(self) -> None:
+        """The agent begins now: what is there already, as after setup, is not its work."""
+        changes = await self._leftovers.changes(await self._tree(await self._head()))
+        self.baseline.untracked.update(changes.untracked, changes.nested)
+        self.baseline.tracked.update(changes.tracked)
+
+    async def before_check(self) -> None:
+        """A check runs next: the work is what is there now."""
+        self.sealed = await self.gather()
+
+    async def check_failed(self) -> None:
+        """A check has failed, and the agent goes on: what the check wrote is not its work."""
+        before, self.sealed = self.sealed, None
+        assert before is not None
+        changes = await self._leftovers.changes(before.head)
+        self.baseline.untracked.update(changes.untracked, changes.nested)
+        theirs = set(before.files)
+        self.baseline.tracked.update({p: c for p, c in changes.tracked.items() if readable(p) not in theirs})
+
+    async def unclaimed(self) -> str | None:
+        """What to ask of the agent, when new files are too many or too large to be committed without a word."""
+        selected = await self._select(await self._leftovers.changes(await self._tree(await self._head())))
+        if not selected.flood:
+            return None
+        return UNCLAIMED.format(
+            count=len(selected.flood),
+            mib=selected.flood_bytes / (1 << 20),
+            files="\n".join(f"- {readable(path)}" for path in selected.flood[:MAX_NAMED]),
+        )
+
+    async def gather(self) -> Work:
+        """The work: what the agent committed, and on top of it what counts of what it left over.
+
+        Raises WorkspaceFailed when that isn't the work, or would not be all of it.
+        """
+        head, selected = await self._committed()
+        return await self._work(head, _left_out(selected))
+
+    async def resolved(self) -> str:
+        """The commit that ends a merge, made where the agent only added its files. Raises WorkspaceFailed."""
+        return (await self._committed())[0]
+
+    async def _committed(self) -> tuple[str, Selection]:
+        if half := self._repository.unfinished():
+            raise WorkspaceFailed(f"the agent left {half} half-way: it must be finished or aborted")
+        head = await self._head()
+        merged = self._repository.merge_heads()
+        changes = await self._leftovers.changes(await self._tree(head))
+        if lost := [path for path in changes.nested if path not in self.baseline.untracked]:
+            raise WorkspaceFailed(_nested(lost))
+        selected = await self._select(changes)
+        if (changes.tracked or merged) and (unmerged := await self._leftovers.unmerged()):
+            raise WorkspaceFailed(f"the agent left conflicts unresolved in {named(unmerged)}")
+        if selected.paths or merged:
+            message = (self._repository.merge_message() or f"Merge {merged[0]}") if merged else self.message
+            head = await self._leftovers.record(selected.paths, (head, *merged), message)
+        return head, selected
+
+    async def unmerged(self) -> list[str]:
+        """The files that still conflict."""
+        return await self._leftovers.unmerged()
+
+    async def made_here(self, commit: str) -> bool:
+        """Whether the attempt itself made a commit."""
+        return await taking.made_here(self.workspace, self._repository, commit)
+
+    async def _head(self) -> str:
+        """What is checked out, with all it needs in the cache."""
+        try:
+            head = self._repository.head()
+        except Unreadable as error:
+            raise WorkspaceFailed(str(error)) from None
+        await taking.take(self.workspace, self._repository, head, *self._repository.merge_heads())
+        return head
+
+    async def _tree(self, head: str) -> str:
+        """What is checked out before the agent edits it: a commit, or the tree of the merge that is under way."""
+        merged = self._repository.merge_heads()
+        if len(merged) != 1:
+            return head
+        return (await merge_tree(self._cache, head, merged[0])).tree
+
+    async def _select(self, changes: Changes) -> Selection:
+        folder = self.workspace.folder
+        return await asyncio.to_thread(select, folder, changes, self.baseline, self.limits, self.is_secret)
+
+    async def _work(self, head: str, notes: tuple[str, ...]) -> Work:
+        start = self.workspace.start
+        if head == start:
+            return Work(head, notes=notes)
+        if not await holds(self._cache, head, start):
+            head = await self._put_on_top(head)
+            notes = (*notes, f"its history was rewritten: what it changed was put on top of {start[:12]}")
+        return Work(head, await self._changed(head), notes)
+
+    async def _put_on_top(self, head: str) -> str:
+        """What an agent changed that rewrote history, as one commit on its start."""
+        start, cache = self.workspace.start, self._cache
+        try:
+            await git(cache, "merge-base", start, head)
+        except GitError:
+            tree = await tree_of(cache, head)  # another root: it began with the start's files all the same
+        else:
+            merged = await merge_tree(cache, start, head)
+            tree = await tree_of(cache, head) if merged.files else merged.tree
+        return await commit_tree(cache, tree, (start,), self.message)
+
+    async def _changed(self, head: str) -> tuple[str, ...]:
+        """The files that differ from the start. Raises WorkspaceFailed when the content of some would be lost."""
+        cache = self._cache
+        options = ("-r", "--raw", "--no-renames", "--no-abbrev", "-z")
+        parts = await names(cache, "diff-tree", *options, self.workspace.start, head)
+        changes = list(zip(parts[::2], parts[1::2], strict=False))  # ":modes oids status", path
+        if nested := [path for change, path in changes if change.split(" ")[1] == _SUBMODULE]:
+            try:
+                modules = (await git(cache, "cat-file", "blob", f"{head}:.gitmodules")).splitlines()
+            except GitError:
+                modules = []
+            known = {line.partition("=")[2].strip() for line in modules if line.strip().startswith("path")}
+            if lost := [path for path in nested if path not in known]:
+                raise WorkspaceFailed(_nested(lost))
+        return tuple(readable(path) for _, path in changes)
 
 
 async def commits(workspace: Workspace, work: Work) -> tuple[Commit, ...]:
     """The commits between the start and the work, oldest first; of more than MOST_COMMITS the newest."""
     if workspace.start == work.head:
         return ()
+    assert workspace.cache is not None
     span = f"{workspace.start}..{work.head}"
-    out = await git(workspace.folder, "log", "-z", "--format=%H %s", f"--max-count={MOST_COMMITS}", span)
+    out = await git(workspace.cache, "log", "-z", "--format=%H %s", f"--max-count={MOST_COMMITS}", span)
     lines = (line.partition(" ") for line in reversed(out.split("\0")) if line)
     return tuple(Commit(sha=sha, subject=subject[:MOST_SUBJECT]) for sha, _, subject in lines)
 
 
-async def push(workspace: Workspace, work: Work) -> None:
-    """Push the work to the branch on the remote, never by force. Raises WorkspaceFailed."""
+async def push_to_remote(worked: Worked, work: Work) -> None:
+    """Push the work to its branch on the remote, which belongs to the attempt: over what the attempt itself pushed
+    there, and over nothing else. Raises WorkspaceFailed."""
+    workspace = worked.workspace
+    assert workspace.cache is not None
     try:
-        await git(workspace.folder, "push", "--quiet", "--porcelain", "origin", f"{work.head}:{workspace.ref}")
-    except GitError as error:
-        raise WorkspaceFailed(f"the push of {workspace.branch} was refused: {error}") from None
+        if worked.own_branch:
+            await push_work(workspace.cache, work.head, workspace.ref, worked.made_here)
+        else:
+            await push(workspace.cache, work.head, workspace.branch)
+    except (PushRefused, PushStale) as error:
+        raise WorkspaceFailed(str(error), isinstance(error, PushRefused) and error.permanent) from None
 
 
-async def _changed(workspace: Workspace, head: str) -> tuple[str, ...]:
-    """The files that differ from the start. Raises WorkspaceFailed when the content of some would be lost."""
-    options = ("--raw", "--no-renames", "--no-abbrev", "-z")
-    parts = await names(workspace.folder, "diff", *options, workspace.start, head)
-    changes = list(zip(parts[::2], parts[1::2], strict=False))  # ":modes oids status", path
-    if nested := [path for change, path in changes if change.split(" ")[1] == _SUBMODULE]:
-        try:
-            modules = (await git(workspace.folder, "cat-file", "blob", f"{head}:.gitmodules")).splitlines()
-        except GitError:
-            modules = []
-        known = {line.partition("=")[2].strip() for line in modules if line.strip().startswith("path")}
-        if lost := [path for path in nested if path not in known]:
-            raise WorkspaceFailed(
-                f"the agent left a git repository of its own in {readable(', '.join(lost))}: its files are in no "
-                "commit here; they must be added without that repository's .git, or as a submodule"
-            )
-    return tuple(readable(path) for _, path in changes)
+def _nested(paths: list[str]) -> str:
+    return (
+        f"the agent left a git repository of its own in {named(paths)}: its files are in no "
+        "commit here; they must be added without that repository's .git, or as a submodule"
+    )
 
 
-async def _builds_on_its_start(workspace: Workspace, head: str) -> None:
-    """Raises WorkspaceFailed when it doesn't: to take it would drop the work of others."""
-    try:
-        await git(workspace.folder, "merge-base", "--is-ancestor", workspace.start, head)
-    except GitError as error:
-        if error.code != 1:
-            raise
-        raise WorkspaceFailed(
-            f"what the agent has checked out, {head[:12]}, does not build on the commit that it was given, "
-            f"{workspace.start[:12]}: it rewrote history under its work, or left another branch checked out"
-        ) from None
+def _left_out(selected: Selection) -> tuple[str, ...]:
+    notes = []
+    if selected.credentials:
+        notes.append(f"left out, since they look like credentials: {named(selected.credentials)}")
+    if selected.flood:
+        size = f"{selected.flood_bytes / (1 << 20):.1f} MiB"
+        many = f"{len(selected.flood)} new files of {size}"
+        notes.append(f"left out, since nobody committed or ignored {many}: {named(selected.flood)}")
+    return tuple(notes)

@@ -7,6 +7,10 @@ from pathlib import Path
 
 from services.daemon.git.merging import MergeConflict, Tip
 
+INDEXES = "indexes"
+"""Where, below a daemon's folder, its own folders about workspaces lie."""
+_BORROWS = "cache"
+
 
 class WorkspaceFailed(RuntimeError):
     """Why a workspace can't be made or its work not delivered. `permanent`: trying again can't mend it."""
@@ -18,7 +22,10 @@ class WorkspaceFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Workspace:
-    """An attempt's folder; with a repository, the cache it belongs to, the commit it began at and its branch there."""
+    """An attempt's folder; with a repository, the cache that it borrows from, the commit it began at and its branch.
+
+    The repository in the folder is the agent's: once an agent has been there, no git of the daemon runs in it.
+    """
 
     folder: Path
     cache: Path | None = None
@@ -30,3 +37,24 @@ class Workspace:
     """What is to be merged after that."""
     ref: str = ""
     """The full name of the branch on the remote."""
+    own: Path = Path()
+    """The daemon's own folder about it, which no agent sees: the index that it began with, objects taken from it."""
+
+    @property
+    def index(self) -> Path:
+        """The index as the workspace began, with what its files looked like."""
+        return self.own / "index"
+
+
+def note_borrowed(own: Path, cache: Path) -> None:
+    """Note in the daemon's own folder about a workspace which cache it borrows from."""
+    own.mkdir(parents=True, exist_ok=True)
+    (own / _BORROWS).write_text(cache.name)
+
+
+def borrowed_from(own: Path) -> str:
+    """The name of the cache that a workspace borrows from; "" where nobody noted it."""
+    try:
+        return (own / _BORROWS).read_text()
+    except OSError:
+        return ""

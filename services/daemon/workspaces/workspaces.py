@@ -1,24 +1,23 @@
-"""Where attempts work: a worktree each, of the cache of its repository, begun and removed."""
+"""Where attempts work: a repository of its own each, which borrows from the cache of its origin, begun and removed."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from uuid import UUID
 
 from services.daemon.disk import folders
 from services.daemon.disk.removal import Removals
-from services.daemon.git.command import GitError, git
+from services.daemon.git.command import GitError, git, has
 from services.daemon.git.containment import fork_of
-from services.daemon.git.contended import git_beside_others
 from services.daemon.git.merging import MergeConflict, Tip
-from services.daemon.git.resolving import merge_in, unmerged
-from services.daemon.workspaces import caches, tamper
+from services.daemon.workspaces import caches
+from services.daemon.workspaces.beginning import Beginning, hand_over, lay_out, write_files
 from services.daemon.workspaces.caches import Caches
+from services.daemon.workspaces.resolving import Checkout, conflicting, merge_in
 from services.daemon.workspaces.spares import Spares
-from services.daemon.workspaces.tamper import Unwired
-from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
+from services.daemon.workspaces.workspace import INDEXES, Workspace, WorkspaceFailed, note_borrowed
 from shared.domain.names import StepRefs, step_ref
 from shared.messages.commands import SpawnTask
 
@@ -26,11 +25,14 @@ from shared.messages.commands import SpawnTask
 class Workspaces:
     """The workspaces under one daemon's folder."""
 
-    def __init__(self, folder: Path, step_refs: StepRefs = "refs/heads", spares: int = 0) -> None:
-        """`spares`: how many worktrees are kept for attempts to come."""
+    def __init__(self, folder: Path, step_refs: StepRefs = "refs/heads", spares: int = 0, hooks: bool = False) -> None:
+        """`spares`: how many worktrees are kept for attempts to come. `hooks`: whether a repository's own run."""
         self.folder = folder
         self._step_refs = step_refs
+        self._hooks = hooks
         self._worktrees = folder / "worktrees"
+        self._own = folder / INDEXES
+        self._resolutions = folder / "resolutions"
         self._removals = Removals(folder / "removed")
         self._caches = Caches(folder / "repositories", self._removals)
         self._spares = Spares(folder / "spares", spares, self._removals)
@@ -38,7 +40,7 @@ class Workspaces:
     async def remove_orphans(self) -> None:
         """Remove what an earlier life left: at start nothing is in hand."""
         self._removals.go_on()
-        self._removals(self._worktrees, self._spares.folder)
+        self._removals(self._worktrees, self._own, self._spares.folder)
         self._worktrees.mkdir(parents=True, exist_ok=True)
         await self._caches.clear()
 
@@ -47,7 +49,7 @@ class Workspaces:
         return tuple(sorted({UUID(hex=entry.name.partition("-")[0]) for entry in self._worktrees.iterdir()}))
 
     async def make(self, command: SpawnTask) -> Workspace:
-        """A worktree on the attempt's branch, started and merged as the command says.
+        """A workspace on the attempt's branch, started and merged as the command says.
 
         A plan's only looks, and a completion's works for `target_branch`: both are on no branch of their own.
         Raises WorkspaceFailed and GitError.
@@ -57,21 +59,24 @@ class Workspaces:
             folder.mkdir()
             return Workspace(folder)
         cache = self._caches.use(command)
-        begin, merges = await self._caches.start_of(cache, command)
-        named = ["-B", command.branch] if command.kind not in ("plan", "completion") else ["--detach"]
-        if not await self._spares.begin(folder, cache, begin.commit, *named):
-            await _add(cache, folder, begin.commit, *named)
+        begin, merges, known = await self._caches.start_of(cache, command)
+        on_branch = command.branch if command.kind not in ("plan", "completion") else None
+        made = await self._begin(command, begin.commit, on_branch, known)
         branch = {"plan": "", "completion": command.target_branch or ""}.get(command.kind, command.branch)
         start = begin.commit
         stopped, left = None, list(merges)
+        if left:
+            Checkout.bring(self._resolved(command), made)
         while left and stopped is None:
-            stopped = await _merge(folder, begin.branch, left.pop(0))
-        if merges and stopped is None and command.kind != "completion":
-            start = (await git(folder, "rev-parse", "HEAD")).strip()
+            stopped = await _merge(made, begin.branch, left.pop(0))
+        if merges:
+            if stopped is None and command.kind != "completion":
+                start = (await git(folder, "rev-parse", "HEAD")).strip()
+            await write_index(made, start if stopped is None else (await git(folder, "rev-parse", "HEAD")).strip())
         if stopped is None and not (merges and command.kind == "completion"):
-            await self._spares.note(folder, cache, start)
+            self._spares.note(folder, cache, start, made.index)
         ref = step_ref(branch, self._step_refs if command.kind == "step" else "refs/heads")
-        return Workspace(folder, cache, start, branch, stopped, tuple(left), ref)
+        return Workspace(folder, cache, start, branch, stopped, tuple(left), ref, made.own)
 
     async def base_of(self, workspace: Workspace, command: SpawnTask) -> str | None:
         """The newest commit of the base branch that a workspace's start is built on; None where that can't be told."""
@@ -104,15 +109,26 @@ class Workspaces:
 
     async def have(self, cache: Path, commits: Iterable[str]) -> set[str]:
         """Those of these commits that the cache has."""
-        return {c for c in commits if await caches.has(cache, c)}
+        return {c for c in commits if await has(cache, c)}
 
-    async def checkout(self, command: SpawnTask, commit: str, part: str = "") -> Path:
-        """A clean worktree of the attempt's at a commit; `part` names one beside its first."""
-        return await self._add_anew(command, commit, part)
+    def checkouts(self, command: SpawnTask) -> Checkout:
+        """Clean workspaces for a delivery."""
+        return Checkout(lambda commit, part: self.checkout(command, commit, part), self._resolved(command))
+
+    async def checkout(self, command: SpawnTask, commit: str, part: str = "") -> Workspace:
+        """A clean workspace of the attempt's at a commit; `part` names one beside its first."""
+        await self.drop(command, part)
+        known = await caches.resolve(self._cache(command), ("",))
+        return await self._begin(command, commit, None, known, part)
 
     async def checkout_only(self, command: SpawnTask, commit: str, files: str, part: str) -> Path:
-        """A worktree beside the attempt's first with no other files than these of a commit."""
-        folder = await self._add_anew(command, commit, part, "--no-checkout")
+        """A repository with no other files than these of a commit, for the daemon's own git: it writes to the cache."""
+        await self.drop(command, part)
+        folder, cache = self._folder(command, part), self._cache(command)
+        folder.mkdir()
+        await asyncio.to_thread(lay_out, folder, cache, Beginning(commit=commit, url=command.repository_url or ""))
+        await asyncio.to_thread(folders.remove, folder / ".git" / "objects")
+        (folder / ".git" / "objects").symlink_to(cache / "objects")
         await git(folder, "checkout", "--quiet", commit, "--", files)
         return folder
 
@@ -121,41 +137,43 @@ class Workspaces:
         return self._cache(command) if command.repository_url is not None else None
 
     def beside(self, command: SpawnTask, folder: Path) -> Workspace:
-        """A worktree that was checked out, for an agent to work in."""
+        """A workspace that was checked out, for an agent to work in."""
         return Workspace(folder, self._cache(command), branch=command.target_branch or "")
 
     async def drop(self, command: SpawnTask, part: str) -> None:
-        """Remove a worktree that was checked out."""
-        await self.remove(Workspace(self._folder(command, part), self._cache(command)))
-
-    def put_back(self, workspace: Workspace) -> list[str]:
-        """Before git looks at what an agent left: put back what ties it to its repository; what was changed, in words.
-
-        Raises WorkspaceFailed when there is nothing left to look at.
-        """
-        if workspace.cache is None:
-            return []
-        try:
-            changed = tamper.put_back(workspace.cache, workspace.folder)
-        except Unwired as error:
-            raise WorkspaceFailed(str(error)) from None
-        return [*changed, *self._caches.put_back(workspace.cache)]
-
-    async def remove(self, workspace: Workspace) -> None:
-        """Remove a workspace's folder and the cache's record of it; nothing of it is needed any more."""
-        await asyncio.to_thread(folders.remove, workspace.folder)
-        if workspace.cache is not None:
-            await asyncio.to_thread(folders.remove, workspace.cache / "worktrees" / workspace.folder.name)
+        """Remove a workspace that was checked out."""
+        await self._remove(self._folder(command, part))
 
     async def discard(self, command: SpawnTask) -> None:
         """Remove whatever stands of an attempt's workspace, made to its end or not, or keep it as a spare."""
         first = self._folder(command)
         await self._spares.keep(first)
-        cache = self._cache(command) if command.repository_url is not None else None
         for folder in (first, *self._worktrees.glob(f"{first.name}-*")):
-            await self.remove(Workspace(folder, cache))
-        if cache is not None:
-            self._caches.release(cache, command)
+            await self._remove(folder)
+        if command.repository_url is not None:
+            self._caches.release(self._cache(command), command)
+
+    async def _begin(
+        self, command: SpawnTask, commit: str, branch: str | None, known: Mapping[str, str], part: str = ""
+    ) -> Workspace:
+        """A workspace at a commit, with nothing merged into it."""
+        folder, cache = self._folder(command, part), self._cache(command)
+        own = self._own / folder.name
+        refs = {f"refs/remotes/origin/{name or 'HEAD'}": known[name] for name in known}
+        url = command.repository_url or ""
+        beginning = Beginning(commit=commit, branch=branch, url=url, refs=refs, hooks=self._hooks)
+        made = Workspace(folder, cache, commit, own=own)
+        note_borrowed(own, cache)
+        if not await self._spares.begin(folder, cache, commit, made.index):
+            folder.mkdir()
+            await write_files(folder, cache, made.index, commit)
+        await asyncio.to_thread(lay_out, folder, cache, beginning)
+        await hand_over(folder, made.index)
+        return made
+
+    async def _remove(self, folder: Path) -> None:
+        await asyncio.to_thread(folders.remove, folder)
+        await asyncio.to_thread(folders.remove, self._own / folder.name)
 
     def _folder(self, command: SpawnTask, part: str = "") -> Path:
         return self._worktrees / (f"{command.task.hex}-{command.attempt}" + (f"-{part}" if part else ""))
@@ -164,23 +182,26 @@ class Workspaces:
         assert command.repository_url is not None
         return self._caches.of(command.repository_url)
 
-    async def _add_anew(self, command: SpawnTask, commit: str, part: str, *options: str) -> Path:
-        await self.drop(command, part)
-        folder = self._folder(command, part)
-        await _add(self._cache(command), folder, commit, *options, "--detach")
-        return folder
+    def _resolved(self, command: SpawnTask) -> Path:
+        """What was resolved before in the same directive, and in no other."""
+        return self._resolutions / self._cache(command).stem / command.directive.hex
 
 
-async def _add(cache: Path, folder: Path, commit: str, *options: str) -> None:
-    await git_beside_others(cache, "worktree", "add", "--quiet", "--force", *options, str(folder), commit)
+async def write_index(workspace: Workspace, commit: str) -> None:
+    """Make the daemon's own index that of a commit which was merged in a workspace, with what its files look like."""
+    folder, cache, index = workspace.folder, workspace.cache, workspace.index
+    assert cache is not None
+    where = {"GIT_DIR": str(cache), "GIT_WORK_TREE": str(folder), "GIT_INDEX_FILE": str(index)}
+    await git(cache, "-c", "core.bare=false", "read-tree", "--reset", commit, **where)
+    await git(cache, "-c", "core.bare=false", "update-index", "-q", "--refresh", **where)
 
 
-async def _merge(worktree: Path, into: str, tip: Tip) -> MergeConflict | None:
-    """Merge in a worktree; the conflict at which it stopped there. Raises WorkspaceFailed."""
-    onto = (await git(worktree, "rev-parse", "HEAD")).strip()
+async def _merge(workspace: Workspace, into: str, tip: Tip) -> MergeConflict | None:
+    """Merge in a workspace; the conflict at which it stopped there. Raises WorkspaceFailed."""
+    onto = (await git(workspace.folder, "rev-parse", "HEAD")).strip()
     try:
-        if await merge_in(worktree, tip.commit, tip.branch):
+        if await merge_in(workspace, tip.commit, tip.branch):
             return None
     except GitError as error:
         raise WorkspaceFailed(f"{tip.branch} can't be merged into {into}: {error}") from None
-    return MergeConflict(onto, tip, into, tuple(await unmerged(worktree)))
+    return MergeConflict(onto, tip, into, tuple(await conflicting(workspace)))

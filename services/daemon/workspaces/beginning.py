@@ -1,0 +1,106 @@
+"""How a workspace begins: a repository of its own, which borrows the objects of the daemon's cache, and its files.
+
+A repository of its own has its own configuration, index, refs, stash, hooks, info and shallow file, and dies with its
+folder. https://git-scm.com/docs/gitrepository-layout
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from services.daemon.disk import folders
+from services.daemon.git.account import account, for_agents
+from services.daemon.git.command import git
+
+_CONFIGURATION = """[core]
+\trepositoryformatversion = 0
+\tfilemode = true
+\tbare = false
+\tlogallrefupdates = true
+[extensions]
+\tworktreeConfig = true
+[remote "origin"]
+\turl = "{url}"
+\tfetch = +refs/heads/*:refs/remotes/origin/*
+"""
+_NO_HOOKS = """[core]
+\thooksPath = /dev/null
+"""
+"""Of the worktree alone, over what a tool writes into the repository's configuration, as husky does."""
+
+
+class Beginning(msgspec.Struct, frozen=True, kw_only=True):
+    """What a workspace's repository begins with."""
+
+    commit: str
+    branch: str | None = None
+    """Checked out; None: the commit itself is."""
+    url: str
+    refs: Mapping[str, str] = {}
+    """Remote-tracking branches by their full names."""
+    hooks: bool = False
+    """Whether hooks that the repository brings run for the agent's commits."""
+
+
+def lay_out(folder: Path, cache: Path, beginning: Beginning) -> None:
+    """Make the repository in a workspace's folder, without an index. Blocking: for a thread."""
+    git_folder = folder / ".git"
+    for part in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info"):
+        (git_folder / part).mkdir(parents=True, exist_ok=True)
+    _write(git_folder / "objects/info/alternates", f"{cache / 'objects'}\n")
+    url = _without_password(beginning.url).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "")
+    _write(git_folder / "config", _CONFIGURATION.format(url=url))
+    if not beginning.hooks:
+        _write(git_folder / "config.worktree", _NO_HOOKS)
+    _write(git_folder / "info/exclude", account().ignored(os.environ))
+    if beginning.branch is None:
+        _write(git_folder / "HEAD", f"{beginning.commit}\n")
+    else:
+        ref = git_folder / "refs/heads" / beginning.branch
+        ref.parent.mkdir(parents=True, exist_ok=True)
+        _write(ref, f"{beginning.commit}\n")
+        _write(git_folder / "HEAD", f"ref: refs/heads/{beginning.branch}\n")
+    if beginning.refs:
+        packed = "".join(f"{commit} {name}\n" for name, commit in sorted(beginning.refs.items()))
+        _write(git_folder / "packed-refs", f"# pack-refs with: sorted\n{packed}")
+    if (cache / "shallow").exists():
+        shutil.copyfile(cache / "shallow", git_folder / "shallow")
+
+
+async def write_files(folder: Path, cache: Path, index: Path, commit: str) -> None:
+    """Make a folder's files those of a commit, by the daemon's own index of it. Raises GitError."""
+    where = {"GIT_DIR": str(cache), "GIT_WORK_TREE": str(folder), "GIT_INDEX_FILE": str(index)}
+    await git(cache, "-c", "core.bare=false", "read-tree", "--reset", "-u", commit, **where)
+
+
+async def hand_over(folder: Path, index: Path) -> None:
+    """Give the repository of a workspace a copy of the daemon's index."""
+    await asyncio.to_thread(shutil.copy2, index, folder / ".git" / "index")  # with its time: git trusts none younger
+
+
+def configure_git(folder: Path, whole: bool = False) -> Path:
+    """Make a folder anew with a configuration for agents' git; the folder. `whole`: with all that the account has."""
+    folders.remove(folder)
+    folder.mkdir(parents=True)
+    known, ignored = account(), folder / "ignore"
+    _write(ignored, known.ignored(os.environ))
+    _write(folder / "config", for_agents(known, ignored, whole))
+    return folder
+
+
+def _without_password(url: str) -> str:
+    scheme, slashes, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    who, at, host_only = host.rpartition("@")
+    user = who.partition(":")[0] if ":" in who else who
+    return f"{scheme}{slashes}{user}{at if user else ''}{host_only}{slash}{path}" if slashes and at else url
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_bytes(text.encode(errors="surrogateescape"))

@@ -1,0 +1,247 @@
+"""What an agent left uncommitted in its workspace, seen by the daemon's own git directory and index, and committed.
+
+What counts: changes to tracked files, and new files that nobody ignores. What doesn't: what was there when the agent
+began, what a check wrote, files that are as they were, credentials, and floods of files that nobody asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from services.daemon.git.command import GitError, git, git_fed, listed, names, readable
+from services.daemon.git.untrusted import AgentRepository
+from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
+
+SCANNED_BYTES = 1 << 20
+"""Of a file, for credentials."""
+MAX_NAMED = 20
+_CREDENTIAL_FILES = (
+    ".env",
+    ".env.*",
+    "*.env",
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ed25519",
+    "*.p12",
+    "*.pfx",
+    "*.keystore",
+    ".netrc",
+    ".pypirc",
+    ".git-credentials",
+    "credentials.json",
+    ".htpasswd",
+)
+_TEMPLATES = ("*.example", "*.sample", "*.template", "*.dist", "*.test")
+_PRIVATE_KEY = "PRIVATE KEY-----"
+_GITLINK = "160000"
+_LINK = "120000"
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What is committed of new files without asking."""
+
+    files: int = 200
+    bytes: int = 20 << 20
+    allowed: tuple[str, ...] = ()
+    """Patterns of files that may look like credentials."""
+
+
+@dataclass
+class Baseline:
+    """What is not the agent's: it was there after setup, or a check wrote it."""
+
+    untracked: set[str] = field(default_factory=set)
+    tracked: dict[str, str] = field(default_factory=dict)
+    """Tracked files that somebody else changed, and what they became: the name of that content."""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What differs from the commit that is checked out."""
+
+    tracked: dict[str, str]
+    """Changed files of the index, each with the name of its content now; "" for one that is gone."""
+    untracked: tuple[str, ...]
+    nested: tuple[str, ...]
+    """Folders that are git repositories of their own."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of it is committed, and what is left out, in words."""
+
+    paths: tuple[str, ...] = ()
+    flood: tuple[str, ...] = ()
+    """New files that are too many or too large to be committed without a word."""
+    flood_bytes: int = 0
+    credentials: tuple[str, ...] = ()
+
+
+class Leftovers:
+    """Looks at a workspace's files through an index of the daemon's own."""
+
+    def __init__(self, workspace: Workspace, repository: AgentRepository) -> None:
+        assert workspace.cache is not None
+        self._workspace = workspace
+        self._cache = workspace.cache
+        self._repository = repository
+        self._index = workspace.own / "index.now"
+        self._where = {
+            "GIT_DIR": str(workspace.cache),
+            "GIT_WORK_TREE": str(workspace.folder),
+            "GIT_INDEX_FILE": str(self._index),
+        }
+
+    async def changes(self, tree: str) -> Changes:
+        """What differs from a commit or a tree of the cache. Raises WorkspaceFailed and GitError."""
+        folder = self._workspace.folder
+        if folder.is_symlink() or not folder.is_dir():
+            raise WorkspaceFailed("the agent removed its own workspace: its work is lost")
+        await asyncio.to_thread(shutil.copy2, self._workspace.index, self._index)
+        if tree != self._workspace.start:
+            await self._git("read-tree", "--reset", tree)
+        excludes = self._workspace.own / "exclude"
+        excludes.write_bytes(self._repository.excluded().encode(errors="surrogateescape"))
+        diff = ("diff", "--raw", "--no-renames", "--no-ext-diff", "--no-textconv", "--ignore-submodules=all", "-z")
+        others = ("ls-files", "--others", "--exclude-standard", f"--exclude-from={excludes}", "-z")
+        raw, untracked = await asyncio.gather(self._names(*diff), self._names(*others))
+        changed = list(zip(raw[1::2], raw[0::2], strict=True))
+        kept = await self._not_checked_out(deleted=any(meta.endswith(" D") for _, meta in changed))
+        tracked = await asyncio.to_thread(_contents, folder, [c for c in changed if c[0] not in kept])
+        nested = tuple(path.rstrip("/") for path in untracked if path.endswith("/"))
+        return Changes(tracked, tuple(path for path in untracked if not path.endswith("/")), nested)
+
+    async def unmerged(self) -> list[str]:
+        """The files that the agent's own index says still conflict. Raises GitError."""
+        return sorted(path for tag, path in await self._agents_index() if tag == "M")
+
+    async def record(self, paths: Iterable[str], parents: Iterable[str], message: str) -> str:
+        """A commit in the cache of these files as they are now, and of all else as `changes` found it."""
+        wanted = listed(list(paths))
+        if wanted:
+            update = ("-c", "core.bare=false", "update-index", "--add", "--remove", "--replace", "-z", "--stdin")
+            await git_fed(self._cache, wanted, *update, variables=self._where)
+        tree = (await self._git("write-tree")).strip()
+        named = [part for parent in dict.fromkeys(parents) for part in ("-p", parent)]
+        return (await git(self._cache, "commit-tree", *named, "-m", message.replace("\0", ""), tree)).strip()
+
+    async def _not_checked_out(self, deleted: bool) -> frozenset[str]:
+        """Files that are missing since the agent checked out only a part (a sparse checkout)."""
+        if not deleted:
+            return frozenset()
+        return frozenset(path for tag, path in await self._agents_index() if tag == "S")
+
+    async def _agents_index(self) -> list[tuple[str, str]]:
+        """The entries of the agent's index that are not as usual, each with git's tag for it."""
+        copy = self._workspace.own / "index.theirs"
+        if not await asyncio.to_thread(self._repository.copy_index, copy):
+            return []
+        try:
+            parts = await names(self._cache, "ls-files", "-t", "-z", **{**self._where, "GIT_INDEX_FILE": str(copy)})
+        except GitError:
+            return []  # it can't be read; its files can
+        return [(tag, path) for tag, _, path in (part.partition(" ") for part in parts) if tag != "H"]
+
+    async def _git(self, *arguments: str) -> str:
+        return await git(self._cache, "-c", "core.bare=false", *arguments, **self._where)
+
+    async def _names(self, *arguments: str) -> list[str]:
+        return await names(self._cache, "-c", "core.bare=false", *arguments, **self._where)
+
+
+def select(
+    folder: Path, changes: Changes, baseline: Baseline, limits: Limits, is_secret: Callable[[str], bool]
+) -> Selection:
+    """What is the agent's work. Blocking: for a thread."""
+    tracked = [path for path, content in changes.tracked.items() if baseline.tracked.get(path) != content]
+    new = [path for path in changes.untracked if path not in baseline.untracked]
+    credentials = [
+        path
+        for path in (*tracked, *new)
+        if not _matches(path, limits.allowed) and _holds_credentials(folder / path, path in new, is_secret)
+    ]
+    held = set(credentials)
+    new = [path for path in new if path not in held]
+    size = sum(_size(folder / path) for path in new)
+    flood = tuple(new) if len(new) > limits.files or size > limits.bytes else ()
+    paths = (*(path for path in tracked if path not in held), *(() if flood else new))
+    return Selection(paths, flood, size if flood else 0, tuple(credentials))
+
+
+def named(paths: Iterable[str]) -> str:
+    """File names for a person: the first ones, and how many more."""
+    all_ = list(paths)
+    more = f" and {len(all_) - MAX_NAMED} more" if len(all_) > MAX_NAMED else ""
+    return readable(", ".join(all_[:MAX_NAMED])) + more
+
+
+def _contents(folder: Path, changed: list[tuple[str, str]]) -> dict[str, str]:
+    """The files whose content really is another one, whatever git makes of its line ends, and what it is now."""
+    found = {}
+    for path, meta in changed:
+        mode_before, mode, before, _, _ = meta.removeprefix(":").split(" ")
+        content = _content(folder / path, len(before))
+        if content != before or (mode != mode_before and mode != "000000"):
+            found[path] = content
+    return found
+
+
+def _content(path: Path, length: int) -> str:
+    """The name of the blob that a file is, unfiltered; "" where there is none."""
+    hashed = hashlib.sha1(usedforsecurity=False) if length == 40 else hashlib.sha256()
+    try:
+        if path.is_symlink():
+            data = os.fsencode(path.readlink())
+            hashed.update(b"blob %d\0" % len(data) + data)
+            return hashed.hexdigest()
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    with os.fdopen(file, "rb") as opened:
+        found = os.fstat(opened.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            return ""
+        hashed.update(b"blob %d\0" % found.st_size)
+        while part := opened.read(1 << 20):
+            hashed.update(part)
+    return hashed.hexdigest()
+
+
+def _holds_credentials(path: Path, is_new: bool, is_secret: Callable[[str], bool]) -> bool:
+    if is_new and _matches(path.name, _CREDENTIAL_FILES) and not _matches(path.name, _TEMPLATES):
+        return True
+    text = _beginning(path)
+    return _PRIVATE_KEY in text or is_secret(text)
+
+
+def _beginning(path: Path) -> str:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    with os.fdopen(file, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            return ""
+        return opened.read(SCANNED_BYTES).decode(errors="replace")
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
