@@ -35,6 +35,7 @@ from shared.messages.reports import (
     TaskInterrupted,
     TaskSucceeded,
 )
+from shared.messages.unreadable import UNREADABLE
 
 log = structlog.get_logger()
 
@@ -81,7 +82,7 @@ class Broker:
         """Take in one message. What can't be read is counted, logged now and then, and skipped."""
         try:
             self._handlers[endpoint](parts)
-        except (FrameUnreadable, ValueError) as error:
+        except UNREADABLE as error:
             self._skipped(error)
 
     def check(self) -> None:

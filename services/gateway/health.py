@@ -11,6 +11,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 
 from shared.config import Settings
+from shared.messages.unreadable import UNREADABLE
 from shared.store.database import Database
 
 PATIENCE_SECONDS = 2.0
@@ -65,7 +66,7 @@ def troubles(settings: Settings) -> dict[str, str]:
     try:
         written = (settings.home / "run" / "cluster.json").read_bytes()
         broken = msgspec.json.decode(written, type=_Cluster).broken
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return {}  # nobody supervises here
     return {name: f"{one.why}, for {max(time.time() - one.since, 0):.0f} s" for name, one in broken.items()}
 

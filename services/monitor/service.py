@@ -49,6 +49,7 @@ from shared.messages.reports import (
     Report,
     TaskSucceeded,
 )
+from shared.messages.unreadable import UNREADABLE
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.store.database import UNAVAILABLE, UnitOfWork, as_array
@@ -110,7 +111,7 @@ class Monitor:
                     read_header(head)
                     identity.decode()
                     heard.extend((identity, report) for report in REPORTS.decode(body, self._skipped))
-                except ValueError as error:
+                except UNREADABLE as error:
                     self._skipped(error)
             try:
                 await self.take(heard)

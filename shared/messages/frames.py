@@ -18,6 +18,7 @@ from shared.domain.ids import new_id
 from shared.messages.commands import AnyCommand, AnyReply
 from shared.messages.events import AnyEvent, Event
 from shared.messages.reports import AnyReport, AnyReportReply
+from shared.messages.unreadable import UNREADABLE
 
 VERSION = 1
 LIMIT_BYTES = 4 << 20
@@ -59,7 +60,7 @@ def read_header(data: bytes) -> Header:
     """The header of a frame. Raises FrameUnreadable on anything else, and on a version beyond the next one."""
     try:
         decoded = _header.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise FrameUnreadable(f"header: {error}") from None
     if not 1 <= decoded.v <= VERSION + 1:
         raise FrameUnreadable(f"header: version {decoded.v}")
@@ -111,17 +112,17 @@ class Batch(Generic[M]):
         """
         try:
             return self._whole.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except UNREADABLE:
             pass  # one of them is unknown here: read what can be read, one by one
         try:
             raws = self._decoder.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise FrameUnreadable(f"body: {error}") from None
         known: list[M] = []
         for raw in raws:
             try:
                 known.append(self._item.decode(raw))
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except UNREADABLE as error:
                 skipped(f"body: {error}")
         return known
 
@@ -171,7 +172,7 @@ def decode_events(parts: Sequence[bytes]) -> list[AnyEvent]:
     read_header(parts[1])
     try:
         decoded = _events.decode(parts[2])
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise FrameUnreadable(f"body: {error}") from None
     events = decoded if isinstance(decoded, list) else [decoded]
     if not events:

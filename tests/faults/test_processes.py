@@ -165,6 +165,8 @@ def _speak_nonsense(faulty: Faulty, chance: random.Random, number: int) -> None:
 
 
 def _mutated(chance: random.Random, part: bytes) -> bytes:
+    if chance.random() < 0.1:
+        return b"\x91" * 5000 + b"\xc0"  # deeper than a stack
     if not part or chance.random() < 0.3:
         return chance.randbytes(chance.randrange(64))
     at = chance.randrange(len(part))

@@ -52,6 +52,32 @@ def test_random_bytes_are_refused(data: bytes) -> None:
             read()
 
 
+DEEP = b"\x91" * 5000 + b"\xc0"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        DEEP,
+        b"\x91" * 5000,
+        b"\xdd\xff\xff\xff\xff",
+        b"\xdf\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+        b"\xd9\x03\xed\xa0\xbd",
+        b"\x81\x90\xc0",
+        b"\x81\xa2zz" + DEEP,
+        msgspec.msgpack.encode({"type": "step.ready", "zz": msgspec.Raw(DEEP)}),
+    ],
+    ids=["deep", "torn", "long list", "long map", "long bytes", "surrogate", "odd key", "deep field", "deep event"],
+)
+def test_bytes_made_to_break_a_reader_are_refused(data: bytes) -> None:
+    for read in (lambda: decode_events([b"x", header("t"), data]), lambda: read_header(data)):
+        with pytest.raises(FrameUnreadable):
+            read()
+    with pytest.raises(FrameUnreadable):
+        REPORTS.decode(data)
+
+
 def test_a_frame_over_the_limit_is_refused_by_its_sender() -> None:
     batch = OutputBatch(seq=1, task=new_id(), attempt=1, directive=new_id(), first=0, lines=("x" * LIMIT_BYTES,))
     with pytest.raises(FrameTooLarge, match="OutputBatch"):

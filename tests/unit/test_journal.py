@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,13 @@ def test_a_journal_that_takes_a_lost_ones_place_gives_none_of_its_numbers(tmp_pa
     used = {accepted(lost).seq for _ in range(5)}
     new = accepted(Journal(tmp_path / "new"))
     assert new.seq not in used
+
+
+def test_a_record_that_nobody_can_read_costs_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    report = accepted(Journal(path))
+    for body in (b"\x91" * 5000 + b"\xc0", b"\x90", b"\xd9\x03\xed\xa0\xbd"):
+        with path.open("ab") as file:
+            file.write(module._RECORD.pack(len(body), zlib.crc32(body)) + body)
+    later = accepted(Journal(path))
+    assert Journal(path).unacknowledged == {report.seq: report, later.seq: later}

@@ -10,6 +10,7 @@ import msgspec
 
 from shared.domain import texts
 from shared.domain.delivery import PullRequest, PullRequestState
+from shared.messages.unreadable import UNREADABLE
 
 T = TypeVar("T")
 Number = Annotated[int, msgspec.Meta(ge=1, lt=1 << 53)]
@@ -91,7 +92,7 @@ def read(host: str, answer: Answer, wanted: type[T]) -> T:
     """What an answer holds. Raises ForgeFailed, in one line that says what came instead."""
     try:
         return msgspec.json.decode(answer.body, type=wanted)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+    except UNREADABLE as error:
         what = answer.headers.get("content-type", "").partition(";")[0] or "a body without a type"
         why = one_line(str(error), 200)
         raise unexpected(host, f"{len(answer.body)} bytes of {one_line(what, 60)} ({why})", answer.status) from None

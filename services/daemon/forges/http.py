@@ -23,6 +23,7 @@ from services.daemon.forges.client import (
     wait_seconds,
 )
 from shared.domain.forge import Forge
+from shared.messages.unreadable import UNREADABLE
 
 TIMEOUT_SECONDS = 30.0
 
@@ -102,7 +103,7 @@ def _said(answer: Answer) -> str:
         read = msgspec.json.decode(answer.body, type=_Refusal)
         said = read.message or read.error
         words = said if isinstance(said, str) else msgspec.json.encode(said).decode()
-    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+    except UNREADABLE:
         return "no words"
     return one_line(words, 500) or "no words"
 

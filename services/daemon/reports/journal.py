@@ -16,6 +16,7 @@ from services.daemon.processes.tree import Group
 from shared.failpoints import hit
 from shared.messages.frames import REPORTS
 from shared.messages.reports import Report, TaskAccepted, TaskFailed, TaskInterrupted, TaskSucceeded
+from shared.messages.unreadable import UNREADABLE
 
 COMPACT_BYTES = 1 << 20
 MOST_ENDED = 4096
@@ -76,14 +77,15 @@ class Recorded:
             at += _RECORD.size + length
             try:
                 self._replay(_decoder.decode(body))
-            except (msgspec.MsgspecError, UnicodeDecodeError):
-                continue  # a record of another version
+            except UNREADABLE:
+                continue  # a record of another version, or none at all
 
     def _replay(self, record: _Record) -> None:
         match record:
             case _Reported():
-                report = REPORTS.decode(b"\x91" + bytes(record.report))[0]
-                assert isinstance(report, Report)
+                (report,) = REPORTS.decode(b"\x91" + bytes(record.report))
+                if not isinstance(report, Report):
+                    raise TypeError(f"{type(report).__name__} is never journaled")
                 self.unacknowledged[report.seq] = report
                 self._track(report)
                 self._next = max(self._next, report.seq + 1)

@@ -28,6 +28,7 @@ from services.daemon.processes.programs import Program
 from services.daemon.sandbox.relay import Relay
 from services.daemon.sandbox.view import View
 from shared.domain.hosts import PRESETS, Network, Preset
+from shared.messages.unreadable import UNREADABLE
 
 log = structlog.get_logger()
 
@@ -120,7 +121,7 @@ class Proxies:
         """Say what a proxy refuses, each host once."""
         assert process.stdout is not None
         async for line in process.stdout:
-            with contextlib.suppress(msgspec.MsgspecError):
+            with contextlib.suppress(*UNREADABLE):
                 found = msgspec.json.decode(line, type=_Refusal)
                 if (found.host, found.port) not in self._said:
                     self._said.add((found.host, found.port))
