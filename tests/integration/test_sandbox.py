@@ -47,6 +47,11 @@ def test_it_works_in_its_workspace_with_a_home_and_a_folder_for_temporary_files(
     assert (view.workspace / "a").read_text() == "a\n" and (view.home / "b").read_text() == "b\n"
 
 
+def test_makimas_own_command_runs_there(sandbox: Sandbox, view: View) -> None:
+    done = run(sandbox, view, "makima --help")
+    assert done.returncode == 0 and "directive" in done.stdout, done.stderr
+
+
 def test_what_the_view_does_not_name_is_not_there(sandbox: Sandbox, view: View, tmp_path: Path) -> None:
     for secret in (tmp_path / "secret", tmp_path / "cluster" / "token"):
         secret.write_text("the secret")

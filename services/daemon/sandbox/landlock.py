@@ -42,6 +42,7 @@ class Landlock:
         if view.network == "hosts":
             raise SandboxMissing('network = "hosts" can\'t be held by Landlock: use bubblewrap or docker, or "none"')
         options = (
+            *("-l", str(system.CODE)),  # Python looks for packages by their folder's list
             *_named("-r", (*system.SYSTEM, *system.etc(), *_ALSO_READ, *_around(view.readable, view.hidden))),
             *_named("-w", (*_DEVICES, *_around(view.writable, view.hidden), view.home, view.scratch, view.workspace)),
             *(() if view.network == "open" else ("--no-network",)),

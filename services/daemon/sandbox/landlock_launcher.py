@@ -1,8 +1,8 @@
-"""`python -I -S landlock_launcher.py [-r PATH | -w PATH]... [--no-network] -- COMMAND...`
+"""`python -I -S landlock_launcher.py [-l PATH | -r PATH | -w PATH]... [--no-network] -- COMMAND...`
 
-Gives up, for good and for all that it starts, every access to files that isn't named (-r read and run, -w write, too),
-signals and abstract sockets outside, capabilities, and with --no-network every socket but unix ones; then becomes the
-command. Stands alone, and imports little: it is run anew each time.
+Gives up, for good and for all that it starts, every access to files that isn't named (-l list folders, -r read and
+run, too, -w write, too), signals and abstract sockets outside, capabilities, and with --no-network every socket but
+unix ones; then becomes the command. Stands alone, and imports little: it is run anew each time.
 
 https://docs.kernel.org/userspace-api/landlock.html
 """
@@ -53,7 +53,7 @@ def restrict(version: int, rules: list[tuple[str, str]]) -> None:
     attributes = struct.pack("QQQ", handled, 0, scoped)
     size = 24 if version >= SCOPES_ABI else 16 if version >= _NETWORK_ABI else 8
     ruleset = _call(_CREATE_RULESET, attributes, size, 0)
-    allowed = {"-r": _READ, "-w": handled}
+    allowed = {"-l": _READ_DIR, "-r": _READ, "-w": handled}
     for kind, path in rules:
         _allow(ruleset, path, allowed[kind])
     _call(_RESTRICT_SELF, ruleset, 0)

@@ -90,7 +90,8 @@ _MANAGERS = {
     "VOLTA_HOME": ".volta",
 }
 """Each with where it is, below HOME, when its variable doesn't say."""
-_CODE = Path(__file__).parents[3]
+CODE = Path(__file__).parents[3]
+"""Where makima's own packages lie, beside what is none of an agent's."""
 _PACKAGES = ("cli", "services", "shared")
 
 
@@ -104,7 +105,7 @@ def toolchains(environment: Mapping[str, str], never: Iterable[Path]) -> tuple[P
 
     Of a PATH folder with a `lib` beside it the whole prefix; never a folder that holds one of `never` (a home).
     """
-    own = (*(_CODE / package for package in _PACKAGES), Path(sys.prefix), Path(sys.base_prefix))
+    own = (*(CODE / package for package in _PACKAGES), Path(sys.prefix), Path(sys.base_prefix))
     forbidden = [path.resolve() for path in never]
     found: dict[Path, None] = dict.fromkeys(own)
     for part in environment.get("PATH", "").split(os.pathsep):
