@@ -26,6 +26,7 @@ from services.daemon.reports.connection import Connection
 from services.daemon.reports.journal import Attempt as Key
 from services.daemon.reports.journal import Journal
 from services.daemon.reports.resending import Resending
+from services.daemon.sandbox import network
 from services.daemon.sandbox.choosing import chosen
 from services.daemon.sandbox.views import Views
 from services.daemon.workspaces.untracked import Carried
@@ -92,6 +93,7 @@ class Daemon:
         await asyncio.gather(*(self._end(key, group) for key, group in in_hand.items()))
         await self._machine.sandbox.sweep(())
         await self._workspaces.remove_orphans()
+        await asyncio.to_thread(network.sweep, self._runs)
         await asyncio.to_thread(folders.remove, self._runs)
         self.hello()
         self.resending.send_all()

@@ -19,7 +19,7 @@ import pytest
 
 from services.daemon.processes import programs
 from services.daemon.sandbox import bubblewrap, system
-from services.daemon.sandbox.network import KEY_PORT, Asked, HeldKey, Proxies, open_network
+from services.daemon.sandbox.network import KEY_PORT, Asked, HeldKey, Proxies, open_network, sweep
 from services.daemon.sandbox.view import View
 from shared.domain.hosts import Network
 from tests.waiting import until
@@ -224,6 +224,19 @@ async def test_sockets_have_a_short_path_in_a_deep_folder(attempt: Attempt, site
     finally:
         await network.close()
     assert not any(path.parent.exists() for path in network.access.ports.values())
+    assert not (attempt.folder / "net").is_symlink()
+
+
+async def test_a_short_path_that_a_killed_daemon_left_is_removed_by_its_next_life(tmp_path: Path) -> None:
+    runs = tmp_path / ("deep" * 30)
+    runs.mkdir()
+    asked = Asked(network="none", gateway="http://127.0.0.1:1")
+    left = await open_network(asked, runs / "1-net", print)
+    (elsewhere,) = {path.parent for path in left.access.ports.values()}
+    assert elsewhere.exists() and not elsewhere.is_relative_to(tmp_path)
+    sweep(runs)
+    assert not elsewhere.exists() and list(runs.iterdir()) == []
+    await left.close()
 
 
 def processes_of(folder: Path) -> list[str]:

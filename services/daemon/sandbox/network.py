@@ -41,6 +41,7 @@ _FORWARDER = Path(__file__).with_name("forwarder.py")
 _READY = b"ready\n"
 _READY_SECONDS = 30.0
 _END_SECONDS = 3.0
+_SHORT = "makima-net-"
 _LONGEST_SOCKET_PATH = 100
 """The kernel's limit is 107."""
 _KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -139,7 +140,17 @@ class Proxies:
             process.stdin.close()
         await asyncio.gather(*(_ended(process) for process in self._running))
         if self._folder is not None:
-            await asyncio.to_thread(folders.remove, self._folder)
+            await asyncio.to_thread(_remove, self._folder)
+
+
+def sweep(runs: Path) -> None:
+    """Remove the folders of networks that a killed daemon didn't close, and that have a short path elsewhere.
+
+    `runs` holds the folders that `open_network` was given. Blocking: for a thread.
+    """
+    for link in runs.glob("*"):
+        if link.is_symlink():
+            _remove(link)
 
 
 def entries(presets: Iterable[Preset], hosts: Iterable[str]) -> tuple[str, ...]:
@@ -167,23 +178,26 @@ async def open_network(asked: Asked, folder: Path, say: Callable[[str], None]) -
     if asked.network != "hosts" and asked.gateway is None:
         return Proxies(Access(network=asked.network))
     if len(str(folder)) + len("/gateway.sock") > _LONGEST_SOCKET_PATH:
-        folder = Path(tempfile.mkdtemp(prefix="makima-net-"))
-    folder.mkdir(mode=0o700, exist_ok=True)
+        short = Path(tempfile.mkdtemp(prefix=_SHORT))
+        folder.symlink_to(short)  # so that it is found again when nobody is left to close it
+    else:
+        short = folder
+        short.mkdir(mode=0o700, exist_ok=True)
     running: list[Program] = []
     relay: Relay | None = None
     ports: dict[int, Path] = {}
     environment: dict[str, str] = {}
     try:
         if asked.gateway is not None:
-            ports[GATEWAY_PORT] = folder / "gateway.sock"
+            ports[GATEWAY_PORT] = short / "gateway.sock"
             relay = await Relay.to(asked.gateway, ports[GATEWAY_PORT])
             environment["MAKIMA_API_URL"] = f"http://127.0.0.1:{GATEWAY_PORT}"
         if asked.network == "hosts":
-            ports[PROXY_PORT] = folder / "proxy.sock"
+            ports[PROXY_PORT] = short / "proxy.sock"
             running.append(await _start("forward_proxy", str(ports[PROXY_PORT]), *asked.allowed))
             environment |= _environment()
             if (key := asked.key) is not None:
-                ports[KEY_PORT] = model = folder / "model.sock"
+                ports[KEY_PORT] = model = short / "model.sock"
                 duty = {"socket": str(model), "upstream": key.upstream, "header": key.header, "value": key.value}
                 told = msgspec.json.encode(duty) + b"\n"
                 running.append(await _start("key_proxy", told=told, more=_KEPT_BY_KEY_PROXY))
@@ -192,6 +206,12 @@ async def open_network(asked: Asked, folder: Path, say: Callable[[str], None]) -
         await Proxies(Access(network=asked.network), running, folder=folder, relay=relay).close()
         raise
     return Proxies(Access(network=asked.network, ports=ports, environment=environment), running, say, folder, relay)
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_symlink() and (short := folder.readlink()).name.startswith(_SHORT):
+        folders.remove(short)
+    folders.remove(folder)
 
 
 def _environment() -> dict[str, str]:
