@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ PLAN: list[dict[str, object]] = [
 
 def home_of(configuration: str, folder: Path) -> Path:
     """The home of an account with this configuration of git."""
-    (folder / "hooks").mkdir()
+    (folder / "hooks").mkdir(parents=True)
     for hook in ("pre-commit", "commit-msg", "prepare-commit-msg", "pre-merge-commit", "post-checkout", "pre-push"):
         (folder / "hooks" / hook).write_text(f"#!/bin/sh\necho {hook} >>{folder}/ran\nexit 1\n")
         (folder / "hooks" / hook).chmod(0o755)
@@ -50,8 +51,8 @@ def account(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return home_of(request.param, tmp_path_factory.mktemp("account"))
 
 
-@pytest.fixture(scope="module")
-def theirs(account: Path) -> Iterator[Cluster]:
+@contextmanager
+def cluster_of(account: Path) -> Iterator[Cluster]:
     """A cluster that this account runs."""
     with home() as folder:
         cluster = Cluster(folder, sweep_seconds="3600")
@@ -59,6 +60,13 @@ def theirs(account: Path) -> Iterator[Cluster]:
         cluster.makima("up", "--detach")
         yield cluster
         cluster.makima("down")
+
+
+@pytest.fixture(scope="module")
+def theirs(account: Path) -> Iterator[Cluster]:
+    """The account's own cluster."""
+    with cluster_of(account) as cluster:
+        yield cluster
 
 
 def of(account: Path, environment: Mapping[str, str]) -> dict[str, str]:
@@ -93,6 +101,13 @@ def test_what_steps_did_is_delivered_in_their_name_and_no_hook_of_theirs_runs(
     person = "Somebody <somebody@example.com>" if "Somebody" in (account / ".gitconfig").read_text() else None
     assert authors == {person or "makima <makima@localhost>"}
     assert not (account / "ran").exists()
+
+
+def test_what_they_ignore_is_not_delivered(tmp_path: Path, origin: Path) -> None:
+    account = home_of(ACCOUNTS["one that ignores .env"], tmp_path / "account")
+    with cluster_of(account) as theirs:
+        shown = deliver(theirs, origin, [{"name": "One", "taskPlan": "echo 1 >one.txt; echo TOKEN=abc >.env"}])
+    assert names(origin, shown["pr_branch"]) == {"README.md", "one.txt"}
 
 
 def test_the_demo_delivers_too(tmp_path: Path) -> None:
