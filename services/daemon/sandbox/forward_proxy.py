@@ -10,7 +10,6 @@ it refused, and ends when its standard input does: whatever ends the daemon ends
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import resource
 import select
@@ -101,7 +100,6 @@ def main(path: str, entries: list[str]) -> int:
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY_BYTES, _MOST_MEMORY_BYTES))
     threading.stack_size(_STACK_BYTES)
-    multiprocessing.set_start_method("fork")  # proxy.py accepts in a process of its own, which knows this module so
     with tempfile.TemporaryDirectory(prefix="makima-proxy-") as data:
         options = {
             "unix-socket-path": path,
