@@ -15,6 +15,7 @@ from shared.domain.delivery import Delivered, Nothing, Seen
 from shared.domain.descriptions import BEGIN, END
 from shared.domain.names import delivery_branch
 from tests import github as fake
+from tests import hands
 from tests.github import GitHub
 from tests.workshop import TITLE, Workshop, forge, pull_request, sh, write
 
@@ -279,3 +280,82 @@ async def test_a_closed_pull_request_keeps_its_branches_as_the_base_holds_none_o
     assert isinstance(seen, Seen) and seen.state == "closed"
     assert seen.removed == () and shop.branches() == ["main", shop.target, "makima/one"]
     assert sh(shop.remote, "git", "show", f"{shop.target}:one.txt") == "1"
+
+
+async def test_a_create_that_is_refused_since_there_is_one_already_finds_it(shop: Shop, hub: GitHub) -> None:
+    await shop.propose(pull_request=pull_request(body="first"))
+    hub.pulls[0]["body"] += "\nThanks!"
+    answer, hidden = hub.answer, [True, True]
+
+    def late(method: str, path: str, body: object) -> tuple[int, dict[str, str], object]:
+        if method == "GET" and "?" in path and hidden:
+            hidden.pop()
+            return 200, {}, []
+        return answer(method, path, body)
+
+    hub.answer = late  # type: ignore[method-assign]
+    shop.step("two", write("two.txt", "2\n"))
+    result = await shop.propose(pull_request=pull_request(body="second"))
+    assert result.pr_url == f"{hub.url}/pull/1" and len(hub.pulls) == 1
+    assert "second" in hub.pulls[0]["body"] and "Thanks!" in hub.pulls[0]["body"]
+
+
+async def verified(shop: Shop, head: str) -> Nothing:
+    asked = {"action": "verify", "forge": forge(shop.hub.url), "pull_request": pull_request(), "heads": (head,)}
+    result = await shop.deliver(url=shop.hub.url, **asked)
+    assert isinstance(result, Nothing), result
+    return result
+
+
+@pytest.mark.parametrize("how", ["merge", "squash", "rebase"])
+async def test_where_pull_request_and_branch_are_gone_verification_says_that_the_base_holds_the_work(
+    shop: Shop, how: hands.How
+) -> None:
+    delivered = await shop.deliver()
+    assert isinstance(delivered, Delivered)
+    hands.merge(shop.remote, shop.target, "main", how)
+    hands.delete(shop.remote, shop.target)
+    found = await verified(shop, delivered.head)
+    assert not found.missing and "holds the work" in found.reason and "not hold" not in found.reason
+
+
+async def test_where_pull_request_and_branch_are_gone_and_the_base_lacks_the_work_verification_says_that_it_is_gone(
+    shop: Shop,
+) -> None:
+    delivered = await shop.deliver()
+    assert isinstance(delivered, Delivered)
+    hands.delete(shop.remote, shop.target)
+    found = await verified(shop, delivered.head)
+    assert found.missing == (shop.steps["one"].id,) and found.reason.endswith("does not hold the work: it is gone")
+
+
+async def test_a_commit_that_a_person_added_after_the_merge_stays_and_is_said(shop: Shop, hub: GitHub) -> None:
+    proposed = await shop.propose()
+    hub.end(1, "merged", "squash")
+    late = hands.push(shop.remote, shop.target, "late.txt")
+    watch = {"action": "watch", "forge": forge(hub.url), "pr_url": proposed.pr_url, "remove_branches": True}
+    seen = await shop.deliver(url=hub.url, **watch, heads=(proposed.head,))
+    assert isinstance(seen, Seen) and seen.state == "merged" and seen.removed == ("makima/one",)
+    assert shop.branches() == ["main", shop.target]
+    assert seen.notes == (f"{shop.target} stays on the remote: the remote's HEAD does not hold its {late[:12]}",)
+
+
+async def test_a_merge_of_another_branch_completes_nothing_and_removes_nothing(shop: Shop, hub: GitHub) -> None:
+    proposed = await shop.propose()
+    hub.pulls.append({**hub.pulls[0], "number": 2, "html_url": f"{hub.url}/pull/2"})
+    hub.pulls[1]["head"] = {"ref": "old", "sha": "0" * 40, "repo": {"full_name": hub.path}}
+    hub.pulls[1].update(state="closed", merged_at="2026-01-01T00:00:00Z")
+    watch = {"action": "watch", "forge": forge(hub.url), "pr_url": f"{hub.url}/pull/2", "remove_branches": True}
+    seen = await shop.deliver(url=hub.url, **watch, heads=(proposed.head,))
+    assert isinstance(seen, Nothing) and seen.not_ours and "is a pull request of old" in seen.reason
+    assert shop.branches() == ["main", shop.target, "makima/one"]
+
+
+async def test_a_merge_without_what_was_delivered_names_the_steps_that_are_missing(shop: Shop, hub: GitHub) -> None:
+    two = shop.step("two", write("two.txt", "2\n"))
+    proposed = await shop.propose()
+    sh(shop.remote, "git", "update-ref", f"refs/heads/{shop.target}", shop.steps["one"].head or "")  # two is dropped
+    hub.end(1, "merged")
+    watch = {"action": "watch", "forge": forge(hub.url), "pr_url": proposed.pr_url, "remove_branches": True}
+    seen = await shop.deliver(url=hub.url, **watch, heads=(proposed.head,))
+    assert isinstance(seen, Seen) and seen.missing == (two.id,) and seen.removed == ()

@@ -142,6 +142,13 @@ def test_a_step_of_a_plan_that_is_not_in_force_says_so() -> None:
     assert why.step(waiting, removed).text == "it is to be removed by a plan that waits for approval"
 
 
+def test_a_completed_directive_says_what_came_of_its_delivery() -> None:
+    done = msgspec.structs.replace(active(), status=DirectiveStatus.COMPLETED, delivered_to="makima/x")
+    assert why.directive(done).text == "it is completed: delivered to makima/x"
+    said = msgspec.structs.replace(done, delivery_outcome="nothing changed: main is as the steps leave it")
+    assert why.directive(said).text == "it is completed: nothing changed: main is as the steps leave it"
+
+
 def test_work_that_a_step_found_waits_for_approval_and_names_the_command() -> None:
     finding = identified(7)
     found = one_step(1, held_by=finding)
