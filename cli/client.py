@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ from urllib.parse import urlsplit
 PATIENCE_SECONDS = 30.0
 """How long an agent waits for a gateway that is being started again. A person is told at once."""
 ANSWER_SECONDS = 60.0
-DEFAULT_ADDRESS = "http://127.0.0.1:8420"
 SILENCE_SECONDS = 60.0
 """A stream says something every 15 s; one silent for longer is dead."""
 
@@ -40,16 +40,17 @@ def home() -> Path:
 
 
 def address() -> str:
-    """The gateway's address: as the environment says, else of the cluster that runs on this home, else the default."""
+    """The gateway's address: as the environment says, else the socket that only this home's cluster can listen on.
+
+    No port is ever guessed: with the cluster down anybody may listen there, and would be told the token.
+    """
     if named := os.environ.get("MAKIMA_API_URL"):
         return named
-    if port := os.environ.get("MAKIMA_PORT"):
-        return f"http://127.0.0.1:{port}"
     try:
-        running: str = json.loads((home() / "run" / "cluster.json").read_text())["address"]
+        path: str = json.loads((home() / "run" / "cluster.json").read_text())["socket"]
     except (OSError, ValueError, KeyError, TypeError):
-        return DEFAULT_ADDRESS
-    return running
+        path = str(home() / "run" / "gateway" / "gateway.sock")
+    return f"unix://{path}"
 
 
 def call(method: str, path: str, body: object = None, within_seconds: float = ANSWER_SECONDS) -> Any:  # noqa: ANN401
@@ -126,11 +127,29 @@ def _events(connection: http.client.HTTPConnection, answer: http.client.HTTPResp
 
 def _connection(timeout_seconds: float) -> http.client.HTTPConnection:
     url = urlsplit(address())
+    if url.scheme == "unix":
+        return _Unix(url.path, timeout_seconds)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise Failed(f"{address()} is no address: MAKIMA_API_URL is http://HOST:PORT, https://HOST or unix:///PATH")
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     try:
-        return kind(url.hostname or "127.0.0.1", url.port, timeout=timeout_seconds)
+        return kind(url.hostname, url.port, timeout=timeout_seconds)
     except ValueError as error:
-        raise Failed(f"{address()} is no address ({error}); see MAKIMA_API_URL and MAKIMA_PORT") from None
+        raise Failed(f"{address()} is no address ({error}); see MAKIMA_API_URL") from None
+
+
+class _Unix(http.client.HTTPConnection):
+    """A connection to a unix socket."""
+
+    def __init__(self, path: str, timeout_seconds: float) -> None:
+        super().__init__("localhost", timeout=timeout_seconds)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
 
 
 def _headers() -> dict[str, str]:

@@ -12,15 +12,13 @@ from typing import Any
 from cli.client import Failed
 from cli.text import clean
 
+STANDARD_INPUT = "standard input"
+
 
 def from_file(path: str) -> list[Any]:
-    """The steps in a plan file. Raises Failed, with the line where there is one."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise Failed(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise Failed(f"{path}: is no UTF-8 text") from None
+    """The steps in a plan file, `-` for standard input. Raises Failed, with the line where there is one."""
+    text = _read(path)
+    path = STANDARD_INPUT if path == "-" else path
     with suppress(ValueError):  # JSON writes some letters in a way that YAML can't read: "\ud83d\udc69"
         return _steps(json.loads(text), path)
     import yaml
@@ -38,7 +36,7 @@ def from_argument(argument: str) -> list[Any]:
     """The steps of `--json`: text, `@FILE`, or `-` for standard input. Raises Failed."""
     if argument.startswith("@"):
         return from_file(argument[1:])
-    text = sys.stdin.read() if argument == "-" else argument
+    text = _read("-") if argument == "-" else argument
     try:
         return _steps(json.loads(text), "--json")
     except ValueError as error:
@@ -98,15 +96,26 @@ def to_yaml(title: str, goal: str, steps: Sequence[dict[str, Any]]) -> str:
 def text_of(argument: str, name: str) -> str:
     """A longer text: as it stands, from `@FILE`, or from standard input for `-`. Raises Failed."""
     if argument == "-":
-        return sys.stdin.read()
+        return _read("-")
     if not argument.startswith("@"):
         return argument
     try:
-        return Path(argument[1:]).read_text(encoding="utf-8")
+        return _read(argument[1:])
+    except Failed as error:
+        raise Failed(f"{name}: {error}") from None
+
+
+def _read(path: str) -> str:
+    """A file's text; that of standard input for `-`, which a person at a terminal is told of. Raises Failed."""
+    if path == "-" and sys.stdin.isatty():
+        raise Failed("- is standard input, and that is a terminal: pipe a text in, or name a file")
+    where = STANDARD_INPUT if path == "-" else path
+    try:
+        return sys.stdin.buffer.read().decode() if path == "-" else Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise Failed(f"{name}: {argument[1:]}: {error.strerror}") from None
+        raise Failed(f"{where}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise Failed(f"{name}: {argument[1:]} is no UTF-8 text") from None
+        raise Failed(f"{where}: is no UTF-8 text") from None
 
 
 def _steps(value: object, where: str) -> list[Any]:

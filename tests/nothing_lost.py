@@ -126,7 +126,7 @@ def _assert_delivered_once(cluster: Cluster) -> None:
 def _orphans(cluster: Cluster) -> list[str]:
     """Agents' processes of this cluster that no live task owns."""
     live = {str(row["id"]) for row in rows(cluster, "SELECT id FROM makima.task WHERE status IN ('running', 'paused')")}
-    mark = f"MAKIMA_API_URL=http://127.0.0.1:{cluster.environment['MAKIMA_PORT']}".encode()
+    mark = f"MAKIMA_API_URL=unix://{load(cluster.environment).gateway_socket()}".encode()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

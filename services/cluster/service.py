@@ -44,6 +44,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     pid: int
     address: str
+    socket: str
     started: float
     processes: dict[str, int]
     broken: dict[str, Broken] = {}
@@ -204,7 +205,14 @@ def _write_state(settings: Settings, children: list[Child], started: float) -> N
         for c in children
         if (trouble := c.trouble) is not None
     }
-    state = State(pid=os.getpid(), address=_address(settings), started=started, processes=processes, broken=broken)
+    state = State(
+        pid=os.getpid(),
+        address=_address(settings),
+        socket=str(settings.gateway_socket()),
+        started=started,
+        processes=processes,
+        broken=broken,
+    )
     draft = settings.home / "run" / ".cluster.json"
     draft.write_bytes(msgspec.json.encode(state))
     draft.replace(settings.home / "run" / "cluster.json")

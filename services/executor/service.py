@@ -158,7 +158,7 @@ class Executor:
             branch=task_branch(task["name"], task["id"], attempt),
             target_branch=task["target_branch"],
             resume_session=task["session"],
-            environment={"MAKIMA_API_URL": f"http://{self._around.settings.host}:{self._around.settings.port}"},
+            environment={"MAKIMA_API_URL": f"unix://{self._around.settings.gateway_socket()}"},
             token=task_token(self._secret, task["id"], attempt),
             prefer_daemon=task["session_daemon"] or task["daemon"],
             session_daemon=task["session_daemon"],

@@ -1,4 +1,7 @@
-"""HTTP connections that end when their peer takes nothing: what waits for it must not be kept for ever."""
+"""HTTP connections hold a place while they use it: slow, idle and stuck peers are cut off, and all are capped.
+
+Whoever waits for nothing gives way first: a peer that only connects can't keep out one that asks.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,55 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 STUCK_SECONDS = 10.0
 """A peer that has taken nothing for so long, while bytes wait for it, is cut off."""
+HEADER_SECONDS = 10.0
+"""From a connection, or a request's first byte, to the end of its headers."""
+BODY_SECONDS = 60.0
+"""From there to the end of its body."""
+MOST_BY_TCP = 512
+MOST_OF_ONE_HOST = 384
+"""A host has many people, or many tabs; one alone leaves room for others."""
+MOST_BY_SOCKET = 256
+"""Over the unix socket, which TCP's connections take no place of."""
 
 
 class Connection(HttpToolsProtocol):
     """uvicorn's, which by itself waits for as long as its peer keeps the connection."""
 
     _stuck: asyncio.TimerHandle | None = None
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """It has a place, which an idle one leaves it where all are taken; without one to leave it, it is refused."""
+        super().connection_made(transport)
+        self._expect(HEADER_SECONDS)
+        kin = [c for c in self.connections if isinstance(c, Connection) and (c.client is None) == (self.client is None)]
+        if self.client is not None:
+            hosts = [c for c in kin if c.client is not None and c.client[0] == self.client[0]]
+            crowd = hosts if len(hosts) > MOST_OF_ONE_HOST else kin if len(kin) > MOST_BY_TCP else []
+        else:
+            crowd = kin if len(kin) > MOST_BY_SOCKET else []
+        if crowd:
+            next((c for c in crowd if c is not self and c.idle), self).transport.abort()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request of it is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def on_message_begin(self) -> None:
+        """A request's first byte."""
+        super().on_message_begin()
+        self._expect(HEADER_SECONDS)
+
+    def on_headers_complete(self) -> None:
+        """All but its body."""
+        super().on_headers_complete()
+        self._expect(BODY_SECONDS)
+
+    def on_message_complete(self) -> None:
+        """All of it: how long the answer takes is up to this side."""
+        super().on_message_complete()
+        self._expect(None)
 
     def pause_writing(self) -> None:
         """More waits than a socket's buffers hold: from now on the peer has STUCK_SECONDS to take of it."""
@@ -28,7 +74,15 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
         self._let_be()
+        self._expect(None)
         super().connection_lost(exc)
+
+    def _expect(self, within_seconds: float | None) -> None:
+        if self._late is not None:
+            self._late.cancel()
+        self._late = None
+        if within_seconds is not None:
+            self._late = asyncio.get_running_loop().call_later(within_seconds, self._cut_off)
 
     def _cut_off(self) -> None:
         self.transport.abort()

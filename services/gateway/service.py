@@ -33,6 +33,7 @@ from services.gateway import (
 from services.gateway.access import SQL, Caller, Gate, hash_of, person_token
 from services.gateway.connections import Connection
 from services.gateway.idempotency import once
+from services.gateway.listening import BACKLOG, listening
 from services.gateway.live import Live
 from services.gateway.problems import AnyRequest
 from services.gateway.questions import Answers
@@ -150,20 +151,20 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         live = Live(around.database, around.bus, settings.sweep_seconds)
         config = uvicorn.Config(
             application(around.database, settings, gate, live, Answers(around.bus)),
-            host=settings.host,
-            port=settings.port,
             log_config=None,
             lifespan="off",
             access_log=False,
             http=Connection,
+            backlog=BACKLOG,
             timeout_graceful_shutdown=2,
         )
         server = Server(config)
-        serving = asyncio.create_task(server.serve())
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.005)
-        ready()
-        await stop.wait()
-        live.close()
-        server.should_exit = True
-        await serving
+        with listening(settings) as sockets:
+            serving = asyncio.create_task(server.serve(sockets))
+            while not server.started and not serving.done():
+                await asyncio.sleep(0.005)
+            ready()
+            await stop.wait()
+            live.close()
+            server.should_exit = True
+            await serving

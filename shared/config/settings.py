@@ -213,6 +213,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The endpoint of one of the broker's sockets: events-in, events-out, commands, daemons, reports."""
         return f"ipc://{self.run_folder() / name}.sock"
 
+    def gateway_socket(self) -> Path:
+        """Where the gateway listens for this account's programs.
+
+        Alone in its folder, so that a sandbox may be shown the folder: the socket of a gateway that was started again
+        is then seen there, too.
+        """
+        return self.run_folder() / "gateway" / "gateway.sock"
+
     def postgres(self) -> str:
         """The database: the one given, else the embedded one of this home."""
         return self.postgres_url or f"postgresql://postgres@/makima?host={self.run_folder()}"

@@ -37,6 +37,6 @@ def test_the_image_holds_what_is_copied_and_no_more() -> None:
     assert {f"!{name}" for name in copied} == {line for line in kept if line.startswith("!")}
 
 
-def test_agents_find_the_gateway_by_its_containers_name() -> None:
-    assert COMPOSE["services"]["executor"]["environment"]["MAKIMA_HOST"] == "gateway"
+def test_agents_find_the_gateways_socket_in_the_volume_that_all_share() -> None:
+    assert all(COMPOSE["services"][name]["volumes"] == ["state:/state"] for name in ("daemon", "executor", "gateway"))
     assert COMPOSE["services"]["gateway"]["environment"]["MAKIMA_HOST"] == "0.0.0.0"

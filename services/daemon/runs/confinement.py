@@ -68,12 +68,12 @@ class Confinement:
         network = tightened(self._settings, repository.network)
         self._sandbox = await fitting(self._sandbox, self._settings, repository.image, network)
         held = held_keys.hold(agent, os.environ) if agent.proxy_holds_key else None
-        gateway = self._command.environment.get("MAKIMA_API_URL")
+        gateway = self._command.environment.get("MAKIMA_API_URL", "")
         asked = Asked(
             network=network,
             allowed=entries(self._settings.network_presets, self._settings.network_hosts),
             key=held.key if held is not None else None,
-            gateway=gateway if has_own_loopback(self._sandbox, network) else None,
+            gateway=gateway if gateway.startswith("http") and has_own_loopback(self._sandbox, network) else None,
         )
         beside = self._folder.with_name(f"{self._folder.name}-net")
         self._network = await open_network(asked, beside, lambda words: self._say(f"[{words}]"))

@@ -27,6 +27,8 @@ class Views:
         self._readable = (*system.toolchains(environment, self._never), *managers.values(), *settings.sandbox_readable)
         caches = folder / CACHES
         self._caches = shared_caches.folders(caches, settings.shared_caches)
+        self._gateway = (settings.gateway_socket().parent,)
+        """A folder that holds the gateway's socket alone, and that no agent may write: else one could listen there."""
         self.variables = {
             **{name: str(place) for name, place in managers.items()},
             **shared_caches.variables(caches, settings.shared_caches),
@@ -47,7 +49,7 @@ class Views:
             workspace=workspace,
             home=folder / HOME,
             scratch=folder / SCRATCH,
-            readable=(*self._readable, folder, *((borrowed,) if borrowed else ())),
+            readable=(*self._readable, folder, *((borrowed,) if borrowed else ()), *self._gateway),
             writable=shared,
             hidden=(settings.home, settings.run_folder()),
         )

@@ -1,0 +1,72 @@
+"""The gateway's sockets: whom the command line tells its token, and what connections may hold."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shared.config import load
+from tests.conftest import Cluster
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_with_the_cluster_down_whoever_listens_on_its_port_is_told_nothing(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("mkp_secret")
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        squatter.settimeout(0.5)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "MAKIMA_HOME": str(tmp_path),
+            "MAKIMA_PORT": str(squatter.getsockname()[1]),
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "cli", "directive", "list"], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 1 and "no gateway answers" in done.stderr and done.stderr.count("\n") == 1
+        with pytest.raises(TimeoutError):
+            squatter.accept()
+
+
+def test_the_socket_is_this_accounts_alone_and_serves_what_the_port_serves(cluster: Cluster) -> None:
+    path = load(cluster.environment).gateway_socket()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert [entry.name for entry in path.parent.iterdir()] == ["gateway.sock"]
+    headers = {"authorization": f"Bearer {(cluster.home / 'token').read_text()}"}
+    with httpx.Client(
+        transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost", headers=headers
+    ) as client:
+        assert client.get("/v1/overview").status_code == 200
+    del headers["authorization"]
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost") as client:
+        assert client.get("/v1/overview").status_code == 401
+
+
+def test_a_thousand_idle_connections_lock_nobody_out(cluster: Cluster) -> None:
+    port = int(cluster.environment["MAKIMA_PORT"])
+    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(900)]
+    try:
+        headers = {"authorization": f"Bearer {(cluster.home / 'token').read_text()}"}
+        answer = httpx.get(f"http://127.0.0.1:{port}/v1/overview", headers=headers, timeout=20)
+        assert answer.status_code == 200
+        assert cluster.makima("directive", "list") is not None
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /healthz HTT"])
+def test_a_connection_that_never_asks_is_closed(cluster: Cluster, said: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", int(cluster.environment["MAKIMA_PORT"])), timeout=30) as silent:
+        silent.sendall(said)
+        with contextlib.suppress(ConnectionResetError):  # that is closed, too
+            assert silent.recv(1) == b""
