@@ -155,7 +155,8 @@ def task(scene: Scene, one: Task) -> Why:
             mend = f"makima answer {one.question} TEXT" if one.question else "makima questions"
             return Why(text="its agent waits for an answer", mend=mend)
         case TaskStatus.RUNNING:
-            return Why(text=f"it runs on {one.daemon or 'a daemon'}, attempt {one.attempt}")
+            before = f", after the last one ended: {one.reason}" if one.attempt > 1 and one.reason else ""
+            return Why(text=f"it runs on {one.daemon or 'a daemon'}, attempt {one.attempt}{before}")
         case TaskStatus.STARTING if not one.refused_for:
             return Why(text="it was sent to a daemon, which has not taken it yet; it is sent again until one does")
     if not one.refused_for and one.not_before is not None and one.not_before > scene.now:
@@ -207,6 +208,8 @@ def _active(scene: Scene) -> Why:
         if one.kind is TaskKind.PLAN:
             return _prefixed("it is being planned: ", task(scene, one))
     if running := [t for t in live if t.status in ON_A_DAEMON and t.status is not TaskStatus.PAUSED]:
+        if len(running) == 1:
+            return _prefixed(f"{running[0].name!r}: ", task(scene, running[0]))
         return Why(text=f"{len(running)} of its tasks run: {_names([t.name for t in running])}")
     for one in live:
         return _prefixed(f"{one.name!r}: ", task(scene, one))

@@ -40,3 +40,15 @@ async def test_unresolved_conflicts_are_not_committed(shop: Shop) -> None:
     sh(made.folder, "git", "merge", "origin/makima/left", check=False)
     with pytest.raises(WorkspaceFailed, match=r"conflicts unresolved in a\.txt"):
         await work.Worked.of(made, command).gather()
+
+
+async def test_line_ends_of_files_that_were_never_touched_are_left_alone(shop: Shop) -> None:
+    (shop.local / "old.txt").write_bytes(b"a\r\nb\r\n")
+    shop.publish("old")
+    (shop.local / ".gitattributes").write_text("*.txt text\n")
+    shop.publish("text")
+    command = shop.command("one")
+    made = await shop.workspaces.make(command)
+    (made.folder / "old.txt").touch()  # git looks at it again
+    (made.folder / "one.txt").write_text("1\n")
+    assert (await work.Worked.of(made, command).gather()).files == ("one.txt",)

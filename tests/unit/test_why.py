@@ -70,7 +70,7 @@ READY = one_step(1, StepStatus.READY)
             "it is being planned: it runs on a daemon, attempt 1",
             None,
         ),
-        (active(one_task(TaskStatus.RUNNING), steps=(one_step(),)), "1 of its tasks run: S1", None),
+        (active(one_task(TaskStatus.RUNNING), steps=(one_step(),)), "'S1': it runs on a daemon, attempt 1", None),
         (active(requests=("goal",)), "planning is due (goal): it begins in a moment", None),
         (active(steps=(READY,)), "step 'S1': it is ready: it is dispatched in a moment", None),
         (active(steps=(READY,), slots=Slots()), "step 'S1': no daemon of this owner is connected", "makima daemon run"),

@@ -113,7 +113,16 @@ class Leftovers:
             await self._git("read-tree", "--reset", tree)
         excludes = self._workspace.own / "exclude"
         excludes.write_bytes(self._repository.excluded().encode(errors="surrogateescape"))
-        diff = ("diff", "--raw", "--no-renames", "--no-ext-diff", "--no-textconv", "--ignore-submodules=all", "-z")
+        diff = (
+            "diff",
+            "--raw",
+            "--no-abbrev",
+            "--no-renames",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--ignore-submodules=all",
+            "-z",
+        )
         others = ("ls-files", "--others", "--exclude-standard", f"--exclude-from={excludes}", "-z")
         raw, untracked = await asyncio.gather(self._names(*diff), self._names(*others))
         changed = list(zip(raw[1::2], raw[0::2], strict=True))
