@@ -65,6 +65,17 @@ def test_where_user_namespaces_are_forbidden_it_takes_landlock(house_of: Made, t
     assert int(said[0]) > 8 and said[-1] == "refused"
 
 
+@pytest.mark.parametrize("kind", ["bubblewrap", "landlock"])
+def test_its_git_and_its_makima_work_there(house_of: Made, kind: str) -> None:
+    house = house_of(MAKIMA_SANDBOX=kind)
+    script = (
+        "echo x >x; git add x; git commit -qm mine; git stash list; makima --help >/dev/null; git log -1 --format=%s"
+    )
+    command = house.spawn(script)
+    assert lines(house, command.task_plan, task=command.task)[-1] == "mine"
+    assert sh(house.remote, "git", "log", "-1", "--format=%s", command.branch) == "mine"
+
+
 def test_where_there_is_none_every_task_says_so_and_runs(house_of: Made) -> None:
     said = lines(house_of((*WITHOUT_LANDLOCK, *WITHOUT_NAMESPACES)), "echo works")
     assert said[0].startswith("[no sandbox: ") and "user namespaces" in said[0] and said[-1] == "works"
