@@ -22,7 +22,8 @@ from docker.errors import DockerException
 from tests.agents import BIN
 from tests.waiting import until
 
-IMAGE = "makima-tests:1"
+IMAGE = f"makima-tests:{os.getpid()}"
+"""Of this process alone: an engine that ran already may have others, and containers of theirs."""
 PROGRAMS = (
     *(
         "bash",
@@ -57,10 +58,14 @@ class Engine:
         return docker.DockerClient(base_url=self.address)
 
     def containers(self) -> list[str]:
-        """The names of all containers, running or not."""
+        """The names of the containers of this process's image, running or not."""
         client = self.client()
         try:
-            return [name for found in client.api.containers(all=True) for name in found["Names"]]
+            return [
+                name
+                for found in client.api.containers(all=True, filters={"ancestor": IMAGE})
+                for name in found["Names"]
+            ]
         finally:
             client.close()
 
@@ -78,7 +83,10 @@ def engine() -> Iterator[Engine]:
         except DockerException:
             pytest.skip("only root can start an engine, and none runs that this user may speak to")
         _import(found)
-        yield found
+        try:
+            yield found
+        finally:
+            found.client().images.remove(IMAGE, force=True)
         return
     if not shutil.which("dockerd"):
         missing = "no Docker engine is installed: install your system's packages docker.io and iptables"
