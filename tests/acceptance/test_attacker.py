@@ -53,7 +53,7 @@ class Scene:
         """What the cluster and the person have, but for what the attempt at `own` needs."""
         settings = load(self.cluster.environment)
         needed = self._needed(own)
-        found: Targets = {**{kind: [] for kind in attack.WAYS}, "own": [str(path) for path in needed]}
+        found: Targets = {**{kind: [] for kind in attack.WAYS}, "own": list(map(str, [*needed, *self.lent()]))}
         for folder in {settings.home, settings.run_folder(), self.person}:
             found["folders"].append(str(folder))
             for path in folder.rglob("*"):
@@ -71,13 +71,15 @@ class Scene:
         return found
 
     def _needed(self, own: Path) -> list[Path]:
-        """The attempt's workspace, runs, and sockets of its network, its task's sessions, and what its git borrows."""
-        daemon = own.parents[1]
-        runs = daemon / "runs"
-        needed = [own, runs / own.name, runs / f"{own.name}-net", daemon / "sessions" / own.name.partition("-")[0]]
-        if (own / ".git").is_file():
-            return [*needed, *(daemon / "repositories").glob("*.git")]
-        return [*needed, *(daemon / "repositories").glob("*.git/objects")]
+        """The attempt's workspace, runs, and sockets of its network, and its task's sessions."""
+        runs = own.parents[1] / "runs"
+        sessions = own.parents[1] / "sessions" / own.name.partition("-")[0]
+        return [own, runs / own.name, runs / f"{own.name}-net", sessions]
+
+    def lent(self) -> list[Path]:
+        """What a step may read, and connect to, but not change: what its git borrows, and where the gateway listens."""
+        gateway = load(self.cluster.environment).gateway_socket()
+        return [gateway.parent, *self.cluster.home.glob("daemons/*/repositories/*.git/objects")]
 
     def _is_of_cluster(self, process: psutil.Process) -> bool:
         return process.info["environ"] is not None and process.info["environ"].get("MAKIMA_HOME") == str(
@@ -136,7 +138,10 @@ def attacked(scene: Scene, origin: Path) -> dict[str, list[str]]:
     (marks / "draft").rename(marks / "targets")
     reached: dict[str, list[str]] = json.loads(scene.await_file("reached"))
     (marks / "over").touch()
-    return {**reached, "folders: makes": left_in(reached)}
+    reached["folders: makes"] = left_in(reached)
+    for way in ("files: reads", "folders: lists", "sockets: connects"):
+        reached[way] = [path for path in reached[way] if not any(Path(path).is_relative_to(p) for p in scene.lent())]
+    return reached
 
 
 def test_a_step_reaches_nothing_of_the_cluster_of_other_steps_or_of_the_person(scene: Scene, origin: Path) -> None:
