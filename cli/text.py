@@ -6,12 +6,13 @@ import re
 from collections.abc import Sequence
 
 _UNPRINTABLE = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?|[\x00-\x08\x0a-\x1f\x7f-\x9f]"
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?"
+    r"|[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 )
 
 
 def clean(text: object) -> str:
-    """A text that people or agents wrote, as one line without control characters.
+    """A text that people or agents wrote, as one line without control and bidirectional characters.
 
     >>> clean("a\\x1b[31mred\\x1b[0m\\nline")
     'ared line'

@@ -37,6 +37,7 @@ from services.gateway.listening import BACKLOG, listening
 from services.gateway.live import Live
 from services.gateway.problems import AnyRequest
 from services.gateway.questions import Answers
+from services.gateway.request import PlainRequest, admitted
 from shared.config import Settings
 from shared.domain.ids import new_id
 from shared.messages.events import (
@@ -110,7 +111,8 @@ def application(database: Database, settings: Settings, gate: Gate, live: Live, 
     """The HTTP interface. A handler asks for `caller`, `once`, `database`, `settings`, `live`, `waiters` by name."""
 
     async def caller(request: AnyRequest) -> Caller:
-        return await gate.caller(request.headers.get("authorization"))
+        known: Caller = request.state.caller  # whom the guards let in
+        return known
 
     return Litestar(
         ROUTES,
@@ -122,6 +124,8 @@ def application(database: Database, settings: Settings, gate: Gate, live: Live, 
             "waiters": Provide(lambda: waiters, sync_to_thread=False),
             "once": Provide(once),
         },
+        guards=admitted(gate, settings),
+        request_class=PlainRequest,
         exception_handlers=problems.HANDLERS,
         middleware=[metrics.timed],
         openapi_config=OPENAPI,

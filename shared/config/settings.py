@@ -26,6 +26,7 @@ NOT_SETTINGS = frozenset(
 LISTS = frozenset(
     {
         "labels",
+        "gateway_names",
         "sandbox_readable",
         "sandbox_writable",
         "shared_caches",
@@ -56,6 +57,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Where the gateway listens."""
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 8420
     """The gateway's port."""
+    gateway_names: tuple[str, ...] = ()
+    """Names by which others reach the gateway over TCP, besides localhost and `host`; its addresses need none."""
     postgres_url: str | None = None
     """A Postgres of yours, 14 or newer; without one makima runs its own."""
     owner: str = "default"

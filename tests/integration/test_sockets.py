@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -70,3 +71,36 @@ def test_a_connection_that_never_asks_is_closed(cluster: Cluster, said: bytes) -
         silent.sendall(said)
         with contextlib.suppress(ConnectionResetError):  # that is closed, too
             assert silent.recv(1) == b""
+
+
+@pytest.fixture
+def asking(cluster: Cluster) -> Iterator[httpx.Client]:
+    headers = {"authorization": f"Bearer {(cluster.home / 'token').read_text()}"}
+    address = f"http://127.0.0.1:{cluster.environment['MAKIMA_PORT']}"
+    with httpx.Client(base_url=address, headers=headers, timeout=30) as client:
+        yield client
+
+
+def test_a_body_is_read_only_of_somebody_known_and_nested_too_deeply_it_is_refused(asking: httpx.Client) -> None:
+    deep = b"[" * 100_000
+    refused = asking.post("/v1/directives", content=deep)
+    assert refused.status_code == 400 and "nested too deeply" in refused.json()["detail"]
+    for body in (b"\xff", b'{"title": "\xed\xa0\xbd"}', b'{"title": 1' + b"0" * 5000 + b"}"):
+        assert asking.post("/v1/directives", content=body).status_code in (400, 422)
+    del asking.headers["authorization"]
+    assert asking.post("/v1/directives", content=deep).status_code == 401
+
+
+def test_what_enters_has_no_control_or_bidirectional_characters(asking: httpx.Client) -> None:
+    steps = [{"name": "one\x9b\u202e", "taskPlan": "printf '\x1b'"}]
+    made = asking.post("/v1/directives", json={"title": "a\x1bb\u2066", "goal": "x\r\n\ty", "steps": steps}).json()
+    shown = asking.get(f"/v1/directives/{made['id']}").json()
+    assert (shown["title"], shown["goal"]) == ("ab", "x\n\ty")
+    assert [(s["name"], s["task_plan"]) for s in shown["steps"]] == [("one", "printf '\x1b'")]
+
+
+def test_a_name_that_is_none_of_the_gateways_is_refused(asking: httpx.Client) -> None:
+    refused = asking.get("/healthz", headers={"host": "evil.example.com:8420"})
+    assert refused.status_code == 421 and "gateway_names" in refused.json()["detail"]
+    for host in ("localhost:8420", "127.0.0.1", "[::1]:8420", "LOCALHOST"):
+        assert asking.get("/healthz", headers={"host": host}).status_code == 200

@@ -1,0 +1,80 @@
+"""A request as its handler gets it: from somebody known, at a name of ours, with a body that can be read."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.datastructures import State
+from litestar.exceptions import ClientException, HTTPException
+from litestar.handlers import BaseRouteHandler
+from litestar.types import Guard
+
+from services.gateway.access import Gate
+from shared.config import Settings
+from shared.domain.plain import plain
+from shared.messages.unreadable import UNREADABLE
+
+PROGRAMS = frozenset({"taskPlan", "task_plan"})
+"""Fields that are run as they stand: what is shown of them is made harmless where it is shown."""
+OPEN = ("/healthz", "/readyz", "/metrics", "/schema")
+"""What needs no token: whether this lives, counts without names, and the description of what there is."""
+
+
+class PlainRequest(Request[Any, Any, State]):
+    """Its texts have neither control nor bidirectional characters."""
+
+    async def json(self) -> Any:  # noqa: ANN401
+        """The body. Raises ClientException on what can't be read."""
+        try:
+            return _plain(msgspec.json.decode(await self.body() or b"null"))
+        except UNREADABLE as error:
+            reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+            raise ClientException(f"the body can't be read: {reason}") from None
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {key: one if key in PROGRAMS else _plain(one) for key, one in value.items()}
+    return value
+
+
+def admitted(gate: Gate, settings: Settings) -> list[Guard]:
+    """What a request has to pass before its body is read."""
+    names = {"localhost", settings.host, *settings.gateway_names}
+
+    def at_a_name_of_ours(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        """A page in a browser that has its own name lead here is refused; an address can't be made to lead here."""
+        if connection.client is None:
+            return  # the unix socket, which no browser reaches
+        host = connection.headers.get("host", "")
+        name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+        if name.lower() not in names and not _is_address(name):
+            raise HTTPException(
+                f"{name!r} is no name of this gateway; the setting gateway_names lists those that are",
+                status_code=HTTPStatus.MISDIRECTED_REQUEST,
+            )
+
+    async def by_somebody_known(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        if not connection.url.path.startswith(OPEN):
+            connection.state.caller = await gate.caller(connection.headers.get("authorization"))
+
+    guards: list[Callable[..., None] | Callable[..., Awaitable[None]]] = [at_a_name_of_ours, by_somebody_known]
+    return guards  # type: ignore[return-value]
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
