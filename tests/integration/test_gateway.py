@@ -112,7 +112,7 @@ def test_a_listener_that_never_reads_is_cut_off_and_the_others_get_everything(ht
     directive = create(http, steps=[{"name": "Shout", "taskPlan": loud}])["id"]
     with socket.create_connection((http.base_url.host, http.base_url.port or 80)) as stuck:
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        head = f"GET /v1/events?directive={directive}&after=0 HTTP/1.1\r\nhost: x\r\n"
+        head = f"GET /v1/events?directive={directive}&after=0 HTTP/1.1\r\nhost: localhost\r\n"
         stuck.sendall(f"{head}authorization: {http.headers['authorization']}\r\n\r\n".encode())
         assert stuck.recv(4)
         with stream(http, directive=directive, after=0) as events:
