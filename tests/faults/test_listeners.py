@@ -36,8 +36,8 @@ def stuck(faulty: Faulty, directive: str) -> socket.socket:
     """A listener that never reads."""
     connection = socket.create_connection(address(faulty))
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    head = f"GET /v1/events?directive={directive}&after=0 HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token(faulty)}"
-    connection.sendall(f"{head}\r\n\r\n".encode())
+    head = f"GET /v1/events?directive={directive}&after=0 HTTP/1.1\r\nhost: localhost\r\n"
+    connection.sendall(f"{head}authorization: Bearer {token(faulty)}\r\n\r\n".encode())
     return connection
 
 

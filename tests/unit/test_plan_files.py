@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -64,3 +65,16 @@ def test_a_key_beside_steps_is_refused_by_name(tmp_path: Path) -> None:
 def test_json_may_write_any_letter_as_it_does(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text(json.dumps([{"name": "👩 one"}]))
     assert from_file(str(tmp_path / "plan.json")) == [{"name": "👩 one"}]
+
+
+def test_a_plan_from_standard_input_is_read_and_a_terminal_there_gets_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"steps:\n  - name: one\n")))
+    assert from_file("-") == [{"name": "one"}]
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"steps: [\n")))
+    with pytest.raises(Failed, match="^standard input:2: "):
+        from_file("-")
+    terminal = TextIOWrapper(BytesIO())
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdin", terminal)
+    with pytest.raises(Failed, match="that is a terminal"):
+        from_file("-")
