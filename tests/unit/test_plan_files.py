@@ -71,7 +71,7 @@ def test_a_plan_from_standard_input_is_read_and_a_terminal_there_gets_one_line(m
     monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"steps:\n  - name: one\n")))
     assert from_file("-") == [{"name": "one"}]
     monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"steps: [\n")))
-    with pytest.raises(Failed, match="^standard input:2: "):
+    with pytest.raises(Failed, match=r"^standard input:2: "):
         from_file("-")
     terminal = TextIOWrapper(BytesIO())
     monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
