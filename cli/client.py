@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 PATIENCE_SECONDS = 30.0
 """How long an agent waits for a gateway that is being started again. A person is told at once."""
 ANSWER_SECONDS = 60.0
+LONGEST_SOCKET_PATH = 100
+"""Characters of a unix socket's path; the kernel's limit is 107."""
 SILENCE_SECONDS = 60.0
 """A stream says something every 15 s; one silent for longer is dead."""
 
@@ -128,7 +130,7 @@ def _events(connection: http.client.HTTPConnection, answer: http.client.HTTPResp
 def _connection(timeout_seconds: float) -> http.client.HTTPConnection:
     url = urlsplit(address())
     if url.scheme == "unix":
-        return _Unix(url.path, timeout_seconds)
+        return _Unix(address().removeprefix("unix://"), timeout_seconds)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise Failed(f"{address()} is no address: MAKIMA_API_URL is http://HOST:PORT, https://HOST or unix:///PATH")
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
@@ -149,7 +151,12 @@ class _Unix(http.client.HTTPConnection):
         """Connect."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        path = Path(self._path)
+        if len(self._path) > LONGEST_SOCKET_PATH:
+            from shared.config.sockets import short
+
+            path = short(path.parent) / path.name
+        self.sock.connect(str(path))
 
 
 def _headers() -> dict[str, str]:

@@ -23,9 +23,21 @@ def down(command: argparse.ArgumentParser) -> None:
 
 
 def run_module(module: str, *arguments: str) -> int:
-    """Become another of the project's processes; does not return."""
+    """Become another of the project's processes; does not return.
+
+    -P: nothing is imported from the current folder, which may be any repository.
+    """
+    say_unread()
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])
+
+
+def say_unread() -> None:
+    """Say that a makima.toml in the current folder counts for nothing."""
+    from shared.config import unread
+
+    if words := unread(os.environ):
+        print(f"! {words}", file=sys.stderr)
 
 
 def sandbox_warning() -> str:

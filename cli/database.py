@@ -30,14 +30,17 @@ def _backup(arguments: Arguments) -> int:
 
 
 def _restore(arguments: Arguments) -> int:
+    from shared.config import ConfigError
+    from shared.config.home import make_home
     from shared.store import backup
 
     found = settings()
     if found.postgres_url is not None:
         raise Failed("restore makes an embedded database; into another one, use pg_restore itself")
     try:
-        backup.restore(found.home, found.run_folder(), found.postgres(), arguments.file.absolute())
-    except backup.BackupFailed as error:
+        make_home(found.home)
+        backup.restore(found.home, arguments.file.absolute())
+    except (backup.BackupFailed, ConfigError) as error:
         raise Failed(str(error)) from None
     print(f"restored to {found.home}; `makima up` carries on with it")
     return 0

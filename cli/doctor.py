@@ -39,7 +39,7 @@ def register(command: argparse.ArgumentParser) -> None:
 
 
 def _doctor(arguments: Arguments) -> int:
-    from shared.config import ConfigError, load
+    from shared.config import ConfigError, load, unread
 
     settings: Settings | None = None
     try:
@@ -47,6 +47,8 @@ def _doctor(arguments: Arguments) -> int:
         findings = [Finding("settings", "ok", "all of them are known, and can be")]
     except ConfigError as error:
         findings = [Finding("settings", "bad", str(error), "mend the setting that it names")]
+    if words := unread(os.environ):
+        findings.append(Finding("makima.toml", "warn", words))
     findings += _programs()
     if settings is not None:
         findings += [
@@ -95,11 +97,19 @@ def _programs() -> Iterator[Finding]:
 
 
 def _home(settings: Settings) -> Finding:
+    from shared.config import ConfigError
+    from shared.config.home import check_home
+
     folder = settings.home
     while not folder.exists():
         folder = folder.parent
     if not os.access(folder, os.W_OK | os.X_OK):
         return Finding("home", "bad", f"{folder} can't be written", "set MAKIMA_HOME to a folder of yours")
+    try:
+        check_home(settings.home)
+    except ConfigError as error:
+        says, _, mend = str(error).partition("; ")
+        return Finding("home", "bad", says, mend)
     free = shutil.disk_usage(folder).free / 2**30
     if free < FREE_GIB:
         return Finding(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import psycopg
 import structlog
 
 from shared.config import Settings
+from shared.config.embedded_url import embedded_url
 from shared.store import embedded
 from shared.store.migrate import migrate
 from simulation.database import Server
@@ -28,12 +28,10 @@ FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacu
 def _postgres() -> Iterator[Path]:
     """A server's home, for as long as it is needed."""
     with tempfile.TemporaryDirectory(prefix="makima-sim-", ignore_cleanup_errors=True) as folder:
-        home, sockets = Path(folder), Path(folder) / "run"
-        home.chmod(0o755)
-        embedded.initialise(home, sockets)
-        argv = embedded.command(home, sockets) + [part for option in FAST for part in ("-c", option)]
+        home = Path(folder)
+        embedded.initialise(home)
         with (home / "log").open("wb") as log:
-            server = subprocess.Popen(argv, user=embedded.server_user(), stdout=log, stderr=log, start_new_session=True)
+            server = embedded.server(home).with_settings(*FAST).popen(log)
         try:
             _await(home)
             yield home
@@ -57,7 +55,7 @@ def stage() -> Iterator[Stage]:
 
 
 def _url(home: Path) -> str:
-    return f"postgresql://postgres@/makima?host={home / 'run'}"
+    return embedded_url(home)
 
 
 def _await(home: Path) -> None:

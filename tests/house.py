@@ -13,6 +13,7 @@ from uuid import UUID
 import zmq
 
 from shared.config import load
+from shared.config.home import make_home
 from shared.domain.ids import new_id
 from shared.messages.commands import AnyCommand, SpawnTask
 from shared.messages.frames import COMMANDS, REPORT_REPLIES, REPORTS, header
@@ -51,7 +52,8 @@ class House:
             **more,
         }
         self.settings = load(self.environment)
-        self.settings.run_folder().mkdir(parents=True)
+        make_home(self.settings.home)
+        self.settings.run_folder().mkdir()
         self.context = zmq.Context()
         self.router = self.context.socket(zmq.ROUTER)
         self.router.setsockopt(zmq.LINGER, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from shared.config.embedded_url import SUPERUSER, embedded_url
 from shared.store import embedded
 from shared.store.migrate import migrate
 from tests.waiting import until
@@ -23,13 +23,13 @@ START_SECONDS = 60.0
 class Postgres:
     """A running server. Nothing of it outlives the session, so it doesn't wait for the disk."""
 
-    def __init__(self, sockets: Path) -> None:
-        self._sockets = sockets
+    def __init__(self, home: Path) -> None:
+        self._home = home
         self._numbers = count(1)
 
     def url(self, database: str) -> str:
         """How to connect to one of its databases."""
-        return f"postgresql://postgres@/{database}?host={self._sockets}"
+        return embedded_url(self._home, database, SUPERUSER)
 
     def connect(self, database: str, name: str = "test") -> psycopg.Connection:
         """A connection that commits at once, under a name that tells the test's writes from a service's."""
@@ -66,24 +66,18 @@ def running() -> Iterator[Postgres]:
 
 @contextmanager
 def home() -> Iterator[Path]:
-    """A folder for a Postgres, or for a cluster with one.
-
-    Not one of pytest's: as root the server runs as a user of its own, and any pytest that starts on the machine takes
-    the folder above all of its own away from other users again.
-    """
+    """A folder for a Postgres, or for a cluster with one."""
     with tempfile.TemporaryDirectory(prefix="makima-", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 
 @contextmanager
 def _server(folder: Path) -> Iterator[Postgres]:
-    sockets = folder / "run"
-    embedded.initialise(folder, sockets)
-    argv = [*embedded.command(folder, sockets), "-c", "fsync=off", "-c", "full_page_writes=off"]
+    embedded.initialise(folder)
     with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(argv, user=embedded.server_user(), stdout=log, stderr=log)
+        server = embedded.server(folder).with_settings("fsync=off", "full_page_writes=off").popen(log)
     try:
-        postgres = Postgres(sockets)
+        postgres = Postgres(folder)
         _await(postgres, folder / "log")
         postgres.create_template()
         yield postgres

@@ -90,8 +90,9 @@ def _option(action: argparse.Action) -> str:
 def _settings() -> Iterator[str]:
     yield "# Settings"
     yield ""
-    yield "Written by `just reference` from `shared/config`. They come from `makima.toml` (in the working folder, the"
-    yield "home, or where `MAKIMA_CONFIG` says), then from the environment, which wins: `slots` is `MAKIMA_SLOTS`."
+    yield "Written by `just reference` from `shared/config`. They come from `makima.toml` (where `MAKIMA_CONFIG`"
+    yield "says, else in the home, else in `~/.config/makima`; never in the current folder), then from the environment,"
+    yield "which wins: `slots` is `MAKIMA_SLOTS`."
     yield "An unknown key or a bad value stops a process at its start. `makima doctor` prints what is in force."
     yield "Times are in seconds."
     yield ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sys
@@ -15,9 +14,9 @@ import zmq
 
 from services.broker.routing import CHECK_SECONDS, EMITS, RECEIVES, SENDS, Broker
 from shared.bus.wire import keep_alive
-from shared.config import ConfigError, Settings, load
+from shared.config import ConfigError, Settings
 from shared.failpoints import hit
-from shared.service.process import configure_logs, ready, still_here
+from shared.service.process import begin, ready, still_here
 from shared.service.watchdog import Watchdog
 
 __all__ = ["EMITS", "RECEIVES", "SENDS", "Broker", "Sockets", "main"]
@@ -107,14 +106,13 @@ class Sockets:
 
 def main() -> int:
     """Run the broker until SIGTERM or SIGINT; its exit code."""
-    configure_logs()
     wake, woken = socket.socketpair()
     wake.setblocking(False)
     signal.set_wakeup_fd(wake.fileno())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     try:
-        settings = load(os.environ)
+        settings = begin()
         sockets = Sockets(settings)
     except (ConfigError, zmq.ZMQError) as error:
         print(f"makima broker: {error}", file=sys.stderr)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 import msgspec
 
 from services.cluster.service import ClusterFailed, running, up
 from shared.config import ConfigError, Settings, load
+from shared.service.closing import close_to_others, outlive_full_logs
 from shared.service.process import configure_logs
 from shared.store.embedded import EmbeddedPostgresFailed
 
@@ -28,6 +29,8 @@ def main() -> int:
     parser.add_argument("--detach", action="store_true")
     parser.add_argument("--daemons", type=int)
     arguments = parser.parse_args()
+    close_to_others()
+    outlive_full_logs()
     configure_logs()
     try:
         settings = load(os.environ)
@@ -48,7 +51,7 @@ def _up(settings: Settings) -> int:
 
 def _detach(settings: Settings) -> int:
     """Start the cluster in a session of its own, and wait for its ready line or its error."""
-    argv = [sys.executable, "-m", "services.cluster", "up", "--daemons", str(settings.daemons)]
+    argv = [sys.executable, "-P", "-m", "services.cluster", "up", "--daemons", str(settings.daemons)]
     with tempfile.TemporaryFile("w+") as early:
         child = subprocess.Popen(
             argv,
@@ -73,13 +76,16 @@ def _down(settings: Settings) -> int:
     if state is None:
         print(f"no cluster runs on {settings.home}")
         return 0
-    os.kill(state.pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
-    while running(settings) is not None:
-        if time.monotonic() > deadline:
-            print(f"makima: process {state.pid} has not ended in {STOP_SECONDS:.0f} s", file=sys.stderr)
-            return 1
-        time.sleep(0.02)
+    try:
+        supervisor = os.pidfd_open(state.pid)
+        signal.pidfd_send_signal(supervisor, signal.SIGTERM)
+    except ProcessLookupError:
+        print("makima is down")
+        return 0
+    ended, _, _ = select.select((supervisor,), (), (), STOP_SECONDS)  # it ends last, when all that it started is gone
+    if not ended:
+        print(f"makima: process {state.pid} has not ended in {STOP_SECONDS:.0f} s", file=sys.stderr)
+        return 1
     print("makima is down")
     return 0
 

@@ -7,10 +7,13 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import IO
 
 import structlog
+
+from shared.store.embedded import Launch
 
 log = structlog.get_logger()
 
@@ -25,16 +28,16 @@ _libc = ctypes.CDLL(None)
 
 
 class Child:
-    """A process by name. `ready` is set when it has said that it is."""
+    """A process by name. `ready` is set when it has said that it is. `prepare` is called before each start."""
 
     def __init__(
         self,
         name: str,
-        argv: Sequence[str],
+        launch: Launch,
         environment: Mapping[str, str],
         logs: Path,
         *,
-        user: str | None = None,
+        prepare: Callable[[], None] = lambda: None,
         stop_signal: signal.Signals = signal.SIGTERM,
         says_ready: bool = True,
     ) -> None:
@@ -46,10 +49,10 @@ class Child:
         self.broken_since = 0.0
         self._heard_at = 0.0
         self.process: asyncio.subprocess.Process | None = None
-        self._argv = list(argv)
+        self._launch = launch
+        self._prepare = prepare
         self._environment = dict(environment)
         self._log = logs / f"{name}.log"
-        self._user = user
         self._stop_signal = stop_signal
         self._says_ready = says_ready
         self._supervising: asyncio.Task[None] | None = None
@@ -77,38 +80,29 @@ class Child:
         backoff = FIRST_BACKOFF_SECONDS
         while True:
             started = time.monotonic()
-            code = await self._run_once()
+            try:
+                code = await self._run_once()
+                why = f"signal {-code}" if code < 0 else f"exit code {code}"
+            except OSError as error:  # no room for a log, no more processes: it may go the next time
+                why = f"can't be started: {error}"
             if time.monotonic() - started > STEADY_SECONDS:
                 backoff = FIRST_BACKOFF_SECONDS
             if self.broken is None:
                 self.broken_since = time.time()
-            self.broken = f"signal {-code}" if code < 0 else f"exit code {code}"
-            log.warning("process died", process=self.name, code=code, restart_in=backoff)
+            self.broken = why
+            log.warning("process died", process=self.name, why=why, restart_in=backoff)
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
             self.restarts += 1
 
     async def _run_once(self) -> int:
         self.ready.clear()
-        receiver, sender = os.pipe()
-        environment = {**self._environment, "MAKIMA_READY_FD": str(sender)} if self._says_ready else self._environment
+        await asyncio.to_thread(self._prepare)
         with self._log.open("ab") as output:
-            try:
-                self.process = await asyncio.create_subprocess_exec(
-                    *self._argv,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    env=environment,
-                    user=self._user,
-                    pass_fds=(sender,) if self._says_ready else (),
-                    start_new_session=True,
-                    preexec_fn=self._die_with_parent,
-                )
-            finally:
-                os.close(sender)
+            receiver = await self._begin(output)
         if not self._says_ready:
             self.broken = None
+        assert self.process is not None
         os.set_blocking(receiver, False)
         loop = asyncio.get_running_loop()
         loop.add_reader(receiver, self._heard, receiver)
@@ -119,6 +113,32 @@ class Child:
             os.close(receiver)
             if self.process.returncode is not None:
                 _kill_group(self.process.pid)
+
+    async def _begin(self, output: IO[bytes]) -> int:
+        """Start it; the descriptor on which it says that it is ready."""
+        receiver, sender = os.pipe()
+        environment = {**self._environment, "MAKIMA_READY_FD": str(sender)} if self._says_ready else self._environment
+        launch = self._launch
+        try:
+            self.process = await asyncio.create_subprocess_exec(
+                *launch.argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                user=launch.user,
+                group=launch.group,
+                extra_groups=launch.groups,
+                pass_fds=(*launch.descriptors, *((sender,) if self._says_ready else ())),
+                start_new_session=True,
+                preexec_fn=self._die_with_parent,
+            )
+        except OSError:
+            os.close(receiver)
+            raise
+        finally:
+            os.close(sender)
+        return receiver
 
     def _heard(self, receiver: int) -> None:
         if not os.read(receiver, 4096):

@@ -14,12 +14,20 @@ from typing import IO
 
 import msgspec
 import psycopg
+import structlog
 
 from services.cluster.child import Child
 from shared.config import Settings
-from shared.store import embedded
+from shared.config.home import check_home, make_home
+from shared.store import embedded, leftover
+from shared.store.embedded import Launch
+from shared.store.migrate import DatabaseTooNew, refuse_newer
+
+log = structlog.get_logger()
 
 SERVICES = ("broker", "planner", "executor", "monitor", "completer", "gateway")
+NOT_FOR_DAEMONS = frozenset({"MAKIMA_POSTGRES_URL", "PGPASSWORD", "PGPASSFILE"})
+"""Variables that let into the database, which is the services' alone."""
 START_SECONDS = 60.0
 STOP_SECONDS = 3.0
 
@@ -71,7 +79,10 @@ async def up(settings: Settings) -> None:
     began, started = time.monotonic(), time.time()
     lock = _acquire(settings)
     _refuse_taken_port(settings)
-    _write_state(settings, [], started)
+    try:
+        _write_state(settings, [], started)
+    except OSError as error:
+        raise ClusterFailed(f"{settings.home} can't be written ({error.strerror})") from None
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -81,6 +92,7 @@ async def up(settings: Settings) -> None:
             children.append(_postgres(settings))
             children[-1].start()
         await _await_postgres(settings)
+        await asyncio.to_thread(_refuse_newer, settings)
         for child in _services(settings):
             children.append(child)
             child.start()
@@ -88,11 +100,12 @@ async def up(settings: Settings) -> None:
         _write_state(settings, children, started)
         if not stop.is_set():
             print(f"makima is up: {_address(settings)} ({time.monotonic() - began:.1f} s)", flush=True)
+        full = False
         while not stop.is_set():
             try:
                 await asyncio.wait_for(stop.wait(), 1)
             except TimeoutError:
-                _write_state(settings, children, started)  # processes may have been restarted
+                full = _try_to_write_state(settings, children, started, full)  # processes may have been restarted
     finally:
         await _stop(children)
         (settings.home / "run" / "cluster.json").unlink(missing_ok=True)
@@ -127,8 +140,11 @@ async def _all_ready(children: list[Child], stop: asyncio.Event) -> None:
 
 def _acquire(settings: Settings) -> IO[bytes]:
     try:
+        make_home(settings.home)
         for folder in (settings.home / "run", settings.home / "logs", settings.run_folder()):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if settings.run is not None:
+            check_home(settings.run)
         lock = _lock_file(settings).open("ab")
     except OSError as error:
         raise ClusterFailed(f"{settings.home} can't be written ({error.strerror}); set MAKIMA_HOME") from None
@@ -153,14 +169,14 @@ def _refuse_taken_port(settings: Settings) -> None:
 
 
 def _postgres(settings: Settings) -> Child:
-    embedded.initialise(settings.home, settings.run_folder())
-    argv = embedded.command(settings.home, settings.run_folder())
+    home = settings.home
+    embedded.initialise(home)
     return Child(
         "postgres",
-        argv,
+        embedded.server(home),
         dict(os.environ),
-        settings.home / "logs",
-        user=embedded.server_user(),
+        home / "logs",
+        prepare=lambda: leftover.clear(home),
         stop_signal=signal.SIGINT,
         says_ready=False,
     )
@@ -183,11 +199,24 @@ def _services(settings: Settings) -> list[Child]:
     root = str(Path(__file__).parents[2])
     base["PYTHONPATH"] = root + (os.pathsep + base["PYTHONPATH"] if base.get("PYTHONPATH") else "")
     logs = settings.home / "logs"
-    children = [Child(name, [sys.executable, "-m", f"services.{name}"], base, logs) for name in SERVICES]
+    children = [Child(name, _module(f"services.{name}"), base, logs) for name in SERVICES]
+    own = {name: value for name, value in base.items() if name not in NOT_FOR_DAEMONS}
     for number in range(1, settings.daemons + 1):
-        environment = {**base, "MAKIMA_DAEMON_NAME": f"daemon-{number}"}
-        children.append(Child(f"daemon-{number}", [sys.executable, "-m", "services.daemon"], environment, logs))
+        environment = {**own, "MAKIMA_DAEMON_NAME": f"daemon-{number}"}
+        children.append(Child(f"daemon-{number}", _module("services.daemon"), environment, logs))
     return children
+
+
+def _module(name: str) -> Launch:
+    """A process of this Python. -P: nothing is imported from the current folder, which may be any repository."""
+    return Launch((sys.executable, "-P", "-m", name), (), None, None)
+
+
+def _refuse_newer(settings: Settings) -> None:
+    try:
+        refuse_newer(settings.postgres())
+    except DatabaseTooNew as error:
+        raise ClusterFailed(str(error)) from None
 
 
 def _address(settings: Settings) -> str:
@@ -216,3 +245,14 @@ def _write_state(settings: Settings, children: list[Child], started: float) -> N
     draft = settings.home / "run" / ".cluster.json"
     draft.write_bytes(msgspec.json.encode(state))
     draft.replace(settings.home / "run" / "cluster.json")
+
+
+def _try_to_write_state(settings: Settings, children: list[Child], started: float, was_full: bool) -> bool:
+    """Write it if that can be; whether it couldn't. A full disk is no reason to end, and is said once."""
+    try:
+        _write_state(settings, children, started)
+    except OSError as error:
+        if not was_full:
+            log.warning("the cluster's state can't be written", home=str(settings.home), error=error.strerror)
+        return True
+    return False

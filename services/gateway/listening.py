@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from shared.config import Settings
+from shared.config.sockets import short
 
 BACKLOG = 1024
 
@@ -18,6 +19,7 @@ def listening(settings: Settings) -> Iterator[list[socket.socket]]:
     """Both, bound. Raises OSError."""
     path = settings.gateway_socket()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = short(path.parent) / path.name
     with _tcp(settings.host, settings.port) as tcp, _unix(path) as unix:
         yield [tcp, unix]
 

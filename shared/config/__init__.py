@@ -1,5 +1,5 @@
 """Settings, read once at a process's start."""
 
-from shared.config.settings import ConfigError, Settings, load
+from shared.config.settings import ConfigError, Settings, load, unread
 
-__all__ = ["ConfigError", "Settings", "load"]
+__all__ = ["ConfigError", "Settings", "load", "unread"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +10,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from shared.config.agents import AgentSettings
+from shared.config.embedded_url import embedded_url
+from shared.config.errors import ConfigError
+from shared.config.sockets import short
 from shared.domain.hosts import Hosts, HostUnreadable, Network, Preset
 from shared.domain.names import StepRefs
 
-LONGEST_SOCKET_PATH = 100
-"""Characters of a Unix socket's path; the kernel's limit is 107."""
+__all__ = ["ConfigError", "Settings", "load", "unread"]
 
 NOT_SETTINGS = frozenset(
     f"MAKIMA_{n}"
@@ -44,15 +45,13 @@ Name = Annotated[str, msgspec.Meta(min_length=1)]
 SharedCache = Literal["cargo", "go", "gradle", "maven", "npm", "pip", "pnpm", "uv", "yarn"]
 
 
-class ConfigError(ValueError):
-    """A setting that can't be: its key, its value, and what is allowed."""
-
-
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is in force. Times are in seconds."""
 
     home: Path
     """Where state lies: embedded Postgres, sockets, repositories, worktrees, journal, logs."""
+    run: Path | None = None
+    """Where the broker's sockets lie; the home's folder `run`, when none is given."""
     host: str = "127.0.0.1"
     """Where the gateway listens."""
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 8420
@@ -206,15 +205,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How often a step is planned that mends a check which fails on the merged result."""
 
     def run_folder(self) -> Path:
-        """Where sockets lie: under the home, or where its path is too long, in a short folder of its own."""
-        run = self.home / "run"
-        if len(str(run)) + len("/.s.PGSQL.5432.lock") <= LONGEST_SOCKET_PATH:
-            return run
-        return Path("/tmp") / f"makima-{hashlib.sha256(str(self.home).encode()).hexdigest()[:12]}"
+        """The folder of the broker's sockets. A name that fits any socket's path is `short` of it."""
+        return self.run or self.home / "run"
 
     def socket(self, name: str) -> str:
         """The endpoint of one of the broker's sockets: events-in, events-out, commands, daemons, reports."""
-        return f"ipc://{self.run_folder() / name}.sock"
+        return f"ipc://{short(self.run_folder()) / name}.sock"
 
     def gateway_socket(self) -> Path:
         """Where the gateway listens for this account's programs.
@@ -225,14 +221,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.run_folder() / "gateway" / "gateway.sock"
 
     def postgres(self) -> str:
-        """The database: the one given, else the embedded one of this home."""
-        return self.postgres_url or f"postgresql://postgres@/makima?host={self.run_folder()}"
+        """The database, good in this process: the one given, else the embedded one of this home."""
+        return self.postgres_url or embedded_url(self.home)
 
 
 def load(environment: Mapping[str, str]) -> Settings:
     """The settings in force. Raises ConfigError."""
-    home = Path(environment.get("MAKIMA_HOME") or _default_home(environment)).expanduser().absolute()
-    values: dict[str, Any] = {**_from_file(environment, home), "home": str(home)}
+    values: dict[str, Any] = {**_from_file(environment), "home": str(_home(environment))}
     for key, value in environment.items():
         if not key.startswith("MAKIMA_") or key in NOT_SETTINGS or key == "MAKIMA_HOME":
             continue
@@ -273,10 +268,33 @@ def _default_home(environment: Mapping[str, str]) -> str:
     return f"{state}/makima"
 
 
-def _from_file(environment: Mapping[str, str], home: Path) -> dict[str, Any]:
+def unread(environment: Mapping[str, str]) -> str:
+    """What to say of a `makima.toml` in the current folder, which is not read: it may be anybody's. Empty without one.
+
+    Agents' programs are named in that file: whoever enters a repository must not run what it says.
+    """
+    here = Path("makima.toml")
+    if not here.exists() or any(path.exists() and path.samefile(here) for path in _files(environment)):
+        return ""
+    *_, folder = _files({**environment, "MAKIMA_CONFIG": ""})
+    return f"makima.toml of the current folder is not read; move it to {folder}, or name it in MAKIMA_CONFIG"
+
+
+def _home(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("MAKIMA_HOME") or _default_home(environment)).expanduser().absolute()
+
+
+def _files(environment: Mapping[str, str]) -> list[Path]:
+    """Where settings may lie; the first that is there counts."""
+    if named := environment.get("MAKIMA_CONFIG"):
+        return [Path(named)]
+    config = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "~")).expanduser() / ".config"
+    return [_home(environment) / "makima.toml", Path(config) / "makima" / "makima.toml"]
+
+
+def _from_file(environment: Mapping[str, str]) -> dict[str, Any]:
     named = environment.get("MAKIMA_CONFIG")
-    candidates = [Path(named)] if named else [Path("makima.toml"), home / "makima.toml"]
-    for path in candidates:
+    for path in _files(environment):
         try:
             return tomllib.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):

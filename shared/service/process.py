@@ -12,8 +12,11 @@ from collections.abc import Callable, Coroutine
 import structlog
 
 from shared.config import ConfigError, Settings, load
+from shared.config.home import check_home
 from shared.domain.masking import Mask, secrets
+from shared.service.closing import close_to_others, outlive_full_logs
 from shared.service.watchdog import Watchdog, beat
+from shared.store.migrate import DatabaseTooNew
 
 Main = Callable[[Settings, asyncio.Event], Coroutine[None, None, None]]
 Loop = Callable[[Coroutine[None, None, None]], None]
@@ -45,6 +48,16 @@ def configure_logs() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def begin() -> Settings:
+    """What every process of the cluster does first; the settings in force. Raises ConfigError."""
+    close_to_others()
+    outlive_full_logs()
+    configure_logs()
+    settings = load(os.environ)
+    check_home(settings.home)
+    return settings
 
 
 def ready() -> None:
@@ -94,9 +107,8 @@ def fastest(body: Coroutine[None, None, None]) -> None:
 
 def run(name: str, main: Main, loop: Loop = fastest) -> int:
     """Run a service until it ends or is asked to by SIGTERM or SIGINT (`stop` is set); its exit code."""
-    configure_logs()
     try:
-        settings = load(os.environ)
+        settings = begin()
     except ConfigError as error:
         print(f"makima: {error}", file=sys.stderr)
         return 1
@@ -117,7 +129,7 @@ def run(name: str, main: Main, loop: Loop = fastest) -> int:
 
     try:
         loop(body())
-    except OSError as error:
+    except (OSError, DatabaseTooNew) as error:
         print(f"makima {name}: {error}", file=sys.stderr)
         return 1
     except ExceptionGroup:

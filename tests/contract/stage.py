@@ -29,6 +29,7 @@ from typing import Any, TypeVar, get_args
 import zmq
 
 from shared.config import load
+from shared.config.home import make_home
 from shared.messages.commands import AnyCommand, AnyReply
 from shared.messages.events import AnyEvent, Event
 from shared.messages.frames import (
@@ -71,7 +72,8 @@ class Stage:
             **{f"MAKIMA_{k.upper()}": v for k, v in {**UNHURRIED, **settings}.items()},
         }
         self.settings = load(self.environment)
-        self.settings.run_folder().mkdir(parents=True, exist_ok=True)
+        make_home(self.settings.home)
+        self.settings.run_folder().mkdir(exist_ok=True)
         self.events: list[AnyEvent] = []
         self.commands: list[AnyCommand] = []
         self.acks: list[tuple[str, AnyReportReply]] = []

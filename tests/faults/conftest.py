@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 import bench.second
 from bench.second import Second
+from shared.config.embedded_url import SUPERUSER, embedded_url
 from shared.store import embedded
 from tests.conftest import Cluster
 from tests.waiting import until
@@ -28,15 +28,13 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._sockets = folder / "run"
-        embedded.initialise(folder, self._sockets)
-        self.url = f"postgresql://postgres@/makima?host={self._sockets}"
+        embedded.initialise(folder)
+        self.url = embedded_url(folder, role=SUPERUSER)
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        argv = [*embedded.command(self._folder, self._sockets), "-c", "fsync=off"]
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(argv, user=embedded.server_user(), stdout=log, stderr=log)
+            self._process = embedded.server(self._folder).with_settings("fsync=off").popen(log)
         until(self._answers, "Postgres answers")
 
     def stop(self, by: signal.Signals) -> None:

@@ -1,10 +1,12 @@
 """Settings: the environment wins, and a bad one is named with what is allowed."""
 
+import socket
 from pathlib import Path
 
 import pytest
 
-from shared.config import ConfigError, load
+from shared.config import ConfigError, load, unread
+from shared.config.sockets import short
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
@@ -19,31 +21,40 @@ def test_a_bad_setting_is_named(tmp_path: Path, name: str, value: str) -> None:
         load({"MAKIMA_HOME": str(tmp_path), f"MAKIMA_{name}": value})
 
 
-def test_sockets_of_a_long_home_get_a_short_path() -> None:
-    settings = load({"MAKIMA_HOME": "/" + "x" * 120})
-    assert len(settings.socket("events-out")) < 100
+@pytest.mark.parametrize("name", ["x" * 120, "a space", "a,comma", "50%", "it's ünusual?&#"])
+def test_a_socket_has_a_name_that_can_be_bound_however_odd_the_home(tmp_path: Path, name: str) -> None:
+    home = tmp_path / name
+    endpoint = load({"MAKIMA_HOME": str(home)}).socket("events-out").removeprefix("ipc://")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(endpoint)
+    assert (home / "run" / "events-out.sock").is_socket()
+    assert (home / "run").stat().st_mode & 0o077 == 0
 
 
-def test_lists_are_given_with_commas(tmp_path: Path) -> None:
-    given = {"MAKIMA_NETWORK_HOSTS": "a.example.com,10.0.0.0/8:5000", "MAKIMA_NETWORK_PRESETS": "npm,pypi"}
-    settings = load({"MAKIMA_HOME": str(tmp_path), **given})
-    assert settings.network_hosts == ("a.example.com", "10.0.0.0/8:5000")
-    assert settings.network_presets == ("npm", "pypi")
+def test_a_folder_made_anew_is_reached_by_its_new_name(tmp_path: Path) -> None:
+    folder = tmp_path / "a space"
+    first = short(folder)
+    folder.rename(tmp_path / "old")
+    assert not short(folder).samefile(tmp_path / "old")
+    assert short(folder).samefile(folder) and first != folder
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ('network_hosts = ["http://example.com"]', "network_hosts.*is no host"),
-        ('network_presets = ["nobody"]', "network_presets"),
-        ('network = "closed"', "network"),
-        (
-            '[agents.claude]\nkind = "claude"\nproxy_holds_key = true',
-            'agents.claude.proxy_holds_key.*network = "hosts"',
-        ),
-    ],
-)
-def test_a_network_that_can_not_be_is_refused_at_the_start(tmp_path: Path, settings: str, words: str) -> None:
-    (tmp_path / "makima.toml").write_text(settings)
-    with pytest.raises(ConfigError, match=words):
-        load({"MAKIMA_HOME": str(tmp_path), "MAKIMA_CONFIG": str(tmp_path / "makima.toml")})
+@pytest.mark.parametrize("at", ["home/makima.toml", "config/makima/makima.toml", "named"])
+def test_a_file_of_the_accounts_own_is_read(tmp_path: Path, at: str) -> None:
+    (tmp_path / at).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / at).write_text("slots = 3\n")
+    places = {"MAKIMA_HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    named = {"MAKIMA_CONFIG": str(tmp_path / at)} if at == "named" else {}
+    assert load({**places, **named}).slots == 3
+
+
+def test_a_file_in_the_current_folder_is_not_read_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = {"MAKIMA_HOME": str(tmp_path / "home"), "HOME": str(tmp_path)}
+    monkeypatch.chdir(tmp_path)
+    assert unread(environment) == ""
+    (tmp_path / "makima.toml").write_text('[agents.claude]\ncommand = ["./evil.sh"]\n')
+    assert load(environment).agents == {}
+    assert "is not read" in unread(environment) and ".config/makima" in unread(environment)
+    assert unread({"MAKIMA_HOME": str(tmp_path)}) == ""

@@ -1,0 +1,42 @@
+"""How sockets in a folder are named, however long or odd the folder's path is.
+
+The kernel takes 107 characters of a socket's path, and URLs have characters of their own. A folder that is held open
+has a short name of digits alone, /proc/self/fd/N, which is good in the process that holds it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+LONGEST_FOLDER = 80
+"""Characters of a folder's path that leave room for the longest name of a socket in it."""
+_PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
+_held: dict[Path, int] = {}
+
+
+def short(folder: Path) -> Path:
+    """A name for this folder that any socket's path and any URL can hold. Makes the folder, for this account alone."""
+    if len(str(folder)) <= LONGEST_FOLDER and _PLAIN.fullmatch(str(folder)):
+        return folder
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = _held.get(folder)
+    if descriptor is None or not os.path.samestat(os.fstat(descriptor), folder.stat()):
+        descriptor = _held[folder] = hold(folder)
+    return named(descriptor)
+
+
+def hold(folder: Path) -> int:
+    """A descriptor of a folder, by which a process that inherits it needs no way through the folders above."""
+    return os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def named(descriptor: int) -> Path:
+    """The path of what a descriptor of this process stands for."""
+    return Path("/proc/self/fd") / str(descriptor)
+
+
+def held() -> tuple[int, ...]:
+    """The descriptors behind short names: for a child process of ours that is told such a name."""
+    return tuple(_held.values())
