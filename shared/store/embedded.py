@@ -6,6 +6,7 @@ folders that are its own as descriptors, and goes by those.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import pwd
@@ -15,7 +16,7 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -190,7 +191,7 @@ def server_user() -> pwd.struct_passwd | None:
     except KeyError:
         said = _make_user()
     try:
-        return pwd.getpwnam(SERVER_USER)  # another cluster on this machine may have made it at the same time
+        return pwd.getpwnam(SERVER_USER)
     except KeyError:
         raise EmbeddedPostgresFailed(
             f"as root, Postgres runs as the system user {SERVER_USER}, which can't be made ({said}): make it, run "
@@ -205,7 +206,12 @@ def _make_user() -> str:
     if useradd is None:
         return "useradd is missing"
     options = ("--system", "--no-create-home", "--home-dir=/nonexistent", "--shell=/usr/sbin/nologin", "--user-group")
-    done = subprocess.run((useradd, *options, SERVER_USER), capture_output=True, text=True, check=False)
+    with Path("/etc/passwd").open("rb") as accounts:
+        fcntl.flock(accounts, fcntl.LOCK_EX)  # two at once would make it twice, with two numbers
+        with suppress(KeyError):
+            pwd.getpwnam(SERVER_USER)
+            return ""  # another cluster on this machine was first
+        done = subprocess.run((useradd, *options, SERVER_USER), capture_output=True, text=True, check=False)
     return done.stderr.strip()
 
 
