@@ -40,3 +40,8 @@ def test_the_image_holds_what_is_copied_and_no_more() -> None:
 def test_agents_find_the_gateways_socket_in_the_volume_that_all_share() -> None:
     assert all(COMPOSE["services"][name]["volumes"] == ["state:/state"] for name in ("daemon", "executor", "gateway"))
     assert COMPOSE["services"]["gateway"]["environment"]["MAKIMA_HOST"] == "0.0.0.0"
+
+
+def test_a_daemon_is_not_told_how_to_reach_the_database() -> None:
+    assert set(COMPOSE["services"]["daemon"]["environment"]) == {"MAKIMA_HOST"}
+    assert "MAKIMA_POSTGRES_URL" in COMPOSE["services"]["planner"]["environment"]
