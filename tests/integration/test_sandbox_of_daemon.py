@@ -124,6 +124,17 @@ def test_a_switch_between_versions_of_a_toolchain_finds_what_lies_in_the_account
     assert lines(house_of(MAKIMA_SANDBOX_WRITABLE=""), "cat $RUSTUP_HOME/settings.toml") == ["stable"]
 
 
+def test_a_program_on_the_path_shows_nothing_else_of_the_accounts_home(house_of: Made, tmp_path: Path) -> None:
+    for folder in ("bin", "lib", "share/keyrings"):
+        (tmp_path / ".local" / folder).mkdir(parents=True)
+    (tmp_path / ".local" / "share" / "keyrings" / "login").write_text("a secret")
+    (tmp_path / ".local" / "bin" / "mine").write_text("#!/bin/sh\necho runs\n")
+    (tmp_path / ".local" / "bin" / "mine").chmod(0o755)
+    path = f"{os.environ['PATH']}:{tmp_path}/.local/bin"
+    house = house_of(MAKIMA_SANDBOX_WRITABLE="", PATH=path)
+    assert lines(house, f"mine; cat {tmp_path}/.local/share/keyrings/login || echo refused")[::2] == ["runs", "refused"]
+
+
 def test_it_has_a_home_of_its_own_which_goes_with_the_attempt(house_of: Made, tmp_path: Path) -> None:
     house = house_of(MAKIMA_SANDBOX_WRITABLE="")
     (tmp_path / ".ssh").mkdir()

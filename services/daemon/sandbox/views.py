@@ -12,6 +12,8 @@ from shared.config import Settings
 HOME = "home"
 SCRATCH = "tmp"
 CACHES = "caches"
+_OF_THE_ACCOUNT = ("", ".config", ".local/share", ".ssh")
+"""Of HOME: no folder that holds one of these is taken for a toolchain's."""
 
 
 class Views:
@@ -22,7 +24,7 @@ class Views:
         home = Path(environment.get("HOME") or "/root")
         self._settings = settings
         self._environment = environment
-        self._never = (settings.home, home)
+        self._never = (settings.home, *(home / place for place in _OF_THE_ACCOUNT))
         managers = system.managers(environment, home)
         self._readable = (*system.toolchains(environment, self._never), *managers.values(), *settings.sandbox_readable)
         caches = folder / CACHES
