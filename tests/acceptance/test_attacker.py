@@ -54,7 +54,8 @@ class Scene:
         settings = load(self.cluster.environment)
         needed = self._needed(own)
         found: Targets = {**{kind: [] for kind in attack.WAYS}, "own": list(map(str, [*needed, *self.lent()]))}
-        for folder in {settings.home, settings.run_folder(), self.person}:
+        run, homes = settings.run_folder(), [settings.home, self.person]
+        for folder in homes if run.is_relative_to(settings.home) else [*homes, run]:
             found["folders"].append(str(folder))
             for path in folder.rglob("*"):
                 if not path.is_symlink() and not any(path.is_relative_to(place) for place in needed):
@@ -147,12 +148,13 @@ def attacked(scene: Scene, origin: Path) -> dict[str, list[str]]:
 def test_a_step_reaches_nothing_of_the_cluster_of_other_steps_or_of_the_person(scene: Scene, origin: Path) -> None:
     reached = attacked(scene, origin)
     if scene.kind == "landlock":  # it lets through to sockets by their path; what listens there is another test's
-        del reached["sockets: connects"], reached["sockets: is served"]
+        del reached["sockets: connects"]
+        assert not [path for path in reached.pop("sockets: is served") if "PGSQL" in path]
     assert {way: targets for way, targets in reached.items() if targets} == {}
     assert "a secret of the daemon's" not in (scene.marks / "env").read_text()
 
 
-@pytest.mark.xfail(strict=True, reason="Postgres asks for no password, and ZeroMQ for no key")
+@pytest.mark.xfail(strict=True, reason="ZeroMQ asks for no key")
 @pytest.mark.parametrize("scene", ["landlock"], indirect=True)
 def test_what_listens_serves_no_step_that_can_connect_to_it(scene: Scene, origin: Path) -> None:
     assert attacked(scene, origin)["sockets: is served"] == []
