@@ -54,7 +54,7 @@ def lay_out(folder: Path, cache: Path, beginning: Beginning) -> None:
     for part in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info"):
         (git_folder / part).mkdir(parents=True, exist_ok=True)
     _write(git_folder / "objects/info/alternates", f"{cache / 'objects'}\n")
-    url = _without_password(beginning.url).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "")
+    url = _without_credentials(beginning.url).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "")
     _write(git_folder / "config", _CONFIGURATION.format(url=url))
     if not beginning.hooks:
         _write(git_folder / "config.worktree", _NO_HOOKS)
@@ -94,11 +94,11 @@ def configure_git(folder: Path, whole: bool = False) -> Path:
     return folder
 
 
-def _without_password(url: str) -> str:
+def _without_credentials(url: str) -> str:
     scheme, slashes, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     who, at, host_only = host.rpartition("@")
-    user = who.partition(":")[0] if ":" in who else who
+    user = "" if scheme.startswith("http") else who.partition(":")[0]  # there, a user may be a token
     return f"{scheme}{slashes}{user}{at if user else ''}{host_only}{slash}{path}" if slashes and at else url
 
 
