@@ -106,7 +106,7 @@ class WrappedHouse(House):
 def test_one_that_hangs_after_its_result_has_succeeded(house: WrappedHouse) -> None:
     command = house.runs("say('hello'); done('all is done'); time.sleep(300)")
     end = house.ending(command.task)
-    assert isinstance(end, TaskSucceeded) and end.outcome == "all is done"
+    assert isinstance(end, TaskSucceeded) and end.outcome == "all is done\n\nnothing changed"
     assert (end.cost_usd, end.tokens) == (0.5, 12)
     assert no_process_of(command.task)
     house.next_task_is_well()
@@ -217,7 +217,7 @@ def test_a_flood_and_a_line_without_end_cost_the_daemon_no_memory(house: Wrapped
         peak = max(peak, psutil.Process(house.process.pid).memory_info().rss)
         ended = any(isinstance(r, TaskSucceeded | TaskFailed) and r.task == script.task for r in house.receive(30))
     end = house.ending(script.task)
-    assert isinstance(end, TaskSucceeded) and end.outcome.endswith("the end")
+    assert isinstance(end, TaskSucceeded) and end.outcome.endswith("the end\n\nnothing changed")
     assert peak - before < LEAK_BYTES, f"{(peak - before) >> 20} MiB"
     house.next_task_is_well()
 
@@ -301,7 +301,7 @@ def test_settings_of_the_repository_that_cannot_be_are_one_clear_line(house: Wra
     assert "chekc" in end.reason and "setup, check" in end.reason and "\n" not in end.reason
 
 
-@pytest.mark.parametrize("phase", ["clone", "setup", "agent", "check", "commit", "push"])
+@pytest.mark.parametrize("phase", ["clone", "setup", "agent", "check", "push"])
 def test_cancelled_in_any_phase_it_ends_and_leaves_nothing(house: WrappedHouse, phase: str) -> None:
     wait = f"touch {house.folder}/reached; sleep 300"
     body = "done()"
@@ -309,10 +309,6 @@ def test_cancelled_in_any_phase_it_ends_and_leaves_nothing(house: WrappedHouse, 
         house.commit(".makima.toml", f'{phase} = "{wait}"\n')
     elif phase == "agent":
         body = f"subprocess.run({wait!r}, shell=True)"
-    elif phase == "commit":
-        filters = house.folder / ".gitconfig"
-        filters.write_text(f'[filter "slow"]\n\tclean = "{wait}; cat"\n')
-        body = "open('.gitattributes', 'w').write('*.txt filter=slow'); open('a.txt', 'w').write('new'); done()"
     elif phase == "push":
         hook = house.remote / "hooks" / "pre-receive"
         hook.write_text(f"#!/bin/sh\n{wait}\n")
@@ -325,7 +321,6 @@ def test_cancelled_in_any_phase_it_ends_and_leaves_nothing(house: WrappedHouse, 
     assert isinstance(end, TaskInterrupted) and end.cancelled and not marked(command.task)
     assert command.branch not in house.branches()
     (house.remote / "hooks" / "pre-receive").unlink(missing_ok=True)
-    (house.folder / ".gitconfig").unlink(missing_ok=True)
     house.commit(".makima.toml", "")
     house.next_task_is_well()
 
@@ -385,8 +380,8 @@ GIT = "git = lambda *a: subprocess.run(('git', '-c', 'user.name=x', '-c', 'user.
 @pytest.mark.parametrize(
     ("does", "words"),
     [
-        ("git('commit', '-qm', 'x', '--allow-empty'); git('checkout', '-q', '--orphan', 'o')", "does not build on"),
-        ("git('commit', '-q', '--amend', '-m', 'mine')", "does not build on the commit that it was given"),
+        ("git('checkout', '-q', '--orphan', 'o')", "without a commit that is checked out"),
+        ("os.rename('.git', 'git')", "without a commit that is checked out"),
         (
             "git('commit', '-qm', 'x', '--allow-empty')\n"
             "git('-c', 'sequence.editor=echo break >', 'rebase', '-i', 'HEAD~')",
@@ -397,7 +392,7 @@ GIT = "git = lambda *a: subprocess.run(('git', '-c', 'user.name=x', '-c', 'user.
             "a git repository of its own in sub",
         ),
     ],
-    ids=["an orphan branch", "amends", "a rebase", "a repository"],
+    ids=["a branch without a commit", "no repository", "a rebase", "a repository"],
 )
 def test_what_is_not_its_work_is_not_taken_for_it(house: WrappedHouse, does: str, words: str) -> None:
     command = house.runs(f"{GIT}open('new.txt', 'w').write('x')\n{does}; done()")
@@ -412,7 +407,7 @@ def test_one_that_removes_its_worktree_has_lost_its_work(tmp_path: Path) -> None
     try:
         command = house.runs("import shutil; shutil.rmtree(os.getcwd()); done()")
         end = house.ending(command.task)
-        assert isinstance(end, TaskFailed) and "removed its own worktree" in end.reason and not end.permanent, end
+        assert isinstance(end, TaskFailed) and "its work" in end.reason and not end.permanent, end
         assert command.branch not in house.branches()
         house.next_task_is_well()
     finally:
@@ -422,15 +417,15 @@ def test_one_that_removes_its_worktree_has_lost_its_work(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "does",
     [
-        "os.remove('.git')",
-        "os.remove('.git'); git('init', '-q'); git('add', '.'); git('commit', '-qm', 'x')",
+        "import shutil; shutil.rmtree('.git'); git('init', '-q'); git('add', '.'); git('commit', '-qm', 'x')",
+        "git('add', '.'); git('commit', '-q', '--amend', '-m', 'mine')",
         "git('checkout', '-qb', 'another'); git('add', '.'); git('commit', '-qm', 'x')",
         "git('checkout', '-q', '--detach'); git('add', '.'); git('commit', '-qm', 'x')",
         "open(os.path.join(subprocess.getoutput('git rev-parse --git-dir'), 'index.lock'), 'w')",
         "git('worktree', 'prune')",
         "os.mkdir('no'); os.chmod('no', 0); os.chmod('.', 0o500)",
     ],
-    ids=["no .git", "a repository", "another branch", "no branch", "a lock", "prunes", "permissions"],
+    ids=["a repository", "amends", "another branch", "no branch", "a lock", "prunes", "permissions"],
 )
 def test_its_work_is_found_whatever_it_did_to_its_worktree(house: WrappedHouse, does: str) -> None:
     command = house.runs(f"{GIT}open('new.txt', 'w').write('its work')\n{does}; done()")
@@ -517,4 +512,4 @@ def test_what_it_does_to_the_repositorys_copy_is_not_the_next_tasks(house: Wrapp
     command = house.spawn("cat later.txt")
     house.send(command)
     end = house.ending(command.task)
-    assert isinstance(end, TaskSucceeded) and end.outcome == "later", end
+    assert isinstance(end, TaskSucceeded) and end.outcome.startswith("later"), end
