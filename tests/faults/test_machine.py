@@ -19,9 +19,8 @@ import pytest
 from shared.config import load
 from shared.config.embedded_url import SUPERUSER, embedded_url
 from shared.store import embedded
-from shared.store.migrate import DatabaseTooNew, migrate
 from tests.faults.conftest import Faulty
-from tests.postgres import Postgres, home
+from tests.postgres import home
 from tests.waiting import until
 
 
@@ -100,14 +99,6 @@ def test_a_database_of_a_newer_makima_is_refused_in_words(cluster: Faulty) -> No
     cluster.makima("down")
     (line,) = cluster.makima("up", "--detach", code=1).strip().splitlines()[-1:]
     assert "newer makima" in line and "999_from_the_future" in line
-
-
-def test_no_service_touches_a_database_of_a_newer_makima(postgres: Postgres) -> None:
-    name = postgres.fresh()
-    with postgres.connect(name) as connection:
-        connection.execute("INSERT INTO public.makima_migration VALUES (999, '999_from_the_future')")
-    with pytest.raises(DatabaseTooNew, match="install that version"):
-        migrate(postgres.url(name))
 
 
 def test_no_process_can_be_looked_into_or_leaves_a_core(cluster: Faulty) -> None:

@@ -18,7 +18,7 @@ import pytest
 from shared.failpoints import arm
 from shared.messages.events import DirectiveChanged, Event
 from shared.store.database import connect
-from shared.store.migrate import migrate, revert
+from shared.store.migrate import DatabaseTooNew, migrate, revert
 from tests import postgres
 from tests.conftest import ROOT
 from tests.contract.rows import Rows
@@ -56,6 +56,13 @@ def filled(connection: psycopg.Connection) -> Rows:
     rows.plan_request(directive)
     connection.execute("INSERT INTO makima.attempt (task_id, number, agent) VALUES (%s, 1, 'shell')", (task,))
     return rows
+
+
+def test_no_service_touches_a_database_of_a_newer_makima(server: postgres.Postgres, database: str) -> None:
+    with server.connect(database) as connection:
+        connection.execute("INSERT INTO public.makima_migration VALUES (999, '999_from_the_future')")
+    with pytest.raises(DatabaseTooNew, match="install that version"):
+        migrate(server.url(database))
 
 
 def test_each_migration_goes_down_and_up_again_on_a_filled_database(server: postgres.Postgres, database: str) -> None:
