@@ -189,7 +189,6 @@ class Cluster:
 def cluster(*, daemons: int = 0, **settings: str) -> Iterator[Cluster]:
     """A cluster in a home of its own, up from nothing, and down again at the end. Raises BenchFailed."""
     home = Path(tempfile.mkdtemp(prefix="makima-bench-"))
-    home.chmod(0o755)  # the database's own user must reach its folder
     environment = _environment(home, settings)
     argv = [sys.executable, "-m", "services.cluster", "up", "--daemons", str(daemons)]
     began = time.monotonic()

@@ -50,7 +50,7 @@ def test_without_a_cluster_every_verb_says_how_to_start_one(tmp_path: Path, verb
 @pytest.mark.parametrize(
     ("setting", "value", "says"),
     [
-        ("MAKIMA_COLOUR", "red", "unknown setting 'colour'; there are: home, host, port"),
+        ("MAKIMA_COLOUR", "red", "unknown setting 'colour'; there are: home, run, host, port"),
         ("MAKIMA_PORT", "many", "setting 'port' has the value 'many'"),
         ("MAKIMA_PORT", "70000", "setting 'port' has the value '70000'"),
         ("MAKIMA_SWEEP_SECONDS", "-1", "setting 'sweep_seconds' has the value '-1'"),
