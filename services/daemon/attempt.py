@@ -170,7 +170,7 @@ class Attempt:
         self._run_folder.mkdir(parents=True, exist_ok=True)
         if command.delivery is not None:
             return await self._deliver(agent)
-        workspace = self._workspace = await self._workspaces.make(command)
+        workspace = self._workspace = await self._workspaces.make(command, lambda line: self._log.add((line,)))
         self._base = await self._workspaces.base_of(workspace, command)
         settings = await repository.of(workspace.cache, command.base_branch, self._machine.repositories)
         if agent is not None:
@@ -265,6 +265,9 @@ class Attempt:
     async def _place_of(self, workspace: Workspace) -> Place:
         """Where the agent works; a remote that its sandbox doesn't show has a stand-in there. Raises GitError."""
         place, url = self._confinement.place(workspace.folder, workspace.cache), self.command.repository_url
+        if workspace.borrowed:
+            view = replace(place.view, readable=(*place.view.readable, *workspace.borrowed))
+            place = replace(place, view=view)
         if workspace.cache is None or url is None or not place.sandbox.private or not stand_in.is_folder(url):
             return place
         remote = self._run_folder / "remote.git"

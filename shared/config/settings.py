@@ -112,6 +112,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Let agents' git follow the whole configuration of the daemon's account: its hooks, signing and aliases too."""
     repository_hooks: bool = False
     """Let hooks that a repository sets up for itself run for agents' commits."""
+    populate_submodules: bool = True
+    """Give workspaces the submodules whose addresses the base branch names."""
     leftover_files: Count = 200
     """How many new files that an agent neither committed nor ignored are committed without asking it."""
     leftover_mib: Count = 20

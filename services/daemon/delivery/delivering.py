@@ -185,6 +185,8 @@ class Delivering:
             if self._order.heads and head == self._order.heads[-1]:
                 self._noted("nothing changed since it was delivered last")
             await prove(self._cache, begin, tips, head, self._order.strategy)
+            if lacking := await self._workspaces.on_remotes(self._command, begin.commit, head):
+                raise ContentMissing(f"nobody could clone what would be delivered: {'; '.join(lacking)}")
             if broken := await self._check(begin, tips, earlier, head):
                 return broken
             try:

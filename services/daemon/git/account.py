@@ -68,7 +68,7 @@ def for_agents(known: Account, ignored: Path, whole: bool = False) -> str:
     who = known.identity
     kept = known.everything if whole else [entry for entry in known.settings if entry[0] in _FOR_AGENTS]
     own = (("user.name", who.name), ("user.email", who.email), ("core.excludesfile", str(ignored)))
-    return "".join(_written(key, value) for key, value in (*kept, *own))
+    return "".join(written(key, value) for key, value in (*kept, *own))
 
 
 class Configuration:
@@ -102,16 +102,16 @@ class Configuration:
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / "gitconfig"
         draft = folder / "gitconfig.new"
-        text = "".join(_written(key, value) for key, value in self._account.settings)
+        text = "".join(written(key, value) for key, value in self._account.settings)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(text.encode(errors="surrogateescape"))
         draft.replace(self.file)
 
 
-def _written(key: str, value: str) -> str:
+def written(key: str, value: str) -> str:
     """A setting as a configuration file has it.
 
-    >>> _written("url.https://x/.insteadof", 'a"b')
+    >>> written("url.https://x/.insteadof", 'a"b')
     '[url "https://x/"]\\n\\tinsteadof = "a\\\\"b"\\n'
     """
     section, _, rest = key.partition(".")

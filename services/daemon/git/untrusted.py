@@ -30,8 +30,10 @@ class Unreadable(RuntimeError):
 class AgentRepository:
     """The git directory of a workspace as an agent left it."""
 
-    def __init__(self, git_folder: Path) -> None:
-        self.folder = git_folder
+    def __init__(self, git_folder: Path, inside: tuple[str, ...] = ()) -> None:
+        """`inside`: where a submodule's lies in it."""
+        self._root = git_folder
+        self._inside = inside
 
     def head(self) -> str:
         """The commit that is checked out. Raises Unreadable."""
@@ -72,14 +74,14 @@ class AgentRepository:
 
     def copy_index(self, to: Path) -> bool:
         """Copy its index; False where there is none."""
-        with suppress(OSError), _opened(self.folder, "index") as file, to.open("wb") as copy:
+        with suppress(OSError), _opened(self._root, "/".join((*self._inside, "index"))) as file, to.open("wb") as copy:
             _copy(file, copy.fileno())
             return True
         return False
 
     def copy_objects(self, to: Path) -> None:
         """Copy the objects that it made, loose and packed, into a folder of objects. Raises OSError."""
-        with suppress(OSError), _folder(self.folder, "objects") as objects:
+        with suppress(OSError), _folder(self._root, *self._inside, "objects") as objects:
             for name in _names(objects):
                 if _LOOSE_FOLDER.fullmatch(name):
                     _copy_files(objects, name, _LOOSE, to / name)
@@ -93,7 +95,7 @@ class AgentRepository:
         return None
 
     def _text(self, name: str, limit: int) -> str | None:
-        with suppress(OSError), _opened(self.folder, name) as file:
+        with suppress(OSError), _opened(self._root, "/".join((*self._inside, name))) as file:
             said = b""
             while len(said) <= limit and (part := os.read(file, 1 << 20)):
                 said += part
@@ -101,7 +103,7 @@ class AgentRepository:
         return None
 
     def _is_there(self, name: str) -> bool:
-        return os.path.lexists(self.folder / name)
+        return os.path.lexists(self._root.joinpath(*self._inside, name))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from services.daemon.disk import folders
-from services.daemon.git.account import account, for_agents
+from services.daemon.git.account import account, for_agents, written
 from services.daemon.git.command import git
 
 _CONFIGURATION = """[core]
@@ -48,16 +48,23 @@ class Beginning(msgspec.Struct, frozen=True, kw_only=True):
     """Whether hooks that the repository brings run for the agent's commits."""
 
 
-def lay_out(folder: Path, cache: Path, beginning: Beginning) -> None:
-    """Make the repository in a workspace's folder, without an index. Blocking: for a thread."""
-    git_folder = folder / ".git"
+def lay_out(folder: Path, cache: Path, beginning: Beginning, elsewhere: Path | None = None) -> None:
+    """Make the repository in a workspace's folder, without an index. Blocking: for a thread.
+
+    `elsewhere`: where it lies instead, as that of a submodule does.
+    """
+    git_folder = elsewhere or folder / ".git"
     for part in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info"):
         (git_folder / part).mkdir(parents=True, exist_ok=True)
     _write(git_folder / "objects/info/alternates", f"{cache / 'objects'}\n")
-    url = _without_credentials(beginning.url).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "")
+    url = without_credentials(beginning.url).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "")
     _write(git_folder / "config", _CONFIGURATION.format(url=url))
-    if not beginning.hooks:
-        _write(git_folder / "config.worktree", _NO_HOOKS)
+    own = "" if beginning.hooks else _NO_HOOKS
+    if elsewhere is not None:
+        own += written("core.worktree", os.path.relpath(folder, elsewhere))
+        _write(folder / ".git", f"gitdir: {os.path.relpath(elsewhere, folder)}\n")
+    if own:
+        _write(git_folder / "config.worktree", own)
     _write(git_folder / "info/exclude", account().ignored(os.environ))
     if beginning.branch is None:
         _write(git_folder / "HEAD", f"{beginning.commit}\n")
@@ -94,7 +101,8 @@ def configure_git(folder: Path, whole: bool = False) -> Path:
     return folder
 
 
-def _without_credentials(url: str) -> str:
+def without_credentials(url: str) -> str:
+    """An address as an agent may see it."""
     scheme, slashes, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     who, at, host_only = host.rpartition("@")

@@ -56,21 +56,29 @@ class Caches:
         """Where a repository's cache is, made or not."""
         return self._folder / f"{hashlib.sha256(repository_url.encode()).hexdigest()[:16]}.git"
 
-    def use(self, command: SpawnTask) -> Path:
-        """The cache of a command's repository, in use until the attempt releases it."""
-        assert command.repository_url is not None
-        cache = self.of(command.repository_url)
+    def use(self, command: SpawnTask, submodule: str | None = None) -> Path:
+        """The cache of a command's repository or of a submodule's, in use until the attempt releases it."""
+        url = submodule or command.repository_url
+        assert url is not None
+        cache = self.of(url)
         self._users[cache].add((command.task, command.attempt))
         if cache not in self._marks and (mark := locks.use(cache)):
             self._marks[cache] = mark
         return cache
 
-    def release(self, cache: Path, command: SpawnTask) -> None:
-        """The attempt needs it no more; one that nobody needs may be pruned."""
-        if users := self._users[cache]:
-            users.discard((command.task, command.attempt))
-            if not users and (mark := self._marks.pop(cache, None)):
+    def release(self, command: SpawnTask) -> None:
+        """The attempt needs none any more; one that nobody needs may be pruned."""
+        attempt = command.task, command.attempt
+        for cache in [cache for cache, users in self._users.items() if attempt in users]:
+            self._users[cache].discard(attempt)
+            if not self._users[cache] and (mark := self._marks.pop(cache, None)):
                 mark.close()
+
+    async def of_submodule(self, command: SpawnTask, url: str) -> Path:
+        """The cache of a submodule's repository, made if there is none. Raises GitError."""
+        cache = self.use(command, url)
+        await self.make(cache, url)
+        return cache
 
     async def make(self, cache: Path, repository_url: str) -> None:
         """Make it if there is none, with nothing fetched. Raises GitError."""

@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,12 +135,28 @@ class Leftovers:
         """The files that the agent's own index says still conflict. Raises GitError."""
         return sorted(path for tag, path in await self._agents_index() if tag == "M")
 
-    async def record(self, paths: Iterable[str], parents: Iterable[str], message: str) -> str:
-        """A commit in the cache of these files as they are now, and of all else as `changes` found it."""
+    async def other_links(self, submodules: Mapping[str, str]) -> dict[str, str]:
+        """Those of these commits of submodules that are other ones than `changes` found."""
+        if not submodules:
+            return {}
+        staged = await self._names("ls-files", "--stage", "-z", "--", *submodules, GIT_LITERAL_PATHSPECS="1")
+        entries = (line.partition("\t") for line in staged)
+        there = {path: meta.split(" ")[1] for meta, _, path in entries if meta.startswith(_GITLINK)}
+        return {path: commit for path, commit in submodules.items() if there.get(path, commit) != commit}
+
+    async def record(
+        self, paths: Iterable[str], parents: Iterable[str], message: str, links: Mapping[str, str] | None = None
+    ) -> str:
+        """A commit in the cache of these files as they are now, and of all else as `changes` found it.
+
+        `links`: commits of submodules.
+        """
         wanted = listed(list(paths))
         if wanted:
             update = ("-c", "core.bare=false", "update-index", "--add", "--remove", "--replace", "-z", "--stdin")
             await git_fed(self._cache, wanted, *update, variables=self._where)
+        for path, commit in (links or {}).items():
+            await self._git("update-index", "--cacheinfo", f"{_GITLINK},{commit},{path}")
         tree = (await self._git("write-tree")).strip()
         named = [part for parent in dict.fromkeys(parents) for part in ("-p", parent)]
         return (await git(self._cache, "commit-tree", *named, "-m", message.replace("\0", ""), tree)).strip()
@@ -165,8 +181,8 @@ class Leftovers:
     async def _git(self, *arguments: str) -> str:
         return await git(self._cache, "-c", "core.bare=false", *arguments, **self._where)
 
-    async def _names(self, *arguments: str) -> list[str]:
-        return await names(self._cache, "-c", "core.bare=false", *arguments, **self._where)
+    async def _names(self, *arguments: str, **variables: str) -> list[str]:
+        return await names(self._cache, "-c", "core.bare=false", *arguments, **self._where, **variables)
 
 
 def select(

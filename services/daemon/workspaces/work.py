@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from services.daemon.git.command import GitError, git, names, readable
 from services.daemon.git.merging import commit_tree, holds, merge_tree, tree_of
 from services.daemon.git.pushing import PushRefused, PushStale, push, push_work
 from services.daemon.git.untrusted import AgentRepository, Unreadable
 from services.daemon.workspaces import taking
+from services.daemon.workspaces.beginning import without_credentials
 from services.daemon.workspaces.leftovers import (
     MAX_NAMED,
     Baseline,
@@ -21,7 +24,8 @@ from services.daemon.workspaces.leftovers import (
     named,
     select,
 )
-from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
+from services.daemon.workspaces.submodules import on_a_branch
+from services.daemon.workspaces.workspace import Submodule, Workspace, WorkspaceFailed
 from shared.domain.delivery import Commit
 from shared.domain.inert import inert_subject
 from shared.messages.commands import SpawnTask
@@ -48,6 +52,17 @@ class Work:
     """Those that differ from the start."""
     notes: tuple[str, ...] = ()
     """What a person should know of it: what was left out, for one."""
+    modules: tuple[Inner, ...] = ()
+    """What was done in submodules: on their remotes before this is on its own."""
+
+
+@dataclass(frozen=True)
+class Inner:
+    """What was done in a submodule."""
+
+    submodule: Submodule
+    worked: Worked
+    work: Work
 
 
 @dataclass
@@ -69,8 +84,12 @@ class Worked:
     def __post_init__(self) -> None:
         assert self.workspace.cache is not None
         self._cache = self.workspace.cache
-        self._repository = AgentRepository(self.workspace.folder / ".git")
+        top = self.workspace.top or self.workspace.folder
+        self._repository = AgentRepository(top / ".git", self.workspace.inside)
         self._leftovers = Leftovers(self.workspace, self._repository)
+        self._inner = [
+            (one, Worked(one.workspace, self.message, self.limits, self.is_secret)) for one in self.workspace.modules
+        ]
 
     @classmethod
     def of(
@@ -89,15 +108,22 @@ class Worked:
         changes = await self._leftovers.changes(await self._tree(await self._head()))
         self.baseline.untracked.update(changes.untracked, changes.nested)
         self.baseline.tracked.update(changes.tracked)
+        for _, inner in self._present():
+            await inner.begun()
 
     async def before_check(self) -> None:
         """A check runs next: the work is what is there now."""
+        for _, inner in self._present():
+            await inner.before_check()
         self.sealed = await self.gather()
 
     async def check_failed(self) -> None:
         """A check has failed, and the agent goes on: what the check wrote is not its work."""
         before, self.sealed = self.sealed, None
         assert before is not None
+        for _, inner in self._inner:
+            if inner.sealed is not None:
+                await inner.check_failed()
         changes = await self._leftovers.changes(before.head)
         self.baseline.untracked.update(changes.untracked, changes.nested)
         theirs = set(before.files)
@@ -119,14 +145,24 @@ class Worked:
 
         Raises WorkspaceFailed when that isn't the work, or would not be all of it.
         """
-        head, selected = await self._committed()
-        return await self._work(head, _left_out(selected))
+        done = [(one, inner, inner.sealed or await inner.gather()) for one, inner in self._present()]
+        head, selected = await self._committed({one.path: work.head for one, inner, work in done if inner.moved(work)})
+        work = await self._work(head, (*_left_out(selected), *(note for *_, work in done for note in work.notes)))
+        return replace(work, modules=tuple(Inner(*one) for one in done))
+
+    def moved(self, work: Work) -> bool:
+        """Whether something was done."""
+        return work.head != self.workspace.start
+
+    def _present(self) -> list[tuple[Submodule, Worked]]:
+        """Its submodules that are still where they were, with no link on the way."""
+        return [(one, inner) for one, inner in self._inner if _is_in(self.workspace.folder, one.path)]
 
     async def resolved(self) -> str:
         """The commit that ends a merge, made where the agent only added its files. Raises WorkspaceFailed."""
-        return (await self._committed())[0]
+        return (await self._committed({}))[0]
 
-    async def _committed(self) -> tuple[str, Selection]:
+    async def _committed(self, submodules: Mapping[str, str]) -> tuple[str, Selection]:
         if half := self._repository.unfinished():
             raise WorkspaceFailed(f"the agent left {half} half-way: it must be finished or aborted")
         head = await self._head()
@@ -137,9 +173,10 @@ class Worked:
         selected = await self._select(changes)
         if (changes.tracked or merged) and (unmerged := await self._leftovers.unmerged()):
             raise WorkspaceFailed(f"the agent left conflicts unresolved in {named(unmerged)}")
-        if selected.paths or merged:
+        links = await self._leftovers.other_links(submodules)
+        if selected.paths or merged or links:
             message = (self._repository.merge_message() or f"Merge {merged[0]}") if merged else self.message
-            head = await self._leftovers.record(selected.paths, (head, *merged), message)
+            head = await self._leftovers.record(selected.paths, (head, *merged), message, links)
         return head, selected
 
     async def unmerged(self) -> list[str]:
@@ -224,6 +261,8 @@ async def push_to_remote(worked: Worked, work: Work) -> None:
     there, and over nothing else. Raises WorkspaceFailed."""
     workspace = worked.workspace
     assert workspace.cache is not None
+    for one in work.modules:
+        await _push_submodule(one)
     try:
         if worked.own_branch:
             await push_work(workspace.cache, work.head, workspace.ref, worked.made_here)
@@ -231,6 +270,29 @@ async def push_to_remote(worked: Worked, work: Work) -> None:
             await push(workspace.cache, work.head, workspace.branch)
     except (PushRefused, PushStale) as error:
         raise WorkspaceFailed(str(error), isinstance(error, PushRefused) and error.permanent) from None
+
+
+async def _push_submodule(inner: Inner) -> None:
+    """Push what was done in a submodule, unless its remote has it. Raises WorkspaceFailed that names it."""
+    one, cache, head = inner.submodule, inner.submodule.workspace.cache, inner.work.head
+    assert cache is not None
+    if head == one.workspace.start or await on_a_branch(cache, head):
+        return
+    try:
+        await push_to_remote(inner.worked, inner.work)
+    except WorkspaceFailed as error:
+        what = f"the commit {head[:12]} of the submodule {readable(one.path)} can't be pushed to its remote"
+        raise WorkspaceFailed(f"{what} {without_credentials(one.url)}: {error}", error.permanent) from None
+
+
+def _is_in(folder: Path, path: str) -> bool:
+    """Whether a submodule's folder is there, and led to by no link."""
+    place = folder
+    for part in path.split("/"):
+        place /= part
+        if place.is_symlink():
+            return False
+    return os.path.lexists(place / ".git")
 
 
 def _nested(paths: list[str]) -> str:

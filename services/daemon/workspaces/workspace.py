@@ -40,10 +40,38 @@ class Workspace:
     own: Path = Path()
     """The daemon's own folder about it, which no agent sees: the index that it began with, objects taken from it."""
 
+    top: Path | None = None
+    """Of a submodule: the folder of the workspace that it lies in."""
+    inside: tuple[str, ...] = ()
+    """Of a submodule: where its repository lies in that of the workspace."""
+    modules: tuple[Submodule, ...] = ()
+    """Those that were populated."""
+
+    @property
+    def git_folder(self) -> Path:
+        """Where its repository is."""
+        return (self.top or self.folder).joinpath(".git", *self.inside)
+
+    @property
+    def borrowed(self) -> tuple[Path, ...]:
+        """The objects that its submodules' repositories borrow."""
+        caches = (one.workspace.cache for one in self.modules)
+        own = (cache / "objects" for cache in caches if cache is not None)
+        return (*own, *(path for one in self.modules for path in one.workspace.borrowed))
+
     @property
     def index(self) -> Path:
         """The index as the workspace began, with what its files looked like."""
         return self.own / "index"
+
+
+@dataclass(frozen=True)
+class Submodule:
+    """A submodule that was populated: where in its workspace, from which address, and its own workspace."""
+
+    path: str
+    url: str
+    workspace: Workspace
 
 
 def note_borrowed(own: Path, cache: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from services.daemon.workspaces.beginning import Beginning, hand_over, lay_out, 
 from services.daemon.workspaces.caches import Caches
 from services.daemon.workspaces.resolving import Checkout, conflicting, merge_in
 from services.daemon.workspaces.spares import Spares
+from services.daemon.workspaces.submodules import Origin, Say, missing, moved, populate
 from services.daemon.workspaces.workspace import INDEXES, Workspace, WorkspaceFailed, note_borrowed
 from shared.domain.names import StepRefs, step_ref
 from shared.messages.commands import SpawnTask
@@ -25,11 +27,22 @@ from shared.messages.commands import SpawnTask
 class Workspaces:
     """The workspaces under one daemon's folder."""
 
-    def __init__(self, folder: Path, step_refs: StepRefs = "refs/heads", spares: int = 0, hooks: bool = False) -> None:
-        """`spares`: how many worktrees are kept for attempts to come. `hooks`: whether a repository's own run."""
+    def __init__(
+        self,
+        folder: Path,
+        step_refs: StepRefs = "refs/heads",
+        spares: int = 0,
+        hooks: bool = False,
+        submodules: bool = True,
+    ) -> None:
+        """`spares`: how many worktrees are kept for attempts to come. `hooks`: whether a repository's own run.
+
+        `submodules`: whether they are populated.
+        """
         self.folder = folder
         self._step_refs = step_refs
         self._hooks = hooks
+        self._submodules = submodules
         self._worktrees = folder / "worktrees"
         self._own = folder / INDEXES
         self._resolutions = folder / "resolutions"
@@ -48,7 +61,7 @@ class Workspaces:
         """The tasks that have a worktree here."""
         return tuple(sorted({UUID(hex=entry.name.partition("-")[0]) for entry in self._worktrees.iterdir()}))
 
-    async def make(self, command: SpawnTask) -> Workspace:
+    async def make(self, command: SpawnTask, say: Say = lambda _: None) -> Workspace:
         """A workspace on the attempt's branch, started and merged as the command says.
 
         A plan's only looks, and a completion's works for `target_branch`: both are on no branch of their own.
@@ -76,7 +89,8 @@ class Workspaces:
         if stopped is None and not (merges and command.kind == "completion"):
             self._spares.note(folder, cache, start, made.index)
         ref = step_ref(branch, self._step_refs if command.kind == "step" else "refs/heads")
-        return Workspace(folder, cache, start, branch, stopped, tuple(left), ref, made.own)
+        workspace = Workspace(folder, cache, start, branch, stopped, tuple(left), ref, made.own)
+        return await self._populated(workspace, command, known, say)
 
     async def base_of(self, workspace: Workspace, command: SpawnTask) -> str | None:
         """The newest commit of the base branch that a workspace's start is built on; None where that can't be told."""
@@ -113,10 +127,37 @@ class Workspaces:
 
     def checkouts(self, command: SpawnTask) -> Checkout:
         """Clean workspaces for a delivery."""
-        return Checkout(lambda commit, part: self.checkout(command, commit, part), self._resolved(command))
+        return Checkout(lambda commit, part: self._checkout(command, commit, part), self._resolved(command))
 
     async def checkout(self, command: SpawnTask, commit: str, part: str = "") -> Workspace:
-        """A clean workspace of the attempt's at a commit; `part` names one beside its first."""
+        """A clean workspace of the attempt's at a commit, with submodules; `part` names one beside its first."""
+        made = await self._checkout(command, commit, part)
+        return await self._populated(made, command, {})
+
+    async def on_remotes(self, command: SpawnTask, begin: str, head: str) -> list[str]:
+        """What of the submodules' commits that differ between two commits is on no remote, in words."""
+        cache = self._cache(command)
+        if not await moved(cache, begin, head):
+            return []
+        return await missing(await self._origin(command, {}), partial(self._caches.of_submodule, command), begin, head)
+
+    async def _populated(
+        self, workspace: Workspace, command: SpawnTask, known: Mapping[str, str], say: Say = lambda _: None
+    ) -> Workspace:
+        if not self._submodules:
+            return workspace
+        origin = await self._origin(command, known)
+        return await populate(workspace, origin, partial(self._caches.of_submodule, command), say, self._hooks)
+
+    async def _origin(self, command: SpawnTask, known: Mapping[str, str]) -> Origin:
+        """The repository of a command, with the commit of its base branch."""
+        base = command.base_branch or ""
+        cache = self._cache(command)
+        if base not in known:
+            known = await caches.resolve(cache, (base,))
+        return Origin(cache, command.repository_url or "", known.get(base))
+
+    async def _checkout(self, command: SpawnTask, commit: str, part: str = "") -> Workspace:
         await self.drop(command, part)
         known = await caches.resolve(self._cache(command), ("",))
         return await self._begin(command, commit, None, known, part)
@@ -151,7 +192,7 @@ class Workspaces:
         for folder in (first, *self._worktrees.glob(f"{first.name}-*")):
             await self._remove(folder)
         if command.repository_url is not None:
-            self._caches.release(self._cache(command), command)
+            self._caches.release(command)
 
     async def _begin(
         self, command: SpawnTask, commit: str, branch: str | None, known: Mapping[str, str], part: str = ""
