@@ -25,6 +25,7 @@ import psycopg
 from bench.daemon import Seen
 from bench.figures import ROOT
 from shared.config import Settings, load
+from shared.config.embedded_url import SUPERUSER, embedded_url
 from shared.domain.plans import PlannedStep
 
 STEP_SECONDS = 120.0
@@ -159,6 +160,11 @@ class Cluster:
     def sql(self) -> psycopg.Connection[tuple[Any, ...]]:
         """A connection of our own to its Postgres."""
         return psycopg.connect(self.settings.postgres(), autocommit=True)
+
+    def checkpoint(self) -> None:
+        """Have its Postgres write what is changed, as only its superuser may ask."""
+        with psycopg.connect(embedded_url(self.home, role=SUPERUSER), autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
 
     def await_rows(self, statement: str, parameters: Sequence[object], number: int) -> None:
         """Wait until a query yields so many rows. Raises BenchFailed."""

@@ -22,6 +22,7 @@ def run(scale: float) -> list[Figure]:
         young = chain.measure(api, driver, scale)
         with running.sql() as connection:
             fill(connection, max(round(DIRECTIVES * scale), 10), max(round(TASKS * scale), 100))
+        running.checkpoint()
         old = chain.measure(api, driver, scale)
     ratio = percentile(old, 50) / percentile(young, 50)
     return [
@@ -41,7 +42,6 @@ def fill(connection: psycopg.Connection[Any], directives: int, tasks: int) -> No
     connection.execute(_TASKS, sizes)
     connection.execute("DROP TABLE past")
     connection.execute("VACUUM ANALYZE")
-    connection.execute("CHECKPOINT")
 
 
 _PAST = "CREATE TABLE past AS SELECT n, gen_random_uuid() AS id FROM generate_series(0, %(directives)s - 1) AS n"

@@ -263,17 +263,13 @@ def test_a_person_tells_a_running_agent_something(cluster: Cluster, origin: Path
 def _told(cluster: Cluster, task: str) -> bool:
     """Let the agent's command end once the message has reached its standard input."""
     for worktree in (cluster.home / "daemons").glob(f"*/worktrees/{task.replace('-', '')}-*"):
-        with psycopg.connect(f"postgresql://postgres@/makima?host={socket_folder(cluster)}") as connection:
+        with psycopg.connect(load(cluster.environment).postgres()) as connection:
             row = connection.execute("SELECT delivered_as FROM makima.task_message WHERE task_id = %s", (task,))
             if row.fetchall() != [("while it ran",)]:
                 return False
         (worktree / "told").touch()
         return True
     return False
-
-
-def socket_folder(cluster: Cluster) -> Path:
-    return load(cluster.environment).run_folder()
 
 
 @pytest.mark.parametrize(("agent", "counted"), [("claude", 101 + 120), ("codex", 240)])
