@@ -244,7 +244,9 @@ async def missing(origin: Origin, cache_of: CacheOf, before: str, after: str) ->
     fit = {m.url for m in (await modules(origin, origin.trusted)).values()} if origin.trusted else set()
     lacking = []
     for path, commit in (await moved(origin.cache, before, after)).items():
-        url = known[path].url if path in known else ""
+        if path not in known:
+            continue  # a commit that no .gitmodules names; of a step that made one, its work was refused
+        url = known[path].url
         try:
             if url and url in fit:
                 await bring(await cache_of(url), commit)
@@ -253,7 +255,7 @@ async def missing(origin: Origin, cache_of: CacheOf, before: str, after: str) ->
         except GitError as error:
             why = str(error)
         if why:
-            where = url or "no remote that .gitmodules names and that may be fetched from"
+            where = without_credentials(url) or "a remote that may be fetched from"
             lacking.append(f"the commit {commit[:12]} of the submodule {readable(path)} is not on {where}: {why}")
     return lacking
 
