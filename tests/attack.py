@@ -16,6 +16,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+Targets = dict[str, list[str | int]]
+"""What is tried, by kind."""
 MARK = "an-attacker-was-here"
 PTRACE_SEIZE = 0x4206
 PATIENCE_SECONDS = 2.0
@@ -121,9 +123,9 @@ def _startup() -> bytes:
     return struct.pack("!II", len(said) + 8, 196608) + said
 
 
-def main() -> None:
-    targets = json.loads(Path(sys.argv[1]).read_text())
-    own.extend(map(Path, targets["own"]))
+def attempted(targets: Targets) -> dict[str, list[str]]:
+    """Try every way on every target; those with which it succeeded, by the way."""
+    own[:] = [Path(str(path)) for path in targets["own"]]
     succeeded: dict[str, list[str]] = {}
     for kind, ways in WAYS.items():
         for way, attempt in ways:
@@ -134,6 +136,11 @@ def main() -> None:
                         reached.append(str(target))
                 except OSError:
                     continue
+    return succeeded
+
+
+def main() -> None:
+    succeeded = attempted(json.loads(Path(sys.argv[1]).read_text()))
     Path(sys.argv[2]).write_text(json.dumps(succeeded))
 
 

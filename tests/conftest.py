@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import hypothesis
+import psutil
 import pytest
 
 from tests.person import git as git
@@ -44,6 +45,20 @@ class Cluster:
             "MAKIMA_SANDBOX_WRITABLE": str(self.marks),
             **named,
         }
+
+    def state(self) -> dict[str, Any]:
+        """What its supervisor says of it."""
+        state: dict[str, Any] = json.loads((self.home / "run" / "cluster.json").read_text())
+        return state
+
+    def processes(self) -> dict[str, int]:
+        """The ids of its processes."""
+        return dict(self.state()["processes"])
+
+    def tree(self) -> set[int]:
+        """The ids of all its processes: the supervisor's, and of whatever descends from it, agents with the rest."""
+        supervisor = psutil.Process(self.state()["pid"])
+        return {process.pid for process in (supervisor, *supervisor.children(recursive=True))}
 
     def makima(self, *arguments: str, code: int = 0) -> str:
         """Run one command; its standard output, or its error line where `code` isn't 0."""

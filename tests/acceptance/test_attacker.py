@@ -11,7 +11,9 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import psutil
@@ -19,12 +21,11 @@ import pytest
 
 from shared.config import load
 from tests import attack
+from tests.attack import Targets
 from tests.conftest import Cluster
 from tests.engine import IMAGE, Engine, engine
 from tests.postgres import home
 from tests.waiting import until
-
-Targets = dict[str, list[str | int]]
 
 
 @dataclass
@@ -62,11 +63,12 @@ class Scene:
                     mode = path.stat().st_mode
                     kind = "sockets" if stat.S_ISSOCK(mode) else "folders" if stat.S_ISDIR(mode) else "files"
                     found[kind].append(str(path))
-        cluster = [p for p in psutil.process_iter(["environ"]) if self._is_of_cluster(p)]
-        found["processes"] += [process.pid for process in cluster]
-        ours = {psutil.Process(process.pid).pid for process in cluster}
+        processes = self.cluster.tree() - self._at_work(own)
+        found["processes"] += sorted(processes)
         found["abstract"] += [
-            c.laddr for c in psutil.net_connections("unix") if c.pid in ours and str(c.laddr).startswith("@")
+            c.laddr
+            for c in psutil.net_connections("unix")
+            if str(c.laddr).startswith("@") and (c.pid is None or c.pid in processes)  # None: only root is told whose
         ]
         found["groups"] += [str(path) for path in Path("/sys/fs/cgroup").glob("**/cgroup.procs")]
         return found
@@ -82,10 +84,16 @@ class Scene:
         gateway = load(self.cluster.environment).gateway_socket()
         return [gateway.parent, *self.cluster.home.glob("daemons/*/repositories/*.git/objects")]
 
-    def _is_of_cluster(self, process: psutil.Process) -> bool:
-        return process.info["environ"] is not None and process.info["environ"].get("MAKIMA_HOME") == str(
-            self.cluster.home
-        )
+    def _at_work(self, own: Path) -> set[int]:
+        """The processes of the attempt at a workspace: those in it, and what leads from its daemon to them."""
+        services = set(self.cluster.processes().values())
+        found: set[int] = set()
+        for number in self.cluster.tree() - services:
+            with suppress(OSError, psutil.Error):
+                if Path(f"/proc/{number}/cwd").readlink().is_relative_to(own):
+                    lead = takewhile(lambda process: process.pid not in services, psutil.Process(number).parents())
+                    found |= {number, *(process.pid for process in lead)}
+        return found
 
 
 @pytest.fixture(scope="module")

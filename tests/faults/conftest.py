@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -64,15 +62,6 @@ class Faulty(Cluster):
     """A cluster whose processes can be made to die."""
 
     failpoints: Path
-
-    def state(self) -> dict[str, Any]:
-        """What its supervisor says of it."""
-        state: dict[str, Any] = json.loads((self.home / "run" / "cluster.json").read_text())
-        return state
-
-    def processes(self) -> dict[str, int]:
-        """The ids of its processes."""
-        return dict(self.state()["processes"])
 
     def process(self, name: str) -> int:
         """The id of a process of it."""
