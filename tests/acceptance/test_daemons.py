@@ -39,9 +39,9 @@ def deaf() -> Iterator[Cluster]:
 
 
 @contextmanager
-def daemon(cluster: Cluster, name: str) -> Iterator[subprocess.Popen[bytes]]:
+def daemon(cluster: Cluster, name: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
     """A daemon of its own, connected; ended as a person ends it."""
-    environment = {**cluster.environment, "MAKIMA_DAEMON_NAME": name}
+    environment = {**cluster.environment, **settings, "MAKIMA_DAEMON_NAME": name}
     argv = [sys.executable, "-m", "cli", "daemon", "run"]
     with (cluster.home / "logs" / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(argv, env=environment, stdout=log, stderr=log)
@@ -69,6 +69,16 @@ def finish(cluster: Cluster, directive: str) -> dict[str, dict[str, Any]]:
     """The steps by name, once the directive is delivered."""
     cluster.makima("directive", "watch", directive, "--timeout", str(DEADLINE_SECONDS))
     return {s["name"]: s for s in cluster.show(directive)["steps"]}
+
+
+def test_a_daemon_needs_nothing_of_the_services_home_but_the_sockets(lone: Cluster, origin: Path) -> None:
+    """As a container it has a home of its own; the services', with the signing secret, is not there."""
+    sockets = {"MAKIMA_RUN": str(lone.home / "run"), "MAKIMA_POSTGRES_URL": ""}
+    script = 'test -S "${MAKIMA_API_URL#unix://}" && echo found >found.txt'
+    with home() as own, daemon(lone, "apart", MAKIMA_HOME=str(own), **sockets):
+        steps = finish(lone, create(lone, origin, [{"name": "Look", "taskPlan": script}]))
+        assert steps["Look"]["status"] == "completed"
+        assert [path.name for path in own.iterdir()] == ["daemons"]
 
 
 def test_without_a_daemon_tasks_wait_in_words_and_go_out_when_one_comes(lone: Cluster, origin: Path) -> None:
