@@ -17,6 +17,7 @@ from uuid import UUID
 import msgspec
 import zmq
 
+from shared.bus.keys import introduce
 from shared.config import Settings, load
 from shared.messages.commands import SpawnTask
 from shared.messages.frames import COMMANDS, REPORT_REPLIES, REPORTS, header, read_header
@@ -66,6 +67,7 @@ class BenchDaemon:
         self._socket.setsockopt(zmq.IDENTITY, name.encode())
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.setsockopt(zmq.RCVHWM, 0)
+        introduce(self._socket, settings.home, "daemon")
         self._socket.connect(settings.socket("daemons"))
         self._seq = 0
         self._unacknowledged: dict[int, tuple[Report, float]] = {}

@@ -9,6 +9,7 @@ import time
 
 import zmq
 
+from shared.bus.keys import introduce
 from shared.config import load
 from shared.messages.frames import REPORTS, header
 from shared.messages.reports import Heartbeat, Hello
@@ -19,6 +20,7 @@ def main() -> None:
     number, settings = int(sys.argv[1]), load(os.environ)
     context = zmq.Context(io_threads=1)
     context.set(zmq.MAX_SOCKETS, number + 10)
+    introduce(context, settings.home, "daemon")
     fleet: list[tuple[str, zmq.Socket[bytes]]] = []
     for n in range(number):
         connection, name = context.socket(zmq.DEALER), f"idle-{n}"

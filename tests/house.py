@@ -28,6 +28,7 @@ from shared.messages.reports import (
     TaskInterrupted,
     TaskSucceeded,
 )
+from tests.door import door, guarded
 from tests.person import sh as sh
 from tests.waiting import until
 
@@ -55,7 +56,8 @@ class House:
         make_home(self.settings.home)
         self.settings.run_folder().mkdir()
         self.context = zmq.Context()
-        self.router = self.context.socket(zmq.ROUTER)
+        self.door = door(self.context, self.settings.home)
+        self.router = guarded(self.context.socket(zmq.ROUTER), "daemons")
         self.router.setsockopt(zmq.LINGER, 0)
         self.router.setsockopt(zmq.ROUTER_HANDOVER, 1)
         self.router.bind(self.settings.socket("daemons"))
@@ -89,6 +91,7 @@ class House:
         self.process.kill()
         self.process.wait()
         self.router.close()
+        self.door.stop()
         self.context.term()
 
     def send(self, *commands: AnyCommand) -> None:

@@ -1,4 +1,4 @@
-"""The broker's sockets: binds the endpoints and hands what arrives to the routing. One thread, one poller."""
+"""The broker's sockets: binds the endpoints, admits who may connect, hands on what arrives. One thread, one poller."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from pathlib import Path
 import structlog
 import zmq
 
+from services.broker import admission
+from services.broker.admission import Admission
 from services.broker.routing import CHECK_SECONDS, EMITS, RECEIVES, SENDS, Broker
+from shared.bus.keys import make_keys
+from shared.bus.skipped import Skipped
 from shared.bus.wire import keep_alive
 from shared.config import ConfigError, Settings
 from shared.failpoints import hit
+from shared.messages.channels import ADMITTED
 from shared.service.process import begin, ready, still_here
 from shared.service.watchdog import Watchdog
 
@@ -25,15 +30,24 @@ log = structlog.get_logger()
 
 MOST_A_TURN = 256
 """Messages taken from one socket before the others have their turn."""
-_PLACES = {e: f"broker.{e}" for e in ("events-in", "events-out", "commands", "daemons", "reports")}
+HANDSHAKE_MILLISECONDS = 2000
+"""After so long a connection that isn't admitted is ended: whoever guesses keys waits as long between two guesses."""
+_PLACES = {endpoint: f"broker.{endpoint}" for endpoint in ADMITTED}
+_KEYLESS = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+"""What a socket tells of a peer that shows no key at all, or speaks no ZeroMQ."""
 
 
 class Sockets:
-    """The five endpoints, bound."""
+    """The five endpoints, bound. Raises ConfigError or OSError when the roles' keys can't be had, ZMQError else."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._context = zmq.Context()
+        self._admission = Admission(make_keys(settings.home))
+        self._requests = self._context.socket(zmq.REP)
+        self._requests.bind(admission.ENDPOINT)  # before all others: a socket asks here, or admits nobody
+        self._refused_keyless = Skipped("connection refused")
+        self._keyless: list[zmq.Socket[bytes]] = []
         self._bound = {
             "events-in": self._bind(zmq.XSUB, "events-in"),
             "events-out": self._bind(zmq.XPUB, "events-out"),
@@ -54,8 +68,21 @@ class Sockets:
         if kind == zmq.ROUTER:
             bound.setsockopt(zmq.ROUTER_HANDOVER, 1)
             bound.setsockopt(zmq.ROUTER_MANDATORY, int(mandatory))
+        bound.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MILLISECONDS)
+        bound.setsockopt(zmq.PLAIN_SERVER, 1)
+        bound.setsockopt(zmq.ZAP_DOMAIN, name.encode())
+        self._keyless.append(self._watch(bound, name))
         bound.bind(endpoint)
         return bound
+
+    def _watch(self, bound: zmq.Socket[bytes], name: str) -> zmq.Socket[bytes]:
+        """Where a socket tells of peers that the admission is not even asked about."""
+        place = f"inproc://keyless-{name}"
+        bound.monitor(place, _KEYLESS)
+        watching = self._context.socket(zmq.PAIR)
+        watching.setsockopt(zmq.RCVHWM, 0)  # ZeroMQ's own thread waits for room here
+        watching.connect(place)
+        return watching
 
     def send(self, endpoint: str, parts: Sequence[bytes]) -> bool:
         """Send parts; whether the peer could be reached. Never waits."""
@@ -74,8 +101,8 @@ class Sockets:
         names = {bound: name for name, bound in self._bound.items()}
         poller = zmq.Poller()
         poller.register(stop, zmq.POLLIN)
-        for bound in names:
-            poller.register(bound, zmq.POLLIN)
+        for watched in (self._requests, *self._keyless, *names):
+            poller.register(watched, zmq.POLLIN)
         next_check = time.monotonic()
         watchdog = Watchdog(tell=still_here)
         watchdog.start()
@@ -84,7 +111,12 @@ class Sockets:
             for readable, _ in poller.poll(int(CHECK_SECONDS * 1000)):
                 if not isinstance(readable, zmq.Socket):
                     return
-                self._drain(broker, names[readable], readable)
+                if readable is self._requests:
+                    self._admit()
+                elif readable in names:
+                    self._drain(broker, names[readable], readable)
+                else:
+                    self._count_keyless(readable)
             if time.monotonic() >= next_check:
                 next_check = time.monotonic() + CHECK_SECONDS
                 broker.check()
@@ -92,8 +124,29 @@ class Sockets:
     def close(self) -> None:
         """Unbind everything."""
         for bound in self._bound.values():
+            bound.disable_monitor()
             bound.close()
+        for watching in (*self._keyless, self._requests):
+            watching.close(linger=0)
         self._context.term()
+
+    def _admit(self) -> None:
+        for _ in range(MOST_A_TURN):
+            try:
+                request = self._requests.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            hit("broker.admission", "before_send")
+            self._requests.send_multipart(self._admission.answer(request), zmq.NOBLOCK)
+            hit("broker.admission", "after_send")
+
+    def _count_keyless(self, watching: zmq.Socket[bytes]) -> None:
+        for _ in range(MOST_A_TURN):
+            try:
+                watching.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._refused_keyless("a peer shows no key")
 
     def _drain(self, broker: Broker, name: str, bound: zmq.Socket[bytes]) -> None:
         for _ in range(MOST_A_TURN):
@@ -114,7 +167,7 @@ def main() -> int:
     try:
         settings = begin()
         sockets = Sockets(settings)
-    except (ConfigError, zmq.ZMQError) as error:
+    except (ConfigError, OSError, zmq.ZMQError) as error:
         print(f"makima broker: {error}", file=sys.stderr)
         return 1
     ready()

@@ -17,6 +17,7 @@ import psycopg
 import structlog
 
 from services.cluster.child import Child
+from shared.bus.keys import make_keys
 from shared.config import Settings
 from shared.config.home import check_home, make_home
 from shared.store import embedded, leftover
@@ -80,6 +81,7 @@ async def up(settings: Settings) -> None:
     lock = _acquire(settings)
     _refuse_taken_port(settings)
     try:
+        make_keys(settings.home)
         _write_state(settings, [], started)
     except OSError as error:
         raise ClusterFailed(f"{settings.home} can't be written ({error.strerror})") from None

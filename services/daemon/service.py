@@ -282,7 +282,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         configuration.folder = folder
         await asyncio.to_thread(configuration.read)
         network_limits.silent, network_limits.whole = settings.git_silent_seconds, settings.git_command_seconds
-        bus = ZeroMQ(settings)
+        bus = ZeroMQ(settings, "daemon")
         connection = Connection(bus.channel("daemons", f"daemon/{name}", identity=name.encode()))
         journal = Journal(folder / "journal")
         machine = Machine(

@@ -1,4 +1,4 @@
-"""Messages that could not be read: counted, logged at a bounded rate, and skipped."""
+"""What others send that comes to nothing: counted, and logged at a bounded rate."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ THEN_EVERY = 1000
 class Skipped:
     """What one receiver skipped. Call it with the reason, once a message."""
 
-    def __init__(self) -> None:
+    def __init__(self, event: str = "message skipped") -> None:
         self.count = 0
+        self._event = event
 
     def __call__(self, reason: object) -> None:
-        """Count one message, and log it if it is among the first or a round number."""
+        """Count one, and log it if it is among the first or a round number."""
         self.count += 1
         if self.count <= FIRST_LOGGED or self.count % THEN_EVERY == 0:
-            log.warning("message skipped", error=str(reason), count=self.count)
+            log.warning(self._event, error=str(reason), count=self.count)

@@ -8,16 +8,19 @@ import zmq
 
 from shared.bus.channel import Channel
 from shared.bus.events import Publisher, Subscriber
+from shared.bus.keys import introduce
 from shared.config import Settings
+from shared.messages.channels import Role
 from shared.messages.events import Event
 
 
 class ZeroMQ:
-    """A `Bus` on one ZeroMQ context of its own."""
+    """A `Bus` on one ZeroMQ context of its own, in one role. Raises ConfigError when that role's key can't be read."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, role: Role) -> None:
         self._settings = settings
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        introduce(self._context, settings.home, role)
         self._opened: list[Subscriber | Channel] = []
 
     def publisher(self, sender: str, emits: Iterable[type[Event]]) -> Publisher:

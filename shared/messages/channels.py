@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import get_args
+from typing import Literal, get_args
 
 import msgspec
 
@@ -13,14 +13,18 @@ from shared.messages.reports import AnyReport, AnyReportReply
 
 Message = type[msgspec.Struct]
 ByChannel = Mapping[str, frozenset[Message]]
+Role = Literal["planner", "executor", "monitor", "completer", "gateway", "daemon"]
+"""Who connects to the broker."""
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the broker's sockets (events have two, a proxy between them) and all that it carries."""
+    """One of the broker's sockets (events have two, a proxy between them), all that it carries, and who may connect."""
 
     name: str
+    endpoints: tuple[str, ...]
     pattern: str
     connects: str
+    roles: tuple[Role, ...]
     about: str
     messages: tuple[Message, ...]
 
@@ -33,8 +37,10 @@ ACKS: tuple[Message, ...] = get_args(AnyReportReply)
 CHANNELS = (
     Channel(
         name="events",
+        endpoints=("events-in", "events-out"),
         pattern="XSUB and XPUB, a proxy",
         connects="PUB to events-in, SUB to events-out",
+        roles=("planner", "executor", "monitor", "completer", "gateway"),
         about="Hints that something became true: one message a frame, or a list of one topic's, under the topic "
         "`<type>/<directive id>`. "
         "Losing, doubling or reordering them costs time, never correctness.",
@@ -42,26 +48,38 @@ CHANNELS = (
     ),
     Channel(
         name="commands",
+        endpoints=("commands",),
         pattern="ROUTER",
         connects="DEALER",
+        roles=("executor",),
         about="What is to be done, and the broker's replies: a list of messages a frame. A row promises each command; "
         "it is sent again until a daemon has accepted it.",
         messages=(*COMMANDS, *REPLIES),
     ),
     Channel(
         name="daemons",
+        endpoints=("daemons",),
         pattern="ROUTER, mandatory, with handover",
         connects="DEALER, whose identity is the daemon's name",
+        roles=("daemon",),
         about="Commands and acknowledgements down to a daemon, its reports up: a list of messages a frame. "
         "A report is journaled before it is sent, and sent again until it is acknowledged.",
         messages=(*COMMANDS, *REPORTS, *ACKS),
     ),
     Channel(
         name="reports",
+        endpoints=("reports",),
         pattern="ROUTER, mandatory",
         connects="DEALER, which says `ready` every two seconds",
+        roles=("monitor",),
         about="Reports to one of the monitors that are ready, and its answers, given after its commit: "
         "a list of messages a frame, with the daemon's identity between header and body.",
         messages=(*REPORTS, *ACKS),
     ),
 )
+
+ROLES: tuple[Role, ...] = get_args(Role)
+ADMITTED: Mapping[str, frozenset[Role]] = {
+    endpoint: frozenset(channel.roles) for channel in CHANNELS for endpoint in channel.endpoints
+}
+"""Which roles may connect to each of the broker's endpoints."""

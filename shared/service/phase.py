@@ -15,6 +15,7 @@ from shared.bus.bus import Bus
 from shared.bus.zeromq import ZeroMQ
 from shared.config import Settings
 from shared.domain.ids import new_id
+from shared.messages.channels import Role
 from shared.messages.events import AnyEvent, Event
 from shared.service.process import ready
 from shared.service.reactor import Reactor
@@ -58,18 +59,18 @@ def its_directive(event: AnyEvent) -> Sequence[UUID | None]:
 
 @asynccontextmanager
 async def surroundings(
-    settings: Settings, sender: str, emits: Iterable[type[Event]], *, promises: bool
+    settings: Settings, role: Role, emits: Iterable[type[Event]], *, promises: bool
 ) -> AsyncIterator[Surroundings]:
     """Postgres (migrated) and the bus. What a unit of work records is published after its commit.
 
     A service that `promises` something to others, as an acknowledgement or an answer does, waits until its commits are
     on the disk. One whose every write follows from rows that are doesn't: it would only decide the same again.
     """
-    bus = ZeroMQ(settings)
-    publisher = bus.publisher(sender, emits)
+    bus = ZeroMQ(settings, role)
+    publisher = bus.publisher(role, emits)
     try:
         await _migrated(settings)
-        name = f"makima {sender}"
+        name = f"makima {role}"
         async with connect(settings.postgres(), publisher.publish, name=name, waits_for_disk=promises) as database:
             yield Surroundings(settings=settings, database=database, bus=bus, chance=random.Random())
     finally:

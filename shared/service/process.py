@@ -129,7 +129,7 @@ def run(name: str, main: Main, loop: Loop = fastest) -> int:
 
     try:
         loop(body())
-    except (OSError, DatabaseTooNew) as error:
+    except (ConfigError, OSError, DatabaseTooNew) as error:
         print(f"makima {name}: {error}", file=sys.stderr)
         return 1
     except ExceptionGroup:

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import hmac
-import os
 import re
 from pathlib import Path
 from uuid import UUID
+
+from shared.config.secret_file import kept
 
 _TOKEN = re.compile(r"mkt_([0-9a-f]{32})_([0-9]{1,9})_([0-9a-f]{32})")
 
 
 def load_secret(home: Path) -> bytes:
     """The cluster's secret, `{home}/secret` (mode 0600), made when it isn't there."""
-    path = home / "secret"
-    if not path.exists():
-        draft = home / f".secret-{os.getpid()}"
-        draft.touch(mode=0o600)
-        draft.write_bytes(os.urandom(32))
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass  # another service was first: its secret counts
-        finally:
-            draft.unlink()
-    return path.read_bytes()
+    return kept(home / "secret")
 
 
 def task_token(secret: bytes, task: UUID, attempt: int) -> str:

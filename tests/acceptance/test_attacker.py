@@ -162,7 +162,6 @@ def test_a_step_reaches_nothing_of_the_cluster_of_other_steps_or_of_the_person(s
     assert "a secret of the daemon's" not in (scene.marks / "env").read_text()
 
 
-@pytest.mark.xfail(strict=True, reason="ZeroMQ asks for no key")
 @pytest.mark.parametrize("scene", ["landlock"], indirect=True)
 def test_what_listens_serves_no_step_that_can_connect_to_it(scene: Scene, origin: Path) -> None:
     assert attacked(scene, origin)["sockets: is served"] == []

@@ -45,6 +45,7 @@ from shared.messages.frames import (
 from shared.messages.reports import AnyReport, AnyReportReply
 from tests.contract import ledger
 from tests.contract.rows import Rows
+from tests.door import door, guarded
 from tests.postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +84,7 @@ class Stage:
         self._log = folder / f"{service}.log"
         self._processes: list[subprocess.Popen[bytes]] = []
         self._context = zmq.Context()
+        self._door = door(self._context, self.settings.home)
         self._events_in = self._bind(zmq.XSUB, "events-in")
         self._events_out = self._bind(zmq.XPUB, "events-out")
         self._commands = self._bind(zmq.ROUTER, "commands")
@@ -103,11 +105,12 @@ class Stage:
             process.kill()
             process.wait()
         self._events_in.disable_monitor()
+        self._door.stop()
         self._context.destroy(linger=0)
         self.connection.close()
 
     def _bind(self, kind: int, name: str) -> zmq.Socket[bytes]:
-        bound = self._context.socket(kind)
+        bound = guarded(self._context.socket(kind), name)
         bound.setsockopt(zmq.LINGER, 0)
         if kind == zmq.ROUTER:
             bound.setsockopt(zmq.ROUTER_MANDATORY, 1)

@@ -18,6 +18,7 @@ GIT = ("commit", "push", "worktree")
 """git commands by which work leaves a process or a workspace comes about. The others read, or write only for those."""
 AT_START = {
     "gateway.own": "gateway",
+    "broker.admission": "broker",
     "daemon.journal.before_compact": "daemon-1",
     "daemon.journal.after_compact": "daemon-1",
 }
@@ -37,6 +38,7 @@ JOBS = {
 }
 """Which job passes which places. All others are passed by delivering something, which every case does in the end."""
 ELSEWHERE = {
+    "secret.kept.": "tests/unit/test_keys.py",
     "store.": "tests/integration/test_store.py",
     "daemon.pull_request.before_create": "tests/acceptance/test_delivery.py",
     "daemon.pull_request.after_create": "tests/acceptance/test_delivery.py",

@@ -63,7 +63,7 @@ def test_what_is_old_goes_in_batches(faulty: Faulty, origin: Path, monkeypatch: 
     settings = load(faulty.environment)
 
     async def forget_all() -> list[int]:
-        bus = ZeroMQ(settings)
+        bus = ZeroMQ(settings, "monitor")
         async with connect(settings.postgres()) as database:
             around = Surroundings(settings=settings, database=database, bus=bus, chance=Random(1))
             kept = await retention.forget(around, "forget_events", 1.0)

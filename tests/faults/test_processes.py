@@ -14,7 +14,9 @@ import psutil
 import pytest
 import zmq
 
+from shared.bus.keys import introduce
 from shared.config import load
+from shared.messages.channels import ADMITTED
 from shared.messages.commands import SpawnTask
 from shared.messages.frames import COMMANDS, REPORTS, header
 from shared.messages.reports import Heartbeat, Hello
@@ -149,6 +151,7 @@ def _speak_nonsense(faulty: Faulty, chance: random.Random, number: int) -> None:
     for endpoint in real:
         socket = sockets[endpoint] = context.socket(zmq.PUB if endpoint == "events-in" else zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 1000)
+        introduce(socket, settings.home, min(ADMITTED[endpoint]))
         socket.connect(settings.socket(endpoint))
     for _ in range(number):
         endpoint = chance.choice(list(real))

@@ -15,8 +15,10 @@ import msgspec
 import pytest
 import zmq
 
+from shared.bus.keys import introduce
 from shared.config import load
 from shared.domain.ids import new_id
+from shared.messages.channels import ADMITTED, Role
 from shared.messages.commands import CancelTask, Routed, SpawnTask, Unroutable
 from shared.messages.events import DaemonConnected, DaemonLost, StepReady, TaskOutput
 from shared.messages.frames import (
@@ -95,8 +97,12 @@ class Surround:
         self.process.wait()
         self.context.destroy(linger=0)
 
-    def connect(self, kind: int, endpoint: str, name: str, identity: bytes | None = None) -> zmq.Socket[bytes]:
+    def connect(
+        self, kind: int, endpoint: str, name: str, identity: bytes | None = None, role: Role | None = None
+    ) -> zmq.Socket[bytes]:
+        """A socket at an endpoint, with the key of this role; of one that may connect there when none is given."""
         connected = self.context.socket(kind)
+        introduce(connected, self.settings.home, role or min(ADMITTED[endpoint]))
         if identity:
             connected.setsockopt(zmq.IDENTITY, identity)
         connected.connect(self.settings.socket(endpoint))

@@ -1,0 +1,56 @@
+"""Who may connect to the broker: a role to its own endpoints, with its key. Answers ZeroMQ's authentication requests.
+
+PLAIN is enough where the sockets are files of this machine; nothing is asked again once a connection stands.
+https://rfc.zeromq.org/spec/27 (the requests), https://rfc.zeromq.org/spec/24 (PLAIN)
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping, Sequence
+
+from shared.bus.skipped import Skipped
+from shared.messages.channels import ADMITTED, Role
+
+ENDPOINT = "inproc://zeromq.zap.01"
+"""Where ZeroMQ sends its requests, within the context of the sockets that they are about."""
+VERSION = b"1.0"
+ADMITTED_STATUS = b"200"
+REFUSED_STATUS = b"300"
+"""Temporary: its client hears nothing until the handshake's time is over, then tries again. After a 400 it never would.
+
+A key that is put right then needs no restart of the broker's, and a broker that is put right none of its clients'.
+"""
+
+
+class Admission:
+    """Admits the roles with these keys. What it refuses is counted, and logged now and then."""
+
+    def __init__(self, keys: Mapping[Role, bytes]) -> None:
+        self._keys: dict[bytes, tuple[Role, bytes]] = {role.encode(): (role, key) for role, key in keys.items()}
+        self.refused = Skipped("connection refused")
+
+    def answer(self, request: Sequence[bytes]) -> list[bytes]:
+        """The reply to one request, whose domain is the endpoint."""
+        number = request[1] if len(request) > 1 else b""
+        if (why := self._objection(request)) is None:
+            return [VERSION, number, ADMITTED_STATUS, b"", request[6], b""]
+        self.refused(why)
+        return [VERSION, number, REFUSED_STATUS, b"", b"", b""]
+
+    def _objection(self, request: Sequence[bytes]) -> str | None:
+        """Why a connection is refused; None for one that is admitted. Never holds a key."""
+        if len(request) != 8 or request[0] != VERSION or request[5] != b"PLAIN":
+            return "the request is none of ZeroMQ's for PLAIN"
+        _, _, domain, address, _, _, name, shown = request
+        who = f"{name[:40].decode(errors='replace')!r} from {address.decode(errors='replace')}"
+        endpoint = domain.decode(errors="replace")
+        known = self._keys.get(name)
+        if known is None:
+            return f"{who} is no role"
+        role, key = known
+        if not hmac.compare_digest(shown, key):
+            return f"{who} shows a wrong key on {endpoint}"
+        if role not in ADMITTED.get(endpoint, frozenset()):
+            return f"{who} has nothing to do on {endpoint}"
+        return None
