@@ -67,7 +67,7 @@ class BenchDaemon:
         self._socket.setsockopt(zmq.IDENTITY, name.encode())
         self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.setsockopt(zmq.RCVHWM, 0)
-        introduce(self._socket, settings.home, "daemon")
+        introduce(self._socket, settings, "daemon")
         self._socket.connect(settings.socket("daemons"))
         self._seq = 0
         self._unacknowledged: dict[int, tuple[Report, float]] = {}

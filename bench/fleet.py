@@ -20,7 +20,7 @@ def main() -> None:
     number, settings = int(sys.argv[1]), load(os.environ)
     context = zmq.Context(io_threads=1)
     context.set(zmq.MAX_SOCKETS, number + 10)
-    introduce(context, settings.home, "daemon")
+    introduce(context, settings, "daemon")
     fleet: list[tuple[str, zmq.Socket[bytes]]] = []
     for n in range(number):
         connection, name = context.socket(zmq.DEALER), f"idle-{n}"

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
 from shared.bus.keys import make_keys
+from shared.config import Settings
 from shared.messages.channels import ADMITTED
 
 
-def door(context: zmq.Context[zmq.Socket[bytes]], home: Path) -> ThreadAuthenticator:
+def door(context: zmq.Context[zmq.Socket[bytes]], settings: Settings) -> ThreadAuthenticator:
     """Make the roles' keys, and admit by them to the context's sockets that are `guarded`, until it is stopped."""
-    keys = make_keys(home)
+    keys = make_keys(settings)
     authenticator = ThreadAuthenticator(context)
     authenticator.start()
     for endpoint, roles in ADMITTED.items():

@@ -56,7 +56,7 @@ class House:
         make_home(self.settings.home)
         self.settings.run_folder().mkdir()
         self.context = zmq.Context()
-        self.door = door(self.context, self.settings.home)
+        self.door = door(self.context, self.settings)
         self.router = guarded(self.context.socket(zmq.ROUTER), "daemons")
         self.router.setsockopt(zmq.LINGER, 0)
         self.router.setsockopt(zmq.ROUTER_HANDOVER, 1)

@@ -81,7 +81,7 @@ async def up(settings: Settings) -> None:
     lock = _acquire(settings)
     _refuse_taken_port(settings)
     try:
-        make_keys(settings.home)
+        make_keys(settings)
         _write_state(settings, [], started)
     except OSError as error:
         raise ClusterFailed(f"{settings.home} can't be written ({error.strerror})") from None

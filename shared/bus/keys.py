@@ -1,7 +1,7 @@
-"""The keys of the bus: whoever connects to the broker shows the key of its role, a file below the home.
+"""The keys of the bus: whoever connects to the broker shows the key of its role, a file.
 
 An agent runs under the daemon's account, and Landlock lets it connect to any Unix socket; but it can read nothing of
-the home. Each role has a key of its own, so that whoever holds one speaks in that role alone.
+the home or the run folder. Each role has a key of its own, so that whoever holds one speaks in that role alone.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from pathlib import Path
 
 import zmq
 
-from shared.config import ConfigError
+from shared.config import ConfigError, Settings
 from shared.config.secret_file import kept, read
 from shared.messages.channels import ROLES, Role
 
 Introduced = zmq.Context[zmq.Socket[bytes]] | zmq.Socket[bytes]
 
 
-def make_keys(home: Path) -> Mapping[Role, bytes]:
+def make_keys(settings: Settings) -> Mapping[Role, bytes]:
     """Every role's key, each made when it isn't there. Raises ConfigError, or OSError when they can't be kept."""
-    folder = home / "keys"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return {role: _shown(kept(folder / role)) for role in ROLES}
+    for role in ROLES:
+        _path(settings, role).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return {role: _shown(kept(_path(settings, role))) for role in ROLES}
 
 
-def introduce(what: Introduced, home: Path, role: Role) -> None:
+def introduce(what: Introduced, settings: Settings, role: Role) -> None:
     """Have a socket, or every socket that a context will make, show this role's key. Raises ConfigError without one."""
-    path = home / "keys" / role
+    path = _path(settings, role)
     try:
         key = _shown(read(path))
     except FileNotFoundError:
@@ -38,6 +38,11 @@ def introduce(what: Introduced, home: Path, role: Role) -> None:
         raise ConfigError(f"the {role}'s key for the bus, {path}, can't be read: {error.strerror}") from None
     what.setsockopt(zmq.PLAIN_USERNAME, role.encode())
     what.setsockopt(zmq.PLAIN_PASSWORD, key)
+
+
+def _path(settings: Settings, role: Role) -> Path:
+    """Where a role's key lies: a daemon's beside the sockets, for its home may be another than the services'."""
+    return (settings.run_folder() if role == "daemon" else settings.home) / "keys" / role
 
 
 def _shown(secret: bytes) -> bytes:

@@ -20,7 +20,7 @@ class ZeroMQ:
     def __init__(self, settings: Settings, role: Role) -> None:
         self._settings = settings
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        introduce(self._context, settings.home, role)
+        introduce(self._context, settings, role)
         self._opened: list[Subscriber | Channel] = []
 
     def publisher(self, sender: str, emits: Iterable[type[Event]]) -> Publisher:

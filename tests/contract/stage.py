@@ -84,7 +84,7 @@ class Stage:
         self._log = folder / f"{service}.log"
         self._processes: list[subprocess.Popen[bytes]] = []
         self._context = zmq.Context()
-        self._door = door(self._context, self.settings.home)
+        self._door = door(self._context, self.settings)
         self._events_in = self._bind(zmq.XSUB, "events-in")
         self._events_out = self._bind(zmq.XPUB, "events-out")
         self._commands = self._bind(zmq.ROUTER, "commands")

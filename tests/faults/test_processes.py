@@ -151,7 +151,7 @@ def _speak_nonsense(faulty: Faulty, chance: random.Random, number: int) -> None:
     for endpoint in real:
         socket = sockets[endpoint] = context.socket(zmq.PUB if endpoint == "events-in" else zmq.DEALER)
         socket.setsockopt(zmq.LINGER, 1000)
-        introduce(socket, settings.home, min(ADMITTED[endpoint]))
+        introduce(socket, settings, min(ADMITTED[endpoint]))
         socket.connect(settings.socket(endpoint))
     for _ in range(number):
         endpoint = chance.choice(list(real))

@@ -15,7 +15,7 @@ import zmq
 from services.broker.admission import Admission
 from shared import failpoints
 from shared.bus.keys import introduce, make_keys
-from shared.config import ConfigError
+from shared.config import ConfigError, Settings, load
 from shared.failpoints import fired
 from shared.messages.channels import ADMITTED, CHANNELS, ROLES, Role
 from tests.places import ROOT
@@ -25,42 +25,51 @@ KEYS: dict[Role, bytes] = {role: role.encode() * 8 for role in ROLES}
 EVERY = [(role, endpoint) for role in ROLES for endpoint in ADMITTED]
 
 
+def at(home: Path) -> Settings:
+    return load({"MAKIMA_HOME": str(home)})
+
+
 def request(role: str, endpoint: str, key: bytes) -> list[bytes]:
     return [b"1.0", b"7", endpoint.encode(), b"localhost:0:0:1", b"", b"PLAIN", role.encode(), key]
 
 
 def test_every_role_has_a_key_of_its_own_that_stays(tmp_path: Path) -> None:
-    made = make_keys(tmp_path)
+    made = make_keys(at(tmp_path))
     assert len(set(made.values())) == len(ROLES) == 6
-    assert make_keys(tmp_path) == made
+    assert make_keys(at(tmp_path)) == made
     assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
-    assert sorted(path.name for path in (tmp_path / "keys").iterdir()) == sorted(ROLES)
-    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "keys").iterdir()} == {0o600}
+    found = [*(tmp_path / "keys").iterdir(), *(tmp_path / "run" / "keys").iterdir()]
+    assert sorted(path.name for path in found) == sorted(ROLES)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in found} == {0o600}
+    assert [path.name for path in (tmp_path / "run" / "keys").iterdir()] == ["daemon"]
 
 
 @pytest.mark.parametrize("moment", ["secret.kept.before_fsync", "secret.kept.after_fsync"])
 def test_whoever_dies_while_making_a_key_leaves_none_that_is_half_made(tmp_path: Path, moment: str) -> None:
     failpoints.arm(tmp_path, moment, "kill")
-    make = "import sys; from pathlib import Path; from shared.bus.keys import make_keys; make_keys(Path(sys.argv[1]))"
-    environment = {**os.environ, "MAKIMA_FAILPOINTS": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", make, str(tmp_path)], env=environment, check=False)
+    make = (
+        "import os; from shared.config import load; from shared.bus.keys import make_keys; make_keys(load(os.environ))"
+    )
+    kept = {**os.environ, "MAKIMA_HOME": str(tmp_path)}
+    environment = {**kept, "MAKIMA_FAILPOINTS": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", make], env=environment, check=False)
     assert done.returncode == -signal.SIGKILL and fired(tmp_path, moment)
     assert not any((tmp_path / "keys" / role).exists() for role in ROLES)
-    assert all(len(key) == 64 for key in make_keys(tmp_path).values())
+    assert all(len(key) == 64 for key in make_keys(at(tmp_path)).values())
 
 
 def test_whoever_has_no_key_is_told_in_a_line_where_it_would_be(tmp_path: Path) -> None:
     with zmq.Context() as context, pytest.raises(ConfigError, match="the planner's key for the bus isn't there"):
-        introduce(context, tmp_path, "planner")
+        introduce(context, at(tmp_path), "planner")
 
 
 def test_an_empty_key_is_none(tmp_path: Path) -> None:
-    make_keys(tmp_path)
+    make_keys(at(tmp_path))
     (tmp_path / "keys" / "planner").write_bytes(b"")
     with zmq.Context() as context, pytest.raises(ConfigError, match="planner is empty and keeps no secret; remove it"):
-        introduce(context, tmp_path, "planner")
+        introduce(context, at(tmp_path), "planner")
     with pytest.raises(ConfigError, match="planner is empty"):
-        make_keys(tmp_path)
+        make_keys(at(tmp_path))
 
 
 def test_a_process_without_its_key_ends_with_that_line(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ class Surround:
     ) -> zmq.Socket[bytes]:
         """A socket at an endpoint, with the key of this role; of one that may connect there when none is given."""
         connected = self.context.socket(kind)
-        introduce(connected, self.settings.home, role or min(ADMITTED[endpoint]))
+        introduce(connected, self.settings, role or min(ADMITTED[endpoint]))
         if identity:
             connected.setsockopt(zmq.IDENTITY, identity)
         connected.connect(self.settings.socket(endpoint))
