@@ -14,7 +14,7 @@ from tests.nothing_lost import assert_nothing_lost
 from tests.places import ROOT, scan
 from tests.waiting import until
 
-GIT = ("commit", "push", "worktree")
+GIT = ("read-tree", "write-tree", "commit-tree", "push")
 """git commands by which work leaves a process or a workspace comes about. The others read, or write only for those."""
 AT_START = {
     "gateway.own": "gateway",
@@ -50,7 +50,8 @@ SAMPLE = 6
 
 
 def _points() -> list[str]:
-    written = [p for p in scan().points if not p.startswith("daemon.git.") or p.split(".")[2] in GIT]
+    written = [p for p in scan().points if not p.startswith("daemon.git.")]
+    written += [f"daemon.git.{verb}.{moment}" for verb in GIT for moment in ("before", "after")]
     return [p for p in written if not p.startswith(tuple(ELSEWHERE))]
 
 
