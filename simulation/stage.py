@@ -14,7 +14,7 @@ import psycopg
 import structlog
 
 from shared.config import Settings
-from shared.config.embedded_url import embedded_url
+from shared.config.embedded_url import SUPERUSER, embedded_url
 from shared.store import embedded
 from shared.store.migrate import migrate
 from simulation.database import Server
@@ -55,7 +55,7 @@ def stage() -> Iterator[Stage]:
 
 
 def _url(home: Path) -> str:
-    return embedded_url(home)
+    return embedded_url(home, role=SUPERUSER)
 
 
 def _await(home: Path) -> None:
