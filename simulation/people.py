@@ -72,8 +72,10 @@ class Client:
         if method == "POST":
             headers["Idempotency-Key"] = self._chance.randbytes(12).hex()
         for wait in (0.1, 0.5, 1, 2, 4, 8, 16, 30, 30, 30):
-            async with httpx.AsyncClient(transport=self._transport, base_url="http://sim") as http:
+            async with httpx.AsyncClient(transport=self._transport, base_url="http://localhost") as http:
                 answer = await http.request(method, path, json=body, headers=headers)
+            if answer.status_code == httpx.codes.MISDIRECTED_REQUEST:
+                raise RuntimeError(f"the gateway takes nobody in: {answer.text}")
             if answer.status_code < 500:
                 return answer
             await asyncio.sleep(wait)

@@ -41,6 +41,8 @@ def test_fifty_histories_keep_every_promise() -> None:
     argv = [sys.executable, "-m", "simulation", "--seeds", str(HISTORIES)]
     played = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     assert played.returncode == 0, played.stdout + played.stderr
+    commits = re.search(r"\| commits \| ([\d,]+) \|", played.stdout)
+    assert commits is not None and int(commits[1].replace(",", "")) > 200 * HISTORIES, "hardly anything happened"
 
 
 def test_a_seed_replays_the_same_history_whatever_was_played_before_it() -> None:
