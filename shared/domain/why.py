@@ -155,10 +155,10 @@ def task(scene: Scene, one: Task) -> Why:
             mend = f"makima answer {one.question} TEXT" if one.question else "makima questions"
             return Why(text="its agent waits for an answer", mend=mend)
         case TaskStatus.RUNNING:
-            before = f", after the last one ended: {one.reason}" if one.attempt > 1 and one.reason else ""
-            return Why(text=f"it runs on {one.daemon or 'a daemon'}, attempt {one.attempt}{before}")
+            return Why(text=f"it runs on {one.daemon or 'a daemon'}, attempt {one.attempt}{_after_the_last(one)}")
         case TaskStatus.STARTING if not one.refused_for:
-            return Why(text="it was sent to a daemon, which has not taken it yet; it is sent again until one does")
+            what = "it was sent to a daemon, which gets it ready, or has not taken it yet and is sent it again"
+            return Why(text=f"{what}{_after_the_last(one)}")
     if not one.refused_for and one.not_before is not None and one.not_before > scene.now:
         after = f" after: {one.reason}" if one.reason else ""
         return Why(text=f"it backs off until {one.not_before:%H:%M:%S}{after}")
@@ -167,6 +167,10 @@ def task(scene: Scene, one: Task) -> Why:
     if one.refused_for:
         return Why(text=f"it can't be sent: {one.refused_for}", mend="makima daemon list")
     return _undispatched(scene, one.kind) or Why(text="it is due: it is dispatched in a moment")
+
+
+def _after_the_last(one: Task) -> str:
+    return f"; its last attempt ended: {one.reason}" if one.attempt > 1 and one.reason else ""
 
 
 def settling(scene: Scene) -> str | None:

@@ -123,7 +123,7 @@ def test_a_directive_says_what_it_waits_for(scene: Scene, text: str, mend: str |
         ),
         (
             one_task(TaskStatus.STARTING),
-            "it was sent to a daemon, which has not taken it yet; it is sent again until one does",
+            "it was sent to a daemon, which gets it ready, or has not taken it yet and is sent it again",
         ),
         (one_task(TaskStatus.PAUSED), "its agent waits for an answer"),
         (one_task(TaskStatus.PENDING), "it is due: it is dispatched in a moment"),
