@@ -153,12 +153,24 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         return request, ("local", 0)
 
 
+def whole_body(handler: BaseHTTPRequestHandler) -> bytes:
+    """The body of a request, in one piece or in chunks: who answers before it has read it may break its pipe."""
+    if handler.headers.get("Transfer-Encoding") != "chunked":
+        return handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+    found = b""
+    while size := int(handler.rfile.readline(), 16):
+        found += handler.rfile.read(size)
+        handler.rfile.readline()
+    handler.rfile.readline()
+    return found
+
+
 def _handler(github: GitHub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def _serve(self) -> None:
-            data = self._chunks() if self.headers.get("Transfer-Encoding") == "chunked" else self._whole()
+            data = whole_body(self)
             body = json.loads(data) if data else None
             github.asked.append((self.command, self.path, body))
             status, headers, answer = github.answer(self.command, self.path, body)
@@ -171,17 +183,6 @@ def _handler(github: GitHub) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
-
-        def _whole(self) -> bytes:
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-
-        def _chunks(self) -> bytes:
-            found = b""
-            while size := int(self.rfile.readline(), 16):
-                found += self.rfile.read(size)
-                self.rfile.readline()
-            self.rfile.readline()
-            return found
 
         do_GET = do_POST = do_PATCH = _serve
 

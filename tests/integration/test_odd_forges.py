@@ -23,7 +23,7 @@ from services.daemon.forges.github import GitHub
 from services.daemon.forges.gitlab import GitLab
 from shared.domain.delivery import PullRequest
 from shared.domain.forge import Forge
-from tests.github import short_folder
+from tests.github import short_folder, whole_body
 
 TOKEN = "a-token-that-stays-here"
 PULL = PullRequest(title="t", body="b")
@@ -40,7 +40,7 @@ class Odd:
 
         class Handler(BaseHTTPRequestHandler):
             def _serve(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                whole_body(self)
                 odd.asked.append((self.path, self.headers.get("Authorization")))
                 self.send_response(odd.status)
                 for name, value in odd.headers.items():

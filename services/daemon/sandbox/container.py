@@ -13,10 +13,11 @@ import signal
 import socket
 import sys
 import threading
+import time
 
 import docker
 import msgspec
-from docker.errors import APIError, DockerException, ImageNotFound
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import LogConfig, Mount, Ulimit
 from docker.utils.socket import frames_iter
 from requests.exceptions import RequestException
@@ -26,6 +27,8 @@ from services.daemon.sandbox.described import VARIABLE, Bound, Description
 NOT_RUN = 125
 """The exit code when the container could not be run; docker's own command line has the same."""
 _CHUNK_BYTES = 64 << 10
+_REMOVALS = 60
+_BETWEEN_REMOVALS_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1
 _OUT, _ERR = 1, 2
 """Streams, and the file descriptors that they go to."""
@@ -85,9 +88,16 @@ class Container:
             self._container.kill(signal=number)
 
     def remove(self) -> None:
-        """End all that is in it, and remove it."""
-        with contextlib.suppress(APIError):  # somebody else removes it
-            self._container.remove(force=True, v=True)
+        """End all that is in it, and remove it, however often a busy engine fails to; no signal cuts this short."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        for _ in range(_REMOVALS):
+            try:
+                self._container.remove(force=True, v=True)
+            except NotFound:
+                return
+            except (APIError, RequestException):  # it is being removed, or the engine couldn't
+                time.sleep(_BETWEEN_REMOVALS_SECONDS)
 
 
 def main(argv: list[str]) -> int:
