@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -24,6 +26,15 @@ hypothesis.settings.register_profile("timeless", deadline=None)  # how long an e
 hypothesis.settings.load_profile("timeless")
 
 
+def free_port() -> int:
+    """A port that nobody listens on, and that no connection of anybody's is given meanwhile."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # below those that systems give to outgoing connections
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 class Cluster:
     """A running cluster, driven as a person drives it: by the command line."""
 
@@ -31,9 +42,7 @@ class Cluster:
     """Where agents may leave marks for their tests, and look for theirs, whatever sandbox they are in."""
 
     def __init__(self, home: Path, **settings: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         self.home = home
         named = {f"MAKIMA_{key.upper()}": value for key, value in settings.items()}
         kept = {k: v for k, v in os.environ.items() if not k.startswith("MAKIMA_")}

@@ -52,7 +52,7 @@ def admitted(gate: Gate, settings: Settings) -> list[Guard]:
     """What a request has to pass before its body is read."""
     names = {"localhost", settings.host, *settings.gateway_names}
 
-    def at_a_name_of_ours(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    async def at_a_name_of_ours(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         """A page in a browser that has its own name lead here is refused; an address can't be made to lead here."""
         if connection.client is None:
             return  # the unix socket, which no browser reaches
@@ -68,7 +68,10 @@ def admitted(gate: Gate, settings: Settings) -> list[Guard]:
         if not connection.url.path.startswith(OPEN):
             connection.state.caller = await gate.caller(connection.headers.get("authorization"))
 
-    guards: list[Callable[..., None] | Callable[..., Awaitable[None]]] = [at_a_name_of_ours, by_somebody_known]
+    guards: list[Callable[..., Awaitable[None]]] = [
+        at_a_name_of_ours,
+        by_somebody_known,
+    ]  # one that isn't async costs a thread
     return guards  # type: ignore[return-value]
 
 
