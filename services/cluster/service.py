@@ -94,7 +94,6 @@ async def up(settings: Settings) -> None:
             children.append(_postgres(settings))
             children[-1].start()
         await _await_postgres(settings)
-        await asyncio.to_thread(_refuse_newer, settings)
         for child in _services(settings):
             children.append(child)
             child.start()
@@ -188,8 +187,9 @@ async def _await_postgres(settings: Settings) -> None:
     deadline = time.monotonic() + (START_SECONDS if settings.postgres_url is None else 5)
     while True:
         try:
-            async with await psycopg.AsyncConnection.connect(settings.postgres(), connect_timeout=3):
-                return
+            return await asyncio.to_thread(refuse_newer, settings.postgres())
+        except DatabaseTooNew as error:
+            raise ClusterFailed(str(error)) from None
         except psycopg.OperationalError as error:
             if time.monotonic() > deadline:
                 raise ClusterFailed(f"Postgres can't be reached: {str(error).splitlines()[0]}") from None
@@ -212,13 +212,6 @@ def _services(settings: Settings) -> list[Child]:
 def _module(name: str) -> Launch:
     """A process of this Python. -P: nothing is imported from the current folder, which may be any repository."""
     return Launch((sys.executable, "-P", "-m", name), (), None, None)
-
-
-def _refuse_newer(settings: Settings) -> None:
-    try:
-        refuse_newer(settings.postgres())
-    except DatabaseTooNew as error:
-        raise ClusterFailed(str(error)) from None
 
 
 def _address(settings: Settings) -> str:
