@@ -93,6 +93,8 @@ tests() {
     installed tests "$@"
 }
 
+exec 9>.venv.lock # two calls at once in one folder wait for each other, where the system has flock
+! command -v flock >/dev/null || flock 9
 environment
 case ${1:-} in
 runtime | developer | tests) "$1" ;;

@@ -332,3 +332,22 @@ async def test_the_password_of_an_address_is_not_told_to_the_agent(tmp_path: Pat
     assert git(folder, "remote", "get-url", "origin") == "https://example.org/a.git"
     lay_out(folder, tmp_path, Beginning(commit=commit_, url="https://ghp_secret@example.org/a.git"))
     assert "ghp_secret" not in (folder / ".git" / "config").read_text()
+
+
+async def test_a_merge_whose_conflicts_nobody_can_tell_is_not_taken_for_resolved(shop: Shop) -> None:
+    await shop.work(shop.command("left"), a="left\n")
+    _, made, worked = await begun(shop, "one")
+    (made.folder / "a.txt").write_text("mine\n")
+    git(made.folder, "commit", "-qam", "mine")
+    git(made.folder, "update-index", "--split-index")
+    git(made.folder, "fetch", "-q", "origin")
+    sh(made.folder, "git", "merge", "origin/makima/left", check=False)
+    with pytest.raises(WorkspaceFailed, match=r"conflicts unresolved|an index that can't be read"):
+        await worked.gather()
+
+
+async def test_a_key_deep_in_a_file_is_found(shop: Shop) -> None:
+    command, made, _ = await begun(shop, "one")
+    (made.folder / "dump.txt").write_text("x\n" * (2 << 20) + "the secret\n")
+    worked = Worked.of(made, command, is_secret=lambda text: "the secret" in text)
+    assert (await worked.gather()).notes == ("left out, since they look like credentials: dump.txt",)

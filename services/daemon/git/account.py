@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -84,9 +85,14 @@ class Configuration:
         self._account = Account()
         self._state: object = None
         self._files: frozenset[Path] = frozenset()
+        self._reading = threading.Lock()
 
     def read(self) -> Account:
         """What counts now."""
+        with self._reading:
+            return self._read()
+
+    def _read(self) -> Account:
         environment = {k: v for k, v in os.environ.items() if k != "GIT_DIR"}
         if self._state is None or self._state != _state(environment, self._files):
             entries = list(_listed(environment))

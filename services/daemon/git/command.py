@@ -147,6 +147,11 @@ async def git_fed(
     return out.decode(errors="replace")
 
 
+def on_files(repository: Path, folder: Path, index: Path) -> dict[str, str]:
+    """Variables that point git at a folder's files, by a repository and an index that the daemon alone writes."""
+    return {"GIT_DIR": str(repository), "GIT_WORK_TREE": str(folder), "GIT_INDEX_FILE": str(index)}
+
+
 async def has(repository: Path, commit: str) -> bool:
     """Whether a repository has a commit."""
     try:

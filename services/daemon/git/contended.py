@@ -19,23 +19,22 @@ _BETWEEN_TRIES_SECONDS = 0.05
 _LOCKED = re.compile(r"[Uu]nable to create '([^']+\.lock)': File exists")
 _LOCK_SECONDS = 4.0
 """A git holds a lock on refs for milliseconds; one so old was left behind by one that was killed."""
-_HALF_THERE = re.compile("(bad object|failed to read) worktrees/|Invalid path '[^']*/worktrees/")
-"""What git says when it meets a worktree that is being made beside it, its files empty for a moment, or removed."""
 
 
 async def git_beside_others(cache: Path, *arguments: str) -> None:
-    """Fetch, or make a worktree, while other attempts make and remove theirs of the same cache, and after gits that
-    were ended in the middle. Raises GitError."""
+    """Fetch while other gits write refs of the same cache, and after gits that were ended in the middle.
+
+    Raises GitError.
+    """
     for left in reversed(range(_TRIES)):
         try:
             await git(cache, *arguments)
         except GitError as error:
             locked = _LOCKED.search(error.said)
-            if not left or not (locked or _HALF_THERE.search(error.said)):
+            if not left or locked is None:
                 raise
             await asyncio.sleep(_BETWEEN_TRIES_SECONDS)
-            if locked:
-                await _unlock(cache, Path(locked[1]))
+            await _unlock(cache, Path(locked[1]))
         else:
             return
 

@@ -16,7 +16,7 @@ import msgspec
 
 from services.daemon.disk import folders
 from services.daemon.git.account import account, for_agents, written
-from services.daemon.git.command import git
+from services.daemon.git.command import git, on_files
 
 _CONFIGURATION = """[core]
 \trepositoryformatversion = 0
@@ -82,8 +82,7 @@ def lay_out(folder: Path, cache: Path, beginning: Beginning, elsewhere: Path | N
 
 async def write_files(folder: Path, cache: Path, index: Path, commit: str) -> None:
     """Make a folder's files those of a commit, by the daemon's own index of it. Raises GitError."""
-    where = {"GIT_DIR": str(cache), "GIT_WORK_TREE": str(folder), "GIT_INDEX_FILE": str(index)}
-    await git(cache, "-c", "core.bare=false", "read-tree", "--reset", "-u", commit, **where)
+    await git(cache, "read-tree", "--reset", "-u", commit, **on_files(cache, folder, index))
 
 
 async def hand_over(folder: Path, index: Path) -> None:

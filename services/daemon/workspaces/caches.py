@@ -42,7 +42,7 @@ class Caches:
         """Those whose configuration this life has written."""
 
     async def clear(self) -> None:
-        """Remove what an earlier life left half-done, its locks, and what the caches say of its worktrees."""
+        """Remove what an earlier life left half-done, its locks, and the worktrees that an earlier version noted."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for cache in self._folder.iterdir():
             if cache.suffix != ".git":

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import msgspec
 
-from services.daemon.git.command import GitError, git, git_fed, listed, names, readable
+from services.daemon.git.command import GitError, git, git_fed, listed, names, on_files, readable
 from services.daemon.git.untrusted import AgentRepository
 from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
 
-SCANNED_BYTES = 1 << 20
-"""Of a file, for credentials."""
+SCANNED_BYTES = 32 << 20
+"""Of a file, for credentials: more than new files may have in all without the agent being asked."""
 MAX_NAMED = 20
 _CREDENTIAL_FILES = (
     ".env",
@@ -45,7 +45,6 @@ _CREDENTIAL_FILES = (
 _TEMPLATES = ("*.example", "*.sample", "*.template", "*.dist", "*.test")
 _PRIVATE_KEY = "PRIVATE KEY-----"
 _GITLINK = "160000"
-_LINK = "120000"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,11 +96,7 @@ class Leftovers:
         self._cache = workspace.cache
         self._repository = repository
         self._index = workspace.own / "index.now"
-        self._where = {
-            "GIT_DIR": str(workspace.cache),
-            "GIT_WORK_TREE": str(workspace.folder),
-            "GIT_INDEX_FILE": str(self._index),
-        }
+        self._where = on_files(workspace.cache, workspace.folder, self._index)
 
     async def changes(self, tree: str) -> Changes:
         """What differs from a commit or a tree of the cache. Raises WorkspaceFailed and GitError."""
@@ -132,8 +127,11 @@ class Leftovers:
         return Changes(tracked, tuple(path for path in untracked if not path.endswith("/")), nested)
 
     async def unmerged(self) -> list[str]:
-        """The files that the agent's own index says still conflict. Raises GitError."""
-        return sorted(path for tag, path in await self._agents_index() if tag == "M")
+        """The files that the agent's own index says still conflict. Raises WorkspaceFailed where nobody can tell."""
+        entries = await self._agents_index()
+        if entries is None and self._repository.merge_heads():
+            raise WorkspaceFailed("the agent left a merge under way, and an index that can't be read: it must end it")
+        return sorted(path for tag, path in entries or () if tag == "M")
 
     async def other_links(self, submodules: Mapping[str, str]) -> dict[str, str]:
         """Those of these commits of submodules that are other ones than `changes` found."""
@@ -153,10 +151,11 @@ class Leftovers:
         """
         wanted = listed(list(paths))
         if wanted:
-            update = ("-c", "core.bare=false", "update-index", "--add", "--remove", "--replace", "-z", "--stdin")
+            update = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
             await git_fed(self._cache, wanted, *update, variables=self._where)
-        for path, commit in (links or {}).items():
-            await self._git("update-index", "--cacheinfo", f"{_GITLINK},{commit},{path}")
+        if links:
+            entries = listed([f"{_GITLINK} {commit}\t{path}" for path, commit in links.items()])
+            await git_fed(self._cache, entries, "update-index", "-z", "--index-info", variables=self._where)
         tree = (await self._git("write-tree")).strip()
         named = [part for parent in dict.fromkeys(parents) for part in ("-p", parent)]
         return (await git(self._cache, "commit-tree", *named, "-m", message.replace("\0", ""), tree)).strip()
@@ -165,24 +164,27 @@ class Leftovers:
         """Files that are missing since the agent checked out only a part (a sparse checkout)."""
         if not deleted:
             return frozenset()
-        return frozenset(path for tag, path in await self._agents_index() if tag == "S")
+        return frozenset(path for tag, path in await self._agents_index() or () if tag == "S")
 
-    async def _agents_index(self) -> list[tuple[str, str]]:
-        """The entries of the agent's index that are not as usual, each with git's tag for it."""
+    async def _agents_index(self) -> list[tuple[str, str]] | None:
+        """The entries of the agent's index that are not as usual, each with git's tag for it.
+
+        None where it can't be read, as one that is split over files can't. Its files are looked at all the same.
+        """
         copy = self._workspace.own / "index.theirs"
         if not await asyncio.to_thread(self._repository.copy_index, copy):
-            return []
+            return None
         try:
             parts = await names(self._cache, "ls-files", "-t", "-z", **{**self._where, "GIT_INDEX_FILE": str(copy)})
         except GitError:
-            return []  # it can't be read; its files can
+            return None
         return [(tag, path) for tag, _, path in (part.partition(" ") for part in parts) if tag != "H"]
 
     async def _git(self, *arguments: str) -> str:
-        return await git(self._cache, "-c", "core.bare=false", *arguments, **self._where)
+        return await git(self._cache, *arguments, **self._where)
 
     async def _names(self, *arguments: str, **variables: str) -> list[str]:
-        return await names(self._cache, "-c", "core.bare=false", *arguments, **self._where, **variables)
+        return await names(self._cache, *arguments, **self._where, **variables)
 
 
 def select(
@@ -191,17 +193,17 @@ def select(
     """What is the agent's work. Blocking: for a thread."""
     tracked = [path for path, content in changes.tracked.items() if baseline.tracked.get(path) != content]
     new = [path for path in changes.untracked if path not in baseline.untracked]
-    credentials = [
-        path
-        for path in (*tracked, *new)
-        if not _matches(path, limits.allowed) and _holds_credentials(folder / path, path in new, is_secret)
-    ]
-    held = set(credentials)
-    new = [path for path in new if path not in held]
     size = sum(_size(folder / path) for path in new)
     flood = tuple(new) if len(new) > limits.files or size > limits.bytes else ()
-    paths = (*(path for path in tracked if path not in held), *(() if flood else new))
-    return Selection(paths, flood, size if flood else 0, tuple(credentials))
+    looked_at = [(path, False) for path in tracked] + [(path, True) for path in (() if flood else new)]
+    credentials = tuple(
+        path
+        for path, is_new in looked_at
+        if not _matches(path, limits.allowed) and _holds_credentials(folder / path, is_new, is_secret)
+    )
+    held = frozenset(credentials)
+    paths = tuple(path for path, _ in looked_at if path not in held)
+    return Selection(paths, flood, size if flood else 0, credentials)
 
 
 def named(paths: Iterable[str]) -> str:

@@ -7,13 +7,16 @@ import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from services.daemon.disk import folders
+import structlog
+
 from services.daemon.git.command import GitError, git, names, readable
 from services.daemon.git.judging import problems as judged
 from services.daemon.git.merging import MergeConflict, Tip, holds
 from services.daemon.git.resolving import ROUNDS, notice, sent_back
 from services.daemon.workspaces.work import Worked
 from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
+
+log = structlog.get_logger()
 
 _MERGE = ("-c", "rerere.enabled=true", "-c", "rerere.autoUpdate=true", "merge", "--no-edit", "--no-verify")
 _RECORDED = "rr-cache"
@@ -53,10 +56,8 @@ class Checkout:
                 await git(workspace.folder, "checkout", resolved, "--", *paths, **where)
                 await git(workspace.folder, "-c", "rerere.enabled=true", "rerere", **where)
                 shutil.copytree(recorded, self._resolutions, dirs_exist_ok=True)
-        except GitError:
-            return  # a side that is gone has nothing to record
-        finally:
-            folders.remove(workspace.folder)
+        except GitError as error:
+            log.info("resolution not recorded", why=str(error))  # as where one side removed the file
 
 
 class Resolver:

@@ -19,7 +19,7 @@ import structlog
 
 from services.daemon.disk import folders
 from services.daemon.disk.removal import Removals
-from services.daemon.git.command import GitError, git
+from services.daemon.git.command import GitError, git, on_files
 from services.daemon.workspaces.beginning import write_files
 
 log = structlog.get_logger()
@@ -141,7 +141,7 @@ async def _written_alike(cache: Path, one: str, other: str) -> bool:
 async def _put_back(tree: Path, index: Path, begun: _Begun) -> None:
     """Make a tree what it was. Raises NotKept, GitError and OSError."""
     await asyncio.to_thread(folders.remove, tree / ".git")
-    where = {"GIT_DIR": str(begun.cache), "GIT_WORK_TREE": str(tree), "GIT_INDEX_FILE": str(index)}
+    where = on_files(begun.cache, tree, index)
     if any(line.startswith(_SUBMODULE) for line in (await git(tree, "ls-files", "--stage", **where)).splitlines()):
         raise NotKept("it has submodules")
     await git(tree, "clean", "-ffdxq", **where)

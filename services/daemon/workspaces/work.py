@@ -77,7 +77,6 @@ class Worked:
     own_branch: bool = True
     """Its branch is the attempt's alone; False: others' work is on it, too."""
     baseline: Baseline = field(default_factory=Baseline)
-
     sealed: Work | None = None
     """The work as it was when a check passed, or began, on it."""
 
@@ -134,10 +133,12 @@ class Worked:
         selected = await self._select(await self._leftovers.changes(await self._tree(await self._head())))
         if not selected.flood:
             return None
+        left = len(selected.flood) - MAX_NAMED
+        more = (f"- and {left} more: `git status --short` lists them",) if left > 0 else ()
         return UNCLAIMED.format(
             count=len(selected.flood),
             mib=selected.flood_bytes / (1 << 20),
-            files="\n".join(f"- {readable(path)}" for path in selected.flood[:MAX_NAMED]),
+            files="\n".join((*(f"- {readable(path)}" for path in selected.flood[:MAX_NAMED]), *more)),
         )
 
     async def gather(self) -> Work:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from services.daemon.disk import folders
 from services.daemon.disk.removal import Removals
-from services.daemon.git.command import GitError, git, has
+from services.daemon.git.command import GitError, git, has, on_files
 from services.daemon.git.containment import fork_of
 from services.daemon.git.merging import MergeConflict, Tip
 from services.daemon.workspaces import caches
@@ -232,9 +232,9 @@ async def write_index(workspace: Workspace, commit: str) -> None:
     """Make the daemon's own index that of a commit which was merged in a workspace, with what its files look like."""
     folder, cache, index = workspace.folder, workspace.cache, workspace.index
     assert cache is not None
-    where = {"GIT_DIR": str(cache), "GIT_WORK_TREE": str(folder), "GIT_INDEX_FILE": str(index)}
-    await git(cache, "-c", "core.bare=false", "read-tree", "--reset", commit, **where)
-    await git(cache, "-c", "core.bare=false", "update-index", "-q", "--refresh", **where)
+    where = on_files(cache, folder, index)
+    await git(cache, "read-tree", "--reset", commit, **where)
+    await git(cache, "update-index", "-q", "--refresh", **where)
 
 
 async def _merge(workspace: Workspace, into: str, tip: Tip) -> MergeConflict | None:
