@@ -20,10 +20,25 @@ def test_a_home_that_is_made_lets_nobody_else_in(tmp_path: Path) -> None:
 def test_a_home_that_others_can_enter_is_refused_with_the_command_that_mends_it(tmp_path: Path, mode: int) -> None:
     home = tmp_path / "my home"
     home.mkdir()
+    (home / "token").touch()
     home.chmod(mode)
     with pytest.raises(ConfigError, match=rf"mode {mode:o}.*; chmod 700 '{home}'"):
         make_home(home)
     assert home.stat().st_mode & 0o777 == mode, "it is not mended behind one's back"
+
+
+def test_a_folder_with_nothing_but_settings_becomes_a_home_and_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "makima.toml").write_text("slots = 2\n")
+    tmp_path.chmod(0o755)
+    make_home(tmp_path)
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+
+def test_settings_that_another_account_may_have_written_make_no_home(tmp_path: Path) -> None:
+    (tmp_path / "makima.toml").write_text("slots = 2\n")
+    tmp_path.chmod(0o777)
+    with pytest.raises(ConfigError, match="mode 777"):
+        make_home(tmp_path)
 
 
 def test_a_home_of_another_account_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
