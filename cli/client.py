@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from shared.places import cluster_file, home_of
+
 PATIENCE_SECONDS = 30.0
 """How long an agent waits for a gateway that is being started again. A person is told at once."""
 ANSWER_SECONDS = 60.0
@@ -36,23 +38,28 @@ class StreamBroke(Exception):
 
 def home() -> Path:
     """The home of this machine's cluster."""
-    if named := os.environ.get("MAKIMA_HOME"):
-        return Path(named).expanduser().absolute()
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "makima"
+    return home_of(os.environ)
 
 
 def address() -> str:
     """The gateway's address: as the environment says, else the socket that only this home's cluster can listen on.
 
-    No port is ever guessed: with the cluster down anybody may listen there, and would be told the token.
+    No port is ever guessed: with the cluster down anybody may listen there, and would be told the token. Raises Failed.
     """
-    if named := os.environ.get("MAKIMA_API_URL"):
-        return named
+    return os.environ.get("MAKIMA_API_URL") or f"unix://{_socket()}"
+
+
+def _socket() -> str:
+    """Where the gateway of the cluster that runs listens, which may have other settings than ours; else by ours."""
     try:
-        path: str = json.loads((home() / "run" / "cluster.json").read_text())["socket"]
+        path: str = json.loads(cluster_file(home()).read_text())["socket"]
+        return path
     except (OSError, ValueError, KeyError, TypeError):
-        path = str(home() / "run" / "gateway" / "gateway.sock")
-    return f"unix://{path}"
+        from shared.config import ConfigError, load
+    try:
+        return str(load(os.environ).gateway_socket())
+    except ConfigError as error:
+        raise Failed(str(error)) from None
 
 
 def call(method: str, path: str, body: object = None, within_seconds: float = ANSWER_SECONDS) -> Any:  # noqa: ANN401
@@ -151,12 +158,12 @@ class _Unix(http.client.HTTPConnection):
         """Connect."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
-        path = Path(self._path)
-        if len(self._path) > LONGEST_SOCKET_PATH:
-            from shared.config.sockets import short
+        path = self._path
+        if len(path) > LONGEST_SOCKET_PATH:
+            from shared.config.sockets import to_connect
 
-            path = short(path.parent) / path.name
-        self.sock.connect(str(path))
+            path = str(to_connect(Path(path)))
+        self.sock.connect(path)
 
 
 def _headers() -> dict[str, str]:

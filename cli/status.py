@@ -12,6 +12,7 @@ from cli.client import Failed, address, call, home
 from cli.cluster import sandbox_warning
 from cli.command import Arguments, declare, print_json
 from cli.text import columns, duration
+from shared.places import cluster_file
 
 READY_SECONDS = 8.0
 """A gateway that doesn't say within this whether it is ready stands still."""
@@ -66,7 +67,7 @@ def look() -> dict[str, Any]:
 def _state() -> dict[str, Any] | None:
     """What the supervisor wrote of itself, if it lives."""
     try:
-        state: dict[str, Any] = json.loads((home() / "run" / "cluster.json").read_text())
+        state: dict[str, Any] = json.loads(cluster_file(home()).read_text())
         os.kill(state["pid"], 0)
     except PermissionError:
         return state

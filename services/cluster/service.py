@@ -20,6 +20,7 @@ from services.cluster.child import Child
 from shared.bus.keys import make_keys
 from shared.config import Settings
 from shared.config.home import check_home, make_home
+from shared.places import cluster_file
 from shared.store import embedded, leftover
 from shared.store.embedded import Launch
 from shared.store.migrate import DatabaseTooNew, refuse_newer
@@ -68,7 +69,7 @@ def running(settings: Settings) -> State | None:
                 return None
         except BlockingIOError:
             try:
-                return msgspec.json.decode((settings.home / "run" / "cluster.json").read_bytes(), type=State)
+                return msgspec.json.decode(cluster_file(settings.home).read_bytes(), type=State)
             except FileNotFoundError:
                 time.sleep(0.01)  # it begins or ends at this very moment: look again
         except OSError:
@@ -109,7 +110,7 @@ async def up(settings: Settings) -> None:
                 full = _try_to_write_state(settings, children, started, full)  # processes may have been restarted
     finally:
         await _stop(children)
-        (settings.home / "run" / "cluster.json").unlink(missing_ok=True)
+        cluster_file(settings.home).unlink(missing_ok=True)
         lock.close()
 
 
@@ -239,7 +240,7 @@ def _write_state(settings: Settings, children: list[Child], started: float) -> N
     )
     draft = settings.home / "run" / ".cluster.json"
     draft.write_bytes(msgspec.json.encode(state))
-    draft.replace(settings.home / "run" / "cluster.json")
+    draft.replace(cluster_file(settings.home))
 
 
 def _try_to_write_state(settings: Settings, children: list[Child], started: float, was_full: bool) -> bool:

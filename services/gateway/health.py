@@ -12,6 +12,7 @@ from litestar.exceptions import HTTPException
 
 from shared.config import Settings
 from shared.messages.unreadable import UNREADABLE
+from shared.places import cluster_file
 from shared.store.database import Database
 
 PATIENCE_SECONDS = 2.0
@@ -64,7 +65,7 @@ async def readyz(database: NamedDependency[Database], settings: NamedDependency[
 def troubles(settings: Settings) -> dict[str, str]:
     """The processes of this machine's cluster that aren't there or stand still: why, and for how long."""
     try:
-        written = (settings.home / "run" / "cluster.json").read_bytes()
+        written = cluster_file(settings.home).read_bytes()
         broken = msgspec.json.decode(written, type=_Cluster).broken
     except (OSError, *UNREADABLE):
         return {}  # nobody supervises here

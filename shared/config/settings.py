@@ -15,6 +15,7 @@ from shared.config.errors import ConfigError
 from shared.config.sockets import short
 from shared.domain.hosts import Hosts, HostUnreadable, Network, Preset
 from shared.domain.names import StepRefs
+from shared.places import gateway_socket, home_of
 
 __all__ = ["ConfigError", "Settings", "load", "unread"]
 
@@ -215,12 +216,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return f"ipc://{short(self.run_folder()) / name}.sock"
 
     def gateway_socket(self) -> Path:
-        """Where the gateway listens for this account's programs.
-
-        Alone in its folder, so that a sandbox may be shown the folder: the socket of a gateway that was started again
-        is then seen there, too.
-        """
-        return self.run_folder() / "gateway" / "gateway.sock"
+        """Where the gateway listens for this account's programs."""
+        return gateway_socket(self.run_folder())
 
     def postgres(self) -> str:
         """The database, good in this process: the one given, else the embedded one of this home."""
@@ -229,7 +226,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def load(environment: Mapping[str, str]) -> Settings:
     """The settings in force. Raises ConfigError."""
-    values: dict[str, Any] = {**_from_file(environment), "home": str(_home(environment))}
+    values: dict[str, Any] = {**_from_file(environment), "home": str(home_of(environment))}
     for key, value in environment.items():
         if not key.startswith("MAKIMA_") or key in NOT_SETTINGS or key == "MAKIMA_HOME":
             continue
@@ -265,11 +262,6 @@ def _decode(kind: type, value: Any) -> Any:  # noqa: ANN401
     raise NotImplementedError(kind)
 
 
-def _default_home(environment: Mapping[str, str]) -> str:
-    state = environment.get("XDG_STATE_HOME") or str(Path(environment.get("HOME", "~")) / ".local" / "state")
-    return f"{state}/makima"
-
-
 def unread(environment: Mapping[str, str]) -> str:
     """What to say of a `makima.toml` in the current folder, which is not read: it may be anybody's. Empty without one.
 
@@ -282,16 +274,12 @@ def unread(environment: Mapping[str, str]) -> str:
     return f"makima.toml of the current folder is not read; move it to {folder}, or name it in MAKIMA_CONFIG"
 
 
-def _home(environment: Mapping[str, str]) -> Path:
-    return Path(environment.get("MAKIMA_HOME") or _default_home(environment)).expanduser().absolute()
-
-
 def _files(environment: Mapping[str, str]) -> list[Path]:
     """Where settings may lie; the first that is there counts."""
     if named := environment.get("MAKIMA_CONFIG"):
         return [Path(named)]
     config = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "~")).expanduser() / ".config"
-    return [_home(environment) / "makima.toml", Path(config) / "makima" / "makima.toml"]
+    return [home_of(environment) / "makima.toml", Path(config) / "makima" / "makima.toml"]
 
 
 def _from_file(environment: Mapping[str, str]) -> dict[str, Any]:

@@ -20,11 +20,17 @@ def short(folder: Path) -> Path:
     """A name for this folder that any socket's path and any URL can hold. Makes the folder, for this account alone."""
     if len(str(folder)) <= LONGEST_FOLDER and _PLAIN.fullmatch(str(folder)):
         return folder
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make(folder)
     descriptor = _held.get(folder)
     if descriptor is None or not os.path.samestat(os.fstat(descriptor), folder.stat()):
         descriptor = _held[folder] = hold(folder)
     return named(descriptor)
+
+
+def to_connect(path: Path) -> Path:
+    """A name for this socket that the kernel takes. Makes nothing: raises FileNotFoundError where its folder isn't."""
+    path.parent.stat()
+    return short(path.parent) / path.name
 
 
 def hold(folder: Path) -> int:
@@ -40,3 +46,10 @@ def named(descriptor: int) -> Path:
 def held() -> tuple[int, ...]:
     """The descriptors behind short names: for a child process of ours that is told such a name."""
     return tuple(_held.values())
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for this account alone."""
+    if not folder.parent.exists():
+        _make(folder.parent)
+    folder.mkdir(exist_ok=True, mode=0o700)

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import httpx
 import pytest
 
 from shared.config import load
+from shared.config.sockets import short, to_connect
 from tests.conftest import Cluster
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +38,71 @@ def test_with_the_cluster_down_whoever_listens_on_its_port_is_told_nothing(tmp_p
         assert done.returncode == 1 and "no gateway answers" in done.stderr and done.stderr.count("\n") == 1
         with pytest.raises(TimeoutError):
             squatter.accept()
+
+
+def long_home(above: Path) -> Path:
+    """A home whose path has 120 characters: more than a socket's path may."""
+    return above / ("h" * (120 - len(str(above)) - 1))
+
+
+@contextlib.contextmanager
+def gateway_at(path: Path) -> Iterator[None]:
+    """Somebody who listens there, and answers every request with an empty list."""
+    path.parent.mkdir(parents=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(to_connect(path)))
+    listener.listen()
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                with listener.accept()[0] as peer:
+                    peer.recv(65536)
+                    peer.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n[]")
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+@pytest.mark.parametrize("run", ["in the home", "elsewhere", "in the settings"])
+def test_without_a_word_of_the_cluster_a_gateway_is_found_where_the_settings_say(tmp_path: Path, run: str) -> None:
+    home = long_home(tmp_path)
+    home.mkdir(mode=0o700)
+    (home / "token").write_text("mkp_secret")
+    cluster = Cluster(home)
+    elsewhere = tmp_path / ("r" * 100)
+    if run == "elsewhere":
+        cluster.environment["MAKIMA_RUN"] = str(elsewhere)
+    elif run == "in the settings":
+        (home / "makima.toml").write_text(f'run = "{elsewhere}"\n')
+    with gateway_at((home / "run" if run == "in the home" else elsewhere) / "gateway" / "gateway.sock"):
+        assert cluster.makima("directive", "list", "-o", "json") == "[]\n"
+
+
+def test_asking_where_no_cluster_ever_was_makes_nothing(tmp_path: Path) -> None:
+    home = long_home(tmp_path)
+    cluster = Cluster(home)
+    cluster.environment["MAKIMA_TOKEN"] = "mkp_secret"
+    said = cluster.makima("directive", "list", code=1)
+    assert "no gateway answers" in said and "`makima up`" in said and said.count("\n") == 1
+    assert not home.exists()
+
+
+def test_a_setting_that_cannot_be_is_a_line_of_whoever_asks(tmp_path: Path) -> None:
+    said = Cluster(tmp_path, slots="many").makima("directive", "list", code=1)
+    assert "setting 'slots' has the value 'many'" in said and said.count("\n") == 1
+
+
+def test_what_is_made_for_a_long_path_is_this_accounts_alone(tmp_path: Path) -> None:
+    folder = long_home(tmp_path) / "run" / "gateway"
+    before = os.umask(0o022)
+    try:
+        short(folder)
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(made.stat().st_mode) for made in (folder, folder.parent, folder.parents[1])} == {0o700}
 
 
 def test_the_socket_is_this_accounts_alone_and_serves_what_the_port_serves(cluster: Cluster) -> None:
