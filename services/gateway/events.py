@@ -10,7 +10,6 @@ from uuid import UUID
 
 from litestar import get
 from litestar.di import NamedDependency
-from litestar.exceptions import HTTPException
 from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 from litestar.response import Stream
 
@@ -21,6 +20,8 @@ from shared.config import Settings
 from shared.store.database import Database
 
 Limit = Annotated[int, QueryParameter(ge=1, le=10_000, description="How many at most.")]
+LAST = 2**63 - 1
+"""The largest number that an event can have."""
 
 
 @get("/v1/directives/{directive:uuid}/events")
@@ -28,7 +29,7 @@ async def list_events(
     directive: FromPath[UUID],
     caller: NamedDependency[Caller],
     database: NamedDependency[Database],
-    after: FromQuery[int] = 0,
+    after: Annotated[int, QueryParameter(ge=0, le=LAST)] = 0,
     limit: Limit = 1000,
 ) -> list[EventRow]:
     """A directive's audit log after a number, oldest first."""
@@ -43,8 +44,8 @@ def stream(
     settings: NamedDependency[Settings],
     directive: FromQuery[UUID | None] = None,
     task: FromQuery[UUID | None] = None,
-    after: FromQuery[int | None] = None,
-    last_event_id: Annotated[str | None, HeaderParameter(name="Last-Event-ID")] = None,
+    after: Annotated[int | None, QueryParameter(ge=0, le=LAST)] = None,
+    last_event_id: Annotated[int | None, HeaderParameter(name="Last-Event-ID", ge=0, le=LAST)] = None,
 ) -> Stream:
     """Every event as it comes (server-sent events; each `data` is an EventRow), of one directive or task, or of all.
 
@@ -56,10 +57,7 @@ def stream(
         caller.on(directive)
     else:
         caller.person()
-    if last_event_id is not None:
-        if not last_event_id.isdecimal():
-            raise HTTPException(f"Last-Event-ID is a number, not {last_event_id[:40]!r}", status_code=400)
-        after = int(last_event_id)
+    after = after if last_event_id is None else last_event_id
     interest = Interest(
         owner=caller.owner, owner_name=settings.owner, directive=directive, task=task, output=caller.task is None
     )

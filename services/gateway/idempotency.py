@@ -55,7 +55,7 @@ async def once(request: AnyRequest, caller: NamedDependency[Caller]) -> Once:
     key = request.headers.get(HEADER)
     if key is None:
         return Once(caller.owner, None, "")
-    if not key.isprintable() or not 1 <= len(key) <= 200:
-        raise HTTPException("an Idempotency-Key has 1 to 200 printable characters", status_code=422)
+    if not (key.isascii() and key.isprintable() and 1 <= len(key) <= 200):
+        raise HTTPException("an Idempotency-Key has 1 to 200 printable characters of ASCII", status_code=422)
     told = hashlib.sha256(f"{caller.task} {request.method} {request.url.path}\n".encode() + await request.body())
     return Once(caller.owner, key, told.hexdigest())

@@ -13,6 +13,8 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.types import ExceptionHandlersMap
 from psycopg_pool import PoolTimeout
 
+from shared.domain.texts import one_line
+
 log = structlog.get_logger()
 LARGEST_BODY = 8 << 20
 """Bytes of a request's body: 5,000 steps of a page each, and no more."""
@@ -79,7 +81,8 @@ def unexpected(request: AnyRequest, error: Exception) -> Problem:
 def _problem(
     status: int, detail: str, headers: dict[str, str] | None = None, **more: object
 ) -> Response[dict[str, Any]]:
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
+    said = one_line(detail)  # it may repeat what was asked
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": said, **more}
     return Response(body, status_code=status, media_type="application/problem+json", headers=headers)
 
 

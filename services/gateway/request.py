@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from litestar import Request
@@ -52,6 +53,14 @@ def admitted(gate: Gate, settings: Settings) -> list[Guard]:
     """What a request has to pass before its body is read."""
     names = {"localhost", settings.host, *settings.gateway_names}
 
+    async def plainly(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        """What stands in an address is compared, kept and shown: it is text that can be seen, or it is refused."""
+        for what, said in (("path", connection.scope["raw_path"]), ("query", connection.scope["query_string"])):
+            if not _is_plain(said):
+                raise ClientException(
+                    f"the {what} holds characters that can't be shown, or none of UTF-8; leave them out"
+                )
+
     async def at_a_name_of_ours(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         """A page in a browser that has its own name lead here is refused; an address can't be made to lead here."""
         if connection.client is None:
@@ -69,10 +78,19 @@ def admitted(gate: Gate, settings: Settings) -> list[Guard]:
             connection.state.caller = await gate.caller(connection.headers.get("authorization"))
 
     guards: list[Callable[..., Awaitable[None]]] = [
+        plainly,
         at_a_name_of_ours,
         by_somebody_known,
     ]  # one that isn't async costs a thread
     return guards  # type: ignore[return-value]
+
+
+def _is_plain(quoted: bytes) -> bool:
+    """Whether a part of an address stands for printable text."""
+    try:
+        return unquote_to_bytes(quoted).decode().isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 def _is_address(name: str) -> bool:
