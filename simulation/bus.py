@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TypeVar
 
 from services.broker.routing import CHECK_SECONDS, Broker
-from shared.bus.events import UndeclaredEvent
+from shared.bus.events import UndeclaredEvent, in_frames
 from shared.config import Settings
 from shared.messages.events import AnyEvent, Event
-from shared.messages.frames import decode_event, encode_event, event_type, header
+from shared.messages.frames import decode_events, header
+from shared.messages.topics import Consumes, event_type, prefixes
 from simulation.faults import Profile, Tally
 
 T = TypeVar("T", "Publisher", "Subscriber", "Channel")
@@ -178,8 +180,8 @@ class Publisher:
             if type(event) not in self._emits:
                 raise UndeclaredEvent(f"{self._sender} doesn't declare {event_type(event)} in its EMITS")
         await self._step("publish")
-        for event in events:
-            self._hub.to_broker("events-in", self._peer, encode_event(event, self._sender))
+        for frame in in_frames(events, self._sender):
+            self._hub.to_broker("events-in", self._peer, frame)
 
     def close(self) -> None:
         """Nothing is to be closed."""
@@ -188,14 +190,17 @@ class Publisher:
 class Subscriber:
     """What a service hears events with."""
 
-    def __init__(self, hub: Hub, peer: bytes, types: Iterable[type[Event]]) -> None:
+    def __init__(self, hub: Hub, peer: bytes, consumes: Consumes | Iterable[type[Event]]) -> None:
         self._hub = hub
         self.queue: asyncio.Queue[Parts] = asyncio.Queue()
-        hub.subscribe(self.queue, peer, tuple(f"{event_type(t)}/".encode() for t in types) or (b"",))
+        self._received: deque[AnyEvent] = deque()
+        hub.subscribe(self.queue, peer, tuple(prefix.encode() for prefix in prefixes(consumes)))
 
     async def receive(self) -> AnyEvent:
         """The next event."""
-        return decode_event(await self.queue.get())
+        while not self._received:
+            self._received.extend(decode_events(await self.queue.get()))
+        return self._received.popleft()
 
     def close(self) -> None:
         """Hear no more."""
@@ -243,9 +248,9 @@ class MemoryBus:
         """A publisher of these events."""
         return self._keep(Publisher(self._hub, self._name, sender, emits, self._step))
 
-    def subscriber(self, types: Iterable[type[Event]] = ()) -> Subscriber:
+    def subscriber(self, consumes: Consumes | Iterable[type[Event]] = ()) -> Subscriber:
         """A subscriber to these events."""
-        return self._keep(Subscriber(self._hub, self._name, types))
+        return self._keep(Subscriber(self._hub, self._name, consumes))
 
     def channel(self, endpoint: str, sender: str, identity: bytes | None = None) -> Channel:
         """A channel to an endpoint."""

@@ -194,7 +194,7 @@ def _attempts(server: Server) -> list[Breach]:
     for event in server.rows("SELECT seq, body FROM makima.event WHERE type = 'task.changed' ORDER BY seq"):
         body = event["body"]
         task, attempt, status = body["task"], body.get("attempt", 0), body.get("status", "")
-        if status in ("", None) or body.get("reason") == "cancel asked":
+        if status in ("", None) or body.get("asked"):
             continue
         before = last.get(task, (attempt, "pending"))
         if before[1] in ("completed", "failed", "cancelled"):

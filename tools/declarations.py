@@ -32,7 +32,7 @@ def services() -> list[Service]:
             Service(
                 name=name,
                 about=about,
-                consumes=getattr(module, "CONSUMES", frozenset()),
+                consumes=frozenset(getattr(module, "CONSUMES", ())),
                 emits=getattr(module, "EMITS", frozenset()),
                 receives=getattr(module, "RECEIVES", {}),
                 sends=getattr(module, "SENDS", {}),

@@ -15,7 +15,6 @@ from shared.domain.deliveries import Settled, settle
 from shared.domain.delivery import Broken, Conflicted, Delivered, Delivery, Nothing, Result, Seen
 from shared.domain.statuses import ENDED_TASK, DirectiveStatus, TaskKind
 from shared.messages.events import (
-    AnyEvent,
     DeliveryFinished,
     DirectiveChanged,
     Event,
@@ -24,12 +23,19 @@ from shared.messages.events import (
     TaskChanged,
     TaskCreated,
 )
+from shared.messages.topics import Consumes
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.store.database import Row, UnitOfWork, as_array, as_json
 from shared.store.statements import statements
 
-CONSUMES: frozenset[type[Event]] = frozenset({DirectiveChanged, TaskChanged})
+CONSUMES: Consumes = {
+    DirectiveChanged: (f"{DirectiveStatus.IDLE}/",),
+    TaskChanged: tuple(
+        f"{status}/{kind}/" for status in sorted(ENDED_TASK) for kind in (TaskKind.COMPLETION, TaskKind.VERIFICATION)
+    ),
+}
+"""Something may be due when a directive becomes idle, or changes while it is, and when a delivery has ended."""
 EMITS: frozenset[type[Event]] = frozenset({TaskCreated, DeliveryFinished, DirectiveChanged, StepAdded, StepReady})
 SQL = statements("services.completer")
 _RESULT = Delivered | Conflicted | Broken | Seen | Nothing
@@ -174,24 +180,11 @@ def _name(row: Row, step: UUID) -> str:
     return next((str(s["name"]) for s in row["steps"] if s["id"] == str(step)), str(step))
 
 
-def wakes(event: AnyEvent) -> Sequence[UUID | None]:
-    """Something may be due when a directive becomes idle, or changes while it is, and when a delivery has ended."""
-    match event:
-        case TaskChanged(kind=kind, status=status) if (
-            kind in (TaskKind.PLAN, TaskKind.STEP) or status not in ENDED_TASK
-        ):
-            return ()
-        case DirectiveChanged(status=status) if status != DirectiveStatus.IDLE:
-            return ()
-        case _:
-            return (event.directive,)
-
-
 async def run(around: Surroundings, stop: asyncio.Event) -> None:
     """Complete until `stop` is set."""
     completer = Completer(around)
     around.ready()
-    await serve(completer.reactor, stop, listen(around, CONSUMES, completer.reactor, wakes))
+    await serve(completer.reactor, stop, listen(around, CONSUMES, completer.reactor))
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

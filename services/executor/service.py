@@ -20,6 +20,7 @@ from shared.config import Settings
 from shared.domain.delivery import Delivery
 from shared.domain.names import task_branch
 from shared.domain.readiness import Start, start
+from shared.domain.statuses import ENDED_TASK, DirectiveStatus, TaskStatus
 from shared.messages import channels
 from shared.messages.channels import ByChannel
 from shared.messages.commands import AnyCommand, CancelTask, Drain, SpawnTask, TellTask, Unroutable
@@ -34,6 +35,7 @@ from shared.messages.events import (
     TaskCreated,
 )
 from shared.messages.frames import COMMANDS, LIMIT_BYTES, REPLIES, read_header
+from shared.messages.topics import ALL, Consumes
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.service.tokens import load_secret, task_token
@@ -42,9 +44,14 @@ from shared.store.statements import statements
 
 log = structlog.get_logger()
 
-CONSUMES: frozenset[type[Event]] = frozenset(
-    {StepReady, TaskCreated, TaskChanged, DirectiveChanged, SlotsFree, DaemonConnected}
-)
+CONSUMES: Consumes = {
+    StepReady: ALL,
+    TaskCreated: ALL,
+    TaskChanged: ("asked/", *(f"{status}/" for status in sorted(ENDED_TASK | {TaskStatus.PENDING}))),
+    DirectiveChanged: (f"{DirectiveStatus.ACTIVE}/",),
+    SlotsFree: ALL,
+    DaemonConnected: ALL,
+}
 EMITS: frozenset[type[Event]] = frozenset({TaskCreated, TaskChanged})
 SENDS: ByChannel = {"commands": frozenset({SpawnTask, CancelTask, TellTask, Drain})}
 RECEIVES: ByChannel = {"commands": frozenset(channels.REPLIES)}
@@ -83,7 +90,7 @@ class Executor:
             (look,) = await self._around.database.rows(SQL["next_look"], {"after": ACCEPTED_WITHIN_SECONDS})
             if look["seconds"] is not None:
                 self._look_again(min(look["seconds"], 3600) + 0.005)
-        await self._send(await self._claim())
+        await self._claim()
         if directives is None:
             await self._send(await self._unaccepted())
             await self._pass_on()
@@ -112,7 +119,8 @@ class Executor:
             rows = await unit.rows(SQL["unaccepted"], {"after": ACCEPTED_WITHIN_SECONDS})
         return [self._spawn(r) for r in rows]
 
-    async def _claim(self) -> list[SpawnTask]:
+    async def _claim(self) -> None:
+        """Claim what is due, and send it before anything else is told of it."""
         async with self._around.database.unit_of_work("executor.claim") as unit:
             if self._freed:
                 await self._recall(unit)
@@ -123,7 +131,7 @@ class Executor:
             claimed = await unit.rows(SQL["claim_steps"], self._claims(tasks)) if tasks else []
             mine = [*pending, *({"id": c["id"], **tasks[c["id"]]} for c in claimed)]
             unit.record(*(_starting(t) for t in mine if not t.get("asked_again")))
-        return [self._spawn(t) for t in mine]
+            unit.after_commit(lambda: self._send([self._spawn(t) for t in mine]))
 
     async def _recall(self, unit: UnitOfWork) -> None:
         if self._refused:
@@ -238,12 +246,10 @@ class Executor:
 def wakes(event: AnyEvent) -> Sequence[UUID | None]:
     """A directive means: claim what is due. None means to look at everything, for what isn't a task's ordinary way."""
     match event:
-        case StepReady() | TaskCreated() | TaskChanged(status="completed" | "failed" | "cancelled"):
+        case StepReady() | TaskCreated() | DirectiveChanged():
             return (event.directive,)
-        case DirectiveChanged(status="active"):
+        case TaskChanged(status=status, asked=False) if status in ENDED_TASK:
             return (event.directive,)
-        case TaskChanged(status="starting" | "running", reason=None) | DirectiveChanged():
-            return ()
         case _:
             return (None,)
 
@@ -291,8 +297,10 @@ def _told(task: dict[str, Any] | Row) -> str:
 def _frees(event: AnyEvent) -> bool:
     """Whether a daemon may take now what none could take before."""
     match event:
-        case SlotsFree() | DaemonConnected() | TaskChanged(status="completed" | "failed" | "cancelled"):
+        case SlotsFree() | DaemonConnected():
             return True
+        case TaskChanged(status=status):
+            return status in ENDED_TASK
         case _:
             return False
 

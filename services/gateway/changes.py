@@ -101,6 +101,7 @@ async def _ask_for_ends(unit: UnitOfWork, statement: LiteralString, directive: U
                 kind=row["kind"],
                 status=row["status"],
                 reason=f"cancel asked: {why}",
+                asked=True,
             )
         )
 

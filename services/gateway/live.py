@@ -22,7 +22,7 @@ from services.gateway.access import SQL
 from services.gateway.answers import EventRow, answer
 from shared.bus.bus import Bus
 from shared.messages.events import AnyEvent, DaemonConnected, DaemonLost, SlotsFree, TaskOutput
-from shared.messages.frames import event_type
+from shared.messages.topics import event_type
 from shared.store.database import UNAVAILABLE, Database
 
 log = structlog.get_logger()

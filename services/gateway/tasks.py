@@ -85,6 +85,7 @@ async def cancel(
                     kind=row["kind"],
                     status=row["status"],
                     reason="cancel asked",
+                    asked=True,
                 )
             )
             return Accepted(status="cancel asked")
@@ -107,7 +108,7 @@ async def tell(
     async with database.unit_of_work("gateway.tell") as unit:
         asked = {"id": new_id(), "task": task, "owner": caller.person().owner, "text": data.text}
         for row in await unit.rows(SQL["tell"], asked):
-            unit.record(TaskChanged(**row, task=task, reason="a message waits"))
+            unit.record(TaskChanged(**row, task=task, reason="a message waits", asked=True))
             return Accepted(status="the message waits for its agent")
     raise HTTPException(f"task {task} is not there, or has ended", status_code=409)
 

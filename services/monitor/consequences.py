@@ -141,6 +141,7 @@ async def hold_to_budgets(unit: UnitOfWork, directives: list[UUID] | None) -> No
                     kind=row["kind"],
                     status=row["status"],
                     reason="cancel asked: the budget is spent",
+                    asked=True,
                 )
             )
 

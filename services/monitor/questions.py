@@ -7,11 +7,12 @@ from uuid import UUID
 
 from services.monitor.consequences import SQL
 from shared.domain.statuses import TaskStatus
-from shared.messages.events import Event, QuestionAnswered, QuestionAsked, TaskChanged
+from shared.messages.events import QuestionAnswered, QuestionAsked, TaskChanged
+from shared.messages.topics import ALL, Consumes
 from shared.service.phase import Surroundings
 from shared.store.database import Row
 
-CONSUMES: frozenset[type[Event]] = frozenset((QuestionAsked, QuestionAnswered))
+CONSUMES: Consumes = {QuestionAsked: ALL, QuestionAnswered: ALL}
 
 
 async def reconcile(around: Surroundings, directives: frozenset[UUID] | None) -> None:

@@ -16,11 +16,10 @@ from shared.bus.bus import MessageChannel
 from shared.bus.skipped import Skipped
 from shared.config import Settings
 from shared.domain.policies import planned_something
-from shared.domain.statuses import ENDED_TASK, ON_A_DAEMON, DirectiveStatus, TaskKind
+from shared.domain.statuses import DirectiveStatus, TaskKind, TaskStatus
 from shared.messages import channels
 from shared.messages.channels import ByChannel
 from shared.messages.events import (
-    AnyEvent,
     DirectiveChanged,
     Event,
     OrderChanged,
@@ -49,6 +48,7 @@ from shared.messages.reports import (
     Report,
     TaskSucceeded,
 )
+from shared.messages.topics import ALL, Consumes
 from shared.messages.unreadable import UNREADABLE
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
@@ -56,9 +56,14 @@ from shared.store.database import UNAVAILABLE, UnitOfWork, as_array
 
 log = structlog.get_logger()
 
-MOVES_ON: frozenset[type[Event]] = frozenset({DirectiveChanged, StepAdded, TaskChanged})
-CONSUMES: frozenset[type[Event]] = MOVES_ON | questions.CONSUMES
-MOVING = frozenset({DirectiveStatus.ACTIVE, DirectiveStatus.AWAITING_APPROVAL})
+MOVES_ON: Consumes = {
+    DirectiveChanged: (f"{DirectiveStatus.ACTIVE}/", f"{DirectiveStatus.AWAITING_APPROVAL}/"),
+    StepAdded: ALL,
+    TaskChanged: ("asked/", f"{TaskStatus.PENDING}/"),
+}
+"""A task's changes are this service's own words, but for one that somebody cancels before it ran; and only in an active
+directive is there something to move on, or a deadline."""
+CONSUMES: Consumes = {**MOVES_ON, **questions.CONSUMES}
 EMITS: frozenset[type[Event]] = frozenset(
     {
         TaskChanged,
@@ -273,18 +278,6 @@ class Monitor:
                 log.info("daemon unheard of", daemon=row["name"])
 
 
-def wakes(event: AnyEvent) -> Sequence[UUID | None]:
-    """A task's changes are this service's own words, but for one that somebody cancels before it ran; and only in an
-    active directive is there something to move on, or a deadline."""
-    match event:
-        case TaskChanged(status=status) if status in (ON_A_DAEMON | ENDED_TASK):
-            return ()
-        case DirectiveChanged(status=status) if status not in MOVING:
-            return ()
-        case _:
-            return (event.directive,)
-
-
 def _is_plan(task: decisions.Known | None) -> bool:
     return task is not None and task.kind is TaskKind.PLAN
 
@@ -299,7 +292,7 @@ async def run(around: Surroundings, stop: asyncio.Event) -> None:
     await serve(
         reactor,
         stop,
-        listen(around, MOVES_ON, reactor, wakes),
+        listen(around, MOVES_ON, reactor),
         listen(around, questions.CONSUMES, asking),
         asking.run(stop),
         monitor.announce(),

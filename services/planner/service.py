@@ -14,7 +14,6 @@ from shared.config import Settings
 from shared.domain.statuses import ENDED_TASK, DirectiveStatus, StepStatus, TaskKind
 from shared.domain.texts import without_credentials
 from shared.messages.events import (
-    AnyEvent,
     DirectiveChanged,
     DirectiveCreated,
     Event,
@@ -23,14 +22,20 @@ from shared.messages.events import (
     TaskChanged,
     TaskCreated,
 )
+from shared.messages.topics import ALL, Consumes
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.store.database import Row
 from shared.store.statements import statements
 
-CONSUMES: frozenset[type[Event]] = frozenset(
-    {DirectiveCreated, DirectiveChanged, PlanRequested, PlanFinished, TaskChanged}
-)
+CONSUMES: Consumes = {
+    DirectiveCreated: ALL,
+    DirectiveChanged: (f"{DirectiveStatus.ACTIVE}/",),
+    PlanRequested: ALL,
+    PlanFinished: ALL,
+    TaskChanged: tuple(f"{status}/{TaskKind.PLAN}/" for status in sorted(ENDED_TASK)),
+}
+"""Planning may be due when it is asked for, when one has ended, and when a directive becomes active."""
 EMITS: frozenset[type[Event]] = frozenset({TaskCreated})
 SQL = statements("services.planner")
 
@@ -69,17 +74,6 @@ async def reconcile(around: Surroundings, directives: frozenset[UUID] | None) ->
         unit.record(*(TaskCreated(directive=c["directive_id"], task=c["id"], kind="plan") for c in claimed))
 
 
-def wakes(event: AnyEvent) -> Sequence[UUID | None]:
-    """Planning may be due when it is asked for, when one has ended, and when a directive becomes active."""
-    match event:
-        case TaskChanged(kind=kind, status=status) if kind != TaskKind.PLAN or status not in ENDED_TASK:
-            return ()
-        case DirectiveChanged(status=status) if status != DirectiveStatus.ACTIVE:
-            return ()
-        case _:
-            return (event.directive,)
-
-
 def planning(due: Row, steps: Sequence[Row]) -> Planning:
     """A row of `due` with its steps, as the prompt takes it."""
     requests = [msgspec.convert(p, Payload) for p in due["payloads"]]
@@ -115,7 +109,7 @@ async def run(around: Surroundings, stop: asyncio.Event) -> None:
     """Plan until `stop` is set."""
     reactor = Reactor(lambda d: reconcile(around, d), around.settings.sweep_seconds, around.chance)
     around.ready()
-    await serve(reactor, stop, listen(around, CONSUMES, reactor, wakes))
+    await serve(reactor, stop, listen(around, CONSUMES, reactor))
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

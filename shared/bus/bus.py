@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from shared.messages.events import AnyEvent, Event
+from shared.messages.topics import Consumes
 
 
 class EventPublisher(Protocol):
@@ -50,7 +51,7 @@ class Bus(Protocol):
     def publisher(self, sender: str, emits: Iterable[type[Event]]) -> EventPublisher:
         """A publisher of these events."""
 
-    def subscriber(self, types: Iterable[type[Event]] = ()) -> EventSubscriber:
+    def subscriber(self, consumes: Consumes | Iterable[type[Event]] = ()) -> EventSubscriber:
         """A subscriber to these events; to all when none is given."""
 
     def channel(self, endpoint: str, sender: str, identity: bytes | None = None) -> MessageChannel:

@@ -12,7 +12,8 @@ from shared.bus.skipped import Skipped
 from shared.bus.wire import Wire, keep_alive
 from shared.failpoints import hit
 from shared.messages.events import AnyEvent, Event
-from shared.messages.frames import FrameTooLarge, FrameUnreadable, decode_events, encode_events, event_type, topic
+from shared.messages.frames import FrameTooLarge, FrameUnreadable, decode_events, encode_events
+from shared.messages.topics import Consumes, event_type, prefixes, topic
 
 log = structlog.get_logger()
 HIGH_WATER_MARK = 100_000
@@ -22,6 +23,27 @@ EVENTS_A_FRAME = 200
 
 class UndeclaredEvent(TypeError):
     """A service tried to publish an event that its EMITS doesn't hold."""
+
+
+def in_frames(events: Sequence[Event], sender: str) -> Iterator[list[bytes]]:
+    """Events as they go out: those of a topic together, since each frame costs every subscriber a wake."""
+    topics: dict[str, list[Event]] = {}
+    for event in events:
+        topics.setdefault(topic(event), []).append(event)
+    for all_of_it in topics.values():
+        for at in range(0, len(all_of_it), EVENTS_A_FRAME):
+            yield from _encoded(all_of_it[at : at + EVENTS_A_FRAME], sender)
+
+
+def _encoded(events: Sequence[Event], sender: str) -> Iterator[list[bytes]]:
+    try:
+        yield encode_events(events, sender)
+    except FrameTooLarge as error:
+        if len(events) > 1:
+            for event in events:
+                yield from _encoded([event], sender)
+        else:  # a hint less; what it hints at is committed
+            log.error("event refused", error=str(error))
 
 
 class Publisher:
@@ -53,28 +75,9 @@ class Publisher:
         if self._drop:
             return
         hit(self._place, "before_publish")
-        for frame in self._frames(events):
+        for frame in in_frames(events, self._sender):
             self._socket.send_multipart(frame, flags=zmq.NOBLOCK)
         hit(self._place, "after_publish")
-
-    def _frames(self, events: Sequence[Event]) -> Iterator[list[bytes]]:
-        """What goes out: the events of a topic together, since each frame costs every subscriber a wake."""
-        topics: dict[str, list[Event]] = {}
-        for event in events:
-            topics.setdefault(topic(event), []).append(event)
-        for all_of_it in topics.values():
-            for at in range(0, len(all_of_it), EVENTS_A_FRAME):
-                yield from self._encoded(all_of_it[at : at + EVENTS_A_FRAME])
-
-    def _encoded(self, events: Sequence[Event]) -> Iterator[list[bytes]]:
-        try:
-            yield encode_events(events, self._sender)
-        except FrameTooLarge as error:
-            if len(events) > 1:
-                for event in events:
-                    yield from self._encoded([event])
-            else:  # a hint less; what it hints at is committed
-                log.error("event refused", error=str(error))
 
     def close(self) -> None:
         """Close the socket; what is still queued is dropped."""
@@ -82,16 +85,19 @@ class Publisher:
 
 
 class Subscriber:
-    """Receives the events of the given types (all of them when none is given), from one task only."""
+    """Receives the given events (all of them when none is given), from one task only."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, types: Iterable[type[Event]] = ()
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        consumes: Consumes | Iterable[type[Event]] = (),
     ) -> None:
         socket = context.socket(zmq.SUB)
         keep_alive(socket)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
-        for prefix in [f"{event_type(t)}/" for t in types] or [""]:
+        for prefix in prefixes(consumes):
             socket.subscribe(prefix)
         socket.connect(endpoint)
         self._wire = Wire(socket)

@@ -12,6 +12,7 @@ from shared.bus.keys import introduce
 from shared.config import Settings
 from shared.messages.channels import Role
 from shared.messages.events import Event
+from shared.messages.topics import Consumes
 
 
 class ZeroMQ:
@@ -28,9 +29,9 @@ class ZeroMQ:
         endpoint = self._settings.socket("events-in")
         return Publisher(self._context, endpoint, sender, emits, drop=self._settings.drop_events)
 
-    def subscriber(self, types: Iterable[type[Event]] = ()) -> Subscriber:
+    def subscriber(self, consumes: Consumes | Iterable[type[Event]] = ()) -> Subscriber:
         """A subscriber to these events; to all when none is given."""
-        subscriber = Subscriber(self._context, self._settings.socket("events-out"), types)
+        subscriber = Subscriber(self._context, self._settings.socket("events-out"), consumes)
         self._opened.append(subscriber)
         return subscriber
 

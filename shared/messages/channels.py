@@ -41,8 +41,9 @@ CHANNELS = (
         pattern="XSUB and XPUB, a proxy",
         connects="PUB to events-in, SUB to events-out",
         roles=("planner", "executor", "monitor", "completer", "gateway"),
-        about="Hints that something became true: one message a frame, or a list of one topic's, under the topic "
-        "`<type>/<directive id>`. "
+        about="Hints that something became true: one message a frame, or a list of one topic's. A topic is the type, "
+        "and what its subscribers tell it apart by: `task.changed/<status, or asked>/<kind>/`, "
+        "`directive.changed/<status>/`, else `<type>/`. "
         "Losing, doubling or reordering them costs time, never correctness.",
         messages=get_args(AnyEvent),
     ),

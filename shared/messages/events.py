@@ -12,6 +12,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
     directive: UUID | None = None
 
+    def words(self) -> tuple[str, ...]:
+        """What its topic says besides its type."""
+        return ()
+
 
 class DirectiveCreated(Event, frozen=True, kw_only=True, tag="directive.created"):
     """By the gateway, when a directive was stored."""
@@ -25,6 +29,10 @@ class DirectiveChanged(Event, frozen=True, kw_only=True, tag="directive.changed"
     reason: str | None = None
     changed: tuple[str, ...] = ()
     version: int = 0
+
+    def words(self) -> tuple[str, ...]:
+        """Its status."""
+        return (self.status,)
 
 
 class PlanRequested(Event, frozen=True, kw_only=True, tag="plan.requested"):
@@ -74,7 +82,8 @@ class TaskCreated(Event, frozen=True, kw_only=True, tag="task.created"):
 
 
 class TaskChanged(Event, frozen=True, kw_only=True, tag="task.changed"):
-    """By the executor (starting, pending) or the monitor (everything else)."""
+    """By the executor (starting, pending) or the monitor (everything else): the task's status is another. By the
+    gateway or the monitor, with `asked`: something is asked of a task whose status is as before."""
 
     task: UUID | None = None
     attempt: int = 0
@@ -82,6 +91,11 @@ class TaskChanged(Event, frozen=True, kw_only=True, tag="task.changed"):
     status: str = ""
     daemon: str | None = None
     reason: str | None = None
+    asked: bool = False
+
+    def words(self) -> tuple[str, ...]:
+        """Its status, or that something is asked of it; and the task's kind."""
+        return ("asked" if self.asked else self.status, self.kind)
 
 
 class TaskOutput(Event, frozen=True, kw_only=True, tag="task.output"):

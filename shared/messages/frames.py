@@ -1,8 +1,7 @@
 """Frames on the wire: `[topic, header, body]`, header and body in MessagePack.
 
-An event's body is one message, or a list of messages of one topic, and its topic `<type>/<directive id>`; a command's,
-report's or reply's body is a list of messages and its topic the channel's name. A receiver skips and counts what it
-can't read, and never dies.
+An event's body is one message, or a list of messages of one topic; a command's, report's or reply's body is a list of
+messages and its topic the channel's name. A receiver skips and counts what it can't read, and never dies.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from shared.domain.ids import new_id
 from shared.messages.commands import AnyCommand, AnyReply
 from shared.messages.events import AnyEvent, Event
 from shared.messages.reports import AnyReport, AnyReportReply
+from shared.messages.topics import event_type, topic
 from shared.messages.unreadable import UNREADABLE
 
 VERSION = 1
@@ -134,13 +134,6 @@ REPORT_REPLIES: Batch[AnyReportReply] = Batch(AnyReportReply)
 _events: msgspec.msgpack.Decoder[AnyEvent | list[AnyEvent]] = msgspec.msgpack.Decoder(AnyEvent | list[AnyEvent])
 
 
-def event_type(event: Event | type[Event]) -> str:
-    """The type that stands in an event's topic, e.g. 'step.ready'."""
-    tag = event.__struct_config__.tag
-    assert isinstance(tag, str)
-    return tag
-
-
 def encode_event(event: Event, sender: str) -> list[bytes]:
     """The three parts of an event. Raises FrameTooLarge."""
     return encode_events([event], sender)
@@ -153,11 +146,6 @@ def encode_events(events: Sequence[Event], sender: str) -> list[bytes]:
     if len(body) > LIMIT_BYTES:
         raise FrameTooLarge(f"{event_type(first)}: {len(body)} bytes, at most {LIMIT_BYTES}")
     return [topic(first).encode(), header(sender), body]
-
-
-def topic(event: Event) -> str:
-    """What an event goes out under, so that a prefix subscribes to a family or a type."""
-    return f"{event_type(event)}/{event.directive or ''}"
 
 
 def decode_event(parts: Sequence[bytes]) -> AnyEvent:

@@ -17,6 +17,7 @@ from shared.config import Settings
 from shared.domain.ids import new_id
 from shared.messages.channels import Role
 from shared.messages.events import AnyEvent, Event
+from shared.messages.topics import Consumes
 from shared.service.process import ready
 from shared.service.reactor import Reactor
 from shared.store.database import UNAVAILABLE, Database, connect
@@ -92,10 +93,8 @@ async def _migrated(settings: Settings) -> None:
             return
 
 
-async def listen(
-    around: Surroundings, consumes: Iterable[type[Event]], reactor: Reactor, wakes: Wakes = its_directive
-) -> None:
-    """Wake the reactor with the events of these types, for ever."""
+async def listen(around: Surroundings, consumes: Consumes, reactor: Reactor, wakes: Wakes = its_directive) -> None:
+    """Wake the reactor with these events, for ever."""
     subscriber = around.bus.subscriber(consumes)
     while True:
         if woken := wakes(await subscriber.receive()):

@@ -15,7 +15,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from shared.failpoints import hit
 from shared.messages.events import Event
-from shared.messages.frames import event_type
+from shared.messages.topics import event_type
 
 UNAVAILABLE = (OperationalError, errors.ReadOnlySqlTransaction)
 """What Postgres can't do now and may do later: it is away, out of connections or disk, or takes no writes."""
@@ -97,6 +97,7 @@ class UnitOfWork:
         self._connection = connection
         self._begun = False
         self.events: list[Event] = []
+        self._told: list[Callable[[], Awaitable[None]]] = []
 
     async def rows(self, statement: LiteralString, parameters: dict[str, Any] | None = None) -> list[DictRow]:
         """Run one statement, prepared at once; its rows, none when it returns none."""
@@ -116,6 +117,15 @@ class UnitOfWork:
     def record(self, *events: Event) -> None:
         """Keep events: written to the audit log before the commit, published after it."""
         self.events.extend(events)
+
+    def after_commit(self, tell: Callable[[], Awaitable[None]]) -> None:
+        """Have this done once it is committed, before its events are published: what is waited for goes out first."""
+        self._told.append(tell)
+
+    async def tell(self) -> None:
+        """Do what is to be done after the commit."""
+        for tell in self._told:
+            await tell()
 
     async def flush(self) -> None:
         """Write what was recorded to the audit log."""
@@ -145,6 +155,7 @@ class Database:
                 await unit.flush()
                 await connection.commit()
             hit(point, "after_commit")  # and before its events are published
+        await unit.tell()
         if unit.events and self.publish is not None:
             await self.publish(unit.events)
 

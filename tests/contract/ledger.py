@@ -17,6 +17,7 @@ from psycopg.rows import class_row
 
 from shared.domain.statuses import DIRECTIVE_TRANSITIONS, STEP_TRANSITIONS, TASK_TRANSITIONS
 from shared.messages.events import Event
+from shared.messages.topics import Consumes
 from tests.contract.ownership import OWN, Write
 
 if TYPE_CHECKING:
@@ -74,9 +75,10 @@ def writes(stage: Stage, by: str | None = None) -> list[Write]:
         return cursor.execute(statement, (f"makima {by or stage.service}",)).fetchall()
 
 
-def consumes(service: str) -> frozenset[type[Event]]:
+def consumes(service: str) -> Consumes | frozenset[type[Event]]:
     """The events that a service declares to consume."""
-    declared: frozenset[type[Event]] = getattr(import_module(f"services.{service}.service"), "CONSUMES", frozenset())
+    declared: Consumes | frozenset[type[Event]]
+    declared = getattr(import_module(f"services.{service}.service"), "CONSUMES", frozenset())
     return declared
 
 

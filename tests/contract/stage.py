@@ -39,10 +39,11 @@ from shared.messages.frames import (
     REPORTS,
     decode_events,
     encode_event,
-    event_type,
     header,
 )
 from shared.messages.reports import AnyReport, AnyReportReply
+from shared.messages.topics import prefixes
+from shared.messages.topics import topic as topic_of
 from tests.contract import ledger
 from tests.contract.rows import Rows
 from tests.door import door, guarded
@@ -122,8 +123,8 @@ class Stage:
     def start(self) -> None:
         """Start one more process of the service; return when it is ready, and hears and is heard."""
         consumes = ledger.consumes(self.service)
-        watches = consumes >= set(get_args(AnyEvent))  # on behalf of who asks, so it subscribes only then
-        topics = [] if watches else [f"{event_type(t)}/" for t in consumes]
+        watches = set(consumes) >= set(get_args(AnyEvent))  # on behalf of who asks, so it subscribes only then
+        topics = [] if watches else prefixes(consumes)
         wanted = self._subscriptions + Counter(b"\x01" + topic.encode() for topic in topics)
         reading, writing = os.pipe()
         with self._log.open("ab") as log:
@@ -192,9 +193,12 @@ class Stage:
     # -- sending --------------------------------------------------------------------------------------------------
 
     def publish(self, *events: Event) -> None:
-        """Events, as another service's."""
+        """Events, as another service's, of topics that the service subscribes to."""
         self.connection.commit()
+        subscribed = tuple(subscription[1:] for subscription in self._subscriptions)
         for event in events:
+            heard = topic_of(event).encode().startswith(subscribed)
+            assert heard or not self._processes, f"{self.service} doesn't hear {topic_of(event)}"
             self._events_out.send_multipart(encode_event(event, "test"))
 
     def publish_raw(self, *frames: Sequence[bytes]) -> None:
@@ -297,7 +301,7 @@ class Stage:
             self._subscriptions[parts[0]] += 1
         elif bound is self._events_in:
             events = decode_events(parts)
-            topics = {f"{event_type(event)}/{event.directive or ''}".encode() for event in events}
+            topics = {topic_of(event).encode() for event in events}
             assert topics == {parts[0]}, "a topic is its events'"
             self.headers.append(parts[1])
             self.events += events

@@ -24,6 +24,7 @@ from shared.messages.reports import (
     TaskStarted,
     TaskSucceeded,
 )
+from shared.messages.topics import topic
 from tests.contract.frames import unreadable_batches, unreadable_events
 from tests.contract.stage import Stage
 
@@ -198,20 +199,29 @@ def test_a_task_whose_lease_ran_out_goes_on_elsewhere(stage: Stage) -> None:
     directive = stage.rows.directive()
     _, task = stage.rows.running_step(directive)
     stage.rows.change("task", task, lease_until="2020-01-01")
-    stage.publish(DirectiveChanged())
+    stage.publish(StepAdded())
     changed = stage.await_event(TaskChanged, task=task, status="pending")
     assert (changed.attempt, changed.reason) == (2, "the daemon d1 was lost")
     (attempt,) = stage.rows.all("attempt", task_id=task)
     assert attempt["outcome"] == "lost"
 
 
-@pytest.mark.parametrize("hint", [DirectiveChanged, StepAdded, TaskChanged])
-def test_any_hint_makes_what_may_run_ready(stage: Stage, hint: type[Event]) -> None:
+@pytest.mark.parametrize(
+    "hint",
+    [
+        DirectiveChanged(status="active"),
+        DirectiveChanged(status="awaiting_approval"),
+        StepAdded(),
+        TaskChanged(status="pending", kind="step"),
+    ],
+    ids=topic,
+)
+def test_any_hint_makes_what_may_run_ready(stage: Stage, hint: Event) -> None:
     directive = stage.rows.directive()
     first = stage.rows.step(directive, "first")
     stage.rows.step(directive, "second", depends_on=[first])
     stage.rows.step(directive, "later", order_index=1)
-    stage.publish(hint(directive=directive))
+    stage.publish(msgspec.structs.replace(hint, directive=directive))
     assert stage.await_event(StepReady, directive=directive).steps == (first,)
 
 
@@ -219,7 +229,7 @@ def test_a_pending_task_whose_end_was_asked_for_is_cancelled(stage: Stage) -> No
     directive = stage.rows.directive()
     step = stage.rows.step(directive, status="ready")
     task = stage.rows.task(directive, step=step, cancel_asked="not wanted")
-    stage.publish(TaskChanged(directive=directive, task=task, reason="cancel asked"))
+    stage.publish(TaskChanged(directive=directive, task=task, status="pending", asked=True))
     stage.await_event(TaskChanged, task=task, status="cancelled")
     stage.await_row("step", id=step, status="failed")
 

@@ -97,7 +97,11 @@ def test_a_directive_that_is_not_active_is_not_planned(stage: Stage, status: str
 
 def test_hints_about_what_is_not_there_change_nothing(stage: Stage) -> None:
     directive = stage.rows.directive()
-    stage.publish(PlanRequested(directive=directive), TaskChanged(), PlanFinished(directive=stage.rows.owner()))
+    stage.publish(
+        PlanRequested(directive=directive),
+        TaskChanged(kind="plan", status="failed"),
+        PlanFinished(directive=stage.rows.owner()),
+    )
     fence(stage)
     assert stage.rows.all("task", directive_id=directive) == []
 
