@@ -22,6 +22,11 @@ def down(command: argparse.ArgumentParser) -> None:
     declare(command, lambda _: run_module("services.cluster", "down"))
 
 
+def demo(command: argparse.ArgumentParser) -> None:
+    """Declare `demo`."""
+    declare(command, lambda _: run_module("examples.demo"))
+
+
 def run_module(module: str, *arguments: str) -> int:
     """Become another of the project's processes; does not return.
 

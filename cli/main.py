@@ -14,6 +14,10 @@ COMMANDS = {
     "up": ("cli.cluster:up", "start the cluster on this machine"),
     "down": ("cli.cluster:down", "end it"),
     "status": ("cli.status:register", "what runs, what is broken since when, and what is under way"),
+    "demo": (
+        "cli.cluster:demo",
+        "a goal on a sample repository, from its plan to the delivered branch, on a cluster of its own",
+    ),
     "doctor": ("cli.doctor:register", "what is in force and what is missing, each with its mend"),
     "directive": ("cli.directive:register", "goals on repositories, and their steps"),
     "order": ("cli.order:register", "small work items that a directive picks up"),

