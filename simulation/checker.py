@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import LiteralString
 
@@ -82,17 +83,20 @@ AT_REST: dict[str, LiteralString] = {
           LEFT JOIN makima.attempt a ON a.task_id = o.task_id AND a.number = o.attempt
          WHERE EXISTS (SELECT FROM jsonb_array_elements_text(o.events) AS line
                         WHERE split_part(line, ' ', 1) IS DISTINCT FROM a.daemon)""",
-    "output lost in the middle": """
-        SELECT task_id, attempt, first_seq FROM (
-            SELECT o.task_id, o.attempt, o.first_seq, lag(o.last_seq, 1, -1) OVER w AS before FROM makima.task_output o
-              JOIN makima.attempt a ON a.task_id = o.task_id AND a.number = o.attempt AND a.outcome = 'succeeded'
-            WINDOW w AS (PARTITION BY o.task_id, o.attempt ORDER BY o.first_seq)) AS output
-         WHERE first_seq <> before + 1""",
     "a step done twice": """
         SELECT step_id, count(*) FROM makima.task WHERE kind = 'step' AND status = 'completed'
          GROUP BY step_id HAVING count(*) > 1""",
 }
 """Statements that return a row for each breach, once everything has ended."""
+
+
+_GAPS = """
+    SELECT task_id, attempt, first_seq FROM (
+        SELECT o.task_id, o.attempt, o.first_seq, lag(o.last_seq, 1, -1) OVER w AS before FROM makima.task_output o
+          JOIN makima.attempt a ON a.task_id = o.task_id AND a.number = o.attempt AND a.outcome = 'succeeded'
+        WINDOW w AS (PARTITION BY o.task_id, o.attempt ORDER BY o.first_seq)) AS output
+     WHERE first_seq <> before + 1"""
+"""Output of attempts that succeeded of which an earlier part is missing."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,7 @@ def check(server: Server, seen: Seen, tally: Tally, forge: Forge) -> list[Breach
         + _dependencies(server)
         + _attempts(server)
         + _acknowledged(server, seen)
+        + _whole_output(server, seen)
         + _holders(seen)
         + _delivered(server, forge)
     )
@@ -225,6 +230,13 @@ def _acknowledged(server: Server, seen: Seen) -> list[Breach]:
         if isinstance(report, OutputBatch) and (*key, report.first) not in output:
             breaches.append(Breach("acknowledged output is kept", f"{key} from line {report.first} of {daemon}"))
     return breaches
+
+
+def _whole_output(server: Server, seen: Seen) -> list[Breach]:
+    """Nothing is missing before what was printed last; unless a daemon lost its disk and ran an attempt once more."""
+    runs = Counter(key for _, _, key in seen.ran)
+    gaps = [row for row in server.rows(_GAPS) if runs[row["task_id"], row["attempt"]] < 2]
+    return [Breach("output lost in the middle", f"{gaps[:3]}")] if gaps else []
 
 
 def _holders(seen: Seen) -> list[Breach]:

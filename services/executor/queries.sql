@@ -80,6 +80,7 @@ RETURNING id;
 
 -- name: claim_pending
 -- Tasks that wait and may go now, within the owner's free slots: pending -> starting. Plans, retries, deliveries.
+-- One that a report holds for a moment is waited for: passed over, it would be seen by the next sweep only.
 -- Relies on task_pending and task_on_a_daemon.
 WITH slots AS MATERIALIZED (
     SELECT w.owner_id,
@@ -97,7 +98,8 @@ WITH slots AS MATERIALIZED (
 ), chosen AS (
     SELECT t.id FROM makima.task t JOIN waiting w ON w.id = t.id AND w.place <= w.free
      WHERE t.status = 'pending'
-       FOR UPDATE OF t SKIP LOCKED
+     ORDER BY t.id
+       FOR UPDATE OF t
 ), claimed AS (
     UPDATE makima.task t
        SET status = 'starting', dispatched_at = makima.now(), version = t.version + 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import psycopg
 import pytest
 
 from shared.domain.ids import new_id
@@ -94,6 +95,19 @@ def test_a_pending_task_of_whatever_kind_is_dispatched(stage: Stage, kind: str, 
     assert (sent.kind, sent.attempt, sent.resume_session, sent.merge_branches) == (kind, 2, "s1", ("x", "y"))
     assert sent.branch.endswith("-2")
     stage.await_row("task", id=task, status="starting", attempt=2)
+
+
+def test_a_task_that_a_report_holds_for_a_moment_is_dispatched_right_after(stage: Stage) -> None:
+    stage.rows.daemon()
+    directive = stage.rows.directive()
+    task = stage.rows.task(directive, step=stage.rows.step(directive, status="ready"), attempt=2)
+    stage.connection.commit()
+    with psycopg.connect(stage.environment["MAKIMA_POSTGRES_URL"]) as another:
+        another.execute("SELECT FROM makima.task WHERE id = %s FOR UPDATE", (task,))
+        stage.publish(TaskChanged(directive=directive, task=task, attempt=2, status="pending", kind="step", reason="x"))
+        waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        stage.until(lambda: another.execute(waiting).fetchall(), "wait for the task")
+    stage.await_command(SpawnTask, task=task)
 
 
 def test_hints_doubled_late_or_about_nothing_dispatch_once(stage: Stage) -> None:
