@@ -46,8 +46,8 @@ down: (install "runtime")
 demo: (install "runtime")
     python -m examples.demo
 
-# The workloads of docs/benchmarks.md, as a table and in bench/results: all, or those named (W1 W2 ...).
-bench *ARGS: (install "developer")
+# The workloads of docs/benchmarks.md, as a table and in bench/results: all, or those named (W1 W2 ...); --peers for others'.
+bench *ARGS: (install (if ARGS =~ '--peers' { "peers" } else { "developer" }))
     python -m bench {{ ARGS }}
 
 # W3 in a loop with the memory of every process drawn into docs/soak.svg: --minutes N, --write-docs.

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import figures, report
+from bench import beside, figures, report
 from bench.cluster import BenchFailed
 from bench.figures import Result
 from bench.workloads import workloads
@@ -21,11 +21,15 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
     parser.add_argument("--scale", type=float, default=1.0, help="a part of the real size, to see that it works")
     parser.add_argument("--write-docs", action="store_true", help="put the results into docs/benchmarks.md")
+    parser.add_argument("--peers", action="store_true", help="W1 to W4 beside other systems, in turns")
+    parser.add_argument("--rounds", type=int, default=3, help="how many turns each has beside others (default: 3)")
     arguments = parser.parse_args()
     names = [name.upper() for name in arguments.names] or list(known)
     if unknown := [name for name in names if name not in known]:
         print(f"bench: no workload {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
         return 2
+    if arguments.peers:
+        return beside.run(arguments.names and names, arguments.rounds, arguments.scale, arguments.write_docs)
     with tempfile.TemporaryDirectory() as folder:
         machine = figures.machine(Path(folder))
     failed = False

@@ -182,7 +182,7 @@ class Cluster:
 
     def cpu_seconds(self) -> dict[str, float]:
         """Processor time that each process has taken, its children's included."""
-        return {name: _cpu(process) for name, process in self.processes().items()}
+        return {name: cpu_of(process) for name, process in self.processes().items()}
 
     def close_drivers(self) -> None:
         """End the bench daemons."""
@@ -229,7 +229,8 @@ def _environment(home: Path, settings: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "MAKIMA_HOME": str(home), "MAKIMA_PORT": str(free_port()), **named}
 
 
-def _cpu(process: psutil.Process) -> float:
+def cpu_of(process: psutil.Process) -> float:
+    """Processor time that a process has taken, and its children that live."""
     total = 0.0
     for one in (process, *process.children(recursive=True)):
         try:

@@ -41,7 +41,7 @@ def replace(document: Path, begin: str, end: str, text: str) -> None:
 
 def markdown(results: Sequence[Result]) -> str:
     """The machine, and a row a figure."""
-    lines = [_machine(results[-1].machine), ""] if results else []
+    lines = [described(results[-1].machine), ""] if results else []
     lines += ["| | workload | figure | value | goal | |", "|---|---|---|---:|---:|---|"]
     for result in results:
         for at, figure in enumerate(result.figures):
@@ -53,7 +53,8 @@ def markdown(results: Sequence[Result]) -> str:
     return "\n".join([*lines, "", "Measured on: " + "; ".join(stamps) + ".", ""])
 
 
-def _machine(machine: Machine) -> str:
+def described(machine: Machine) -> str:
+    """A sentence on the machine."""
     return (
         f"{machine.cores} cores ({machine.processor}), {machine.memory_gib:g} GiB, {machine.system}, "
         f"Python {machine.python}; a durable write of 8 KiB takes {machine.fsync_p50_ms:.2f} ms p50, "

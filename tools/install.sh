@@ -4,6 +4,7 @@
 #   tools/install.sh runtime      what makima runs on, and `just`
 #   tools/install.sh developer    that, and what formats, checks and tests it
 #   tools/install.sh tests        that, and the programs that tests run: gh, git-lfs, Node and the agents of tests/agents
+#   tools/install.sh peers        what makima is measured beside, in an environment of its own: .venv/peers
 #
 # Only git and Python with venv have to be there before. Everything comes from PyPI and npm, pinned.
 set -eu
@@ -38,7 +39,7 @@ environment() {
 # pip_install OPTION...: by hash, and each package is said on a terminal while it is fetched.
 pip_install() {
     {
-        "$bin/python" -m pip install --disable-pip-version-check --progress-bar off --require-hashes "$@" && echo complete
+        "$python" -m pip install --disable-pip-version-check --progress-bar off --require-hashes "$@" && echo complete
     } | {
         ended=
         while read -r word what _; do
@@ -93,10 +94,21 @@ tests() {
     installed tests "$@"
 }
 
+peers() {
+    developer
+    fresh peers bench/peers/requirements.txt && [ -x .venv/peers/bin/python ] && return
+    say "installing what makima is measured beside, once"
+    "$bin/python" -m venv --clear .venv/peers
+    python=$PWD/.venv/peers/bin/python
+    pip_install -r bench/peers/requirements.txt
+    installed peers bench/peers/requirements.txt
+}
+
 exec 9>.venv.lock # two calls at once in one folder wait for each other, where the system has flock
 ! command -v flock >/dev/null || flock 9
 environment
+python=$bin/python
 case ${1:-} in
-runtime | developer | tests) "$1" ;;
-*) fail "install.sh: say runtime, developer or tests" ;;
+runtime | developer | tests | peers) "$1" ;;
+*) fail "install.sh: say runtime, developer, tests or peers" ;;
 esac

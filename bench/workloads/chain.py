@@ -31,8 +31,8 @@ def run(scale: float) -> list[Figure]:
 def measure(api: Api, driver: Driver, scale: float) -> list[float]:
     """The hops of some chains, in milliseconds."""
     steps = max(round(STEPS * scale), 3)
-    _chain(api, driver, "warm up", steps)
-    return [hop for n in range(max(round(ROUNDS * scale), 1)) for hop in _chain(api, driver, f"chain {n}", steps)]
+    run_one(api, driver, "warm up", steps)
+    return [hop for n in range(max(round(ROUNDS * scale), 1)) for hop in run_one(api, driver, f"chain {n}", steps)]
 
 
 def plan(steps: int) -> list[PlannedStep]:
@@ -40,7 +40,8 @@ def plan(steps: int) -> list[PlannedStep]:
     return [PlannedStep(name=f"step {n}", task_plan="true", depends_on=(n - 1,) if n else ()) for n in range(steps)]
 
 
-def _chain(api: Api, driver: Driver, title: str, steps: int) -> list[float]:
+def run_one(api: Api, driver: Driver, title: str, steps: int) -> list[float]:
+    """Run one chain to its end; its hops in milliseconds."""
     api.create(title, plan(steps), start=True)
     return hops([s for s in driver.collect(steps + 1) if s.name.startswith("step ")])
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import time
 
-from bench.cluster import cluster
+from bench.cluster import Api, Driver, cluster
 from bench.figures import Figure, spread
 from shared.domain.plans import PlannedStep
 
 TIMES = 200
+WARM_UP = 20
+PLAN = [PlannedStep(name="only", task_plan="true")]
 
 
 def run(scale: float) -> list[Figure]:
     """W4."""
-    plan = [PlannedStep(name="only", task_plan="true")]
-    took = []
+    times = max(round(TIMES * scale), 3)
     with cluster() as running:
         driver, api = running.driver(), running.api()
-        for n in range(max(round(TIMES * scale), 3) + 20):
-            sent = time.monotonic_ns()
-            api.create(f"request {n}", plan, start=True)
-            seen = next(s for s in driver.collect(2) if s.name == "only")
-            if n >= 20:  # the first ones warm up
-                took.append((seen.received - sent) / 1e6)
-    return spread("request to SpawnTask", took, "ms", 6.0, 15.0)
+        took = [run_one(api, driver, f"request {n}") for n in range(WARM_UP + times)]
+    return spread("request to SpawnTask", took[WARM_UP:], "ms", 6.0, 15.0)
+
+
+def run_one(api: Api, driver: Driver, title: str) -> float:
+    """Create and start a directive, and see it to its end; milliseconds from the request to its SpawnTask."""
+    sent = time.monotonic_ns()
+    api.create(title, PLAN, start=True)
+    seen = next(s for s in driver.collect(2) if s.name == "only")
+    return (seen.received - sent) / 1e6
