@@ -51,9 +51,12 @@ class Peer:
 def main() -> None:
     """Serve, with two workers."""
     stamps = Stamps(Path(sys.argv[1]) / "stamps")
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, local_directory=sys.argv[1]
-    ) as cluster, Client(cluster) as client:
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, local_directory=sys.argv[1]
+        ) as cluster,
+        Client(cluster) as client,
+    ):
         serve(Peer(client), stamps)
 
 
