@@ -46,7 +46,7 @@ down: (install "runtime")
 demo: (install "runtime")
     python -m examples.demo
 
-# The workloads of docs/benchmarks.md, as a table and in bench/results: all, or those named (W1 W2 ...); --peers for others'.
+# The workloads of docs/benchmarks.md, all or those named (W1 W2 ...); --peers: beside others; --against COMMIT: ratios.
 bench *ARGS: (install (if ARGS =~ '--peers' { "peers" } else { "developer" }))
     python -m bench {{ ARGS }}
 

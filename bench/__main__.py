@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import beside, figures, report
+from bench import against, beside, figures, report
 from bench.cluster import BenchFailed
 from bench.figures import Result
 from bench.workloads import workloads
@@ -22,7 +22,11 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="a part of the real size, to see that it works")
     parser.add_argument("--write-docs", action="store_true", help="put the results into docs/benchmarks.md")
     parser.add_argument("--peers", action="store_true", help="W1 to W4 beside other systems, in turns")
-    parser.add_argument("--rounds", type=int, default=3, help="how many turns each has beside others (default: 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="how many turns each has in either case (default: 3)")
+    parser.add_argument("--against", metavar="COMMIT", help="this tree beside another commit's, in turns: ratios")
+    parser.add_argument(
+        "--results", type=Path, help="the folder for the figures (default: bench/results, at full size)"
+    )
     arguments = parser.parse_args()
     names = [name.upper() for name in arguments.names] or list(known)
     if unknown := [name for name in names if name not in known]:
@@ -30,6 +34,8 @@ def main() -> int:
         return 2
     if arguments.peers:
         return beside.run(arguments.names and names, arguments.rounds, arguments.scale, arguments.write_docs)
+    if arguments.against:
+        return against.run(arguments.against, arguments.names and names, arguments.rounds, arguments.scale)
     with tempfile.TemporaryDirectory() as folder:
         machine = figures.machine(Path(folder))
     failed = False
@@ -52,8 +58,8 @@ def main() -> int:
             scale=arguments.scale,
         )
         report.show(result)
-        if arguments.scale == 1.0:
-            figures.write(result)
+        if arguments.results or arguments.scale == 1.0:
+            figures.write(result, arguments.results or figures.RESULTS)
     if arguments.write_docs:
         report.write_document(figures.read_all())
     return int(failed)

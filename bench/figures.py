@@ -8,7 +8,7 @@ import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -112,10 +112,18 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def write(result: Result) -> Path:
+def cpu_a_step(before: Mapping[str, float], after: Mapping[str, float], steps: int) -> list[Figure]:
+    """What each process took a step, of processor seconds before and after so many."""
+    return [
+        Figure(name=f"CPU of {name} a step", value=(seconds - before.get(name, 0.0)) / steps * 1e6, unit="us")
+        for name, seconds in after.items()
+    ]
+
+
+def write(result: Result, folder: Path = RESULTS) -> Path:
     """Write a result where the next one of the same workload replaces it."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{result.workload}.json"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{result.workload}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     return path
 

@@ -62,9 +62,17 @@ def described(machine: Machine) -> str:
     )
 
 
+def number(value: float) -> str:
+    """A value as figures are shown.
+
+    >>> number(1234.5), number(3.0), number(0.333)
+    ('1,234', '3', '0.33')
+    """
+    return f"{value:,.{0 if abs(value) >= 100 or value == int(value) else 2}f}"
+
+
 def _value(figure: Figure) -> str:
-    digits = 0 if abs(figure.value) >= 100 or figure.value == int(figure.value) else 2
-    return f"{figure.value:,.{digits}f} {figure.unit}"
+    return f"{number(figure.value)} {figure.unit}"
 
 
 def _goal(figure: Figure) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bench.cluster import Api, Driver, cluster
 from bench.daemon import Seen
-from bench.figures import Figure, spread
+from bench.figures import Figure, cpu_a_step, spread
 from shared.domain.plans import PlannedStep
 
 STEPS = 100
@@ -18,13 +18,17 @@ def run(scale: float) -> list[Figure]:
     """W1: hops of a chain, several times over, each a directive of its own after one to warm up."""
     with cluster() as running:
         driver, api = running.driver(), running.api()
+        run_one(api, driver, "warm up", max(round(STEPS * scale), 3))
+        before = running.cpu_seconds()
         hops = measure(api, driver, scale)
+        cpu = cpu_a_step(before, running.cpu_seconds(), len(hops))
     with cluster() as running:
         driver, api = running.driver(all_reports=True), running.api()
         all_reports = measure(api, driver, scale)
     return [
         *spread("hop", hops, "ms", 3.0, 8.0),
         *spread("hop with accepted and started reported too", all_reports, "ms", None, None),
+        *cpu,
     ]
 
 

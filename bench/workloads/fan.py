@@ -9,7 +9,7 @@ from statistics import median
 from uuid import UUID
 
 from bench.cluster import Api, Driver, cluster
-from bench.figures import Figure
+from bench.figures import Figure, cpu_a_step
 from shared.domain.plans import PlannedStep
 
 ROUNDS = 3
@@ -47,13 +47,9 @@ def _rates(scale: float, directives: int, width: int) -> list[Figure]:
         steps = len(rates) * directives * (width + 2)
         took = time.monotonic() - began
         after = running.cpu_seconds()
-    shares = {name: after[name] - before.get(name, 0.0) for name in after}
     return [
         Figure(name="steps a second", value=median(rates), unit="/s", goal=5000, at_least=True),
-        *(
-            Figure(name=f"CPU of {name} a step", value=seconds / steps * 1e6, unit="us")
-            for name, seconds in shares.items()
-        ),
+        *cpu_a_step(before, after, steps),
         Figure(name="wall time with creation a step", value=took / steps * 1e6, unit="us"),
     ]
 

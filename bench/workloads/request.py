@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from bench.cluster import Api, Driver, cluster
-from bench.figures import Figure, spread
+from bench.figures import Figure, cpu_a_step, spread
 from shared.domain.plans import PlannedStep
 
 TIMES = 200
@@ -18,8 +18,12 @@ def run(scale: float) -> list[Figure]:
     times = max(round(TIMES * scale), 3)
     with cluster() as running:
         driver, api = running.driver(), running.api()
-        took = [run_one(api, driver, f"request {n}") for n in range(WARM_UP + times)]
-    return spread("request to SpawnTask", took[WARM_UP:], "ms", 6.0, 15.0)
+        for n in range(WARM_UP):
+            run_one(api, driver, f"warm up {n}")
+        before = running.cpu_seconds()
+        took = [run_one(api, driver, f"request {n}") for n in range(times)]
+        cpu = cpu_a_step(before, running.cpu_seconds(), times)
+    return [*spread("request to SpawnTask", took, "ms", 6.0, 15.0), *cpu]
 
 
 def run_one(api: Api, driver: Driver, title: str) -> float:

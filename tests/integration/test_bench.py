@@ -1,10 +1,13 @@
 """Every workload of the benchmarks runs: once, tiny, and never timed. So do makima and the bare path beside others."""
 
+import sys
+
 import pytest
 
-from bench import beside
+from bench import against, beside
+from bench.against import Pair, Tree
 from bench.beside import Beside, Measured, Row
-from bench.figures import Machine
+from bench.figures import ROOT, Machine
 from bench.systems import System, systems
 from bench.workloads import workloads
 
@@ -37,3 +40,20 @@ def test_what_could_not_be_measured_is_said_in_the_table() -> None:
     assert "| ours |  |  | 3 (1-2,000) |" in text.replace("1.00", "1")
     assert "- **theirs**: redis-server is missing." in text
     assert "theirs" not in beside.picture(found)
+
+
+def test_a_tree_is_compared_with_another_figure_by_figure() -> None:
+    tree = Tree(ROOT, sys.executable)
+    (ratio,) = (p for p in against.compare("W4", tree, tree, 1, 0.02) if p.name == "request to SpawnTask p50")
+    assert ratio.ours == ratio.theirs, "one tree ran twice, and the second run counts for both"
+    assert ratio.ratios() == [1.0]
+
+
+def test_a_ratio_is_of_one_round() -> None:
+    pair = Pair("W1", "hop p50", "ms", theirs=[2.0, 4.0, 0.0], ours=[1.0, 8.0, 3.0])
+    assert pair.ratios() == [0.5, 2.0]
+
+
+def test_a_commit_that_is_none_is_said_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert against.run("no-such-commit", ["W4"], 1, 0.02) == 1
+    assert capsys.readouterr().err == "bench: there is no commit no-such-commit\n"
