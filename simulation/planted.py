@@ -107,17 +107,18 @@ async def _nothing(self: Any, *_: Any) -> list[Any]:  # noqa: ANN401
 
 @contextlib.contextmanager
 def _blind_readiness(stage: Stage) -> Iterator[None]:
-    rows = stage.server.rows("SELECT pg_get_functiondef('makima.may_run'::regproc) AS definition")
-    stage.server.rows(_MAY_ALWAYS_RUN)
+    rows = stage.server.rows("SELECT pg_get_viewdef('makima.runnable'::regclass) AS definition")
+    stage.server.rows(f"{_RUNNABLE} {_WHATEVER_IT_DEPENDS_ON}")
     try:
         yield
     finally:
-        stage.server.rows(rows[0]["definition"])
+        stage.server.rows(f"{_RUNNABLE} {rows[0]['definition']}")
 
 
-_MAY_ALWAYS_RUN: LiteralString = """
-    CREATE OR REPLACE FUNCTION makima.may_run(s makima.step) RETURNS boolean LANGUAGE sql STABLE AS $$
-        SELECT s.status = 'pending' AND s.held_by IS NULL AND s.removed_by IS NULL $$
+_RUNNABLE: LiteralString = "CREATE OR REPLACE VIEW makima.runnable AS"
+_WHATEVER_IT_DEPENDS_ON: LiteralString = """
+    SELECT s.id, s.directive_id, s.status FROM makima.step s
+     WHERE s.status = (SELECT 'pending') AND s.held_by IS NULL AND s.removed_by IS NULL
 """
 
 

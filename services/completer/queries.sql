@@ -90,7 +90,8 @@ SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.base_branch, d.pr_
   FROM makima.directive d JOIN makima.delivery_told told ON told.id = d.id
  WHERE d.status = 'idle' AND d.repository_url IS NOT NULL
    AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'idle')))
-   AND makima.has_undelivered(d) AND NOT makima.is_delivering(d)
+   AND (SELECT true FROM makima.undelivered_step u WHERE u.directive_id = d.id LIMIT 1)
+   AND (SELECT true FROM makima.open_delivery o WHERE o.directive_id = d.id LIMIT 1) IS NULL
  ORDER BY d.id;
 
 -- name: looks_due
@@ -107,7 +108,8 @@ SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.pr_branch, d.pr_ur
  WHERE d.status = 'idle' AND d.delivered_at IS NOT NULL
    AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'idle')))
    AND (d.pr_url IS NULL AND NOT d.verified OR d.pr_state = 'open' AND d.pr_look_at <= makima.now())
-   AND NOT makima.has_undelivered(d) AND NOT makima.is_delivering(d)
+   AND (SELECT true FROM makima.undelivered_step u WHERE u.directive_id = d.id LIMIT 1) IS NULL
+   AND (SELECT true FROM makima.open_delivery o WHERE o.directive_id = d.id LIMIT 1) IS NULL
  ORDER BY d.id;
 
 -- name: next_look
@@ -135,7 +137,8 @@ UPDATE makima.directive d
  WHERE d.status = 'idle' AND d.repository_url IS NOT NULL
    AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'idle')))
    AND (d.delivered_at IS NULL OR d.pr_url IS NULL AND d.verified OR d.pr_state = 'merged')
-   AND NOT makima.has_undelivered(d) AND NOT makima.is_delivering(d)
+   AND (SELECT true FROM makima.undelivered_step u WHERE u.directive_id = d.id LIMIT 1) IS NULL
+   AND (SELECT true FROM makima.open_delivery o WHERE o.directive_id = d.id LIMIT 1) IS NULL
 RETURNING d.id, d.status, coalesce(d.pause_reason, 'nothing new to deliver') AS reason;
 
 -- name: nothing_to_deliver
@@ -159,7 +162,8 @@ WITH done AS (
        AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'idle')))
        AND (d.repository_url IS NULL
             OR (d.pr_state IN ('merged', 'closed') OR d.delivered_at IS NULL)
-               AND NOT makima.has_undelivered(d) AND NOT makima.is_delivering(d))
+               AND (SELECT true FROM makima.undelivered_step u WHERE u.directive_id = d.id LIMIT 1) IS NULL
+               AND (SELECT true FROM makima.open_delivery o WHERE o.directive_id = d.id LIMIT 1) IS NULL)
     RETURNING d.id, d.status, d.pause_reason, d.repository_url, d.pr_url
 ), steps AS (
     UPDATE makima.step s SET delivered = true FROM done

@@ -40,19 +40,20 @@ WITH RECURSIVE slots AS MATERIALIZED (
 SELECT due.id AS step_id, due.directive_id, due.owner_id, due.title, due.name, due.description, due.task_plan,
        due.pr_branch, due.repository_url, due.base_branch, due.agent,
        coalesce(dependencies.branches, '{}') AS branches, dependencies.daemon, latest.branch AS last_completed,
-       coalesce(dependencies.handed_on, '[]') AS handed_on, dependencies.count AS dependencies,
+       coalesce(dependencies.handed_on, '[]'::json) AS handed_on, dependencies.count AS dependencies,
        failed.reason AS failed_reason, failed.tail AS failed_tail
   FROM due
   LEFT JOIN LATERAL (
-       SELECT array_agg(s.branch ORDER BY e.position) FILTER (WHERE s.branch IS NOT NULL AND NOT s.branch_removed) AS branches,
-              (array_agg(t.daemon ORDER BY e.position))[1] AS daemon, count(*)::integer AS count,
-              jsonb_agg(jsonb_build_object('name', s.name, 'branch', s.branch, 'head', s.head,
-                                           'outcome', left(s.outcome, 2000), 'files', s.files_changed[1:60])
-                        ORDER BY e.position) FILTER (WHERE e.position < 20) AS handed_on
-         FROM makima.step_dependency e
-         JOIN makima.step s ON s.id = e.depends_on
-         LEFT JOIN makima.task t ON t.id = s.task_id
-        WHERE e.step_id = due.id) AS dependencies ON true
+       SELECT array_agg(x.branch) FILTER (WHERE x.branch IS NOT NULL AND NOT x.branch_removed) AS branches,
+              (array_agg(x.daemon))[1] AS daemon, count(*)::integer AS count,
+              json_agg(json_build_object('name', x.name, 'branch', x.branch, 'head', x.head, 'outcome', x.outcome,
+                                         'files', x.files)) FILTER (WHERE x.position < 20) AS handed_on
+         FROM (SELECT e.position, s.name, s.branch, s.branch_removed, s.head, left(s.outcome, 2000) AS outcome,
+                      s.files_changed[1:60] AS files, t.daemon
+                 FROM makima.step_dependency e
+                 JOIN makima.step s ON s.id = e.depends_on
+                 LEFT JOIN makima.task t ON t.id = s.task_id
+                WHERE e.step_id = due.id ORDER BY e.position) AS x) AS dependencies ON true
   LEFT JOIN LATERAL (
        SELECT c.branch FROM makima.step c
         WHERE c.directive_id = due.directive_id AND c.status = 'completed' AND c.branch IS NOT NULL

@@ -103,7 +103,8 @@ SELECT directive_id, id FROM makima.withdraw_plans(%(tasks)s::uuid[]);
 
 -- name: needs_plan
 -- Whether a directive that starts needs a plan first: no steps, no request, no planning.
-SELECT NOT EXISTS (SELECT FROM makima.step WHERE directive_id = d.id) AND NOT makima.is_planning(d) AS needed
+SELECT NOT EXISTS (SELECT FROM makima.step WHERE directive_id = d.id)
+       AND (SELECT true FROM makima.open_planning p WHERE p.directive_id = d.id LIMIT 1) IS NULL AS needed
   FROM makima.directive d WHERE d.id = %(id)s;
 
 -- ==== Steps
@@ -126,9 +127,14 @@ SELECT * FROM unnest(%(steps)s::uuid[], %(needs)s::uuid[], %(positions)s::intege
 
 -- name: make_ready
 -- What a person's change lets run at once (rule 1).
+WITH judged AS MATERIALIZED (
+    SELECT r.id, r.status FROM makima.runnable r
+     WHERE r.directive_id = %(directive)s AND r.status = 'pending'
+       AND (SELECT d.status FROM makima.directive d WHERE d.id = %(directive)s) = 'active'
+)
 UPDATE makima.step s SET status = 'ready', version = s.version + 1
-  FROM makima.directive d
- WHERE d.id = %(directive)s AND s.directive_id = d.id AND d.status = 'active' AND s.status = 'pending' AND makima.may_run(s)
+  FROM judged
+ WHERE s.id = judged.id AND s.status = judged.status
 RETURNING s.id;
 
 -- name: found_steps

@@ -100,11 +100,11 @@ WITH settled AS (
      UNION
     SELECT s.id FROM opened JOIN makima.step s ON s.directive_id = opened.directive_id AND s.order_index = opened.order_index
 ), judged AS MATERIALIZED (  -- so that rule 1 is asked of the candidates only
-    SELECT s.id, s.status, makima.may_run(s) AS may_run FROM candidates c JOIN makima.step s ON s.id = c.id
+    SELECT r.id, r.status FROM makima.runnable r WHERE r.id = ANY (ARRAY(SELECT c.id FROM candidates c))
 ), ready AS (
     UPDATE makima.step s SET status = 'ready', version = s.version + 1
       FROM judged
-     WHERE judged.may_run AND s.id = judged.id AND s.status = judged.status
+     WHERE s.id = judged.id AND s.status = judged.status
     RETURNING s.id, s.directive_id
 )
 SELECT x.directive_id, coalesce((SELECT array_agg(r.id) FROM ready r WHERE r.directive_id = x.directive_id), '{}') AS steps,
@@ -114,12 +114,16 @@ SELECT x.directive_id, coalesce((SELECT array_agg(r.id) FROM ready r WHERE r.dir
 
 -- name: advance_all
 -- The same for whole directives: after a plan came into force, and in the sweep.
-WITH ready AS (
+WITH judged AS MATERIALIZED (  -- so that rule 1 is asked of the candidates only
+    SELECT r.id, r.status FROM makima.runnable r
+     WHERE r.status = 'pending' AND r.directive_id = ANY (ARRAY(
+           SELECT d.id FROM makima.directive d
+            WHERE d.status = 'active' AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(
+                  SELECT id FROM makima.directive WHERE status = 'active')))))
+), ready AS (
     UPDATE makima.step s SET status = 'ready', version = s.version + 1
-      FROM makima.directive d
-     WHERE d.id = s.directive_id AND d.status = 'active' AND s.status = 'pending'
-       AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'active')))
-       AND makima.may_run(s)
+      FROM judged
+     WHERE s.id = judged.id AND s.status = judged.status
     RETURNING s.id, s.directive_id
 )
 SELECT directive_id, array_agg(id) AS steps FROM ready GROUP BY directive_id;
@@ -132,7 +136,7 @@ UPDATE makima.directive d SET status = 'idle', version = d.version + 1
    AND (SELECT true FROM makima.step s WHERE s.directive_id = d.id LIMIT 1)
    AND (SELECT true FROM makima.step s
          WHERE s.directive_id = d.id AND s.status IN ('pending', 'ready', 'running') LIMIT 1) IS NULL
-   AND NOT makima.is_planning(d)
+   AND (SELECT true FROM makima.open_planning p WHERE p.directive_id = d.id LIMIT 1) IS NULL
 RETURNING d.id;
 
 -- name: await_found
@@ -143,7 +147,7 @@ UPDATE makima.directive d SET status = 'awaiting_approval', version = d.version 
    AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'active')))
    AND (SELECT true FROM makima.step s
          WHERE s.directive_id = d.id AND s.status IN ('ready', 'running') LIMIT 1) IS NULL
-   AND NOT makima.is_planning(d)
+   AND (SELECT true FROM makima.open_planning p WHERE p.directive_id = d.id LIMIT 1) IS NULL
    AND (SELECT true FROM makima.task t
          WHERE t.directive_id = d.id AND t.status IN ('pending', 'starting', 'running', 'paused') LIMIT 1) IS NULL
    AND makima.awaiting_approval(d) <> '{}'
@@ -161,7 +165,7 @@ UPDATE makima.directive d
    AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'active')))
    AND (SELECT true FROM makima.step s
          WHERE s.directive_id = d.id AND s.status IN ('ready', 'running') LIMIT 1) IS NULL
-   AND NOT makima.is_planning(d)
+   AND (SELECT true FROM makima.open_planning p WHERE p.directive_id = d.id LIMIT 1) IS NULL
    AND (SELECT true FROM makima.task t
          WHERE t.directive_id = d.id AND t.status IN ('pending', 'starting', 'running', 'paused') LIMIT 1) IS NULL
 RETURNING d.id, d.pause_reason;
