@@ -9,10 +9,12 @@ import signal
 from typing import Self, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, errors
+from psycopg import errors
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow
+
+from shared.store.connection import Connection, Exchange
 
 T = TypeVar("T")
 PATIENCE_MILLISECONDS = 4
@@ -87,7 +89,7 @@ class Line:
         return False
 
 
-class VirtualConnection(AsyncConnection[DictRow]):
+class VirtualConnection(Connection):
     """Used as any other; `give_back` ends what was begun."""
 
     _line: Line
@@ -121,6 +123,10 @@ class VirtualConnection(AsyncConnection[DictRow]):
         except (asyncio.CancelledError, errors.DeadlockDetected):
             self._break_off(gen)
             raise
+
+    async def drive(self, exchange: Exchange[T]) -> T:
+        """Drive an exchange to its end."""
+        return await self.wait(exchange)
 
     def poll(self, state: int, milliseconds: int) -> int:
         """Which of `state` (1: to be read, 2: to be written) the socket is ready for, within so long. Real time."""

@@ -7,7 +7,7 @@ transaction's lock waits in virtual time, until that transaction has ended.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, LiteralString
@@ -17,7 +17,9 @@ import psycopg
 from psycopg import AsyncCursor, OperationalError
 from psycopg.rows import DictRow, dict_row
 
+from shared.store.connection import COMMIT
 from shared.store.database import PLANS
+from shared.store.statements import Asked, Command
 from simulation.connections import Line, VirtualConnection
 from simulation.faults import Profile, Tally
 
@@ -29,7 +31,7 @@ _CLOCK: LiteralString = """
         SELECT timestamptz '2030-01-01T00:00:00+00'
              + coalesce(nullif(current_setting('makima.passed', true), ''), '0')::float * interval '1 second' $$
 """
-_SET_CLOCK: LiteralString = "SELECT set_config('makima.passed', %s, false)"
+_SET_CLOCK = Command("simulation.set_clock", "SELECT set_config('makima.passed', %(passed)s, false)")
 _TABLES: LiteralString = """
     SELECT string_agg(format('%I.%I', schemaname, tablename), ' ') AS names FROM pg_tables WHERE schemaname = 'makima'
 """
@@ -122,7 +124,18 @@ class _Connection:
         self._connection, self._weather, self._step = connection, weather, step
         self._piped = False
         self._clock: str | None = str(asyncio.get_running_loop().time())
-        self._commits = False
+
+    async def exchange(self, asked: Sequence[Asked[Any]]) -> list[list[Any]]:
+        await self._step("statement")
+        self._weather.pass_or_fail()
+        clock = [_SET_CLOCK(passed=self._clock)] if self._clock is not None else []
+        self._clock = None
+        rows = await self._connection.exchange([*clock, *asked])
+        if asked[-1] is COMMIT:
+            self._connection.has_ended()
+            self._weather.committed()
+            await self._step("after_commit")
+        return rows[len(clock) :]
 
     async def execute(
         self,
@@ -142,26 +155,13 @@ class _Connection:
         self._weather.pass_or_fail()
         self._piped = True
         try:
+            if self._clock is not None:
+                await self._connection.exchange([_SET_CLOCK(passed=self._clock)])
+                self._clock = None
             async with self._connection.pipeline():
-                if self._clock is not None:
-                    await self._connection.execute(_SET_CLOCK, (self._clock,), prepare=True)
-                    self._clock = None
                 yield
         finally:
             self._piped = False
-        if self._commits:
-            self._commits = False
-            self._connection.has_ended()
-            self._weather.committed()
-            await self._step("after_commit")
-
-    async def commit(self) -> None:
-        self._commits = True
-        if self._piped:
-            await self._connection.commit()
-            return
-        async with self.pipeline():
-            await self._connection.commit()
 
 
 class Pool:

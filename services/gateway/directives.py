@@ -23,7 +23,7 @@ from shared.domain.ids import new_id
 from shared.domain.plans import PlannedStep
 from shared.domain.statuses import DirectiveStatus, TransitionRefused, check_directive
 from shared.messages.events import DirectiveChanged, DirectiveCreated
-from shared.store.database import Asked, Database, Row
+from shared.store.database import Asking, Database, Row
 
 VERBS = {
     "start": DirectiveStatus.ACTIVE,
@@ -163,7 +163,7 @@ async def change(
 class Reader(Protocol):
     """Where rows are read: the database, or a unit of work."""
 
-    async def rows_of_each(self, *asked: Asked) -> list[list[Row]]:
+    async def rows_of_each(self, *asked: Asking) -> list[list[Row]]:
         """Run statements in one round trip."""
 
 

@@ -12,7 +12,7 @@ from shared.domain.outcomes import Live
 from shared.domain.policies import OnFailure
 from shared.domain.statuses import CancelCause, StepStatus, TaskKind, TaskStatus
 from shared.messages.events import TaskChanged
-from shared.store.database import Asked, Row, UnitOfWork, as_json
+from shared.store.database import Asking, Row, UnitOfWork, as_json
 
 NewId = Callable[[], UUID]
 
@@ -51,7 +51,7 @@ async def write(unit: UnitOfWork, decisions: Sequence[Decision], lease_seconds: 
     if not decisions:
         return
     completed = [d.task.step for d in decisions if d.task.step and d.verdict.step is StepStatus.COMPLETED]
-    asked: list[Asked] = [(SQL["apply"], {"decisions": as_json([_row(d) for d in decisions]), "lease": lease_seconds})]
+    asked: list[Asking] = [(SQL["apply"], {"decisions": as_json([_row(d) for d in decisions]), "lease": lease_seconds})]
     if completed:
         asked.append((SQL["advance"], {"steps": completed}))
     changed, *found = await unit.rows_of_each(*asked)

@@ -137,6 +137,20 @@ SETTLED_STEP = frozenset({_S.COMPLETED, _S.SKIPPED})
 """Statuses that satisfy whoever depends on a step."""
 
 TERMINAL_STEP = frozenset({_S.COMPLETED, _S.SKIPPED, _S.FAILED})
+"""Statuses that a step leaves only when somebody wants it to run again."""
+
+UNSETTLED_STEP = frozenset({_S.PENDING, _S.READY, _S.RUNNING, _S.FAILED})
+"""Statuses that hold up whoever depends on a step."""
+
+SETS: Mapping[str, frozenset[StepStatus] | frozenset[TaskStatus]] = {
+    "live_task": LIVE_TASK,
+    "on_a_daemon": ON_A_DAEMON,
+    "ended_task": ENDED_TASK,
+    "settled_step": SETTLED_STEP,
+    "terminal_step": TERMINAL_STEP,
+    "unsettled_step": UNSETTLED_STEP,
+}
+"""The sets by the names that SQL has for them: `status IN ({live_task})`."""
 
 
 def check_directive(before: DirectiveStatus, after: DirectiveStatus) -> None:

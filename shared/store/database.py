@@ -3,60 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any, LiteralString, Protocol
+from typing import Any, LiteralString, Protocol, TypeVar, overload
 
-import msgspec
-from psycopg import AsyncConnection, OperationalError, errors
+from psycopg import OperationalError, errors
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from shared.failpoints import hit
 from shared.messages.events import Event
 from shared.messages.topics import event_type
+from shared.store import connection as thin
+from shared.store.connection import BEGIN, COMMIT
+from shared.store.statements import Asked, Command
+from shared.store.values import as_array, as_json
+
+__all__ = ["as_array", "as_json"]
 
 UNAVAILABLE = (OperationalError, errors.ReadOnlySqlTransaction)
 """What Postgres can't do now and may do later: it is away, out of connections or disk, or takes no writes."""
 PATIENCE_SECONDS = 10.0
 """So long whoever asks waits for a free connection."""
 RETRY_SECONDS = 1.0
+R = TypeVar("R")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
 Publish = Callable[[Sequence[Event]], Awaitable[None]]
 Row = DictRow
-Asked = tuple[LiteralString, dict[str, Any] | None]
+Asking = tuple[LiteralString, dict[str, Any] | None]
 """A statement and its parameters."""
 
-_AUDIT: LiteralString = """
+_AUDIT = Command(
+    "store.audit",
+    """
     INSERT INTO makima.event (type, directive_id, body)
     SELECT e.type, e.directive, e.body
-      FROM jsonb_to_recordset(%s::jsonb) AS e (type text, directive uuid, body jsonb)
-"""
+      FROM jsonb_to_recordset(%(entries)s::jsonb) AS e (type text, directive uuid, body jsonb)
+    """,
+)
+_COMMITTED = "it is committed"
 PLANS = "-c plan_cache_mode=force_generic_plan " + " ".join(
     f"-c enable_{kind}=off" for kind in ("seqscan", "bitmapscan", "hashjoin", "mergejoin")
 )
 """Every statement goes by its indexes, planned once a connection: a new database has no statistics yet, and a plan that
 follows the tables' size of the moment is slow a moment later."""
-_json = msgspec.json.Encoder()
-_NUL = re.compile(r"((?<!\\)(?:\\\\)*)\\u0000")
-
-
-def as_json(value: object) -> str:
-    """A value as a jsonb parameter, without the NULs that Postgres can't hold.
-
-    Rows for `jsonb_to_recordset` are sent so: an array for each of many columns costs far more.
-
-    >>> as_json([{"said": "a\\0b"}])
-    '[{"said":"ab"}]'
-    """
-    text = _json.encode(value).decode()
-    return _NUL.sub(r"\1", text) if r"\u0000" in text else text
-
-
-def as_array(items: Iterable[str]) -> str:
-    """Texts as Postgres writes an array of them: a column of arrays of different lengths travels as text."""
-    escaped = (i.replace("\\", "\\\\").replace('"', '\\"') for i in items)
-    return "{" + ",".join(f'"{i}"' for i in escaped) + "}"
 
 
 class Cursor(Protocol):
@@ -71,13 +65,13 @@ class Cursor(Protocol):
 
 
 class Connection(Protocol):
-    """One connection to Postgres; a transaction is begun by BEGIN."""
+    """One connection to Postgres."""
+
+    async def exchange(self, asked: Sequence[Asked[Any]]) -> list[list[Any]]:
+        """Carry out statements one after another, in one round trip; the rows of each."""
 
     async def execute(self, query: LiteralString, params: Any = None, *, prepare: bool | None = None) -> Cursor:  # noqa: ANN401
         """Run a statement."""
-
-    async def commit(self) -> None:
-        """End the transaction; what it wrote is durable."""
 
     def pipeline(self) -> AbstractAsyncContextManager[object]:
         """What is executed meanwhile goes out at once, and its results are there at the end: one round trip."""
@@ -90,33 +84,85 @@ class Pool(Protocol):
         """A connection for a while; rolled back when an exception ends that while."""
 
 
-class UnitOfWork:
-    """One transaction. `record` keeps events for the audit log and for publishing after the commit."""
+class Reader(ABC):
+    """What statements are asked of: a unit of work, or the database itself for what only reads."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._begun = False
-        self.events: list[Event] = []
-        self._told: list[Callable[[], Awaitable[None]]] = []
+    @abstractmethod
+    async def _exchange(self, asked: Sequence[Asked[Any]]) -> list[list[Any]]:
+        """Carry out statements in one round trip; the rows of each."""
 
-    async def rows(self, statement: LiteralString, parameters: dict[str, Any] | None = None) -> list[DictRow]:
-        """Run one statement, prepared at once; its rows, none when it returns none."""
-        (rows,) = await self.rows_of_each((statement, parameters))
+    async def fetch(self, asked: Asked[R]) -> list[R]:
+        """The rows of a statement."""
+        (rows,) = await self._exchange((asked,))
         return rows
 
-    async def rows_of_each(self, *asked: Asked) -> list[list[DictRow]]:
-        """Run statements one after another in one round trip; the rows of each."""
-        if self._begun and len(asked) == 1:
-            return [await _rows(await self._connection.execute(*asked[0], prepare=True))]
-        if self._begun:
-            return await _rows_of_each(self._connection, *asked)
-        self._begun = True
-        _, *rows = await _rows_of_each(self._connection, ("BEGIN", None), *asked)
+    async def fetch_one(self, asked: Asked[R]) -> R:
+        """The only row of a statement. Raises LookupError unless there is exactly one."""
+        rows = await self.fetch(asked)
+        if len(rows) != 1:
+            raise LookupError(f"{asked.statement.name} gave {len(rows)} rows instead of one")
+        return rows[0]
+
+    async def fetch_first(self, asked: Asked[R]) -> R | None:
+        """The first row of a statement; None when it has none."""
+        rows = await self.fetch(asked)
+        return rows[0] if rows else None
+
+    @overload
+    async def fetch_all(self, a: Asked[A], b: Asked[B], /) -> tuple[list[A], list[B]]: ...
+    @overload
+    async def fetch_all(self, a: Asked[A], b: Asked[B], c: Asked[C], /) -> tuple[list[A], list[B], list[C]]: ...
+    @overload
+    async def fetch_all(
+        self, a: Asked[A], b: Asked[B], c: Asked[C], d: Asked[D], /
+    ) -> tuple[list[A], list[B], list[C], list[D]]: ...
+    @overload
+    async def fetch_all(self, *asked: Asked[R]) -> tuple[list[R], ...]: ...
+
+    async def fetch_all(self, *asked: Asked[Any]) -> tuple[list[Any], ...]:
+        """The rows of each of some statements, carried out one after another in one round trip."""
+        return tuple(await self._exchange(asked)) if asked else ()
+
+
+class UnitOfWork(Reader):
+    """One transaction. Its BEGIN goes out with the first statement, its COMMIT with the last where that is known."""
+
+    def __init__(self, connection: Connection, point: str) -> None:
+        self._connection = connection
+        self._point = point
+        self._begun = False
+        self._over = ""
+        self._waiting: list[Asked[Any]] = []
+        self._entries: list[Event] = []
+        self.events: list[Event] = []
+        """What is published after the commit."""
+        self._told: list[Callable[[], Awaitable[None]]] = []
+
+    def execute(self, *asked: Asked[Any]) -> None:
+        """Have statements carried out whose rows nobody waits for: with the next one that is, or with the commit.
+
+        What they raise is raised there.
+        """
+        self._refuse_late()
+        self._waiting += asked
+
+    async def fetch_last(self, asked: Asked[R]) -> list[R]:
+        """The rows of the last statement, and the commit with it: with nothing before it, the only round trip.
+
+        What is recorded later is too late for it; events that the statement itself has logged may be announced.
+        """
+        (rows,) = await self._commit(asked)
         return rows
 
     def record(self, *events: Event) -> None:
         """Keep events: written to the audit log before the commit, published after it."""
-        self.events.extend(events)
+        self._refuse_late()
+        self._entries += events
+        self.events += events
+
+    def announce(self, *events: Event) -> None:
+        """Publish events after the commit that a statement has written to the audit log itself."""
+        self.events += events
 
     def after_commit(self, tell: Callable[[], Awaitable[None]]) -> None:
         """Have this done once it is committed, before its events are published: what is waited for goes out first."""
@@ -127,14 +173,49 @@ class UnitOfWork:
         for tell in self._told:
             await tell()
 
-    async def flush(self) -> None:
-        """Write what was recorded to the audit log."""
-        if self.events:
-            entries = [{"type": event_type(e), "directive": e.directive, "body": e} for e in self.events]
-            await self._connection.execute(_AUDIT, (as_json(entries),), prepare=True)
+    async def end(self) -> None:
+        """Commit, unless that is done. Raises RuntimeError after a statement that failed."""
+        if self._over != _COMMITTED:
+            await self._commit()
+
+    async def _commit(self, *last: Asked[Any]) -> list[list[Any]]:
+        self._refuse_late()
+        hit(self._point, "before_commit")
+        entries = [{"type": event_type(e), "directive": e.directive, "body": e} for e in self._entries]
+        asked = [*last, *((_AUDIT(entries=entries),) if entries else ())]
+        rows: list[list[Any]] = []
+        if self._begun or self._waiting or asked:
+            rows = await self._exchange([*asked, COMMIT])
+        self._over = _COMMITTED
+        hit(self._point, "after_commit")  # and before its events are published
+        return rows[: len(last)]
+
+    async def _exchange(self, asked: Sequence[Asked[Any]]) -> list[list[Any]]:
+        self._refuse_late()
+        before = [*(() if self._begun else (BEGIN,)), *self._waiting]
+        self._begun, self._waiting = True, []
+        self._over = "a statement of it failed"
+        rows = await self._connection.exchange([*before, *asked])
+        self._over = ""
+        return rows[len(before) :]
+
+    def _refuse_late(self) -> None:
+        if self._over:
+            raise RuntimeError(f"{self._point}: {self._over}; nothing more can be done in this unit of work")
+
+    async def rows(self, statement: LiteralString, parameters: dict[str, Any] | None = None) -> list[DictRow]:
+        """Run one statement, prepared at once; its rows, none when it returns none."""
+        (rows,) = await self.rows_of_each((statement, parameters))
+        return rows
+
+    async def rows_of_each(self, *asked: Asking) -> list[list[DictRow]]:
+        """Run statements one after another in one round trip; the rows of each."""
+        if not self._begun or self._waiting:
+            await self._exchange(())
+        return await _rows_of_each(self._connection, *asked)
 
 
-class Database:
+class Database(Reader):
     """A pool of connections to one Postgres, opened by `connect`."""
 
     def __init__(self, pool: Pool, publish: Publish | None = None) -> None:
@@ -148,36 +229,31 @@ class Database:
         `point` names the failpoints around commit and publishing: the service and what it does here.
         """
         async with self._pool.connection() as connection:
-            unit = UnitOfWork(connection)
+            unit = UnitOfWork(connection, point)
             yield unit
-            hit(point, "before_commit")
-            async with connection.pipeline():
-                await unit.flush()
-                await connection.commit()
-            hit(point, "after_commit")  # and before its events are published
+            await unit.end()
         await unit.tell()
         if unit.events and self.publish is not None:
             await self.publish(unit.events)
 
+    async def _exchange(self, asked: Sequence[Asked[Any]]) -> list[list[Any]]:
+        async with self._pool.connection() as connection:
+            return await connection.exchange(asked)
+
     async def rows(self, statement: LiteralString, parameters: dict[str, Any] | None = None) -> list[DictRow]:
         """One read-only statement."""
-        async with self._pool.connection() as connection:
-            return await _rows(await connection.execute(statement, parameters, prepare=True))
+        return (await self.rows_of_each((statement, parameters)))[0]
 
-    async def rows_of_each(self, *asked: Asked) -> list[list[DictRow]]:
+    async def rows_of_each(self, *asked: Asking) -> list[list[DictRow]]:
         """Read-only statements in one round trip; the rows of each."""
         async with self._pool.connection() as connection:
             return await _rows_of_each(connection, *asked)
 
 
-async def _rows(cursor: Cursor) -> list[DictRow]:
-    return await cursor.fetchall() if cursor.description else []
-
-
-async def _rows_of_each(connection: Connection, *asked: Asked) -> list[list[DictRow]]:
+async def _rows_of_each(connection: Connection, *asked: Asking) -> list[list[DictRow]]:
     async with connection.pipeline():
         cursors = [await connection.execute(*one, prepare=True) for one in asked]
-    return [await _rows(cursor) for cursor in cursors]
+    return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
 
 @asynccontextmanager
@@ -191,12 +267,12 @@ async def connect(
     later, together with all before it, or when another's commit waits.
     """
     options = PLANS if waits_for_disk else f"{PLANS} -c synchronous_commit=off"
-    pool: AsyncConnectionPool[AsyncConnection[DictRow]] = AsyncConnectionPool(
+    pool: AsyncConnectionPool[thin.Connection] = AsyncConnectionPool(
         url,
         min_size=1,
         max_size=most,
         open=False,
-        connection_class=AsyncConnection[DictRow],
+        connection_class=thin.Connection,
         kwargs={"autocommit": True, "options": options, "row_factory": dict_row, "application_name": name},
         timeout=PATIENCE_SECONDS,
         reconnect_timeout=RETRY_SECONDS,
@@ -209,7 +285,7 @@ async def connect(
             retrying.cancel()
 
 
-async def _retry(pool: AsyncConnectionPool[AsyncConnection[DictRow]]) -> None:
+async def _retry(pool: AsyncConnectionPool[thin.Connection]) -> None:
     """Let the pool try to connect every second while it has no connection; by itself it does ever more rarely."""
     while True:
         await asyncio.sleep(RETRY_SECONDS)
