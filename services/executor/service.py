@@ -39,7 +39,7 @@ from shared.messages.topics import ALL, Consumes
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.service.tokens import load_secret, task_token
-from shared.store.database import UNAVAILABLE, Row, UnitOfWork, as_json
+from shared.store.database import UNAVAILABLE, UNHOLDABLE, Row, UnitOfWork, as_json
 from shared.store.statements import statements
 
 log = structlog.get_logger()
@@ -212,7 +212,7 @@ class Executor:
                 if refused := [r for r in replies if isinstance(r, Unroutable)]:
                     try:
                         await self._put_back(refused)
-                    except UNAVAILABLE as error:
+                    except (*UNHOLDABLE, *UNAVAILABLE) as error:
                         log.warning("not put back; sent again when unaccepted", tasks=len(refused), error=str(error))
 
     async def _put_back(

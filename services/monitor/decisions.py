@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from uuid import UUID
 
 import msgspec
@@ -11,7 +12,7 @@ from shared.domain import outcomes
 from shared.domain.delivery import Commit, Result
 from shared.domain.outcomes import Live, Verdict
 from shared.domain.policies import PLANNED_NOTHING, OnFailure
-from shared.domain.statuses import AttemptOutcome, CancelCause, TaskKind
+from shared.domain.statuses import AttemptOutcome, CancelCause, TaskKind, TransitionRefused
 from shared.messages.reports import (
     NotYours,
     Report,
@@ -81,7 +82,7 @@ def decide(
 
     `reports` are (daemon, report) in order of arrival, `planned` whether each planning task planned something,
     `chances` a number in [0, 1) a report for the backoff's jitter. A late or doubled word of the daemon that had the
-    attempt is neither decided nor refused: it is simply acknowledged.
+    attempt, or one that can't follow on what it said before, is neither decided nor refused: it is simply acknowledged.
     """
     decisions: dict[UUID, Decision] = {}
     refused: list[tuple[str, NotYours]] = []
@@ -93,7 +94,8 @@ def decide(
             if not _was_theirs(task, before, daemon, report):
                 refused.append((daemon, NotYours(task=report.task, attempt=report.attempt)))
             continue
-        decisions[report.task] = _decide(task, live, daemon, report, before, planned.get(report.task), chance)
+        with suppress(TransitionRefused):
+            decisions[report.task] = _decide(task, live, daemon, report, before, planned.get(report.task), chance)
     return decisions, refused
 
 

@@ -8,7 +8,6 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from psycopg import DataError
 
 from services.monitor import consequences, decisions, ledger, questions
 from services.monitor.retention import retain
@@ -52,7 +51,7 @@ from shared.messages.topics import ALL, Consumes
 from shared.messages.unreadable import UNREADABLE
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
-from shared.store.database import UNAVAILABLE, UnitOfWork, as_array
+from shared.store.database import UNAVAILABLE, UNHOLDABLE, UnitOfWork, as_array
 
 log = structlog.get_logger()
 
@@ -120,18 +119,18 @@ class Monitor:
                     self._skipped(error)
             try:
                 await self.take(heard)
+            except UNHOLDABLE:
+                await self._take_apart(heard)
             except UNAVAILABLE as error:
                 self._able_since = asyncio.get_running_loop().time()
                 log.warning("reports not written; daemons resend them", reports=len(heard), error=str(error))
-            except DataError:
-                await self._take_apart(heard)
 
     async def _take_apart(self, heard: Heard) -> None:
         """Take reports one by one: one that Postgres can't hold must not keep the others from being written."""
         for identity, report in heard:
             try:
                 await self.take([(identity, report)])
-            except DataError as error:
+            except UNHOLDABLE as error:
                 log.error("report dropped: it can't be written", report=type(report).__name__, error=str(error))
                 if isinstance(report, Report):
                     await self._answer({identity: [Ack(seqs=(report.seq,))]})
@@ -181,7 +180,7 @@ class Monitor:
                 "refusals": [h.refuses for h in came],
             }
             await unit.rows(SQL["connect_daemons"], columns)
-            unit.record(*(SlotsFree(owner=h.owner, free=h.capacity - len(h.running)) for h in came))
+            unit.record(*(SlotsFree(owner=h.owner, free=max(h.capacity - len(h.running), 0)) for h in came))
         if went := [r.daemon for r in last.values() if isinstance(r, Goodbye)]:
             await unit.rows(SQL["disconnect_daemons"], {"names": went})
 

@@ -67,7 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How many daemons `makima up` runs here."""
     daemon_name: str | None = None
     """A daemon's name; its machine's, when none is given."""
-    slots: Annotated[int, msgspec.Meta(ge=1)] = 4
+    slots: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 4
     """How many tasks a daemon runs at once."""
     labels: tuple[str, ...] = ()
     """What a daemon offers, for steps that ask for it."""

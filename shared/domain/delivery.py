@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -11,6 +11,9 @@ from shared.domain.forge import Forge
 
 Strategy = Literal["merge", "squash"]
 PullRequestState = Literal["open", "merged", "closed"]
+MOST_ROUNDS = 10_000
+"""So many pull requests a directive has at most, one after the other."""
+Round = Annotated[int, msgspec.Meta(ge=1, le=MOST_ROUNDS)]
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +55,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
     action: Literal["deliver", "verify", "watch"]
     title: str
-    round: int = 1
+    round: Annotated[int, msgspec.Meta(ge=1, le=2 * MOST_ROUNDS)] = 1
     """Counts the directive's pull requests: one that was merged or closed is followed by one on a branch of its own."""
     steps: tuple[StepBranch, ...] = ()
     earlier: tuple[StepBranch, ...] = ()
@@ -78,7 +81,7 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag
 
     branch: str
     head: str
-    round: int = 1
+    round: Round = 1
     pr_url: str | None = None
     notes: tuple[str, ...] = ()
     """What a person should know: a pull request that was over, a base branch that was moved on."""
@@ -105,7 +108,7 @@ class Broken(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="b
     steps: tuple[UUID, ...]
     command: str
     output: str
-    checks: int = 0
+    checks: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="seen"):

@@ -7,13 +7,14 @@ from uuid import UUID
 import msgspec
 
 from shared.domain.delivery import Delivery
+from shared.messages.numbers import Number, Seconds, Tokens
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """What every command carries: the attempt that it is about."""
 
     task: UUID
-    attempt: int
+    attempt: Number
 
 
 class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
@@ -49,9 +50,9 @@ class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
     prefer_daemon: str | None = None
     session_daemon: str | None = None
     """Where `resume_session` lives; on another one it can't be resumed."""
-    spent_tokens: int = 0
+    spent_tokens: Tokens = 0
     """What the task's earlier attempts took."""
-    timeout_seconds: float | None = None
+    timeout_seconds: Seconds | None = None
     delivery: Delivery | None = None
     agent_chosen: bool = True
     """Somebody chose the agent for this directive; if not, the repository's own settings may name another."""
@@ -95,7 +96,7 @@ class Routed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="R
     """By the broker: handed to this daemon."""
 
     task: UUID
-    attempt: int
+    attempt: Number
     daemon: str
 
 
@@ -103,7 +104,7 @@ class Unroutable(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     """By the broker: no daemon can take it now, and why."""
 
     task: UUID
-    attempt: int
+    attempt: Number
     reason: str
 
 

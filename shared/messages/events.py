@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 
+from shared.messages.numbers import LineNumber, Number
+
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """What every event carries. `directive` is None only for events about daemons and slots."""
@@ -28,7 +30,7 @@ class DirectiveChanged(Event, frozen=True, kw_only=True, tag="directive.changed"
     status: str = ""
     reason: str | None = None
     changed: tuple[str, ...] = ()
-    version: int = 0
+    version: Number = 0
 
     def words(self) -> tuple[str, ...]:
         """Its status."""
@@ -44,7 +46,7 @@ class PlanRequested(Event, frozen=True, kw_only=True, tag="plan.requested"):
 class PlanFinished(Event, frozen=True, kw_only=True, tag="plan.finished"):
     """By the monitor, when a plan task ended well and its steps came into force."""
 
-    steps: int = 0
+    steps: Number = 0
 
 
 class StepAdded(Event, frozen=True, kw_only=True, tag="step.added"):
@@ -86,7 +88,7 @@ class TaskChanged(Event, frozen=True, kw_only=True, tag="task.changed"):
     gateway or the monitor, with `asked`: something is asked of a task whose status is as before."""
 
     task: UUID | None = None
-    attempt: int = 0
+    attempt: Number = 0
     kind: str = ""
     status: str = ""
     daemon: str | None = None
@@ -102,8 +104,8 @@ class TaskOutput(Event, frozen=True, kw_only=True, tag="task.output"):
     """By the broker, as a batch of output passes; the stored rows are the truth."""
 
     task: UUID | None = None
-    attempt: int = 0
-    first: int = 0
+    attempt: Number = 0
+    first: LineNumber = 0
     lines: tuple[str, ...] = ()
 
 
@@ -155,7 +157,7 @@ class SlotsFree(Event, frozen=True, kw_only=True, tag="slots.free"):
     """By the broker, when an owner's free slots grew: how many are free now."""
 
     owner: str = ""
-    free: int = 0
+    free: Number = 0
 
 
 AnyEvent = (

@@ -7,21 +7,22 @@ from uuid import UUID
 import msgspec
 
 from shared.domain.delivery import Commit, Result
+from shared.messages.numbers import DaemonName, Dollars, ExitCode, LineNumber, Number, Seconds, Sequence, Slots, Tokens
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt that a daemon has in hand."""
 
     task: UUID
-    attempt: int
+    attempt: Number
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Hello"):
     """By a daemon when it connects or was asked to: who it is, what it can do and what it runs. Not acknowledged."""
 
-    daemon: str
-    owner: str
-    capacity: int
+    daemon: DaemonName
+    owner: DaemonName
+    capacity: Slots
     labels: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
     running: tuple[Running, ...] = ()
@@ -36,23 +37,23 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="He
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Heartbeat"):
     """By a daemon every `heartbeat_seconds`, listing what it runs: their leases are renewed. Not acknowledged."""
 
-    daemon: str
+    daemon: DaemonName
     running: tuple[Running, ...] = ()
 
 
 class Goodbye(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Goodbye"):
     """By a daemon that stops (or by the broker for one unheard of): its slots are gone. Not acknowledged."""
 
-    daemon: str
-    owner: str = ""
+    daemon: DaemonName
+    owner: DaemonName = ""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """What every acknowledged report carries. `seq` counts up for a daemon's life and is what an Ack names."""
 
-    seq: int
+    seq: Sequence
     task: UUID
-    attempt: int
+    attempt: Number
 
 
 class TaskAccepted(Report, frozen=True, kw_only=True, tag="TaskAccepted"):
@@ -71,8 +72,8 @@ class TaskStarted(Report, frozen=True, kw_only=True, tag="TaskStarted"):
 class TaskUsage(Report, frozen=True, kw_only=True, tag="TaskUsage"):
     """What an attempt has cost so far, of all its runs together; a later one replaces it. By the daemon as it grows."""
 
-    cost_usd: float = 0.0
-    tokens: int = 0
+    cost_usd: Dollars = 0.0
+    tokens: Tokens = 0
     session: str | None = None
 
 
@@ -80,7 +81,7 @@ class OutputBatch(Report, frozen=True, kw_only=True, tag="OutputBatch"):
     """Consecutive lines of an attempt's output; `first` is the number of the first, from 0."""
 
     directive: UUID
-    first: int
+    first: LineNumber
     lines: tuple[str, ...]
 
 
@@ -104,8 +105,8 @@ class TaskSucceeded(Report, frozen=True, kw_only=True, tag="TaskSucceeded"):
     head: str | None = None
     pr_url: str | None = None
     outcome: str = ""
-    cost_usd: float = 0.0
-    tokens: int = 0
+    cost_usd: Dollars = 0.0
+    tokens: Tokens = 0
     session: str | None = None
     files_changed: tuple[str, ...] = ()
     result: Result | None = None
@@ -125,14 +126,14 @@ class TaskFailed(Report, frozen=True, kw_only=True, tag="TaskFailed"):
     """
 
     reason: str
-    exit_code: int | None = None
+    exit_code: ExitCode | None = None
     tail: str = ""
     permanent: bool = False
-    wait_seconds: float | None = None
+    wait_seconds: Seconds | None = None
     blocked: bool = False
     branch: str | None = None
-    cost_usd: float = 0.0
-    tokens: int = 0
+    cost_usd: Dollars = 0.0
+    tokens: Tokens = 0
     session: str | None = None
 
 
@@ -144,8 +145,8 @@ class TaskInterrupted(Report, frozen=True, kw_only=True, tag="TaskInterrupted"):
 
     reason: str = ""
     cancelled: bool = False
-    cost_usd: float = 0.0
-    tokens: int = 0
+    cost_usd: Dollars = 0.0
+    tokens: Tokens = 0
     session: str | None = None
     branch: str | None = None
 
@@ -169,14 +170,14 @@ AnyReport = (
 class Ack(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Ack"):
     """By a monitor, after its commit: these reports are durable."""
 
-    seqs: tuple[int, ...]
+    seqs: tuple[Sequence, ...]
 
 
 class NotYours(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="NotYours"):
     """By a monitor: this attempt is not the daemon's any more. Kill it, keep off the branch, forget its reports."""
 
     task: UUID
-    attempt: int
+    attempt: Number
 
 
 class Identify(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Identify"):

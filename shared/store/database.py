@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, LiteralString, Protocol, TypeVar, overload
 
-from psycopg import OperationalError, errors
+from psycopg import DataError, IntegrityError, OperationalError, errors
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -24,6 +24,8 @@ __all__ = ["as_array", "as_json"]
 
 UNAVAILABLE = (OperationalError, errors.ReadOnlySqlTransaction)
 """What Postgres can't do now and may do later: it is away, out of connections or disk, or takes no writes."""
+UNHOLDABLE = (DataError, IntegrityError, errors.ProgramLimitExceeded, errors.StatementTooComplex)
+"""What Postgres never takes, however often it is asked. Caught before UNAVAILABLE, which some of it is, too."""
 PATIENCE_SECONDS = 10.0
 """So long whoever asks waits for a free connection."""
 RETRY_SECONDS = 1.0

@@ -34,4 +34,4 @@ def test_every_command_has_help(command: str) -> None:
 
 def test_what_agents_wait_for_loads_no_heavy_library() -> None:
     loaded = loaded_by("directive", "add-step", "x", "--directive", "y")
-    assert not loaded & {"rich", "yaml", "msgspec", "psycopg", "zmq", "httpx", "asyncio", "shared", "services"}
+    assert not loaded & {"rich", "yaml", "msgspec", "psycopg", "zmq", "httpx", "asyncio", "shared.config", "services"}

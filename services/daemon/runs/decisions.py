@@ -13,6 +13,7 @@ from services.daemon.runs.watchdogs import Stop
 LIMIT_SECONDS = 300.0
 """How long a limit is waited for when nobody says when it is reset."""
 MOST_LIMIT_SECONDS = 8 * 24 * 3600.0
+"""An agent that says a longer time is waited for no longer."""
 OVERLOAD_SECONDS = 60.0
 TAIL_LETTERS = 6000
 MOST_DENIALS = 10
@@ -109,10 +110,10 @@ def _troubled(ended: Ended, told: Told) -> Next:
     problem, name = ended.problem, told.agent
     match problem.trouble:
         case Trouble.LIMITED:
-            seconds = min(problem.seconds or LIMIT_SECONDS, MOST_LIMIT_SECONDS)
+            seconds = _within(problem.seconds or LIMIT_SECONDS)
             return Over(reason=f"{name} has reached a limit: {problem.text}", wait_seconds=seconds)
         case Trouble.OVERLOADED:
-            seconds = problem.seconds or OVERLOAD_SECONDS
+            seconds = _within(problem.seconds or OVERLOAD_SECONDS)
             return Over(reason=f"{name}'s server is overloaded: {problem.text}", wait_seconds=seconds)
         case Trouble.SIGNED_OUT:
             return Over(reason=f"{name} is not signed in: {problem.text}; {told.sign_in}", blocked=True)
@@ -124,6 +125,10 @@ def _troubled(ended: Ended, told: Told) -> Next:
             return Over(reason=f"{name} used up its turns: {problem.text}")
         case _:
             return Over(reason=f"{name} failed: {problem.text}", exit_code=ended.code or None)
+
+
+def _within(seconds: float) -> float:
+    return min(max(seconds, 0.0), MOST_LIMIT_SECONDS)
 
 
 def denied(agent: str, kind: str, what: Sequence[str]) -> Over:

@@ -13,7 +13,8 @@ import msgspec
 from services.daemon.agents.events import Event, Problem, Result, ToolCall, ToolResult, Usage, Waiting
 
 MOST_TOKENS = 10**15
-"""What an agent says beyond it is no count that anybody could pay."""
+MOST_DOLLARS = 1e9
+"""What an agent says beyond these nobody could pay."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,12 +56,12 @@ class Meter:
     @property
     def cost_usd(self) -> float:
         """Known only once the agent said it."""
-        return self._cost
+        return min(max(self._cost, 0.0), MOST_DOLLARS)
 
     @property
     def tokens(self) -> int:
         """Counted as they come."""
-        return min(max(self._tokens, sum(self._messages.values())), MOST_TOKENS)
+        return min(max(self._tokens, sum(self._messages.values()), 0), MOST_TOKENS)
 
 
 class Watch:
