@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from cli.command import Arguments, declare, print_json
-from cli.text import clean, columns
+from cli.config import in_force
+from cli.text import clean
 
 if TYPE_CHECKING:
     from shared.config import Settings
@@ -59,22 +60,21 @@ def _doctor(arguments: Arguments) -> int:
             *_parts(settings),
             *_agents(settings),
         ]
-    in_force = _in_force(settings) if settings is not None else {}
     if arguments.output == "json":
-        print_json({"findings": [f._asdict() for f in findings], "settings": in_force})
+        given = {row["name"]: row["value"] for row in in_force()} if settings is not None else {}
+        print_json({"findings": [f._asdict() for f in findings], "settings": given})
     else:
-        _print(findings, in_force)
+        _print(findings)
     return 1 if any(f.verdict == "bad" for f in findings) else 0
 
 
-def _print(findings: list[Finding], in_force: dict[str, str]) -> None:
+def _print(findings: list[Finding]) -> None:
     width = max(len(f.name) for f in findings)
     for found in findings:
         print(f"{MARKS[found.verdict]} {found.name.ljust(width)}  {found.says}")
         if found.mend:
             print(f"  {' ' * width}  → {found.mend}")
-    print("\nSettings in force:")
-    print("\n".join(columns([(f"  {key}", value) for key, value in in_force.items()])))
+    print("\nThe settings in force: makima config")
 
 
 def _programs() -> Iterator[Finding]:
@@ -167,11 +167,14 @@ def _postgres(settings: Settings) -> Finding:
         )
     import psycopg
 
+    from shared.domain.texts import without_credentials
+
+    where = without_credentials(settings.postgres_url)
     try:
         with psycopg.connect(settings.postgres_url, connect_timeout=3) as connection:
-            return Finding("postgres", "ok", f"{_masked(settings.postgres_url)}, {connection.info.server_version}")
+            return Finding("postgres", "ok", f"{where}, {connection.info.server_version}")
     except psycopg.Error as error:
-        says = f"{_masked(settings.postgres_url)}: {str(error).splitlines()[0]}"
+        says = f"{where}: {str(error).splitlines()[0]}"
         return Finding("postgres", "bad", says, "start it, or mend postgres_url; without one makima brings its own")
 
 
@@ -219,28 +222,6 @@ def _agents(settings: Settings) -> Iterator[Finding]:
         found = probe(name, agent)
         says = "  ".join(part for part in (found.path, found.version, signed[found.signed_in], found.note) if part)
         yield Finding(f"agent {name}", "warn" if found.mend else "ok", says or "is not on PATH", found.mend)
-
-
-def _in_force(settings: Settings) -> dict[str, str]:
-    shown = {}
-    for name in settings.__struct_fields__:
-        value = getattr(settings, name)
-        text = _shown(name, value)
-        shown[name] = f"{text}   (MAKIMA_{name.upper()})" if f"MAKIMA_{name.upper()}" in os.environ else text
-    return shown
-
-
-def _shown(name: str, value: object) -> str:
-    """A setting's value; what may hold a secret only by what it is called."""
-    if name == "postgres_url" and value:
-        return _masked(str(value))
-    if isinstance(value, dict | tuple):
-        return ", ".join(map(str, value)) or "none"
-    return "none" if value is None else str(value)
-
-
-def _masked(url: str) -> str:
-    return re.sub(r"(?<=:)[^:/@]*(?=@)", "…", url)
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -1,23 +1,18 @@
-"""Settings: `makima.toml`, then `MAKIMA_*` of the environment, which wins. A bad one stops the process at its start."""
+"""Every setting that there is, with its default and what it is for."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from shared.config.agents import AgentSettings
 from shared.config.embedded_url import embedded_url
-from shared.config.errors import ConfigError
 from shared.config.sockets import short
-from shared.domain.hosts import Hosts, HostUnreadable, Network, Preset
+from shared.domain.hosts import Network, Preset
 from shared.domain.names import StepRefs
-from shared.places import gateway_socket, home_of
-
-__all__ = ["ConfigError", "Settings", "load", "unread"]
+from shared.places import gateway_socket
 
 NOT_SETTINGS = frozenset(
     f"MAKIMA_{n}"
@@ -222,74 +217,3 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def postgres(self) -> str:
         """The database, good in this process: the one given, else the embedded one of this home."""
         return self.postgres_url or embedded_url(self.home)
-
-
-def load(environment: Mapping[str, str]) -> Settings:
-    """The settings in force. Raises ConfigError."""
-    values: dict[str, Any] = {**_from_file(environment), "home": str(home_of(environment))}
-    for key, value in environment.items():
-        if not key.startswith("MAKIMA_") or key in NOT_SETTINGS or key == "MAKIMA_HOME":
-            continue
-        name = key.removeprefix("MAKIMA_").lower()
-        values[name] = [part for part in value.split(",") if part] if name in LISTS else value
-    for name in values:
-        if name not in Settings.__struct_fields__:
-            raise ConfigError(f"unknown setting {name!r}; there are: {', '.join(Settings.__struct_fields__)}")
-    try:
-        settings = msgspec.convert(values, Settings, strict=False, dec_hook=_decode)
-    except msgspec.ValidationError as error:
-        name = str(error).rpartition("`$.")[2].rstrip("`")
-        raise ConfigError(f"setting {name!r} has the value {values.get(name)!r}: {error}") from None
-    _look_at_the_network(settings)
-    return settings
-
-
-def _look_at_the_network(settings: Settings) -> None:
-    try:
-        Hosts(settings.network_hosts)
-    except HostUnreadable as error:
-        raise ConfigError(f"setting 'network_hosts': {error}") from None
-    for name, agent in settings.agents.items():
-        if agent.proxy_holds_key and settings.network != "hosts":
-            raise ConfigError(
-                f"setting 'agents.{name}.proxy_holds_key' needs network = \"hosts\", whose proxy holds it"
-            )
-
-
-def _decode(kind: type, value: Any) -> Any:  # noqa: ANN401
-    if kind is Path:
-        return Path(value)
-    raise NotImplementedError(kind)
-
-
-def unread(environment: Mapping[str, str]) -> str:
-    """What to say of a `makima.toml` in the current folder, which is not read: it may be anybody's. Empty without one.
-
-    Agents' programs are named in that file: whoever enters a repository must not run what it says.
-    """
-    here = Path("makima.toml")
-    if not here.exists() or any(path.exists() and path.samefile(here) for path in _files(environment)):
-        return ""
-    *_, folder = _files({**environment, "MAKIMA_CONFIG": ""})
-    return f"makima.toml of the current folder is not read; move it to {folder}, or name it in MAKIMA_CONFIG"
-
-
-def _files(environment: Mapping[str, str]) -> list[Path]:
-    """Where settings may lie; the first that is there counts."""
-    if named := environment.get("MAKIMA_CONFIG"):
-        return [Path(named)]
-    config = environment.get("XDG_CONFIG_HOME") or Path(environment.get("HOME", "~")).expanduser() / ".config"
-    return [home_of(environment) / "makima.toml", Path(config) / "makima" / "makima.toml"]
-
-
-def _from_file(environment: Mapping[str, str]) -> dict[str, Any]:
-    named = environment.get("MAKIMA_CONFIG")
-    for path in _files(environment):
-        try:
-            return tomllib.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            if named:
-                raise ConfigError(f"MAKIMA_CONFIG names {named!r}, which doesn't exist") from None
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"{path}: {error}") from None
-    return {}

@@ -50,10 +50,10 @@ def test_without_a_cluster_every_verb_says_how_to_start_one(tmp_path: Path, verb
 @pytest.mark.parametrize(
     ("setting", "value", "says"),
     [
-        ("MAKIMA_COLOUR", "red", "unknown setting 'colour'; there are: home, run, host, port"),
-        ("MAKIMA_PORT", "many", "setting 'port' has the value 'many'"),
-        ("MAKIMA_PORT", "70000", "setting 'port' has the value '70000'"),
-        ("MAKIMA_SWEEP_SECONDS", "-1", "setting 'sweep_seconds' has the value '-1'"),
+        ("MAKIMA_COLOUR", "red", "MAKIMA_COLOUR is no setting: `makima config` lists all of them"),
+        ("MAKIMA_PORT", "many", "MAKIMA_PORT has the value 'many'"),
+        ("MAKIMA_PORT", "70000", "MAKIMA_PORT has the value '70000'"),
+        ("MAKIMA_SWEEP_SECONDS", "-1", "MAKIMA_SWEEP_SECONDS has the value '-1'"),
         ("MAKIMA_CONFIG", "/nowhere.toml", "MAKIMA_CONFIG names '/nowhere.toml', which doesn't exist"),
         ("MAKIMA_POSTGRES_URL", "postgresql://x@127.0.0.1:1/x?connect_timeout=1", "Postgres can't be reached"),
     ],

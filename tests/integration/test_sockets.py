@@ -92,7 +92,7 @@ def test_asking_where_no_cluster_ever_was_makes_nothing(tmp_path: Path) -> None:
 
 def test_a_setting_that_cannot_be_is_a_line_of_whoever_asks(tmp_path: Path) -> None:
     said = Cluster(tmp_path, slots="many").makima("directive", "list", code=1)
-    assert "setting 'slots' has the value 'many'" in said and said.count("\n") == 1
+    assert "MAKIMA_SLOTS has the value 'many'" in said and said.count("\n") == 1
 
 
 def test_what_is_made_for_a_long_path_is_this_accounts_alone(tmp_path: Path) -> None:

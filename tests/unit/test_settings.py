@@ -17,8 +17,41 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "value"), [("PORT", "x"), ("PORT", "0"), ("SLOTS", "0"), ("PROT", "1")])
 def test_a_bad_setting_is_named(tmp_path: Path, name: str, value: str) -> None:
-    with pytest.raises(ConfigError, match=name.lower()):
+    with pytest.raises(ConfigError, match=f"MAKIMA_{name}"):
         load({"MAKIMA_HOME": str(tmp_path), f"MAKIMA_{name}": value})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("prot = 1", r"makima\.toml:1: prot is no setting: did you mean port\?"),
+        ('slots = 2\nport = "x"', r"port in .*makima\.toml:2 has the value 'x': Expected `int`"),
+        ('home = "/tmp/x"', r"makima\.toml:1: home can't be set in a file .*: set MAKIMA_HOME"),
+        ('[agents.claude]\n\nmodle = "opus"', r":3: agent claude: modle is no key of an agent: did you mean model\?"),
+        ('[agents.mine]\ncommand = ["x"]', r":1: agent mine: kind is missing: one of shell, command, claude"),
+        ('[agents."mine"]\nkind = "clod"', r":2: agent mine: kind can't be that: Invalid enum value 'clod'"),
+        ('[agents.codex.price]\ninput = "a lot"', r":1: agent codex: price can't be that: Expected `float`"),
+        ("agents = 3", r"agents in .*:1 is 3: write a table \[agents\.NAME\]"),
+    ],
+)
+def test_a_bad_file_is_named_with_the_line_and_the_mend(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "makima.toml").write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        load({"MAKIMA_HOME": str(tmp_path)})
+
+
+def test_a_wrong_value_of_an_agent_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "makima.toml").write_text('[agents.claude]\nenvironment = {KEY = "secret", OTHER = 3, MORE = []}')
+    with pytest.raises(ConfigError) as refused:
+        load({"MAKIMA_HOME": str(tmp_path)})
+    assert "secret" not in str(refused.value)
+
+
+def test_a_table_of_a_built_in_agent_changes_what_it_names_alone(tmp_path: Path) -> None:
+    (tmp_path / "makima.toml").write_text('[agents.claude]\nmodel = "opus"\n[agents.codex.price]\ninput = 1.25\n')
+    agents = load({"MAKIMA_HOME": str(tmp_path)}).agents
+    assert (agents["claude"].kind, agents["claude"].model) == ("claude", "opus")
+    assert (agents["codex"].kind, agents["codex"].price.input) == ("codex", 1.25)
 
 
 @pytest.mark.parametrize("name", ["x" * 120, "a space", "a,comma", "50%", "it's ünusual?&#"])
