@@ -11,9 +11,11 @@ from cli.client import Failed
 from cli.command import Parser, Verb
 
 COMMANDS = {
+    "run": ("cli.run:register", "a goal on the repository of this folder: started, followed, delivered"),
     "up": ("cli.cluster:up", "start the cluster on this machine"),
     "down": ("cli.cluster:down", "end it"),
     "status": ("cli.status:register", "what runs, what is broken since when, and what is under way"),
+    "config": ("cli.config:register", "every setting in force, and where its value comes from; `set` writes one"),
     "demo": (
         "cli.cluster:demo",
         "a goal on a sample repository, from its plan to the delivered branch, on a cluster of its own",

@@ -64,6 +64,11 @@ def look() -> dict[str, Any]:
     return found
 
 
+def runs() -> bool:
+    """Whether a cluster runs on this home."""
+    return _state() is not None
+
+
 def _state() -> dict[str, Any] | None:
     """What the supervisor wrote of itself, if it lives."""
     try:

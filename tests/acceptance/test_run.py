@@ -1,0 +1,278 @@
+"""`makima run`: two words in a repository, and whatever they need is found, started, or named."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.agents import program
+from tests.conftest import ROOT, free_port, git
+from tests.models.messages import messages_api
+from tests.models.script import Answer, Conversation, Edit, Run, Say
+from tests.person import sh
+from tests.waiting import until
+
+PLAN = ROOT / "examples" / "plan.yaml"
+
+
+class Account:
+    """Somebody with a home, a repository, and nothing of makima's that runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.home.mkdir(mode=0o700)
+        self.repository = folder / "site"
+        self.repository.mkdir()
+        git(self.repository, "init", "-q", "-b", "main")
+        self.commit("README.md", "# A site\n")
+        self.environment = {
+            "HOME": str(self.home),
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "PYTHONPATH": str(ROOT),
+            "MAKIMA_PORT": str(free_port()),
+            "MAKIMA_SWEEP_SECONDS": "3600",
+            "GIT_CONFIG_NOSYSTEM": "1",
+        }
+
+    def commit(self, name: str, text: str, folder: Path | None = None) -> None:
+        folder = folder or self.repository
+        (folder / name).write_text(text)
+        git(folder, "add", name)
+        git(folder, "commit", "-qm", f"Write {name}")
+
+    def run(
+        self, *arguments: str, code: int = 0, folder: Path | None = None, told: str | None = None, **more: str
+    ) -> str:
+        """Run makima in a folder; its standard output, or its errors where `code` isn't 0."""
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "cli", *arguments],
+            cwd=folder or self.repository,
+            env={**self.environment, **more},
+            input=told,
+            stdin=subprocess.DEVNULL if told is None else None,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    def shown(self, directive: str) -> dict[str, Any]:
+        shown: dict[str, Any] = json.loads(self.run("directive", "show", directive, "-o", "json"))
+        return shown
+
+    def begun(self, *arguments: str, **more: Any) -> dict[str, Any]:
+        """A directive that was started without being followed."""
+        made: dict[str, Any] = json.loads(self.run("run", *arguments, "-o", "json", **more))
+        return made
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    account = Account(tmp_path_factory.mktemp("account"))
+    yield account
+    account.run("down")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("A page",), "no coding agent is installed"),
+        (("--agent", "cluade", "A page"), "there is no agent cluade: did you mean claude?"),
+        (("--agent", "claude", "A page"), "the agent claude can't work: install claude"),
+        (("--base", "mian", "A page"), "there is no branch mian in"),
+        (("--base", "mian", "A page"), "did you mean main?"),
+        (("--repo", "/no/where", "A page"), "there is no folder /no/where"),
+        (("--repo", "https://127.0.0.1:1/a/b", "A page"), "https://127.0.0.1:1/a/b can't be read"),
+        (("--repo", "README.md", "A page"), "is a file"),
+        (("--plan", "/no/plan.yaml",), "/no/plan.yaml"),
+        ((), "say what you want"),
+        (("",), "the goal is empty"),
+        (("--budget-usd", "much", "A page"), "'much' can't be read"),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_refused_before_anything_is_started(
+    tmp_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    account = Account(tmp_path)
+    said = account.run("run", *arguments, code=1)
+    assert says in said and said.count("\n") == 1, said
+    assert not (account.home / ".local").exists()
+
+
+def test_a_folder_without_a_repository_and_one_without_a_commit_are_named(tmp_path: Path) -> None:
+    account = Account(tmp_path)
+    assert "is in no git repository" in account.run("run", "x", code=1, folder=tmp_path)
+    git(tmp_path, "init", "-q", "empty")
+    assert "has no commit yet" in account.run("run", "x", code=1, folder=tmp_path / "empty")
+
+
+def test_a_plan_is_carried_out_from_a_subfolder_to_its_branch(account: Account) -> None:
+    below = account.repository / "src"
+    below.mkdir()
+    (account.repository / "README.md").write_text("# Not committed\n")
+    said = account.run("run", "--plan", str(PLAN), folder=below)
+    assert f"repository  {account.repository}, from main" in said
+    assert "not committed, so no part of it: changes in 1 file" in said
+    assert "ends with   a branch of it" in said
+    assert "delivered makima/directive-plan-" in said
+    (branch,) = git(account.repository, "branch", "--list", "--format=%(refname:short)", "makima/directive-*").split()
+    assert "# A site" in git(account.repository, "show", f"{branch}:README.md")
+    git(account.repository, "checkout", "-q", "--", "README.md")
+
+
+def test_a_linked_worktree_works_on_its_own_branch_of_the_repository(account: Account, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    git(account.repository, "worktree", "add", "-q", "-b", "feature", str(linked))
+    account.commit("feature.txt", "a feature\n", linked)
+    made = account.begun("--plan", str(PLAN), folder=linked)
+    assert (made["repository_url"], made["base_branch"]) == (str(account.repository), "feature")
+
+
+@pytest.mark.parametrize("how", [(), ("--depth", "1"), ("--filter=blob:none",)], ids=["whole", "shallow", "partial"])
+def test_a_clone_works_on_its_remote(account: Account, tmp_path: Path, how: tuple[str, ...]) -> None:
+    remote = tmp_path / "remote.git"
+    git(tmp_path, "clone", "-q", "--bare", str(account.repository), str(remote))
+    git(remote, "config", "uploadpack.allowFilter", "true")
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", *how, f"file://{remote}", str(clone))
+    account.commit("new.txt", "not pushed\n", clone)
+    said = account.run("run", "--plan", str(PLAN), folder=clone)
+    assert "not on origin, so no part of it: 1 commit" in said
+    assert "delivered makima/directive-plan-" in said
+    assert git(remote, "branch", "--list", "makima/directive-*")
+    assert not git(clone, "branch", "--list", "makima/*")
+
+
+def test_a_clone_of_a_forge_says_that_it_ends_with_a_pull_request(account: Account, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", str(account.repository), str(clone))
+    git(clone, "remote", "set-url", "origin", "git@github.com:acme/site.git")
+    elsewhere = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.{account.repository}.insteadOf",
+        "GIT_CONFIG_VALUE_0": "git@github.com:acme/site.git",
+    }
+    said = account.run("run", "--plan", str(PLAN), "--detach", folder=clone, **elsewhere)
+    assert "repository  acme/site on github.com, from main" in said
+    assert "ends with   a pull request" in said
+
+
+def test_several_remotes_without_an_origin_are_asked_about(account: Account, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "-q", str(account.repository), "clone")
+    clone = tmp_path / "clone"
+    git(clone, "remote", "rename", "origin", "one")
+    git(clone, "remote", "add", "two", str(account.repository))
+    git(clone, "checkout", "-q", "-b", "mine", "--no-track")
+    assert "which of its remotes is meant: one, two?" in account.run("run", "x", code=1, folder=clone)
+
+
+class Terminal:
+    """makima in a terminal of its own."""
+
+    def __init__(self, account: Account, *arguments: str, **more: str) -> None:
+        self.seen = b""
+        child, self._terminal = pty.fork()
+        if child == 0:
+            os.chdir(account.repository)
+            argv = [sys.executable, "-P", "-m", "cli", *arguments]
+            os.execve(sys.executable, argv, {**account.environment, "TERM": "xterm", **more})
+        self.pid = child
+
+    def reads(self, words: bytes) -> bool:
+        try:
+            self.seen += os.read(self._terminal, 1 << 16)
+        except OSError:  # its other side is closed
+            return True
+        return words in self.seen
+
+    def press(self, keys: bytes) -> None:
+        os.write(self._terminal, keys)
+
+    def ended(self) -> int:
+        while not self.reads(b"\0"):
+            pass
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def a_slow_plan(folder: Path) -> str:
+    plan = folder / "slow.json"
+    plan.write_text(json.dumps([{"name": "Slow", "taskPlan": "sleep 600"}]))
+    return str(plan)
+
+
+def test_after_ctrl_c_the_work_goes_on_and_that_is_said(account: Account, tmp_path: Path) -> None:
+    terminal = Terminal(account, "run", "--plan", a_slow_plan(tmp_path))
+    until(lambda: terminal.reads(b"running"), "the step runs", 60)
+    terminal.press(b"\x03")
+    assert terminal.ended() == 130
+    said = terminal.seen.decode().replace("\r", "")
+    again = said[said.index("The work goes on. To see it again: makima ") :].split("makima ", 1)[1].split("\n")[0]
+    directive = again.split()[-1]
+    assert account.shown(directive)["status"] == "active"
+    assert account.run(*again.split(), "--timeout", "1", code=124) == ""
+    account.run("directive", "archive", directive)
+
+
+def test_a_long_goal_is_written_in_an_editor_or_comes_from_standard_input(account: Account, tmp_path: Path) -> None:
+    account.run("down")  # the daemon that runs was started when there was no claude
+    with messages_api(lambda _: [Say("Nothing.")]) as model:
+        known = claude_for(account, model.url)
+        long = "# Start in under a second\n\n" + "Measure before and after. " * 500
+        made = account.begun("-", told=long, **known)
+        assert (made["title"], made["goal"]) == ("Start in under a second", long.strip())
+        editor = tmp_path / "editor"
+        editor.write_text('#!/bin/sh\nprintf "Be quick\\n\\nAt once.\\n" | cat - "$1" >"$1.new" && mv "$1.new" "$1"\n')
+        editor.chmod(0o755)
+        terminal = Terminal(account, "run", "--detach", **known, EDITOR=str(editor))
+        assert terminal.ended() == 0
+        assert b"Be quick" in terminal.seen
+        empty = Terminal(account, "run", **known, EDITOR="true")
+        assert empty.ended() == 1
+        assert b"the goal is empty" in empty.seen
+
+
+def claude_for(account: Account, url: str) -> dict[str, str]:
+    """The environment of somebody who has the real Claude Code on PATH, and a key for a model on this machine."""
+    binaries = account.folder / "bin"
+    binaries.mkdir(exist_ok=True)
+    if not (binaries / "claude").exists():
+        (binaries / "claude").symlink_to(program("claude"))
+    settings = account.home / ".config" / "makima" / "makima.toml"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text(
+        f'[agents.claude.environment]\nANTHROPIC_BASE_URL = "{url}"\nANTHROPIC_API_KEY = "a key of no account"\n'
+        'CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC = "1"\n'
+    )
+    return {"PATH": f"{binaries}:{account.environment['PATH']}"}
+
+
+def a_planner_and_a_worker(conversation: Conversation) -> Answer:
+    if "You plan a piece of work" in conversation.prompt:
+        steps = json.dumps([{"name": "Write the page", "taskPlan": "Write page.txt"}])
+        plan = [Run(f"makima directive batch-add-steps --json '{steps}'")]
+        return [plan, [Say("One step is planned.")]][min(conversation.turn, 1)]
+    return [[Edit("page.txt", "a page\n")], [Say("The page is written.")]][min(conversation.turn, 1)]
+
+
+def test_the_real_claude_is_found_and_carries_a_goal_out_to_its_branch(tmp_path: Path) -> None:
+    account = Account(tmp_path)
+    with messages_api(a_planner_and_a_worker) as model:
+        known = claude_for(account, model.url)
+        try:
+            said = account.run("run", "Write a page of words", **known)
+            assert "agent       claude" in said and "delivered makima/directive-write-a-page" in said
+            (branch,) = sh(account.repository, "git", "branch", "--list", "makima/directive-*").split()
+            assert git(account.repository, "show", f"{branch}:page.txt") == "a page"
+        finally:
+            account.run("down", **known)
