@@ -252,6 +252,23 @@ async def test_squashed_content_that_a_later_step_changed_again_is_no_loss(shop:
         await prove(shop.remote, begin, [tip], begin.commit, "squash")
 
 
+async def test_a_file_that_the_base_changed_meanwhile_holds_both_when_squashed(shop: Workshop) -> None:
+    shop.step("one", edit("a.txt", "line 35\n", "line 35, changed by the step\n"))
+    shop.commit("main", edit("a.txt", "line 2\n", "line 2, changed on the base\n"), start="main")
+    await delivered(shop, strategy="squash")
+    text = shop.show("a.txt")
+    assert "changed by the step" in text and "changed on the base" in text
+
+
+async def test_what_two_steps_did_alike_is_missing_when_the_squashed_result_lacks_it(shop: Workshop) -> None:
+    begin = merging.Tip(branch="main", commit=sh(shop.remote, "git", "rev-parse", "main"))
+    steps = [shop.step(name, write("same.txt", "the same\n")) for name in ("one", "two")]
+    tips = [merging.Tip(branch=step.branch, commit=step.head) for step in steps]
+    head = shop.commit("elsewhere", write("same.txt", "something else\n"), start="main")
+    with pytest.raises(ContentMissing, match=r"makima/one did to same\.txt"):
+        await prove(shop.remote, begin, tips, head, "squash")
+
+
 @pytest.mark.parametrize("moved", [False, True])
 async def test_without_a_forge_it_can_be_merged_into_the_base(shop: Workshop, moved: bool) -> None:
     shop.step("one", write("one.txt", "1\n"))

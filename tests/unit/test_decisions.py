@@ -2,11 +2,13 @@
 
 from uuid import UUID
 
+import msgspec
+
 from services.monitor.decisions import Decision, Known, decide
 from shared.domain.ids import uuid7
 from shared.domain.outcomes import Live
 from shared.domain.policies import PLANNED_NOTHING
-from shared.domain.statuses import AttemptOutcome, StepStatus, TaskKind, TaskStatus
+from shared.domain.statuses import AttemptOutcome, CancelCause, StepStatus, TaskKind, TaskStatus
 from shared.messages.reports import (
     NotYours,
     Report,
@@ -15,6 +17,7 @@ from shared.messages.reports import (
     TaskInterrupted,
     TaskStarted,
     TaskSucceeded,
+    TaskUsage,
 )
 
 TASK = uuid7(1, bytes(10))
@@ -101,3 +104,53 @@ def test_a_plan_that_planned_nothing_has_failed() -> None:
     assert something is not None
     assert (nothing.verdict.status, nothing.reason) == (TaskStatus.PENDING, PLANNED_NOTHING)
     assert something.verdict.status is TaskStatus.COMPLETED
+
+
+def test_a_limit_that_was_reached_is_the_next_attempt_after_its_pause_and_no_failure() -> None:
+    again, _ = run(known(running()), TaskFailed(seq=1, task=TASK, attempt=1, reason="later", wait_seconds=90.0))
+    assert again is not None
+    verdict = again.verdict
+    assert (verdict.status, verdict.attempt, verdict.ended) == (TaskStatus.PENDING, 2, AttemptOutcome.INTERRUPTED)
+    assert (verdict.delay_seconds, verdict.failures, verdict.losses, verdict.step) == (90.0, 0, 0, None)
+
+
+def test_what_a_person_must_mend_is_the_next_attempt_at_once_and_no_failure() -> None:
+    again, _ = run(known(running()), TaskFailed(seq=1, task=TASK, attempt=1, reason="signed out", blocked=True))
+    assert again is not None
+    assert again.blocked
+    assert (again.verdict.status, again.verdict.attempt) == (TaskStatus.PENDING, 2)
+    assert (again.verdict.delay_seconds, again.verdict.failures, again.verdict.losses) == (0.0, 0, 0)
+
+
+def test_an_attempt_costs_the_most_that_was_said_of_it_and_keeps_the_session_it_had() -> None:
+    decision, _ = run(
+        known(running()),
+        TaskStarted(seq=1, task=TASK, attempt=1, session="s1"),
+        TaskUsage(seq=2, task=TASK, attempt=1, cost_usd=5.0, tokens=700),
+        TaskUsage(seq=3, task=TASK, attempt=1, cost_usd=2.0, tokens=300),
+        TaskSucceeded(seq=4, task=TASK, attempt=1),
+    )
+    assert decision is not None
+    assert (decision.cost_usd, decision.tokens, decision.session) == (5.0, 700, "s1")
+    renamed, _ = run(known(running()), TaskUsage(seq=1, task=TASK, attempt=1, session="s2"))
+    assert renamed is not None
+    assert renamed.session == "s2"
+
+
+def test_a_task_that_was_superseded_is_cancelled_though_its_agent_gave_up() -> None:
+    task = msgspec.structs.replace(known(running()), cancel_cause=CancelCause.SUPERSEDED, gave_up="too hard")
+    superseded, _ = run(task, TaskSucceeded(seq=1, task=TASK, attempt=1))
+    assert superseded is not None
+    assert (superseded.verdict.status, superseded.reason) == (TaskStatus.CANCELLED, "it was superseded")
+    gave_up, _ = run(msgspec.structs.replace(task, cancel_cause=None), TaskSucceeded(seq=1, task=TASK, attempt=1))
+    assert gave_up is not None
+    assert (gave_up.verdict.status, gave_up.reason) == (TaskStatus.PENDING, "the agent gave up: too hard")
+
+
+def test_within_a_batch_an_attempt_is_the_daemons_that_took_it() -> None:
+    started = TaskStarted(seq=1, task=TASK, attempt=1)
+    success = TaskSucceeded(seq=1, task=TASK, attempt=1)
+    task = known(Live(status=TaskStatus.STARTING, attempt=1))
+    decided, refused = decide([("d", started), ("other", success)], {TASK: task}, {}, [0.5, 0.5])
+    assert (decided[TASK].verdict.status, decided[TASK].daemon) == (TaskStatus.RUNNING, "d")
+    assert refused == [("other", NotYours(task=TASK, attempt=1))]

@@ -94,6 +94,14 @@ def test_what_breaks_the_check_is_mended_up_to_the_limit_then_left_out_or_paused
     assert settle(broken(A), at(can_judge=False)).status is DirectiveStatus.PAUSED
 
 
+def test_what_depends_on_what_is_left_out_is_left_out_too_however_far_away() -> None:
+    far = new_id()
+    dependents = {A: [B, C], B: [C], C: [far], far: []}
+    without = settle(broken(A), at(fixes=2, on_failure="continue", dependents=dependents))
+    assert without.leave_out[0] == A
+    assert sorted(without.leave_out) == sorted((A, B, C, far))
+
+
 def test_a_base_that_fails_its_check_pauses_at_once() -> None:
     assert "fails on the base branch by itself" in str(settle(broken(), at(on_failure="continue")).reason)
 

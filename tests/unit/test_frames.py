@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from shared.domain.delivery import Delivery, StepBranch
 from shared.domain.ids import new_id
 from shared.domain.names import task_branch
-from shared.messages.commands import SpawnTask
+from shared.messages import frames
+from shared.messages.commands import CancelTask, SpawnTask
 from shared.messages.events import AnyEvent, StepReady, TaskChanged
 from shared.messages.frames import (
     COMMANDS,
@@ -111,3 +112,37 @@ def test_events_of_one_topic_share_a_frame() -> None:
     directive = new_id()
     events = [TaskChanged(directive=directive, task=new_id(), status="completed") for _ in range(3)]
     assert decode_events(encode_events(events, "monitor")) == events
+
+
+def cancel(size: int) -> CancelTask:
+    """A command that is so many bytes long when encoded."""
+    bare = CancelTask(task=new_id(), attempt=1, owner="o", reason="x" * 100)
+    return msgspec.structs.replace(bare, reason="x" * (100 + size - len(msgspec.msgpack.encode(bare))))
+
+
+@given(st.lists(st.integers(220, 405), max_size=12), st.integers(1, 4))
+def test_messages_are_cut_into_bodies_below_the_limit_in_their_order(sizes: list[int], most: int) -> None:
+    messages = [cancel(size) for size in sizes]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(frames, "LIMIT_BYTES", 400)
+        bodies, too_large = COMMANDS.bodies(messages, most)
+    read = [COMMANDS.decode(body) for body in bodies]
+    assert all(len(body) <= 400 for body in bodies)
+    assert all(1 <= len(each) <= most for each in read)
+    assert [m for each in read for m in each] + too_large == sorted(messages, key=lambda m: m in too_large)
+    assert all(size > 400 - 5 for size, m in zip(sizes, messages, strict=True) if m in too_large)
+
+
+@pytest.mark.parametrize(("sizes", "bodies"), [((197, 198), 1), ((200, 200), 2), ((198, 198), 2)])
+def test_the_head_of_the_list_counts_towards_the_limit(
+    sizes: tuple[int, int], bodies: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "LIMIT_BYTES", 400)
+    cut, too_large = COMMANDS.bodies([cancel(size) for size in sizes], 10)
+    assert (len(cut), too_large) == (bodies, [])
+    assert all(len(body) <= 400 for body in cut)
+
+
+def test_no_body_holds_more_messages_than_asked_for() -> None:
+    cut, _ = COMMANDS.bodies([cancel(220) for _ in range(7)], 3)
+    assert [len(COMMANDS.decode(body)) for body in cut] == [3, 3, 1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from services.broker.presence import Presence
 from shared.domain.ids import uuid7
 from shared.messages.commands import SpawnTask
@@ -45,3 +47,12 @@ def test_a_heartbeat_that_comes_after_the_end_takes_the_slot_for_a_while_only() 
     presence.runs(b"d1", (Running(task=TASK, attempt=1),), 1.0)
     presence.runs(b"d1", (), 1.0 + UNLISTED + 1)
     assert presence.choose(spawn()) == b"d1"
+
+
+def test_the_daemon_with_most_free_slots_takes_a_task_unless_another_holds_what_it_starts_from() -> None:
+    presence = with_a_daemon()
+    presence.hello(b"d2", Hello(daemon="d2", owner="default", capacity=8, agents=("shell",)), 0.0)
+    assert presence.choose(spawn()) == b"d2"
+    assert presence.choose(msgspec.structs.replace(spawn(), prefer_daemon="d1")) == b"d1"
+    presence.takes(b"d1", TASK, 1, 0.0)
+    assert presence.choose(msgspec.structs.replace(spawn(), prefer_daemon="d1")) == b"d2"

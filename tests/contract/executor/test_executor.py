@@ -82,6 +82,37 @@ def test_a_step_starts_from_its_first_dependency_and_merges_the_others(stage: St
     assert stage.await_command(SpawnTask, step=alone).start_from == "makima/directive-a"
 
 
+def test_a_step_does_not_start_from_a_branch_that_was_removed(stage: Stage) -> None:
+    stage.rows.daemon()
+    directive = stage.rows.directive(base_branch="main")
+    gone, kept = (
+        stage.rows.step(
+            directive, n, status="completed", branch=f"makima/{n}", branch_removed=n == "gone", completed_at=at
+        )
+        for n, at in (("gone", "2026-01-02"), ("kept", "2026-01-01"))
+    )
+    joined = stage.rows.step(directive, "joined", depends_on=(gone, kept), status="ready")
+    alone = stage.rows.step(directive, "alone", status="ready")
+    stage.publish(StepReady(directive=directive, steps=(joined, alone)))
+    sent = stage.await_command(SpawnTask, step=joined)
+    assert (sent.start_from, sent.merge_branches) == ("makima/kept", ())
+    assert stage.await_command(SpawnTask, step=alone).start_from == "makima/kept"
+
+
+@pytest.mark.parametrize(("delivered", "start"), [(True, None), (False, "makima/done")])
+def test_after_its_pull_request_was_merged_a_directive_starts_from_its_base(
+    stage: Stage, delivered: bool, start: str | None
+) -> None:
+    stage.rows.daemon()
+    directive = stage.rows.directive(base_branch="main", pr_branch="makima/directive-a", pr_state="merged")
+    stage.rows.step(
+        directive, "done", status="completed", branch="makima/done", completed_at="now", delivered=delivered
+    )
+    step = stage.rows.step(directive, "next", status="ready")
+    stage.publish(StepReady(directive=directive, steps=(step,)))
+    assert stage.await_command(SpawnTask, step=step).start_from == start
+
+
 @pytest.mark.parametrize(
     ("kind", "status"), [("plan", "active"), ("completion", "idle"), ("verification", "idle"), ("step", "active")]
 )
@@ -139,6 +170,63 @@ def test_no_more_of_a_directive_runs_at_once_than_it_allows(stage: Stage) -> Non
     fence(stage)
     started = stage.rows.all("task", directive_id=directive)
     assert [t["step_id"] for t in started] == steps[:2]
+
+
+def test_an_owner_has_no_more_running_at_once_than_is_set_for_it(stage: Stage) -> None:
+    stage.rows.daemon(owner="frugal", capacity=100)
+    stage.rows.change("owner", stage.rows.owner("frugal"), max_running=2)
+    directive = stage.rows.directive(owner="frugal", max_parallel=10)
+    steps = [stage.rows.step(directive, f"s{n}", status="ready") for n in range(5)]
+    retried = stage.rows.task(directive, step=stage.rows.step(directive, "again", status="running"), attempt=2)
+    stage.publish(StepReady(directive=directive, steps=tuple(steps)))
+    fence(stage)
+    live = stage.rows.all("task", directive_id=directive, status="starting")
+    assert len(live) == 2
+    for task in live:
+        stage.rows.change("task", task["id"], status="completed")
+    stage.publish(TaskChanged(directive=directive, task=live[0]["id"], status="completed", kind="step"))
+    fence(stage)
+    assert len(stage.rows.all("task", directive_id=directive, status="starting")) == 2
+    assert stage.rows.one("task", retried)["status"] != "pending"
+
+
+def test_a_daemon_that_drains_gives_no_slots(stage: Stage) -> None:
+    stage.rows.daemon("leaving", capacity=100, draining=True)
+    stage.rows.daemon("staying", capacity=1)
+    directive = stage.rows.directive(max_parallel=10)
+    steps = [stage.rows.step(directive, f"s{n}", status="ready") for n in range(3)]
+    retried = stage.rows.task(directive, step=stage.rows.step(directive, "again", status="running"), attempt=2)
+    stage.publish(StepReady(directive=directive, steps=tuple(steps)))
+    fence(stage)
+    live = [t for t in stage.rows.all("task", directive_id=directive) if t["status"] == "starting"]
+    assert len(live) == 1, retried
+
+
+def test_a_directive_that_runs_more_than_it_may_by_now_starts_nothing_and_holds_up_nobody(stage: Stage) -> None:
+    stage.rows.daemon(capacity=100)
+    crowded, other = stage.rows.directive(max_parallel=1), stage.rows.directive(title="Other")
+    for name in ("a", "b", "c"):
+        stage.rows.running_step(crowded, name)
+    waiting, free = (stage.rows.step(d, "next", status="ready") for d in (crowded, other))
+    stage.publish(StepReady(directive=crowded, steps=(waiting,)), StepReady(directive=other, steps=(free,)))
+    stage.await_command(SpawnTask, step=free)
+    fence(stage)
+    assert stage.rows.all("task", step_id=waiting) == []
+
+
+def test_a_directive_that_is_paused_while_its_steps_are_claimed_starts_none(stage: Stage) -> None:
+    stage.rows.daemon()
+    directive = stage.rows.directive()
+    step = stage.rows.step(directive, status="ready")
+    stage.connection.commit()
+    with psycopg.connect(stage.environment["MAKIMA_POSTGRES_URL"]) as another:
+        another.execute("LOCK TABLE makima.task IN EXCLUSIVE MODE")  # it may be read: what is due is seen, not claimed
+        stage.publish(StepReady(directive=directive, steps=(step,)))
+        waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        stage.until(lambda: another.execute(waiting).fetchall(), "wait for the table")
+        stage.rows.change("directive", directive, status="paused")
+    fence(stage)
+    assert stage.rows.all("task", directive_id=directive) == []
 
 
 @pytest.mark.parametrize("status", ["draft", "paused", "awaiting_approval", "idle", "archived"])
