@@ -87,6 +87,11 @@ def _programs() -> Iterator[Finding]:
         yield Finding("git", "bad", f"{'.'.join(map(str, found))} is too old", f"install git {oldest} or newer")
     else:
         yield Finding("git", "ok", version)
+    if (lfs := _first_line("git-lfs", "version")) is None:
+        mend = "install git-lfs (https://git-lfs.com) for repositories that keep large files with it"
+        yield Finding("git-lfs", "warn", "is not on PATH: tasks on such repositories are refused", mend)
+    else:
+        yield Finding("git-lfs", "ok", lfs)
     if _first_line("gh", "--version") is None:
         mend = "install gh (https://cli.github.com) for pull requests on GitHub; branches are pushed without it"
         yield Finding("gh", "warn", "is not on PATH", mend)

@@ -12,6 +12,7 @@ from services.daemon.runs.run import Place
 from services.daemon.sandbox.choosing import chosen
 from services.daemon.sandbox.views import Views
 from services.daemon.workspaces.resolving import RunAgent
+from services.daemon.workspaces.workspace import objects_of
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.config import load
 from shared.domain.delivery import Delivery, PullRequest, Result, StepBranch
@@ -128,9 +129,9 @@ class Workshop:
 
     def _place(self, command: SpawnTask, folder: Path, part: str) -> Place:
         """Where a check runs: in the machine's sandbox, which shows it this folder."""
-        view = self.views.of(
-            f"{command.task.hex}-1-{part}", folder, self.folder / "runs" / part, self.workspaces.cache(command)
-        )
+        cache = self.workspaces.cache(command)
+        assert cache is not None
+        view = self.views.of(f"{command.task.hex}-1-{part}", folder, self.folder / "runs" / part, objects_of(cache))
         return Place(task=command.task, attempt=1, view=view, sandbox=self.sandbox, part=part)
 
     def show(self, name: str, branch: str | None = None) -> str:

@@ -304,6 +304,7 @@ class Attempt:
                 files=settings.leftover_files,
                 bytes=settings.leftover_mib << 20,
                 allowed=settings.leftover_credentials,
+                large_bytes=round(settings.max_large_files_gib * 2**30),
             )
             self._work_of = Worked.of(workspace, self.command, limits, self.mask.finds)
         return self._work_of

@@ -110,6 +110,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Let hooks that a repository sets up for itself run for agents' commits."""
     populate_submodules: bool = True
     """Give workspaces the submodules whose addresses the base branch names."""
+    max_large_files_gib: Positive = 10.0
+    """How much new content an attempt may have git-lfs keep."""
     leftover_files: Count = 200
     """How many new files that an agent neither committed nor ignored are committed without asking it."""
     leftover_mib: Count = 20

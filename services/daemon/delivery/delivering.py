@@ -53,6 +53,7 @@ PUSHES = 6
 """How often is merged and pushed again while others push to the same branch."""
 OUTPUT_LETTERS = 8000
 ATTRIBUTES = "attributes"
+_ATTRIBUTES = ":(glob)**/.gitattributes"
 
 Said = Callable[[str], None]
 
@@ -82,6 +83,8 @@ class Delivering:
         self._remote = Remote(command, workspaces)
         self._cache = Path()
         self._notes: list[str] = []
+        self._attributes: dict[str, str] = {}
+        """What counts of the attributes of a commit at which a merge began."""
         self._told: str | None = None
         """The pull request that the remote named when it was pushed to."""
 
@@ -185,7 +188,7 @@ class Delivering:
             if self._order.heads and head == self._order.heads[-1]:
                 self._noted("nothing changed since it was delivered last")
             await prove(self._cache, begin, tips, head, self._order.strategy)
-            if lacking := await self._workspaces.on_remotes(self._command, begin.commit, head):
+            if lacking := await self._on_no_remote(begin, head):
                 raise ContentMissing(f"nobody could clone what would be delivered: {'; '.join(lacking)}")
             if broken := await self._check(begin, tips, earlier, head):
                 return broken
@@ -263,19 +266,32 @@ class Delivering:
         if note not in self._notes:
             self._notes.append(note)
 
+    async def _on_no_remote(self, begin: Tip, head: str) -> list[str]:
+        """What of a commit nobody could clone, in words."""
+        large = "filter=lfs" in await self._attributes_of(begin)
+        return await self._workspaces.on_remotes(self._command, begin.commit, head, large)
+
     async def _with_attributes(self, begin: Tip) -> Path:
         """Where to merge so that the attributes count which say how files are merged, as the beginning has them.
 
         git looks for them in the files of a worktree: there is one that holds nothing else, where there are any.
         """
-        attributes = ":(glob)**/.gitattributes"
-        try:
-            await git(self._cache, "grep", "--quiet", "-E", "merge|binary", begin.commit, "--", attributes)
-        except GitError as error:
-            if error.code != 1:
-                raise
+        said = await self._attributes_of(begin)
+        if "merge" not in said and "binary" not in said:
             return self._cache
-        return await self._workspaces.checkout_only(self._command, begin.commit, attributes, ATTRIBUTES)
+        return await self._workspaces.checkout_only(self._command, begin.commit, _ATTRIBUTES, ATTRIBUTES)
+
+    async def _attributes_of(self, begin: Tip) -> str:
+        """The lines of the beginning's attributes that say how files are merged, or kept by git-lfs."""
+        if begin.commit not in self._attributes:
+            asked = ("grep", "-h", "-E", "-e", "merge|binary|filter=lfs", begin.commit, "--", _ATTRIBUTES)
+            try:
+                self._attributes[begin.commit] = await git(self._cache, *asked)
+            except GitError as error:
+                if error.code != 1:
+                    raise
+                self._attributes[begin.commit] = ""
+        return self._attributes[begin.commit]
 
     async def _grafted(self, start: Tip, begin: Tip, head: str) -> str:
         """The commits on `start` made anew on `begin`, which has the same tree."""

@@ -17,6 +17,13 @@ import msgspec
 _COUNTS = ("author.", "committer.", "credential.", "http.", "protocol.", "safe.", "ssh.", "url.", "user.")
 _COUNTS_TOO = frozenset({"core.excludesfile", "core.gitproxy", "core.sshcommand"})
 _FOR_AGENTS = frozenset({"http.proxy", "http.sslcainfo", "http.sslcapath", "http.sslverify", "protocol.file.allow"})
+_LFS = {
+    "filter.lfs.clean": "git-lfs clean -- %f",
+    "filter.lfs.smudge": "git-lfs smudge -- %f",
+    "filter.lfs.process": "git-lfs filter-process",
+    "filter.lfs.required": "true",
+}
+"""For agents' git, as `git lfs install` has it: run where attributes ask for it."""
 _OF_THE_ACCOUNT = frozenset({"system", "global", "command"})
 FALLBACK_NAME = "makima"
 FALLBACK_EMAIL = "makima@localhost"
@@ -64,11 +71,12 @@ class Account(msgspec.Struct, frozen=True):
 def for_agents(known: Account, ignored: Path, whole: bool = False) -> str:
     """A configuration for agents' git: who commits, how files and certificates are reached, what is ignored.
 
-    Nothing that signs in anywhere. `whole`: all that the account has, its hooks, aliases and signing too.
+    What git-lfs keeps goes through its filter. Nothing that signs in anywhere. `whole`: all that the account has, its
+    hooks, aliases and signing too.
     """
     who = known.identity
     kept = known.everything if whole else [entry for entry in known.settings if entry[0] in _FOR_AGENTS]
-    own = (("user.name", who.name), ("user.email", who.email), ("core.excludesfile", str(ignored)))
+    own = (("user.name", who.name), ("user.email", who.email), ("core.excludesfile", str(ignored)), *_LFS.items())
     return "".join(written(key, value) for key, value in (*kept, *own))
 
 

@@ -71,6 +71,7 @@ _ELSEWHERE = (
     "GIT_GRAFT_FILE",
     "GIT_IMPLICIT_WORK_TREE",
     "GIT_INDEX_FILE",
+    "GIT_INDEX_VERSION",
     "GIT_LITERAL_PATHSPECS",
     "GIT_NAMESPACE",
     "GIT_OBJECT_DIRECTORY",
@@ -82,6 +83,7 @@ _ELSEWHERE = (
 )
 """Variables that point git at another repository, as where a hook or an alias of git started the daemon; or at a
 program that asks a person."""
+_CONFIGURING = ("GIT_CONFIG_", "GIT_LFS_")
 _PIPE = asyncio.subprocess.PIPE
 _NETWORK = frozenset({"fetch", "push", "ls-remote", "lfs"})
 
@@ -118,6 +120,13 @@ _TRANSIENT = (
     "hung up",
     "operation too slow",
     "did not answer",
+    "i/o timeout",
+    "no such host",
+    "unexpected eof",
+    "server error",
+    "rate limit",
+    "context deadline exceeded",
+    "connection timeout",
 )
 
 
@@ -145,6 +154,12 @@ async def git_fed(
     """The same with something on its standard input; what it prints goes to `stdout`, where that is named."""
     out, _ = await _run(folder, arguments, variables or {}, stdin, stdout)
     return out.decode(errors="replace")
+
+
+async def git_bytes(folder: Path, stdin: bytes, *arguments: str, variables: Mapping[str, str] | None = None) -> bytes:
+    """The same, as it is printed. Raises GitError."""
+    out, _ = await _run(folder, arguments, variables or {}, stdin)
+    return out
 
 
 def on_files(repository: Path, folder: Path, index: Path) -> dict[str, str]:
@@ -240,7 +255,7 @@ def environment() -> dict[str, str]:
     https://git-scm.com/docs/git-config#ENVIRONMENT
     """
     known = configuration.read()
-    kept = {k: v for k, v in os.environ.items() if k not in _ELSEWHERE and not k.startswith("GIT_CONFIG_")}
+    kept = {k: v for k, v in os.environ.items() if k not in _ELSEWHERE and not k.startswith(_CONFIGURING)}
     silent = {"http.lowSpeedLimit": "1", "http.lowSpeedTime": f"{network_limits.silent:.0f}"}
     return {
         **kept,

@@ -84,6 +84,14 @@ async def tree_of(repository: Path, commit: str) -> str:
     return (await git(repository, "rev-parse", f"{commit}^{{tree}}")).strip()
 
 
+async def changed(repository: Path, before: str, after: str) -> dict[str, tuple[str, str]]:
+    """The files that differ between two commits, each with its mode and its blob after."""
+    options = ("-r", "--raw", "--no-renames", "--no-abbrev", "-z")
+    parts = await names(repository, "diff-tree", *options, before, after)
+    changes = ((path, about.split(" ")) for about, path in zip(parts[::2], parts[1::2], strict=True))
+    return {path: (fields[1], fields[3]) for path, fields in changes}
+
+
 async def _squash_all(repository: Path, begin: Tip, tips: Sequence[Tip], resolve: Resolve, noted: Noted) -> str:
     """A commit a tip with the tree of the true merge: that merge is made, too, so that git knows each merge's base."""
     head = merged = begin.commit

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 MAX_TEXT_BYTES = 64 << 20
@@ -74,10 +74,14 @@ class AgentRepository:
 
     def copy_index(self, to: Path) -> bool:
         """Copy its index; False where there is none."""
-        with suppress(OSError), _opened(self._root, "/".join((*self._inside, "index"))) as file, to.open("wb") as copy:
+        with suppress(OSError), opened(self._root, "/".join((*self._inside, "index"))) as file, to.open("wb") as copy:
             _copy(file, copy.fileno())
             return True
         return False
+
+    def large_object(self, oid: str) -> AbstractContextManager[int]:
+        """An object that its git-lfs stored, opened. Raises OSError on entering."""
+        return opened(self._root, "/".join((*self._inside, "lfs/objects", oid[:2], oid[2:4], oid)))
 
     def copy_objects(self, to: Path) -> None:
         """Copy the objects that it made, loose and packed, into a folder of objects. Raises OSError."""
@@ -95,7 +99,7 @@ class AgentRepository:
         return None
 
     def _text(self, name: str, limit: int) -> str | None:
-        with suppress(OSError), _opened(self._root, "/".join((*self._inside, name))) as file:
+        with suppress(OSError), opened(self._root, "/".join((*self._inside, name))) as file:
             said = b""
             while len(said) <= limit and (part := os.read(file, 1 << 20)):
                 said += part
@@ -121,7 +125,7 @@ def _folder(root: Path, *parts: str) -> Iterator[int]:
 
 
 @contextmanager
-def _opened(root: Path, name: str) -> Iterator[int]:
+def opened(root: Path, name: str) -> Iterator[int]:
     """A regular file below a root, opened without following a link on the way. Raises OSError."""
     *folders, last = name.split("/")
     with _folder(root, *folders) as above:

@@ -18,6 +18,7 @@ from services.daemon.sandbox.sandbox import Sandbox
 from services.daemon.sandbox.views import Views
 from services.daemon.workspaces.beginning import configure_git
 from services.daemon.workspaces.repository import RepositorySettings
+from services.daemon.workspaces.workspace import objects_of
 from shared.config import Settings
 from shared.config.agents import AgentSettings
 from shared.messages.commands import SpawnTask
@@ -83,7 +84,8 @@ class Confinement:
         """Where programs of the attempt run, and what holds them; `part`: of those that run at the same time."""
         settings, command = self._settings, self._command
         name = f"{self.name}-{part}" if part else self.name
-        view = self._views.of(name, workspace, self._folder / part, cache and cache / "objects")
+        borrowed = objects_of(cache) if cache is not None else ()
+        view = self._views.of(name, workspace, self._folder / part, borrowed)
         own_git = configure_git(self._folder / part / "git", whole=settings.account_git_settings)
         place = Place(
             task=command.task,

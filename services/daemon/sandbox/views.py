@@ -37,7 +37,7 @@ class Views:
         }
         """What programs with a HOME of their own need, to find what lies elsewhere."""
 
-    def of(self, name: str, workspace: Path, folder: Path, borrowed: Path | None = None) -> View:
+    def of(self, name: str, workspace: Path, folder: Path, borrowed: tuple[Path, ...] = ()) -> View:
         """An attempt's. `folder` is of its runs, `borrowed` the objects that its workspace's git reads besides.
 
         Makes its home, its scratch folder and the shared caches where they aren't there yet.
@@ -51,7 +51,7 @@ class Views:
             workspace=workspace,
             home=folder / HOME,
             scratch=folder / SCRATCH,
-            readable=(*self._readable, folder, *((borrowed,) if borrowed else ()), *self._gateway),
+            readable=(*self._readable, folder, *borrowed, *self._gateway),
             writable=shared,
             hidden=(settings.home, settings.run_folder()),
         )

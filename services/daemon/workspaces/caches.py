@@ -17,6 +17,7 @@ from services.daemon.git.command import GitError, git, is_transient
 from services.daemon.git.contended import git_beside_others
 from services.daemon.git.merging import Tip
 from services.daemon.git.resolving import REMOTE_HEAD
+from services.daemon.git.store import Store
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.messages.commands import SpawnTask
 
@@ -48,6 +49,7 @@ class Caches:
             if cache.suffix != ".git":
                 await asyncio.to_thread(folders.remove, cache)
                 continue
+            await asyncio.to_thread(Store(cache).clear)
             for lock in (*cache.glob("*.lock"), *(cache / "refs").rglob("*.lock")):
                 lock.unlink(missing_ok=True)
             await asyncio.to_thread(folders.remove, cache / "worktrees")
@@ -159,6 +161,11 @@ class Caches:
         if cache.exists():
             self._removals(cache)
         draft.rename(cache)
+
+
+def ref_of(base_branch: str | None) -> str:
+    """Where a cache keeps the commit of a base branch; where none is named, of the remote's HEAD."""
+    return f"{_HERE}{base_branch}" if base_branch else HEAD_REF
 
 
 async def resolve(cache: Path, branches: Iterable[str]) -> dict[str, str]:

@@ -20,6 +20,8 @@ import msgspec
 
 from services.daemon.git.command import GitError, git, git_fed, listed, names, on_files, readable
 from services.daemon.git.untrusted import AgentRepository
+from services.daemon.workspaces.large_files import changed as changed_large
+from services.daemon.workspaces.large_files import is_attributes, matching, new_attributes, recorded, text_names_it
 from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
 
 SCANNED_BYTES = 32 << 20
@@ -45,6 +47,7 @@ _CREDENTIAL_FILES = (
 _TEMPLATES = ("*.example", "*.sample", "*.template", "*.dist", "*.test")
 _PRIVATE_KEY = "PRIVATE KEY-----"
 _GITLINK = "160000"
+_LINK = "120000"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +57,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 20 << 20
     allowed: tuple[str, ...] = ()
     """Patterns of files that may look like credentials."""
+    large_bytes: int = 10 << 30
+    """Of all that is new and git-lfs keeps, whether the agent was asked or not."""
 
 
 @dataclass
@@ -90,13 +95,16 @@ class Selection:
 class Leftovers:
     """Looks at a workspace's files through an index of the daemon's own."""
 
-    def __init__(self, workspace: Workspace, repository: AgentRepository) -> None:
+    def __init__(self, workspace: Workspace, repository: AgentRepository, large_bytes: int) -> None:
         assert workspace.cache is not None
         self._workspace = workspace
         self._cache = workspace.cache
         self._repository = repository
-        self._index = workspace.own / "index.now"
+        self._index = workspace.index_now
         self._where = on_files(workspace.cache, workspace.folder, self._index)
+        self._large_bytes = large_bytes
+        self._large: frozenset[str] = frozenset()
+        """Of what `changes` found, the files that git-lfs keeps."""
 
     async def changes(self, tree: str) -> Changes:
         """What differs from a commit or a tree of the cache. Raises WorkspaceFailed and GitError."""
@@ -122,7 +130,7 @@ class Leftovers:
         raw, untracked = await asyncio.gather(self._names(*diff), self._names(*others))
         changed = list(zip(raw[1::2], raw[0::2], strict=True))
         kept = await self._not_checked_out(deleted=any(meta.endswith(" D") for _, meta in changed))
-        tracked = await asyncio.to_thread(_contents, folder, [c for c in changed if c[0] not in kept])
+        tracked = await self._contents([c for c in changed if c[0] not in kept], untracked)
         nested = tuple(path.rstrip("/") for path in untracked if path.endswith("/"))
         return Changes(tracked, tuple(path for path in untracked if not path.endswith("/")), nested)
 
@@ -149,16 +157,46 @@ class Leftovers:
 
         `links`: commits of submodules.
         """
-        wanted = listed(list(paths))
+        files = list(paths)
+        large = [path for path in files if path in self._large]
+        pointers = await recorded(self._workspace, large, self._large_bytes)
+        if pointers:
+            entries = listed([f"{entry}\t{path}" for path, entry in pointers.items()])
+            info = ("update-index", "--add", "--replace", "-z", "--index-info")
+            await git_fed(self._cache, entries, *info, variables=self._where)
+        wanted = listed([path for path in files if path not in pointers])
         if wanted:
             update = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
             await git_fed(self._cache, wanted, *update, variables=self._where)
         if links:
-            entries = listed([f"{_GITLINK} {commit}\t{path}" for path, commit in links.items()])
-            await git_fed(self._cache, entries, "update-index", "-z", "--index-info", variables=self._where)
+            moved = listed([f"{_GITLINK} {commit}\t{path}" for path, commit in links.items()])
+            await git_fed(self._cache, moved, "update-index", "-z", "--index-info", variables=self._where)
         tree = (await self._git("write-tree")).strip()
         named = [part for parent in dict.fromkeys(parents) for part in ("-p", parent)]
         return (await git(self._cache, "commit-tree", *named, "-m", message.replace("\0", ""), tree)).strip()
+
+    async def _contents(self, entries: list[tuple[str, str]], untracked: list[str]) -> dict[str, str]:
+        """Those of these changed files whose content really is another one. Raises WorkspaceFailed and GitError."""
+        folder, paths = self._workspace.folder, [path for path, _ in entries]
+        links = {path for path, meta in entries if meta.split(" ")[1] == _LINK}
+        self._large = await self._kept_by_lfs([*(path for path in paths if path not in links), *untracked])
+        changed = await asyncio.to_thread(
+            _contents, folder, [entry for entry in entries if entry[0] not in self._large]
+        )
+        large = {path: _change(meta) for path, meta in entries if path in self._large}
+        return changed | await changed_large(self._cache, folder, large, self._large_bytes)
+
+    async def _kept_by_lfs(self, paths: list[str]) -> frozenset[str]:
+        """Those of these files that the attributes in the folder, as the agent left them, give to git-lfs."""
+        named = bool(paths) and (bool(self._workspace.large) or await asyncio.to_thread(self._names_lfs, paths))
+        if not named:
+            return frozenset()
+        return await matching(self._cache, self._where, paths)
+
+    def _names_lfs(self, changed: list[str]) -> bool:
+        """Whether the agent has brought attributes that name git-lfs. Blocking."""
+        mentioned = (*new_attributes(self._workspace), *filter(is_attributes, changed))
+        return any(text_names_it(self._workspace.folder, path) for path in mentioned)
 
     async def _not_checked_out(self, deleted: bool) -> frozenset[str]:
         """Files that are missing since the agent checked out only a part (a sparse checkout)."""
@@ -213,13 +251,19 @@ def named(paths: Iterable[str]) -> str:
     return readable(", ".join(all_[:MAX_NAMED])) + more
 
 
+def _change(meta: str) -> tuple[str, bool]:
+    """The blob that a changed file was, and whether its mode is another one now."""
+    mode_before, mode, before, _, _ = meta.removeprefix(":").split(" ")
+    return before, mode not in (mode_before, "000000")
+
+
 def _contents(folder: Path, changed: list[tuple[str, str]]) -> dict[str, str]:
     """The files whose content really is another one, whatever git makes of its line ends, and what it is now."""
     found = {}
     for path, meta in changed:
-        mode_before, mode, before, _, _ = meta.removeprefix(":").split(" ")
+        before, other_mode = _change(meta)
         content = _content(folder / path, len(before))
-        if content != before or (mode != mode_before and mode != "000000"):
+        if content != before or other_mode:
             found[path] = content
     return found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from services.daemon.git.command import GitError, git
-from services.daemon.workspaces.caches import HEAD_REF
+from services.daemon.workspaces.caches import ref_of
 from services.daemon.workspaces.untracked import can_be
 from shared.domain.hosts import Network
 from shared.domain.texts import one_line
@@ -80,7 +80,7 @@ async def of(cache: Path | None, base_branch: str | None, known: dict[str, Repos
     """
     if cache is None:
         return RepositorySettings()
-    base = f"refs/remotes/origin/{base_branch}" if base_branch else HEAD_REF
+    base = ref_of(base_branch)
     try:
         commit = (cache / base).read_text().strip()
     except OSError:

@@ -13,6 +13,7 @@ from services.daemon.git.command import GitError, git, names, readable
 from services.daemon.git.judging import problems as judged
 from services.daemon.git.merging import MergeConflict, Tip, holds
 from services.daemon.git.resolving import ROUNDS, notice, sent_back
+from services.daemon.workspaces.large_files import fill
 from services.daemon.workspaces.work import Worked
 from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
 
@@ -75,6 +76,7 @@ class Resolver:
             return merged
         if self._agent is None:
             raise conflict
+        workspace = await fill(workspace, [conflict.tip.commit])
         resolved = await resolve_with(self._agent, workspace, conflict)
         await self._checkout.record(conflict, resolved)
         return resolved

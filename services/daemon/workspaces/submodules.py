@@ -16,11 +16,14 @@ from pathlib import Path
 
 import msgspec
 
+from services.daemon.disk import folders
 from services.daemon.git.account import account, written
 from services.daemon.git.command import GitError, git, has, names, readable
 from services.daemon.git.contended import git_beside_others
+from services.daemon.git.lfs import Home
 from services.daemon.workspaces.beginning import Beginning, lay_out, without_credentials, write_files
-from services.daemon.workspaces.workspace import Submodule, Workspace
+from services.daemon.workspaces.large_files import fill, names_it, not_on_remote
+from services.daemon.workspaces.workspace import Submodule, Workspace, WorkspaceFailed
 
 DEEPEST = 4
 """Submodules in submodules in submodules."""
@@ -189,24 +192,30 @@ async def populate(
                 raise _Left("the base branch doesn't name its address, or it is none that is fetched from")
             if depth == DEEPEST:
                 raise _Left(f"it lies more than {DEEPEST} submodules deep")
-            inner = await _begin(workspace, module, await cache_of(module.url), hooks)
+            cache = await cache_of(module.url)
+            await bring(cache, module.commit)
             pinned = based[path].commit if path in based else None
-            below = Origin(
-                inner.cache or Path(),
-                module.url,
-                pinned if pinned and await has(inner.cache or Path(), pinned) else None,
-            )
+            below = Origin(cache, module.url, pinned if pinned and await has(cache, pinned) else None)
+            inner = await _begin(workspace, module, below, hooks)
             inner = await populate(inner, below, cache_of, say, hooks, depth + 1)
-        except (_Left, GitError, OSError) as error:
+        except (_Left, GitError, OSError, WorkspaceFailed) as error:
+            await asyncio.to_thread(_empty, workspace.folder / path)
             say(f"[the submodule {readable(path)} is left empty: {readable(str(error))}]")
         else:
             made.append(Submodule(path, module.url, inner))
     return replace(workspace, modules=tuple(made))
 
 
-async def _begin(workspace: Workspace, module: Module, cache: Path, hooks: bool) -> Workspace:
+def _empty(folder: Path) -> None:
+    """Leave nothing half-made in a submodule's folder, in which no agent has been."""
+    if folder.is_dir() and not folder.is_symlink():
+        folders.remove(folder)
+        folder.mkdir()
+
+
+async def _begin(workspace: Workspace, module: Module, origin: Origin, hooks: bool) -> Workspace:
     """A submodule's own repository and files, within the workspace of what it is a submodule of."""
-    await bring(cache, module.commit)
+    cache = origin.cache
     place, own = workspace.folder / module.path, workspace.own / "modules" / module.name
     own.mkdir(parents=True, exist_ok=True)
     place.mkdir(parents=True, exist_ok=True)
@@ -219,37 +228,43 @@ async def _begin(workspace: Workspace, module: Module, cache: Path, hooks: bool)
         own=own,
         top=workspace.top or workspace.folder,
         inside=(*workspace.inside, "modules", *module.name.split("/")),
+        url=module.url,
+        trusted=origin.trusted or "",
     )
     await write_files(place, cache, inner.index, module.commit)
     beginning = Beginning(commit=module.commit, url=module.url, hooks=hooks)
     await asyncio.to_thread(lay_out, place, cache, beginning, inner.git_folder)
     await asyncio.to_thread(shutil.copy2, inner.index, inner.git_folder / "index")
+    inner = await fill(inner)
     with (workspace.git_folder / "config").open("ab") as config:
         config.write(written(f"submodule.{module.name}.url", without_credentials(module.url)).encode())
         config.write(written(f"submodule.{module.name}.active", "true").encode())
     return inner
 
 
-async def moved(cache: Path, before: str, after: str) -> dict[str, str]:
-    """The submodules whose commit differs between two commits, and what it is after."""
-    options = ("-r", "--raw", "--no-renames", "--no-abbrev", "-z")
-    parts = await names(cache, "diff-tree", *options, before, after)
-    changes = ((path, change.split(" ")) for change, path in zip(parts[::2], parts[1::2], strict=True))
-    return {path: fields[3] for path, fields in changes if fields[1] == GITLINK}
+def moved(changes: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """The submodules among changed files, and the commit of each."""
+    return {path: blob for path, (mode, blob) in changes.items() if mode == GITLINK}
 
 
-async def missing(origin: Origin, cache_of: CacheOf, before: str, after: str) -> list[str]:
-    """The submodules that changed to a commit which is not on their remotes, in words."""
+async def missing(origin: Origin, cache_of: CacheOf, links: Mapping[str, str], after: str) -> list[str]:
+    """The submodules at whose new commit a clone can't be made, since their remotes lack something, in words."""
     known = await modules(origin, after)
-    fit = {m.url for m in (await modules(origin, origin.trusted)).values()} if origin.trusted else set()
-    lacking = []
-    for path, commit in (await moved(origin.cache, before, after)).items():
+    based = await modules(origin, origin.trusted) if origin.trusted else {}
+    fit = {module.url for module in based.values()}
+    lacking = list[str]()
+    for path, commit in links.items():
         if path not in known:
             continue  # a commit that no .gitmodules names; of a step that made one, its work was refused
         url = known[path].url
         try:
             if url and url in fit:
-                await bring(await cache_of(url), commit)
+                cache = await cache_of(url)
+                await bring(cache, commit)
+                pinned = based[path].commit if path in based else ""
+                if await names_it(cache, commit):
+                    gone = await not_on_remote(Home(cache, url, pinned), pinned, commit)
+                    lacking.extend(f"of the submodule {readable(path)}, {words}" for words in gone)
                 continue
             why = "" if await is_public(url, commit) else "it isn't there for everybody to fetch"
         except GitError as error:

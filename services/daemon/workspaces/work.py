@@ -10,10 +10,12 @@ from pathlib import Path
 
 from services.daemon.git.command import GitError, git, names, readable
 from services.daemon.git.merging import commit_tree, holds, merge_tree, tree_of
+from services.daemon.git.pointers import Pointer
 from services.daemon.git.pushing import PushRefused, PushStale, push, push_work
 from services.daemon.git.untrusted import AgentRepository, Unreadable
 from services.daemon.workspaces import taking
 from services.daemon.workspaces.beginning import without_credentials
+from services.daemon.workspaces.large_files import on_remote, taken
 from services.daemon.workspaces.leftovers import (
     MAX_NAMED,
     Baseline,
@@ -54,6 +56,8 @@ class Work:
     """What a person should know of it: what was left out, for one."""
     modules: tuple[Inner, ...] = ()
     """What was done in submodules: on their remotes before this is on its own."""
+    large: tuple[Pointer, ...] = ()
+    """What git-lfs keeps of it: on the remote before this is."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Worked:
         self._cache = self.workspace.cache
         top = self.workspace.top or self.workspace.folder
         self._repository = AgentRepository(top / ".git", self.workspace.inside)
-        self._leftovers = Leftovers(self.workspace, self._repository)
+        self._leftovers = Leftovers(self.workspace, self._repository, self.limits.large_bytes)
         self._inner = [
             (one, Worked(one.workspace, self.message, self.limits, self.is_secret)) for one in self.workspace.modules
         ]
@@ -149,7 +153,7 @@ class Worked:
         done = [(one, inner, inner.sealed or await inner.gather()) for one, inner in self._present()]
         head, selected = await self._committed({one.path: work.head for one, inner, work in done if inner.moved(work)})
         work = await self._work(head, (*_left_out(selected), *(note for *_, work in done for note in work.notes)))
-        return replace(work, modules=tuple(Inner(*one) for one in done))
+        return replace(work, modules=tuple(Inner(*one) for one in done), large=await self._large(work.head))
 
     def moved(self, work: Work) -> bool:
         """Whether something was done."""
@@ -161,7 +165,9 @@ class Worked:
 
     async def resolved(self) -> str:
         """The commit that ends a merge, made where the agent only added its files. Raises WorkspaceFailed."""
-        return (await self._committed({}))[0]
+        head, _ = await self._committed({})
+        await self._large(head)
+        return head
 
     async def _committed(self, submodules: Mapping[str, str]) -> tuple[str, Selection]:
         if half := self._repository.unfinished():
@@ -196,6 +202,10 @@ class Worked:
             raise WorkspaceFailed(str(error)) from None
         await taking.take(self.workspace, self._repository, head, *self._repository.merge_heads())
         return head
+
+    async def _large(self, head: str) -> tuple[Pointer, ...]:
+        """What git-lfs keeps of the work, all of it at hand. Raises WorkspaceFailed."""
+        return await taken(self.workspace, self._repository, head, self.limits.large_bytes)
 
     async def _tree(self, head: str) -> str:
         """What is checked out before the agent edits it: a commit, or the tree of the merge that is under way."""
@@ -264,6 +274,7 @@ async def push_to_remote(worked: Worked, work: Work) -> None:
     assert workspace.cache is not None
     for one in work.modules:
         await _push_submodule(one)
+    await on_remote(workspace.home, work.large)
     try:
         if worked.own_branch:
             await push_work(workspace.cache, work.head, workspace.ref, worked.made_here)

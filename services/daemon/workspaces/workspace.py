@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.daemon.git.lfs import Home
 from services.daemon.git.merging import MergeConflict, Tip
+from services.daemon.git.store import Store
 
 INDEXES = "indexes"
 """Where, below a daemon's folder, its own folders about workspaces lie."""
@@ -46,6 +48,18 @@ class Workspace:
     """Of a submodule: where its repository lies in that of the workspace."""
     modules: tuple[Submodule, ...] = ()
     """Those that were populated."""
+    url: str = ""
+    """Of the repository."""
+    trusted: str = ""
+    """The revision of the cache whose `.lfsconfig` counts."""
+    large: frozenset[str] = frozenset()
+    """The blobs of the files that git-lfs keeps, as they were at the start."""
+
+    @property
+    def home(self) -> Home:
+        """Where its large files are kept."""
+        assert self.cache is not None
+        return Home(self.cache, self.url, self.trusted)
 
     @property
     def git_folder(self) -> Path:
@@ -56,13 +70,18 @@ class Workspace:
     def borrowed(self) -> tuple[Path, ...]:
         """The objects that its submodules' repositories borrow."""
         caches = (one.workspace.cache for one in self.modules)
-        own = (cache / "objects" for cache in caches if cache is not None)
+        own = (place for cache in caches if cache is not None for place in objects_of(cache))
         return (*own, *(path for one in self.modules for path in one.workspace.borrowed))
 
     @property
     def index(self) -> Path:
         """The index as the workspace began, with what its files looked like."""
         return self.own / "index"
+
+    @property
+    def index_now(self) -> Path:
+        """The index of what was found when it was looked at last, and of what was committed of that."""
+        return self.own / "index.now"
 
 
 @dataclass(frozen=True)
@@ -72,6 +91,12 @@ class Submodule:
     path: str
     url: str
     workspace: Workspace
+
+
+def objects_of(cache: Path) -> tuple[Path, ...]:
+    """The folders of a cache that hold what a workspace borrows: git's objects, and large ones where there are any."""
+    large = Store(cache).folder
+    return (cache / "objects", large) if large.is_dir() else (cache / "objects",)
 
 
 def note_borrowed(own: Path, cache: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -12,10 +13,12 @@ from services.daemon.disk import folders
 from services.daemon.disk.removal import Removals
 from services.daemon.git.command import GitError, git, has, on_files
 from services.daemon.git.containment import fork_of
-from services.daemon.git.merging import MergeConflict, Tip
+from services.daemon.git.lfs import Home
+from services.daemon.git.merging import MergeConflict, Tip, changed
 from services.daemon.workspaces import caches
 from services.daemon.workspaces.beginning import Beginning, hand_over, lay_out, write_files
 from services.daemon.workspaces.caches import Caches
+from services.daemon.workspaces.large_files import attributes_changed, fill, not_on_remote
 from services.daemon.workspaces.resolving import Checkout, conflicting, merge_in
 from services.daemon.workspaces.spares import Spares
 from services.daemon.workspaces.submodules import Origin, Say, missing, moved, populate
@@ -89,8 +92,9 @@ class Workspaces:
         if stopped is None and not (merges and command.kind == "completion"):
             self._spares.note(folder, cache, start, made.index)
         ref = step_ref(branch, self._step_refs if command.kind == "step" else "refs/heads")
-        workspace = Workspace(folder, cache, start, branch, stopped, tuple(left), ref, made.own)
-        return await self._populated(workspace, command, known, say)
+        workspace = replace(made, start=start, branch=branch, stopped=stopped, left=tuple(left), ref=ref)
+        beside = [] if stopped is None else [stopped.tip.commit, *(tip.commit for tip in left)]
+        return await self._populated(await fill(workspace, beside), command, known, say)
 
     async def base_of(self, workspace: Workspace, command: SpawnTask) -> str | None:
         """The newest commit of the base branch that a workspace's start is built on; None where that can't be told."""
@@ -131,15 +135,23 @@ class Workspaces:
 
     async def checkout(self, command: SpawnTask, commit: str, part: str = "") -> Workspace:
         """A clean workspace of the attempt's at a commit, with submodules; `part` names one beside its first."""
-        made = await self._checkout(command, commit, part)
+        made = await fill(await self._checkout(command, commit, part))
         return await self._populated(made, command, {})
 
-    async def on_remotes(self, command: SpawnTask, begin: str, head: str) -> list[str]:
-        """What of the submodules' commits that differ between two commits is on no remote, in words."""
-        cache = self._cache(command)
-        if not await moved(cache, begin, head):
-            return []
-        return await missing(await self._origin(command, {}), partial(self._caches.of_submodule, command), begin, head)
+    async def on_remotes(self, command: SpawnTask, begin: str, head: str, large: bool) -> list[str]:
+        """What of a commit is on no remote, beyond what another has, in words: commits of submodules, large files.
+
+        `large`: whether the other's attributes name large files. Raises WorkspaceFailed.
+        """
+        cache, lacking = self._cache(command), list[str]()
+        changes = await changed(cache, begin, head)
+        if large or await attributes_changed(cache, head, changes):
+            home = Home(cache, command.repository_url or "", caches.ref_of(command.base_branch))
+            lacking += await not_on_remote(home, begin, head)
+        if links := moved(changes):
+            cache_of = partial(self._caches.of_submodule, command)
+            lacking += await missing(await self._origin(command, {}), cache_of, links, head)
+        return lacking
 
     async def _populated(
         self, workspace: Workspace, command: SpawnTask, known: Mapping[str, str], say: Say = lambda _: None
@@ -203,7 +215,7 @@ class Workspaces:
         refs = {f"refs/remotes/origin/{name or 'HEAD'}": known[name] for name in known}
         url = command.repository_url or ""
         beginning = Beginning(commit=commit, branch=branch, url=url, refs=refs, hooks=self._hooks)
-        made = Workspace(folder, cache, commit, own=own)
+        made = Workspace(folder, cache, commit, own=own, url=url, trusted=caches.ref_of(command.base_branch))
         note_borrowed(own, cache)
         if not await self._spares.begin(folder, cache, commit, made.index):
             folder.mkdir()

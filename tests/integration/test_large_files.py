@@ -1,0 +1,360 @@
+"""Files that git-lfs keeps: there when a workspace begins, uploaded before the branch that needs them, or refused."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.daemon.git.account import account, for_agents
+from services.daemon.git.pointers import Pointer
+from services.daemon.workspaces.leftovers import Limits
+from services.daemon.workspaces.work import Work, Worked, push_to_remote
+from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
+from services.daemon.workspaces.workspaces import Workspaces
+from shared.messages.commands import SpawnTask
+from tests.lfs_server import LfsServer, lfs_server
+from tests.shop import Shop, sh
+
+pytestmark = pytest.mark.anyio
+PHOTO = b"a photo\0" * 500
+ANOTHER = b"another photo\0" * 300
+SMALL = b"small"
+
+
+def oid(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def pointer(data: bytes) -> str:
+    return Pointer(oid(data), len(data)).text.decode()
+
+
+class Gallery(Shop):
+    """A shop whose repository keeps *.bin with git-lfs, on a server that wants a password or in a folder."""
+
+    def __init__(self, folder: Path, server: LfsServer | None, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(folder)
+        self.folder, self.server = folder, server
+        account_file = folder / "account"
+        if server is not None:
+            account_file = server.account(folder)
+        else:
+            account_file.write_text("[user]\n\tname = Ada\n\temail = ada@example.org\n")
+        self.account = account_file
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(account_file))
+        self.url = server.url("remote.git") if server is not None else f"file://{self.remote}"
+        sh(self.local, "git", "remote", "add", "origin", self.url)
+        sh(self.local, "git", "lfs", "install", "--local")
+        sh(self.local, "git", "lfs", "track", "*.bin")
+        (self.local / "photo.bin").write_bytes(PHOTO)
+        (self.local / "small.bin").write_bytes(SMALL)
+        self.release("photos")
+        self.agents_git = folder / "agents.gitconfig"
+        self.agents_git.write_text(for_agents(account(), Path(os.devnull)))
+
+    def release(self, message: str) -> str:
+        """What lies in the person's copy, on the remote's main, with its large files."""
+        sh(self.local, "git", "add", "--all")
+        sh(self.local, "git", "commit", "-qm", message)
+        sh(self.local, "git", "push", "-q", "origin", "HEAD:main")
+        return sh(self.local, "git", "rev-parse", "HEAD")
+
+    def command(self, name: str, **more: object) -> SpawnTask:
+        return super().command(name, **{"repository_url": self.url, "base_branch": "main", **more})
+
+    def agent(self, folder: Path, *argv: str) -> str:
+        """What an agent runs, by the configuration that agents' git has."""
+        return sh(folder, "env", f"GIT_CONFIG_GLOBAL={self.agents_git}", *argv)
+
+    def commit(self, folder: Path, **files: bytes) -> None:
+        """What an agent commits by itself."""
+        for name, data in files.items():
+            (folder / f"{name}.bin").write_bytes(data)
+        self.agent(folder, "git", "add", "--all")
+        self.agent(folder, "git", "commit", "-qm", "work")
+
+    def cloned(self, branch: str) -> Path:
+        """A fresh clone by a person with git-lfs."""
+        to = self.folder / "fresh"
+        shutil.rmtree(to, ignore_errors=True)
+        config = self.folder / "person.gitconfig"
+        config.write_text(self.account.read_text() + "".join(LFS))
+        options = ("-q", "-b", branch, "--recurse-submodules")
+        sh(self.folder, "env", f"GIT_CONFIG_GLOBAL={config}", "git", "clone", *options, self.url, "fresh")
+        return to
+
+    def stored(self, data: bytes) -> bool:
+        """Whether the remote has an object."""
+        if self.server is not None:
+            return oid(data) in self.server.objects
+        return (self.remote / "lfs/objects" / oid(data)[:2] / oid(data)[2:4] / oid(data)).exists()
+
+    def branches(self) -> list[str]:
+        return sh(self.remote, "git", "for-each-ref", "--format=%(refname:short)", "refs/heads").splitlines()
+
+
+LFS = (
+    '[filter "lfs"]\n\tclean = git-lfs clean -- %f\n\tsmudge = git-lfs smudge -- %f\n'
+    "\tprocess = git-lfs filter-process\n\trequired = true\n",
+    '[protocol "file"]\n\tallow = always\n',
+)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[LfsServer]:
+    with lfs_server(tmp_path) as playing:
+        yield playing
+
+
+@pytest.fixture
+async def gallery(tmp_path: Path, server: LfsServer, monkeypatch: pytest.MonkeyPatch) -> Gallery:
+    made = Gallery(tmp_path, server, monkeypatch)
+    await made.workspaces.remove_orphans()
+    return made
+
+
+@pytest.fixture(params=["server", "folder"])
+async def either(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gallery:
+    server = request.getfixturevalue("server") if request.param == "server" else None
+    made = Gallery(tmp_path, server, monkeypatch)
+    await made.workspaces.remove_orphans()
+    return made
+
+
+async def begun(shop: Gallery, name: str = "one", **more: object) -> tuple[SpawnTask, Workspace, Worked]:
+    command = shop.command(name, **more)
+    made = await shop.workspaces.make(command)
+    return command, made, Worked.of(made, command)
+
+
+async def ended(worked: Worked) -> Work:
+    work = await worked.gather()
+    await push_to_remote(worked, work)
+    return work
+
+
+async def test_a_workspace_begins_with_contents_and_nothing_changed(either: Gallery) -> None:
+    _, made, worked = await begun(either)
+    assert (made.folder / "photo.bin").read_bytes() == PHOTO
+    assert (made.folder / "small.bin").read_bytes() == SMALL
+    assert either.agent(made.folder, "git", "status", "--porcelain") == ""
+    assert (await worked.gather()).head == made.start
+
+
+async def test_what_an_agent_commits_is_stored_before_its_branch_is_there(either: Gallery) -> None:
+    _, made, worked = await begun(either)
+    either.commit(made.folder, photo=ANOTHER, new=b"new" * 999)
+    assert either.agent(made.folder, "git", "status", "--porcelain") == ""
+    work = await ended(worked)
+    assert work.files == ("new.bin", "photo.bin")
+    if either.server is not None:
+        assert {oid(ANOTHER), oid(b"new" * 999)} <= either.server.pushed_with[-1]
+    clone = either.cloned("makima/one")
+    assert (clone / "photo.bin").read_bytes() == ANOTHER
+    assert (clone / "new.bin").read_bytes() == b"new" * 999
+    assert (clone / "small.bin").read_bytes() == SMALL
+
+
+async def test_what_an_agent_leaves_is_committed_as_pointers(either: Gallery) -> None:
+    _, made, worked = await begun(either)
+    (made.folder / "photo.bin").write_bytes(ANOTHER)
+    (made.folder / "new.bin").write_bytes(b"new" * 999)
+    (made.folder / "empty.bin").write_bytes(b"")
+    (made.folder / "link.bin").symlink_to("photo.bin")
+    work = await ended(worked)
+    assert work.files == ("empty.bin", "link.bin", "new.bin", "photo.bin")
+    assert sh(either.remote, "git", "show", f"{work.head}:photo.bin") == pointer(ANOTHER).strip()
+    clone = either.cloned("makima/one")
+    assert (clone / "photo.bin").read_bytes() == ANOTHER
+    assert (clone / "new.bin").read_bytes() == b"new" * 999
+    assert (clone / "empty.bin").read_bytes() == b""
+    assert (clone / "link.bin").is_symlink()
+
+
+async def test_a_pattern_that_the_agent_adds_counts_for_what_it_leaves_and_what_it_commits(gallery: Gallery) -> None:
+    _, made, worked = await begun(gallery)
+    with (made.folder / ".gitattributes").open("a") as attributes:
+        attributes.write("*.dat filter=lfs diff=lfs merge=lfs -text\n")
+    (made.folder / "left.dat").write_bytes(ANOTHER)
+    await ended(worked)
+    assert gallery.stored(ANOTHER)
+    assert (gallery.cloned("makima/one") / "left.dat").read_bytes() == ANOTHER
+
+
+@pytest.mark.parametrize("commits", [True, False], ids=["committed", "left"])
+async def test_a_repository_takes_to_large_files(gallery: Gallery, commits: bool) -> None:
+    sh(gallery.local, "git", "rm", "-q", "-r", ".")
+    (gallery.local / "a.txt").write_text("plain\n")
+    gallery.release("no large files")
+    _, made, worked = await begun(gallery)
+    assert not made.large
+    (made.folder / "art").mkdir()
+    (made.folder / "art/.gitattributes").write_text("*.bin filter=lfs -text\n")
+    (made.folder / "art/new.bin").write_bytes(ANOTHER)
+    if commits:
+        gallery.commit(made.folder)
+    await ended(worked)
+    assert sh(gallery.remote, "git", "show", "makima/one:art/new.bin") == pointer(ANOTHER).strip()
+    assert (gallery.cloned("makima/one") / "art/new.bin").read_bytes() == ANOTHER
+
+
+async def test_the_agents_own_checkouts_find_contents(gallery: Gallery) -> None:
+    _, made, worked = await begun(gallery)
+    gallery.commit(made.folder, photo=ANOTHER)
+    gallery.agent(made.folder, "git", "checkout", "-q", "HEAD~1")
+    assert (made.folder / "photo.bin").read_bytes() == PHOTO
+    gallery.agent(made.folder, "git", "checkout", "-q", "-")
+    assert (made.folder / "photo.bin").read_bytes() == ANOTHER
+    (made.folder / "small.bin").touch()
+    work = await ended(worked)
+    assert work.files == ("photo.bin",)
+
+
+async def test_a_step_begins_with_the_large_files_of_the_step_before(gallery: Gallery) -> None:
+    command, made, worked = await begun(gallery)
+    gallery.commit(made.folder, photo=ANOTHER)
+    await ended(worked)
+    await gallery.workspaces.discard(command)
+    elsewhere = Workspaces(gallery.folder / "other")
+    await elsewhere.remove_orphans()
+    made = await elsewhere.make(gallery.command("two", start_from="makima/one"))
+    assert (made.folder / "photo.bin").read_bytes() == ANOTHER
+
+
+# Hostile
+
+
+def forge(gallery: Gallery, folder: Path, text: str) -> None:
+    """A commit of a pointer that the agent wrote itself."""
+    (folder / "forged.bin").write_text(text)
+    gallery.commit(folder)
+
+
+async def test_a_pointer_to_nothing_fails_the_step_and_names_the_file(either: Gallery) -> None:
+    _, made, worked = await begun(either)
+    forge(either, made.folder, pointer(b"nobody has this"))
+    with pytest.raises(WorkspaceFailed, match=rf"forged\.bin.*{oid(b'nobody has this')[:12]}.*nowhere"):
+        await worked.gather()
+
+
+async def test_a_pointer_to_nothing_that_is_left_uncommitted_is_no_less_refused(gallery: Gallery) -> None:
+    _, made, worked = await begun(gallery)
+    (made.folder / "forged.bin").write_text(pointer(b"nobody has this"))
+    with pytest.raises(WorkspaceFailed, match=r"forged\.bin.*nowhere"):
+        await worked.gather()
+
+
+def of_another_content(place: Path, _: Path) -> None:
+    place.write_bytes(b"not what its name says")
+
+
+def a_link(place: Path, secret: Path) -> None:
+    place.symlink_to(secret)
+
+
+def a_link_above(place: Path, secret: Path) -> None:
+    place.parent.rmdir()
+    place.parent.symlink_to(secret.parent)
+
+
+def a_pipe(place: Path, _: Path) -> None:
+    os.mkfifo(place)
+
+
+@pytest.mark.parametrize("attack", [of_another_content, a_link, a_link_above, a_pipe])
+async def test_an_object_that_is_not_what_its_pointer_says_is_never_taken(
+    gallery: Gallery, tmp_path: Path, attack: object
+) -> None:
+    data = b"a secret of the daemon's account"
+    secret = tmp_path / "secrets" / oid(data)
+    secret.parent.mkdir()
+    secret.write_bytes(data)
+    _, made, worked = await begun(gallery)
+    forge(gallery, made.folder, pointer(data))
+    place = made.folder / ".git/lfs/objects" / oid(data)[:2] / oid(data)[2:4] / oid(data)
+    place.parent.mkdir(parents=True)
+    attack(place, secret)  # type: ignore[operator]
+    with pytest.raises(WorkspaceFailed, match=r"forged\.bin"):
+        await ended(worked)
+    assert not made.home.store.path(oid(data)).exists()
+    assert not gallery.stored(data)
+
+
+@pytest.mark.parametrize("commits", [True, False], ids=["committed", "left"])
+async def test_no_place_that_an_agent_names_gets_an_upload_or_a_password(
+    gallery: Gallery, tmp_path: Path, commits: bool
+) -> None:
+    (tmp_path / "evil").mkdir()
+    with lfs_server(tmp_path / "evil") as evil:
+        _, made, worked = await begun(gallery)
+        (made.folder / ".lfsconfig").write_text(
+            f"[lfs]\n\turl = {evil.url('x.git/info/lfs')}\n\tpushurl = {evil.url('x.git/info/lfs')}\n"
+            f'[remote "origin"]\n\tlfsurl = {evil.url("x.git/info/lfs")}\n'
+            f'[lfs "customtransfer.evil"]\n\tpath = touch\n\targs = {tmp_path}/sprung\n'
+            "\tstandalonetransferagent = evil\n"
+        )
+        (made.folder / "photo.bin").write_bytes(ANOTHER)
+        if commits:
+            gallery.agent(made.folder, "git", "config", "lfs.standalonetransferagent", "evil")
+            gallery.agent(made.folder, "git", "config", "lfs.customtransfer.evil.path", "touch")
+            gallery.agent(made.folder, "git", "config", "lfs.customtransfer.evil.args", f"{tmp_path}/sprung")
+            gallery.commit(made.folder)
+        with pytest.raises(WorkspaceFailed, match=r"\.lfsconfig names another place for large files"):
+            await ended(worked)
+        sh(made.folder, "git", "checkout", "-q", "HEAD", "--", ".gitattributes")
+        assert not evil.asked
+        assert not gallery.stored(ANOTHER)
+        assert not (tmp_path / "sprung").exists()
+
+
+async def test_the_place_that_the_base_branch_names_counts_and_no_other(gallery: Gallery) -> None:
+    assert gallery.server is not None
+    (gallery.local / ".lfsconfig").write_text(f"[lfs]\n\turl = {gallery.server.url('beside.git/info/lfs')}\n")
+    gallery.release("another place on the same host")
+    _, made, worked = await begun(gallery)
+    gallery.commit(made.folder, photo=ANOTHER)
+    await ended(worked)
+    assert ("PUT", f"/beside.git/info/lfs/objects/{oid(ANOTHER)}") in gallery.server.asked
+    assert (gallery.cloned("makima/one") / "photo.bin").read_bytes() == ANOTHER
+
+
+async def test_a_place_on_another_host_without_tls_is_refused_even_from_the_base_branch(
+    gallery: Gallery, tmp_path: Path
+) -> None:
+    (tmp_path / "evil").mkdir()
+    with lfs_server(tmp_path / "evil") as evil:
+        url = evil.url("x.git/info/lfs").replace("127.0.0.1", "localhost")
+        (gallery.local / ".lfsconfig").write_text(f"[lfs]\n\turl = {url}\n")
+        sh(gallery.local, "git", "add", "--all")
+        sh(gallery.local, "git", "commit", "-qm", "evil")
+        sh(gallery.local, "git", "push", "-q", "--no-verify", "origin", "HEAD:main")
+        with pytest.raises(WorkspaceFailed, match=r"\.lfsconfig of the base branch names lfs\.url"):
+            await begun(gallery)
+        assert not evil.asked
+
+
+async def test_no_filter_of_an_agent_runs_in_the_daemon(gallery: Gallery, tmp_path: Path) -> None:
+    _, made, worked = await begun(gallery)
+    trap = tmp_path / "trap"
+    trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/sprung\ncat\n")
+    trap.chmod(0o755)
+    gallery.commit(made.folder, photo=ANOTHER)
+    for key in ("clean", "smudge", "process"):
+        sh(made.folder, "git", "config", f"filter.lfs.{key}", str(trap))
+    (made.folder / "left.bin").write_bytes(b"left" * 400)
+    await ended(worked)
+    assert not (tmp_path / "sprung").exists()
+    assert (gallery.cloned("makima/one") / "left.bin").read_bytes() == b"left" * 400
+
+
+async def test_more_than_a_setting_allows_is_refused_before_it_is_read(gallery: Gallery) -> None:
+    _, made, _ = await begun(gallery)
+    worked = Worked(made, "Work", Limits(large_bytes=1 << 20))
+    os.truncate(made.folder / "photo.bin", 1 << 40)
+    with pytest.raises(WorkspaceFailed, match=r"photo\.bin: 1024\.0 GiB .* max_large_files_gib"):
+        await worked.gather()
