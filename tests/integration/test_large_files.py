@@ -5,19 +5,25 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from services.daemon.git import command
 from services.daemon.git.account import account, for_agents
+from services.daemon.git.command import network_limits
 from services.daemon.git.pointers import Pointer
+from services.daemon.workspaces import spares
 from services.daemon.workspaces.leftovers import Limits
 from services.daemon.workspaces.work import Work, Worked, push_to_remote
 from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.messages.commands import SpawnTask
-from tests.lfs_server import LfsServer, lfs_server
+from tests.github import whole_body
+from tests.lfs_server import MEDIA, LfsServer, lfs_server
 from tests.shop import Shop, sh
 
 pytestmark = pytest.mark.anyio
@@ -358,3 +364,193 @@ async def test_more_than_a_setting_allows_is_refused_before_it_is_read(gallery: 
     os.truncate(made.folder / "photo.bin", 1 << 40)
     with pytest.raises(WorkspaceFailed, match=r"photo\.bin: 1024\.0 GiB .* max_large_files_gib"):
         await worked.gather()
+
+
+# What isn't there, and what fails
+
+
+async def test_without_git_lfs_a_repository_that_needs_it_is_refused_in_words(
+    gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git, bin_ = shutil.which("git"), tmp_path / "bin"
+    assert git is not None
+    bin_.mkdir()
+    (bin_ / "git").symlink_to(git)
+    monkeypatch.setenv("PATH", str(bin_))
+    with pytest.raises(WorkspaceFailed, match=r"this daemon's machine has no git-lfs: install it") as refused:
+        await gallery.workspaces.make(gallery.command("one"))
+    assert refused.value.permanent
+
+
+async def test_without_git_lfs_an_agent_that_takes_to_it_is_refused_too(
+    gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sh(gallery.local, "git", "rm", "-q", "-r", ".")
+    (gallery.local / "a.txt").write_text("plain\n")
+    gallery.release("no large files")
+    _, made, worked = await begun(gallery)
+    (made.folder / ".gitattributes").write_text("*.bin filter=lfs -text\n")
+    (made.folder / "new.bin").write_bytes(ANOTHER)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").symlink_to(str(shutil.which("git")))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(WorkspaceFailed, match="has no git-lfs"):
+        await worked.gather()
+
+
+async def test_a_base_whose_large_files_are_gone_is_refused_and_names_one(either: Gallery) -> None:
+    if either.server is not None:
+        either.server.objects.clear()
+    else:
+        shutil.rmtree(either.remote / "lfs")
+    with pytest.raises(WorkspaceFailed, match=r"photo\.bin \(and of 1 more\), .* nowhere to be had: .+"):
+        await begun(either)
+
+
+def closed_for_today(handler: Any) -> bool:
+    if handler.command != "PUT":
+        return False
+    whole_body(handler)
+    handler.answer(403, b'{"message": "closed for today"}', **{"Content-Type": MEDIA})
+    return True
+
+
+async def test_an_upload_that_the_server_refuses_fails_the_step_in_its_words(gallery: Gallery) -> None:
+    assert gallery.server is not None
+    _, made, worked = await begun(gallery)
+    gallery.commit(made.folder, photo=ANOTHER)
+    gallery.server.instead = closed_for_today
+    with pytest.raises(WorkspaceFailed, match=r"large files can't be uploaded to the remote: .*closed for today") as refused:
+        await ended(worked)
+    assert refused.value.permanent
+    assert "makima/one" not in gallery.branches()
+
+
+async def test_an_upload_that_dies_in_the_middle_is_made_again(gallery: Gallery) -> None:
+    assert gallery.server is not None
+    _, made, worked = await begun(gallery)
+    gallery.commit(made.folder, photo=ANOTHER, b=b"b" * 3000)
+    dying = [True]
+
+    def dies(handler: Any) -> bool:
+        if handler.command != "PUT" or not dying[0]:
+            return False
+        handler.rfile.read(10)
+        handler.close_connection = True
+        handler.connection.shutdown(2)
+        return True
+
+    gallery.server.instead = dies
+    with pytest.raises(WorkspaceFailed, match="large files can't be uploaded") as died:
+        await ended(worked)
+    assert not died.value.permanent
+    assert "makima/one" not in gallery.branches()
+    dying[0] = False
+    await ended(worked)
+    assert (gallery.cloned("makima/one") / "photo.bin").read_bytes() == ANOTHER
+
+
+async def test_a_server_that_is_down_is_said_and_passes(gallery: Gallery) -> None:
+    assert gallery.server is not None
+    _, made, worked = await begun(gallery)
+    gallery.commit(made.folder, photo=ANOTHER)
+    gallery.server.stop()
+    with pytest.raises(WorkspaceFailed, match=r"can't be uploaded to the remote: .*connection refused") as down:
+        await ended(worked)
+    assert not down.value.permanent
+
+
+async def test_a_server_that_says_nothing_is_not_waited_for(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert gallery.server is not None
+    _, made, worked = await begun(gallery)
+    gallery.commit(made.folder, photo=ANOTHER)
+    over = threading.Event()
+
+    def silent(handler: Any) -> bool:
+        return "/info/lfs/" in handler.path and over.wait(60)
+
+    gallery.server.instead = silent
+    monkeypatch.setattr(network_limits, "whole", 3.0)
+    with pytest.raises(WorkspaceFailed, match="the remote did not answer within 3 s") as late:
+        await ended(worked)
+    over.set()
+    assert not late.value.permanent
+
+
+# Spares and submodules
+
+
+async def test_a_spare_has_contents_again_whatever_was_done_to_it(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spares, "WORTHWHILE_BYTES", 1)
+    gallery.workspaces = Workspaces(gallery.folder / "spared", spares=1)
+    await gallery.workspaces.remove_orphans()
+    command, made, _ = await begun(gallery)
+    inode = made.folder.stat().st_ino
+    (made.folder / "photo.bin").write_bytes(ANOTHER)
+    (made.folder / "small.bin").unlink()
+    await gallery.workspaces.discard(command)
+    _, again, worked = await begun(gallery, "two")
+    assert again.folder.stat().st_ino == inode
+    assert (again.folder / "photo.bin").read_bytes() == PHOTO
+    assert (again.folder / "small.bin").read_bytes() == SMALL
+    assert gallery.agent(again.folder, "git", "status", "--porcelain") == ""
+    assert (await worked.gather()).head == again.start
+
+
+@pytest.fixture
+def nested(gallery: Gallery) -> Gallery:
+    """A gallery with a submodule that keeps large files, too."""
+    work, lib = gallery.folder / "lib.work", gallery.folder / "lib.git"
+    sh(gallery.folder, "git", "init", "-q", "--bare", "-b", "main", str(lib))
+    sh(gallery.folder, "git", "init", "-q", "-b", "main", str(work))
+    assert gallery.server is not None
+    sh(work, "git", "remote", "add", "origin", gallery.server.url("lib.git"))
+    sh(work, "git", "lfs", "install", "--local")
+    sh(work, "git", "lfs", "track", "*.bin")
+    (work / "inner.bin").write_bytes(PHOTO * 2)
+    sh(work, "git", "add", ".")
+    sh(work, "git", "commit", "-qm", "init")
+    sh(work, "git", "push", "-q", "origin", "main")
+    add = ("submodule", "--quiet", "add", gallery.server.url("lib.git"), "lib")
+    gallery.agent(gallery.local, "git", "-c", f"include.path={gallery.account}", *add)
+    gallery.release("a submodule")
+    return gallery
+
+
+async def test_large_files_of_a_submodule_are_there_and_stored_on_its_remote(nested: Gallery) -> None:
+    _, made, worked = await begun(nested)
+    assert (made.folder / "lib/inner.bin").read_bytes() == PHOTO * 2
+    assert nested.agent(made.folder, "git", "status", "--porcelain") == ""
+    (made.folder / "lib/inner.bin").write_bytes(ANOTHER)
+    await ended(worked)
+    assert nested.server is not None
+    assert ("PUT", f"/lib.git/info/lfs/objects/{oid(ANOTHER)}") in nested.server.asked
+    assert (nested.cloned("makima/one") / "lib/inner.bin").read_bytes() == ANOTHER
+
+
+async def test_a_submodule_whose_large_files_are_gone_is_said_and_left_empty(nested: Gallery) -> None:
+    assert nested.server is not None
+    del nested.server.objects[oid(PHOTO * 2)]
+    said: list[str] = []
+    made = await nested.workspaces.make(nested.command("one"), said.append)
+    assert any("the submodule lib is left empty" in line and "inner.bin" in line for line in said)
+    assert list((made.folder / "lib").iterdir()) == []
+
+
+async def test_nothing_of_git_lfs_runs_for_a_repository_that_does_not_need_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shop.local / ".gitattributes").write_text("*.txt text\n")
+    shop.publish("attributes")
+    said: list[str] = []
+    run = command._run
+
+    async def noted(folder: Path, arguments: tuple[str, ...], *more: Any) -> tuple[bytes, bytes]:
+        said.append(command._verb(arguments))
+        return await run(folder, arguments, *more)
+
+    monkeypatch.setattr(command, "_run", noted)
+    await shop.work(shop.command("one"), one="1\n")
+    assert not {"lfs", "check-attr", "cat-file", "rev-list", "grep"} & set(said)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from services.daemon.git.command import GitError, git, names, readable
 from services.daemon.git.merging import MergeConflict, merge_tree
+from services.daemon.git.pointers import LONGEST, parse
 
 DROPPED = "Dropped:"
 """Starts a line of the merge commit's message that says that a side of a file was dropped on purpose."""
@@ -51,6 +52,7 @@ async def _dropped(repository: Path, conflict: MergeConflict, resolved: str) -> 
             side is None
             or any(said.startswith(readable(file)) for said in on_purpose)
             or await _is_binary(repository, base, resolved, file)
+            or await _is_pointer(repository, resolved, file)
         ):
             continue
         who = conflict.into if side == "ours" else conflict.tip.branch
@@ -78,6 +80,16 @@ def _side_dropped(ours: str | None, theirs: str | None, result: str | None) -> s
 async def _is_binary(repository: Path, base: str, resolved: str, file: str) -> bool:
     out = await git(repository, "diff", "--numstat", "--no-renames", base, resolved, "--", f":(literal){file}")
     return out.startswith("-\t-")
+
+
+async def _is_pointer(repository: Path, resolved: str, file: str) -> bool:
+    """Whether git-lfs keeps a file's content: of two of them nothing but one can be taken."""
+    try:
+        if int(await git(repository, "cat-file", "-s", f"{resolved}:{file}")) >= LONGEST:
+            return False
+        return parse((await git(repository, "cat-file", "blob", f"{resolved}:{file}")).encode()) is not None
+    except GitError:
+        return False
 
 
 async def _blobs(repository: Path, before: str, after: str) -> dict[str, str]:
