@@ -198,7 +198,7 @@ async def test_a_repository_takes_to_large_files(gallery: Gallery, commits: bool
     (gallery.local / "a.txt").write_text("plain\n")
     gallery.release("no large files")
     _, made, worked = await begun(gallery)
-    assert not made.large
+    assert made.large is None
     (made.folder / "art").mkdir()
     (made.folder / "art/.gitattributes").write_text("*.bin filter=lfs -text\n")
     (made.folder / "art/new.bin").write_bytes(ANOTHER)
@@ -366,6 +366,16 @@ async def test_more_than_a_setting_allows_is_refused_before_it_is_read(gallery: 
         await worked.gather()
 
 
+async def test_attributes_that_name_no_file_yet_count_for_the_first(gallery: Gallery) -> None:
+    sh(gallery.local, "git", "rm", "-q", "photo.bin", "small.bin")
+    gallery.release("attributes alone")
+    _, made, worked = await begun(gallery)
+    (made.folder / "first.bin").write_bytes(ANOTHER)
+    await ended(worked)
+    assert sh(gallery.remote, "git", "show", "makima/one:first.bin") == pointer(ANOTHER).strip()
+    assert (gallery.cloned("makima/one") / "first.bin").read_bytes() == ANOTHER
+
+
 # What isn't there, and what fails
 
 
@@ -420,7 +430,9 @@ async def test_an_upload_that_the_server_refuses_fails_the_step_in_its_words(gal
     _, made, worked = await begun(gallery)
     gallery.commit(made.folder, photo=ANOTHER)
     gallery.server.instead = closed_for_today
-    with pytest.raises(WorkspaceFailed, match=r"large files can't be uploaded to the remote: .*closed for today") as refused:
+    with pytest.raises(
+        WorkspaceFailed, match=r"large files can't be uploaded to the remote: .*closed for today"
+    ) as refused:
         await ended(worked)
     assert refused.value.permanent
     assert "makima/one" not in gallery.branches()

@@ -8,46 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
 import os
-import shutil
-import stat
-import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
-
-from services.daemon.git.command import (
-    GitError,
-    git,
-    git_bytes,
-    git_fed,
-    is_transient,
-    listed,
-    names,
-    on_files,
-    readable,
-)
+from services.daemon.git.command import GitError, git, is_transient, readable
 from services.daemon.git.index_file import ATTRIBUTES, attributes_of, settle
+from services.daemon.git.kept import attributes_changed, entries_in, entries_of, pointers_among, text_names_it
 from services.daemon.git.lfs import FILE, Home, NotTrusted, fetch, is_installed, lacking, places_of, upload, words
 from services.daemon.git.pointers import LONGEST, Pointer, parse
-from services.daemon.git.store import Store
 from services.daemon.git.untrusted import AgentRepository, opened
+from services.daemon.workspaces.large_changes import named_blob, new_attributes, too_large
 from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
 
-NAMED = b"filter=lfs"
-"""What attributes say of a file that git-lfs keeps."""
 MISSING = (
     f"the repository keeps large files with git-lfs ({ATTRIBUTES} names filter=lfs), and this daemon's machine has no "
     "git-lfs: install it (https://git-lfs.com), see `makima doctor`"
 )
-MOST_NAMED = 20
-_LFS = ":(attr:filter=lfs)"
-_FILES = ("100644", "100755")
-_LARGEST_ATTRIBUTES = 1 << 20
 
 
 async def fill(workspace: Workspace, commits: Iterable[str] = ()) -> Workspace:
@@ -62,10 +41,11 @@ async def fill(workspace: Workspace, commits: Iterable[str] = ()) -> Workspace:
         return workspace
     if not is_installed():
         raise WorkspaceFailed(MISSING, permanent=True)
-    entries = await _entries(cache, folder, theirs)
+    entries = await entries_in(cache, folder, theirs)
     pointers = await asyncio.to_thread(_pointers_in, folder, entries)
     beside = [await pointers_of(home, commit) for commit in commits]
-    await _have(home, {path: pointer for some in (*beside, pointers) for path, pointer in some.items()})
+    for some in (pointers, *beside):
+        await _have(home, some)
     for path, pointer in pointers.items():
         await asyncio.to_thread(home.store.lay_out, pointer, folder / path)
     for index in (workspace.index, theirs):
@@ -78,17 +58,18 @@ async def taken(workspace: Workspace, repository: AgentRepository, head: str, mo
     all of them are in the store. Raises WorkspaceFailed that names a file whose content is nowhere."""
     cache, home = workspace.cache, workspace.home
     assert cache is not None
-    if head == workspace.start or not (workspace.large or await _names_it_now(workspace, head)):
+    if head == workspace.start or (workspace.large is None and not await _names_it_now(workspace, head)):
         return ()
+    known = workspace.large or frozenset()
     if not is_installed():
         raise WorkspaceFailed(MISSING, permanent=True)
-    needed = {path: blob for path, blob in (await _entries_of(cache, head)).items() if blob not in workspace.large}
+    needed = {path: blob for path, blob in (await entries_of(cache, head)).items() if blob not in known}
     made = (await git(cache, "rev-list", "--objects", head, f"^{workspace.start}")).splitlines()
-    found = await _parsed(cache, {*needed.values(), *(line.partition(" ")[0] for line in made)})
+    found = await pointers_among(cache, {*needed.values(), *(line.partition(" ")[0] for line in made)})
     wanted = {path: found[blob] for path, blob in needed.items() if blob in found}
     if wanted:
         await _refuse_elsewhere(home, head)
-    _refuse_too_large({pointer for pointer in found.values() if not home.store.has(pointer)}, most_bytes)
+    _refusetoo_large({pointer for pointer in found.values() if not home.store.has(pointer)}, most_bytes)
     why = await asyncio.to_thread(_take_all, home, repository, set(found.values()))
     await _have(home, wanted, why)
     return tuple(sorted(pointer for pointer in set(found.values()) if home.store.has(pointer)))
@@ -114,9 +95,9 @@ async def not_on_remote(home: Home, before: str, after: str) -> list[str]:
     """
     if not is_installed():
         raise WorkspaceFailed(MISSING, permanent=True)
-    known = set((await _entries_of(home.cache, before)).values()) if before else set[str]()
-    entries = {p: blob for p, blob in (await _entries_of(home.cache, after)).items() if blob not in known}
-    found = await _parsed(home.cache, set(entries.values()))
+    known = set((await entries_of(home.cache, before)).values()) if before else set[str]()
+    entries = {p: blob for p, blob in (await entries_of(home.cache, after)).items() if blob not in known}
+    found = await pointers_among(home.cache, set(entries.values()))
     wanted = {path: found[blob] for path, blob in entries.items() if blob in found}
     if not wanted:
         return []
@@ -129,157 +110,16 @@ async def not_on_remote(home: Home, before: str, after: str) -> list[str]:
     return [_lacks(path, pointer, said) for path, pointer in wanted.items() if pointer in gone]
 
 
-async def attributes_changed(cache: Path, commit: str, paths: Iterable[str]) -> bool:
-    """Whether attributes among these files of a commit name large files."""
-    changed = [path for path in paths if is_attributes(path)]
-    return bool(changed) and await names_it(cache, commit, *(f":(literal){path}" for path in changed))
-
-
-async def names_it(cache: Path, commit: str, *paths: str) -> bool:
-    """Whether attributes of a commit name large files."""
-    asked = paths or (f":(glob)**/{ATTRIBUTES}",)
-    try:
-        await git(cache, "grep", "--quiet", "--fixed-strings", "-e", NAMED.decode(), commit, "--", *asked)
-    except GitError as error:
-        if error.code != 1:
-            raise
-        return False
-    return True
-
-
 async def pointers_of(home: Home, commit: str) -> dict[str, Pointer]:
     """The large files of a commit. Raises GitError."""
-    entries = await _entries_of(home.cache, commit)
-    found = await _parsed(home.cache, set(entries.values()))
+    entries = await entries_of(home.cache, commit)
+    found = await pointers_among(home.cache, set(entries.values()))
     return {path: found[blob] for path, blob in entries.items() if blob in found}
-
-
-async def matching(cache: Path, where: Mapping[str, str], paths: Collection[str]) -> frozenset[str]:
-    """Those of the files of a folder that its attributes give to git-lfs. Raises GitError."""
-    out = await git_bytes(cache, listed(list(paths)), "check-attr", "--stdin", "-z", "filter", variables=where)
-    parts = out.decode(errors="surrogateescape").split("\0")
-    return frozenset(path for path, value in zip(parts[::3], parts[2::3], strict=False) if value == "lfs")
-
-
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of a folder as git would name it: its own content, and what git keeps of it where git-lfs has the rest."""
-
-    raw: str
-    kept: str
-    pointer: Pointer | None
-    """None: git keeps it as it is, since it is empty, or a pointer itself."""
-
-
-def look(folder: Path, path: str, letters: int, most_bytes: int) -> Seen | None:
-    """How a file looks; None where there is none. Blocking. Raises WorkspaceFailed for one that is too large."""
-    try:
-        with opened(folder, path) as file:
-            size = os.fstat(file).st_size
-            if size > most_bytes:
-                raise WorkspaceFailed(_too_large(path, size, most_bytes))
-            raw, content, beginning = _blob(letters, size), hashlib.sha256(), b""
-            while part := os.read(file, 1 << 20):
-                beginning = beginning or part[:LONGEST]
-                raw.update(part)
-                content.update(part)
-    except OSError:
-        return None
-    if not size or parse(beginning) is not None:
-        return Seen(raw=raw.hexdigest(), kept=raw.hexdigest(), pointer=None)
-    pointer = Pointer(content.hexdigest(), size)
-    return Seen(raw=raw.hexdigest(), kept=_named(pointer.text, letters), pointer=pointer)
-
-
-async def changed(cache: Path, folder: Path, files: Mapping[str, tuple[str, bool]], most_bytes: int) -> dict[str, str]:
-    """Those of these files that git-lfs keeps which are no longer what they were, and what git would keep of them now.
-
-    `files`: each with the blob that it was, and whether its mode differs. Raises WorkspaceFailed and GitError.
-    """
-    found, doubtful = dict[str, str](), dict[str, tuple[str, Pointer]]()
-    for path, (before, other_mode) in files.items():
-        seen = await asyncio.to_thread(look, folder, path, len(before), most_bytes)
-        if seen is None:
-            found[path] = ""
-        elif other_mode:
-            found[path] = seen.kept
-        elif before not in (seen.raw, seen.kept):
-            found[path] = seen.kept
-            if seen.pointer is not None:
-                doubtful[path] = (before, seen.pointer)
-    known = await _parsed(cache, {before for before, _ in doubtful.values()})
-    for path, (before, pointer) in doubtful.items():
-        if known.get(before) == pointer:  # written in another way than git-lfs does now
-            del found[path]
-    return found
-
-
-async def recorded(workspace: Workspace, paths: Collection[str], most_bytes: int) -> dict[str, str]:
-    """The mode and the blob of pointers to these files of a workspace, whose contents are in the store then.
-
-    Those that are no files, are empty or pointers are left out. Raises OSError, WorkspaceFailed and GitError.
-    """
-    if not paths:
-        return {}
-    drafts, made = workspace.own / "pointers", list[tuple[str, str]]()
-    await asyncio.to_thread(_emptied, drafts)
-    for path in paths:
-        mode, pointer = await asyncio.to_thread(_keep, workspace.home.store, workspace.folder, path, most_bytes)
-        if pointer is not None:
-            (drafts / str(len(made))).write_bytes(pointer.text)
-            made.append((mode, path))
-    if not made:
-        return {}
-    asked = "".join(f"{drafts / str(number)}\n" for number in range(len(made)))
-    write = ("hash-object", "-w", "--no-filters", "--stdin-paths")
-    blobs = (await git_fed(workspace.home.cache, asked.encode(), *write)).split()
-    return {path: f"{mode} {blob}" for (mode, path), blob in zip(made, blobs, strict=True)}
-
-
-def _emptied(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-
-
-def _keep(store: Store, folder: Path, path: str, most_bytes: int) -> tuple[str, Pointer | None]:
-    """The mode of a file, and the pointer to its content, which is stored. Blocking."""
-    try:
-        if not stat.S_ISREG((folder / path).lstat().st_mode):
-            return "", None
-        with opened(folder, path) as file:
-            about = os.fstat(file)
-            if about.st_size > most_bytes:
-                raise WorkspaceFailed(_too_large(path, about.st_size, most_bytes))
-            if not about.st_size or (about.st_size < LONGEST and parse(os.pread(file, LONGEST, 0)) is not None):
-                return "", None
-            return "100755" if about.st_mode & stat.S_IXUSR else "100644", store.take(file)
-    except (FileNotFoundError, NotADirectoryError):
-        return "", None
 
 
 def _name_it(folder: Path, index: Path, letters: int) -> bool:
     """Whether attributes among a folder's files name large files. Blocking."""
     return any(text_names_it(folder, path) for path in attributes_of(index, letters))
-
-
-def text_names_it(folder: Path, path: str) -> bool:
-    """Whether a file of attributes names large files. Blocking."""
-    try:
-        with opened(folder, path) as file:
-            return NAMED in os.read(file, _LARGEST_ATTRIBUTES)
-    except OSError:
-        return False
-
-
-def is_attributes(path: str) -> bool:
-    """Whether a file says how others are kept."""
-    return path.rpartition("/")[2] == ATTRIBUTES
-
-
-def new_attributes(workspace: Workspace) -> list[str]:
-    """The files of attributes that the agent's last commit has, and the start has not, or in another way. Blocking."""
-    letters = len(workspace.start)
-    before, now = attributes_of(workspace.index, letters), attributes_of(workspace.index_now, letters)
-    return [path for path, blob in now.items() if before.get(path) != blob]
 
 
 async def _names_it_now(workspace: Workspace, head: str) -> bool:
@@ -288,49 +128,13 @@ async def _names_it_now(workspace: Workspace, head: str) -> bool:
     return await attributes_changed(workspace.cache, head, await asyncio.to_thread(new_attributes, workspace))
 
 
-async def _entries(cache: Path, folder: Path, index: Path) -> dict[str, str]:
-    """The files of an index that a folder's attributes give to git-lfs, each with its blob."""
-    parts = await names(cache, "ls-files", "--stage", "-z", _LFS, **on_files(cache, folder, index))
-    entries = ((meta.split(" "), path) for meta, _, path in (part.partition("\t") for part in parts))
-    return {path: blob for (mode, blob, stage), path in entries if mode in _FILES and stage == "0"}
-
-
-async def _entries_of(cache: Path, commit: str) -> dict[str, str]:
-    """The files of a commit that its attributes give to git-lfs, each with its blob."""
-    with tempfile.TemporaryDirectory(dir=Store(cache).beside(), ignore_cleanup_errors=True) as folder:
-        nothing, index = Path(folder) / "nothing", Path(folder) / "index"
-        nothing.mkdir()
-        await git(cache, "read-tree", f"--index-output={index}", commit, **on_files(cache, nothing, index))
-        return await _entries(cache, nothing, index)
-
-
-async def _parsed(cache: Path, ids: Collection[str]) -> dict[str, Pointer]:
-    """Those of these objects that are pointers; no other is read."""
-    if not ids:
-        return {}
-    asked = "".join(f"{name}\n" for name in ids).encode()
-    about = (await git_bytes(cache, asked, "cat-file", "--batch-check")).decode().splitlines()
-    small = [name for name, kind, size in (line.split(" ") for line in about) if kind == "blob" and int(size) < LONGEST]
-    if not small:
-        return {}
-    data = await git_bytes(cache, "".join(f"{name}\n" for name in small).encode(), "cat-file", "--batch")
-    found, at = {}, 0
-    for name in small:
-        end = data.index(b"\n", at)
-        size = int(data[at:end].rpartition(b" ")[2])
-        if (pointer := parse(data[end + 1 : end + 1 + size])) is not None:
-            found[name] = pointer
-        at = end + size + 2
-    return found
-
-
 def _pointers_in(folder: Path, entries: Mapping[str, str]) -> dict[str, Pointer]:
     """Those of these files of a folder that are the pointers which the index has, and not yet contents. Blocking."""
     found = {}
     for path, blob in entries.items():
         with suppress(OSError), opened(folder, path) as file:
             text = os.read(file, LONGEST)
-            if (pointer := parse(text)) is not None and _named(text, len(blob)) == blob:
+            if (pointer := parse(text)) is not None and named_blob(text, len(blob)) == blob:
                 found[path] = pointer
     return found
 
@@ -392,30 +196,12 @@ def _places(said: Mapping[str, str]) -> str:
     return readable(", ".join(f"{key} = {value}" for key, value in sorted(said.items()))) or "the remote's own"
 
 
-def _refuse_too_large(pointers: Collection[Pointer], most_bytes: int) -> None:
+def _refusetoo_large(pointers: Collection[Pointer], most_bytes: int) -> None:
     if (size := sum(pointer.size for pointer in pointers)) > most_bytes:
-        raise WorkspaceFailed(_too_large("new large files", size, most_bytes))
-
-
-def _too_large(what: str, size: int, most_bytes: int) -> str:
-    return (
-        f"{readable(what)}: {size / 2**30:.1f} GiB for git-lfs, more than max_large_files_gib ({most_bytes / 2**30:g})"
-    )
+        raise WorkspaceFailed(too_large("new large files", size, most_bytes))
 
 
 def _lacks(path: str, pointer: Pointer, said: str) -> str:
     return f"the content of {readable(path)}, which git-lfs keeps as {pointer.oid[:12]}, is not on the remote" + (
         f": {said}" if said else ""
     )
-
-
-def _blob(letters: int, size: int) -> hashlib._Hash:
-    hashed = hashlib.sha1(usedforsecurity=False) if letters == 40 else hashlib.sha256()
-    hashed.update(b"blob %d\0" % size)
-    return hashed
-
-
-def _named(text: bytes, letters: int) -> str:
-    hashed = _blob(letters, len(text))
-    hashed.update(text)
-    return hashed.hexdigest()

@@ -19,9 +19,10 @@ from pathlib import Path
 import msgspec
 
 from services.daemon.git.command import GitError, git, git_fed, listed, names, on_files, readable
+from services.daemon.git.kept import is_attributes, text_names_it
 from services.daemon.git.untrusted import AgentRepository
-from services.daemon.workspaces.large_files import changed as changed_large
-from services.daemon.workspaces.large_files import is_attributes, matching, new_attributes, recorded, text_names_it
+from services.daemon.workspaces.large_changes import changed as changed_large
+from services.daemon.workspaces.large_changes import matching, new_attributes, recorded
 from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
 
 SCANNED_BYTES = 32 << 20
@@ -188,8 +189,9 @@ class Leftovers:
 
     async def _kept_by_lfs(self, paths: list[str]) -> frozenset[str]:
         """Those of these files that the attributes in the folder, as the agent left them, give to git-lfs."""
-        named = bool(paths) and (bool(self._workspace.large) or await asyncio.to_thread(self._names_lfs, paths))
-        if not named:
+        if not paths:
+            return frozenset()
+        if self._workspace.large is None and not await asyncio.to_thread(self._names_lfs, paths):
             return frozenset()
         return await matching(self._cache, self._where, paths)
 

@@ -20,9 +20,10 @@ from services.daemon.disk import folders
 from services.daemon.git.account import account, written
 from services.daemon.git.command import GitError, git, has, names, readable
 from services.daemon.git.contended import git_beside_others
+from services.daemon.git.kept import names_it
 from services.daemon.git.lfs import Home
 from services.daemon.workspaces.beginning import Beginning, lay_out, without_credentials, write_files
-from services.daemon.workspaces.large_files import fill, names_it, not_on_remote
+from services.daemon.workspaces.large_files import fill, not_on_remote
 from services.daemon.workspaces.workspace import Submodule, Workspace, WorkspaceFailed
 
 DEEPEST = 4

@@ -52,8 +52,8 @@ class Workspace:
     """Of the repository."""
     trusted: str = ""
     """The revision of the cache whose `.lfsconfig` counts."""
-    large: frozenset[str] = frozenset()
-    """The blobs of the files that git-lfs keeps, as they were at the start."""
+    large: frozenset[str] | None = None
+    """The blobs of the files that git-lfs keeps, as they were at the start; None: it keeps none there."""
 
     @property
     def home(self) -> Home:

@@ -13,12 +13,13 @@ from services.daemon.disk import folders
 from services.daemon.disk.removal import Removals
 from services.daemon.git.command import GitError, git, has, on_files
 from services.daemon.git.containment import fork_of
+from services.daemon.git.kept import attributes_changed
 from services.daemon.git.lfs import Home
 from services.daemon.git.merging import MergeConflict, Tip, changed
 from services.daemon.workspaces import caches
 from services.daemon.workspaces.beginning import Beginning, hand_over, lay_out, write_files
 from services.daemon.workspaces.caches import Caches
-from services.daemon.workspaces.large_files import attributes_changed, fill, not_on_remote
+from services.daemon.workspaces.large_files import fill, not_on_remote
 from services.daemon.workspaces.resolving import Checkout, conflicting, merge_in
 from services.daemon.workspaces.spares import Spares
 from services.daemon.workspaces.submodules import Origin, Say, missing, moved, populate
