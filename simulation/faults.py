@@ -37,6 +37,10 @@ class Profile:
     """Whether services sweep. Where messages arrive, and nobody dies, they need not."""
     until: float = 90.0
     two_of_each: bool = False
+    both_lead: bool = False
+    """Of two of each both lead for good: whatever a deposed one may still do, it does."""
+    deposed: float = 0.0
+    """A leader that stalls, and works on beside its successor until it hears of that."""
 
 
 @dataclass
@@ -53,6 +57,7 @@ class Tally:
     deadlocks: int = 0
     outages: int = 0
     cuts: int = 0
+    depositions: int = 0
     refusals: int = 0
     commits: int = 0
     by_name: dict[str, int] = field(default_factory=dict)
@@ -91,5 +96,7 @@ def draw(chance: Random) -> Profile:
         postgres_away=mean(60),
         slow=chance.choice(SLOW),
         until=chance.uniform(20, 120),
-        two_of_each=chance.random() < 0.5,
+        two_of_each=chance.random() < 0.6,
+        both_lead=chance.random() < 0.4,
+        deposed=mean(15),
     )

@@ -20,6 +20,7 @@ from services.monitor import service as monitor
 from services.planner import service as planner
 from shared.config import Settings
 from shared.domain.ids import uuid7
+from shared.service.leadership import Alone
 from shared.service.phase import Surroundings
 from shared.store.database import Database
 from simulation.bus import Cut, Hub, MemoryBus, Network
@@ -28,6 +29,7 @@ from simulation.daemons import Seen, SimulatedDaemon
 from simulation.database import Pool, Server, Weather
 from simulation.faults import Profile, Tally, draw
 from simulation.forge import HOST, URL, Delivering, Forge, Hand
+from simulation.leadership import Candidate, Throne
 from simulation.loop import NothingLeft, VirtualLoop
 from simulation.people import SECRET, Client, Interface, Person, Planner
 
@@ -111,6 +113,7 @@ class History:
             )
             for n in range(self.chance.randrange(1, 4))
         }
+        self._thrones = {name: Throne(Random(self.chance.random())) for name in SERVICES}
         breaches: list[Breach] = []
         async with asyncio.TaskGroup() as world:
             self._keep(world, "broker", self.hub.run_broker)
@@ -128,6 +131,7 @@ class History:
                 loop.create_task(self._dying("daemon", self.profile.daemon_dies)),
                 loop.create_task(self._cutting()),
                 loop.create_task(self._outages()),
+                loop.create_task(self._deposing()),
             ]
             if self._on_a_forge:
                 acting.append(
@@ -177,6 +181,7 @@ class History:
             chance=Random(self.chance.random()),
             new_id=self.new_id,
             ready=lambda: None,
+            leadership=Alone() if self.profile.both_lead else Candidate(self._thrones[name]),
         )
         try:
             await module.run(around, asyncio.Event())
@@ -234,6 +239,11 @@ class History:
             self.network.cut(name, Cut(up, down, [] if self.chance.random() < 0.5 else None))
             await asyncio.sleep(self.chance.uniform(*self.chance.choice(CUT_SECONDS)))
             self.network.mend(name)
+
+    async def _deposing(self) -> None:
+        while self.profile.deposed and await self._within_faults(self.profile.deposed):
+            self.tally.depositions += 1
+            self._thrones[self.chance.choice(list(SERVICES))].depose()
 
     async def _outages(self) -> None:
         while self.profile.postgres_away and await self._within_faults(self.profile.postgres_away):

@@ -17,6 +17,7 @@ COUNTED = {
     "losses": "leases lost",
     "refusals": "attempts refused as not theirs any more",
     "outages": "times Postgres was away",
+    "depositions": "leaders deposed unawares",
     "commits": "commits",
     "lock_waits": "waits for another transaction's lock",
     "deadlocks": "deadlocks",

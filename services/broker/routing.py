@@ -68,7 +68,7 @@ class Broker:
         self._send = send
         self._clock = clock
         self._monitors: dict[bytes, float] = {}
-        self._turn = 0
+        """Those that say that they lead, in the order of their first word, and when each said so last."""
         self._skipped = Skipped()
         self._handlers: dict[str, Callable[[list[bytes]], None]] = {
             "events-in": self._on_event,
@@ -174,11 +174,10 @@ class Broker:
             self._send("daemons", [identity, b"acks", head, body])
 
     def _to_monitor(self, identity: bytes, head: bytes, body: bytes) -> None:
-        """Hand a body on to the next ready monitor. Without one it is dropped, and the daemon sends it again."""
+        """Hand a body on to the newest leader of the monitors. Without one it is dropped: its daemon sends it again."""
         oldest = self._clock() - READY_SECONDS
         self._monitors = {m: at for m, at in self._monitors.items() if at > oldest}
-        for monitor in list(self._monitors)[self._turn % (len(self._monitors) or 1) :] + list(self._monitors):
-            self._turn += 1
+        for monitor in reversed(list(self._monitors)):
             if self._send("reports", [monitor, b"reports", head, identity, body]):
                 return
             self._monitors.pop(monitor, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -24,6 +25,7 @@ from shared.messages.events import (
     TaskCreated,
 )
 from shared.messages.topics import Consumes
+from shared.service.leadership import lead
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.store.database import Row, UnitOfWork, as_array, as_json
@@ -181,10 +183,14 @@ def _name(row: Row, step: UUID) -> str:
 
 
 async def run(around: Surroundings, stop: asyncio.Event) -> None:
-    """Complete until `stop` is set."""
-    completer = Completer(around)
+    """Complete until `stop` is set, while this completer leads."""
     around.ready()
-    await serve(completer.reactor, stop, listen(around, CONSUMES, completer.reactor))
+    await lead(around.leadership, stop, partial(_work, around))
+
+
+async def _work(around: Surroundings, stop: asyncio.Event) -> None:
+    reactor = Completer(around).reactor
+    await serve(reactor, stop, partial(listen, around, CONSUMES, reactor))
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +37,7 @@ from shared.messages.events import (
 )
 from shared.messages.frames import COMMANDS, LIMIT_BYTES, REPLIES, read_header
 from shared.messages.topics import ALL, Consumes
+from shared.service.leadership import lead
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.service.tokens import load_secret, task_token
@@ -327,12 +329,19 @@ def _starting(task: dict[str, Any] | Row) -> TaskChanged:
 
 
 async def run(around: Surroundings, stop: asyncio.Event) -> None:
-    """Execute until `stop` is set."""
-    executor = Executor(around, around.bus.channel("commands", "executor"))
+    """Execute until `stop` is set, while this executor leads."""
     around.ready()
-    await serve(
-        executor.reactor, stop, listen(around, CONSUMES, executor.reactor, executor.wakes), executor.receive_replies()
-    )
+    await lead(around.leadership, stop, partial(_work, around))
+
+
+async def _work(around: Surroundings, stop: asyncio.Event) -> None:
+    commands = around.bus.channel("commands", "executor")
+    executor = Executor(around, commands)
+    hear = partial(listen, around, CONSUMES, executor.reactor, executor.wakes)
+    try:
+        await serve(executor.reactor, stop, hear, executor.receive_replies)
+    finally:
+        commands.close()
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

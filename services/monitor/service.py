@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -49,6 +50,7 @@ from shared.messages.reports import (
 )
 from shared.messages.topics import ALL, Consumes
 from shared.messages.unreadable import UNREADABLE
+from shared.service.leadership import lead
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.store.database import UNAVAILABLE, UNHOLDABLE, UnitOfWork, as_array
@@ -282,22 +284,30 @@ def _is_plan(task: decisions.Known | None) -> bool:
 
 
 async def run(around: Surroundings, stop: asyncio.Event) -> None:
-    """Monitor until `stop` is set."""
-    monitor = Monitor(around, around.bus.channel("reports", "monitor"))
+    """Monitor until `stop` is set, while this monitor leads."""
+    around.ready()
+    await lead(around.leadership, stop, partial(_work, around))
+
+
+async def _work(around: Surroundings, stop: asyncio.Event) -> None:
+    reports = around.bus.channel("reports", "monitor")
+    monitor = Monitor(around, reports)
     sweep = min(around.settings.sweep_seconds, LEASE_CHECK_SECONDS)
     reactor = Reactor(monitor.reconcile, sweep, around.chance)
-    asking = Reactor(lambda d: questions.reconcile(around, d), sweep, around.chance)
-    around.ready()
-    await serve(
-        reactor,
-        stop,
-        listen(around, MOVES_ON, reactor),
-        listen(around, questions.CONSUMES, asking),
-        asking.run(stop),
-        monitor.announce(),
-        monitor.receive(),
-        retain(around),
-    )
+    asking = Reactor(partial(questions.reconcile, around), sweep, around.chance)
+    try:
+        await serve(
+            reactor,
+            stop,
+            partial(listen, around, MOVES_ON, reactor),
+            partial(listen, around, questions.CONSUMES, asking),
+            partial(asking.run, stop),
+            monitor.announce,
+            monitor.receive,
+            partial(retain, around),
+        )
+    finally:
+        reports.close()
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

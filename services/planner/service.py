@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from uuid import UUID
 
 import msgspec
@@ -23,6 +24,7 @@ from shared.messages.events import (
     TaskCreated,
 )
 from shared.messages.topics import ALL, Consumes
+from shared.service.leadership import lead
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.store.database import Row
@@ -106,10 +108,14 @@ def planning(due: Row, steps: Sequence[Row]) -> Planning:
 
 
 async def run(around: Surroundings, stop: asyncio.Event) -> None:
-    """Plan until `stop` is set."""
-    reactor = Reactor(lambda d: reconcile(around, d), around.settings.sweep_seconds, around.chance)
+    """Plan until `stop` is set, while this planner leads."""
     around.ready()
-    await serve(reactor, stop, listen(around, CONSUMES, reactor))
+    await lead(around.leadership, stop, partial(_work, around))
+
+
+async def _work(around: Surroundings, stop: asyncio.Event) -> None:
+    reactor = Reactor(partial(reconcile, around), around.settings.sweep_seconds, around.chance)
+    await serve(reactor, stop, partial(listen, around, CONSUMES, reactor))
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:

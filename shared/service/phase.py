@@ -7,9 +7,11 @@ import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import structlog
+from anyio import create_task_group
 
 from shared.bus.bus import Bus
 from shared.bus.zeromq import ZeroMQ
@@ -18,6 +20,7 @@ from shared.domain.ids import new_id
 from shared.messages.channels import Role
 from shared.messages.events import AnyEvent, Event
 from shared.messages.topics import Consumes
+from shared.service.leadership import Alone, Leadership, SessionLock
 from shared.service.process import ready
 from shared.service.reactor import Reactor
 from shared.store.database import UNAVAILABLE, Database, connect
@@ -41,6 +44,7 @@ class Surroundings:
     database: Database
     bus: Bus
     chance: random.Random
+    leadership: Leadership = Alone()  # noqa: RUF009 - it holds nothing
     new_id: Callable[[], UUID] = new_id
     ready: Callable[[], None] = ready
 
@@ -73,7 +77,13 @@ async def surroundings(
         await _migrated(settings)
         name = f"makima {role}"
         async with connect(settings.postgres(), publisher.publish, name=name, waits_for_disk=promises) as database:
-            yield Surroundings(settings=settings, database=database, bus=bus, chance=random.Random())
+            yield Surroundings(
+                settings=settings,
+                database=database,
+                bus=bus,
+                chance=random.Random(),
+                leadership=SessionLock(settings.postgres(), role),
+            )
     finally:
         publisher.close()
         bus.close()
@@ -96,19 +106,22 @@ async def _migrated(settings: Settings) -> None:
 async def listen(around: Surroundings, consumes: Consumes, reactor: Reactor, wakes: Wakes = its_directive) -> None:
     """Wake the reactor with these events, for ever."""
     subscriber = around.bus.subscriber(consumes)
-    while True:
-        if woken := wakes(await subscriber.receive()):
-            reactor.wake(woken)
+    try:
+        while True:
+            if woken := wakes(await subscriber.receive()):
+                reactor.wake(woken)
+    finally:
+        subscriber.close()
 
 
-async def serve(reactor: Reactor, stop: asyncio.Event, *working: Coroutine[None, None, None]) -> None:
+async def serve(reactor: Reactor, stop: asyncio.Event, *working: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run the reactor until `stop` is set, and beside it what works for ever.
 
     An error of one of them ends all and is raised (in an ExceptionGroup): better a process that dies and is started
     again than one that lives on without a part of itself.
     """
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(work) for work in working]
+    async with create_task_group() as group:
+        for work in working:
+            group.start_soon(work)
         await reactor.run(stop)
-        for task in tasks:
-            task.cancel()
+        group.cancel_scope.cancel()

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from uuid import UUID
 
 import structlog
+from anyio import create_task_group, move_on_after
 
 from shared.store.database import UNAVAILABLE
 
@@ -46,24 +47,21 @@ class Reactor:
 
     async def run(self, stop: asyncio.Event) -> None:
         """React until `stop` is set."""
-        stopped = asyncio.create_task(stop.wait())
-        woken = asyncio.create_task(self._woken.wait())
-        try:
+        async with create_task_group() as group:
+            group.start_soon(self._wake_at_the_end, stop)
             while not stop.is_set():
                 everything, due = self._all, frozenset(self._due)
                 self._all, self._due = False, set()
                 self._woken.clear()
                 await self._attempt(None if everything else due)
-                seconds = 0.0 if self._woken.is_set() else self._sweep_seconds * (0.75 + self._chance.random() / 2)
-                if woken.done():
-                    woken = asyncio.create_task(self._woken.wait())
-                finished, _ = await asyncio.wait(
-                    (woken, stopped), timeout=seconds or None, return_when=asyncio.FIRST_COMPLETED
-                )
-                self._all = self._all or not finished
-        finally:
-            woken.cancel()
-            stopped.cancel()
+                with move_on_after(self._sweep_seconds * (0.75 + self._chance.random() / 2)) as waiting:
+                    await self._woken.wait()
+                self._all = self._all or waiting.cancelled_caught
+            group.cancel_scope.cancel()
+
+    async def _wake_at_the_end(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._woken.set()
 
     async def _attempt(self, directives: frozenset[UUID] | None) -> None:
         if directives is not None and not directives:

@@ -121,7 +121,7 @@ class Stage:
     # -- the process ----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start one more process of the service; return when it is ready, and hears and is heard."""
+        """Start one more process of the service; return when it is ready, and the first one hears and is heard."""
         consumes = ledger.consumes(self.service)
         watches = set(consumes) >= set(get_args(AnyEvent))  # on behalf of who asks, so it subscribes only then
         topics = [] if watches else prefixes(consumes)
@@ -139,6 +139,8 @@ class Stage:
         os.close(writing)
         with os.fdopen(reading, "rb") as ready:
             assert ready.read(1), f"{self.service} is not ready: {self._log.read_text()}"
+        if len(self._processes) > 1 and not watches:
+            return  # it stands by
         self.until(lambda: self._subscriptions >= wanted, f"subscriptions to {sorted(wanted)}")
         self.until(lambda: self._connected.poll(0), "connection to publish on")
         self._connected.recv_multipart()
@@ -150,6 +152,18 @@ class Stage:
         codes = [process.wait(DEADLINE_SECONDS) for process in self._processes]
         self._forget_processes()
         return max(codes, key=abs)
+
+    def stall_leader(self) -> subprocess.Popen[bytes]:
+        """The first process does nothing any more; it still counts as alive."""
+        leader = self._processes[0]
+        leader.send_signal(signal.SIGSTOP)
+        return leader
+
+    def kill_leader(self) -> None:
+        """End the first process as a crash does."""
+        leader = self._processes.pop(0)
+        leader.kill()
+        leader.wait()
 
     def kill(self) -> None:
         """End the processes as a crash does."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from uuid import UUID
+
 import msgspec
 import psycopg
 import pytest
@@ -388,13 +391,35 @@ def test_frames_that_cannot_be_read_are_skipped(stage: Stage) -> None:
     assert stage.alive
 
 
-def test_two_executors_never_claim_one_step_twice(stage: Stage) -> None:
+def ready_steps(stage: Stage) -> set[UUID]:
+    directives = [stage.rows.directive(max_parallel=20) for _ in range(5)]
+    return {stage.rows.step(d, f"s{n}", status="ready") for d in directives for n in range(20)}
+
+
+def spawned(stage: Stage) -> set[UUID | None]:
+    return {c.step for c in stage.commands if isinstance(c, SpawnTask)}
+
+
+def test_of_two_executors_the_other_takes_over_when_the_leader_dies(stage: Stage) -> None:
     stage.start()
     stage.rows.daemon(capacity=200)
-    directives = [stage.rows.directive(max_parallel=20) for _ in range(5)]
-    steps = [stage.rows.step(d, f"s{n}", status="ready") for d in directives for n in range(20)]
-    stage.publish(*(StepReady(directive=d) for d in directives))
-    stage.until(lambda: {c.step for c in stage.commands if isinstance(c, SpawnTask)} >= set(steps), "every step sent")
+    stage.kill_leader()
+    steps = ready_steps(stage)
+    stage.publish(StepReady())
+    stage.until(lambda: spawned(stage) >= steps, "every step sent")
+    assert sorted(t["step_id"] for t in stage.rows.all("task")) == sorted(steps)
+
+
+def test_a_leader_that_stalls_is_replaced_and_does_no_harm_when_it_goes_on(stage: Stage) -> None:
+    stage.start()
+    stage.rows.daemon(capacity=200)
+    leader = stage.stall_leader()
+    steps = ready_steps(stage)
+    stage.publish(StepReady())
+    stage.until(lambda: spawned(stage) >= steps, "every step sent")
+    leader.send_signal(signal.SIGCONT)
+    stage.publish(*(StepReady(directive=d["id"]) for d in stage.rows.all("directive")))
+    stage.await_log("stands by: another one leads")
     assert sorted(t["step_id"] for t in stage.rows.all("task")) == sorted(steps)
 
 

@@ -122,8 +122,9 @@ def test_requests_from_before_its_start_are_served_without_any_hint(stage: Stage
     stage.until(lambda: {t["directive_id"] for t in stage.rows.all("task")} == directives, "a task a directive")
 
 
-def test_two_planners_make_one_task_a_directive(stage: Stage) -> None:
+def test_of_two_planners_the_other_takes_over_when_the_leader_dies(stage: Stage) -> None:
     stage.start()
+    stage.kill_leader()
     directives = [stage.rows.directive() for _ in range(20)]
     for directive in directives:
         stage.rows.plan_request(directive)
