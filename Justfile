@@ -77,6 +77,10 @@ state-machines: (install "developer")
 recording: (install "developer")
     python -m tools.recording
 
+# Run the real agents against played models and keep what they print: all, or the cases named. Some take minutes.
+agent-recordings *NAMES: (install "tests")
+    python -m tools.agent_recordings {{ NAMES }}
+
 # Write docs/reference: the command line from its parsers, the settings from their declaration.
 reference: (install "developer")
     python -m tools.reference

@@ -167,7 +167,7 @@ class Executor:
             merge_branches=tuple(task["merge_branches"]),
             branch=task_branch(task["name"], task["id"], attempt),
             target_branch=task["target_branch"],
-            resume_session=task["session"],
+            resume_session=task["session"] or None,
             environment={"MAKIMA_API_URL": f"unix://{self._around.settings.gateway_socket()}"},
             token=task_token(self._secret, task["id"], attempt),
             prefer_daemon=task["session_daemon"] or task["daemon"],

@@ -157,7 +157,7 @@ def _decide(
         case _:
             raise TypeError(f"no decision on {type(report).__name__}")
     if isinstance(report, TaskUsage | TaskSucceeded | TaskFailed | TaskInterrupted):
-        decision.session = report.session or decision.session
+        decision.session = decision.session if report.session is None else report.session
         decision.cost_usd = max(decision.cost_usd, report.cost_usd)
         decision.tokens = max(decision.tokens, report.tokens)
     return decision
@@ -167,7 +167,7 @@ def _setback(live: Live, report: TaskFailed, chance: float) -> Verdict:
     if report.blocked:
         return outcomes.blocked(live)
     if report.wait_seconds is not None:
-        return outcomes.limited(live, report.wait_seconds)
+        return outcomes.limited(live, report.wait_seconds, chance)
     return outcomes.failed(live, chance, permanent=report.permanent)
 
 

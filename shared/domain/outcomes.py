@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shared.domain.retry import backoff_seconds, may_resume, may_retry
+from shared.domain.retry import FIRST_WAIT_SECONDS, backoff_seconds, may_resume, may_retry, wait_seconds
 from shared.domain.statuses import ON_A_DAEMON, AttemptOutcome, StepStatus, TaskStatus, check_task
 
 
@@ -71,14 +71,15 @@ def failed(task: Live, chance: float, permanent: bool = False) -> Verdict:
     )
 
 
-def limited(task: Live, seconds: float) -> Verdict:
-    """The agent has reached a limit: again once that is reset, and nothing has failed."""
+def limited(task: Live, seconds: float, chance: float) -> Verdict:
+    """Its model is limited or not there: again after so long, or after growing pauses (0); nothing has failed."""
+    waits = max(task.attempt - 1 - task.failures - task.losses, 0)
     return _verdict(
         task,
         TaskStatus.PENDING,
         ended=AttemptOutcome.INTERRUPTED,
         attempt=task.attempt + 1,
-        delay_seconds=seconds,
+        delay_seconds=max(seconds, FIRST_WAIT_SECONDS) if seconds else wait_seconds(waits, chance),
     )
 
 

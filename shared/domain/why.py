@@ -161,12 +161,22 @@ def task(scene: Scene, one: Task) -> Why:
             return Why(text=f"{what}{_after_the_last(one)}")
     if not one.refused_for and one.not_before is not None and one.not_before > scene.now:
         after = f" after: {one.reason}" if one.reason else ""
-        return Why(text=f"it backs off until {one.not_before:%H:%M:%S}{after}")
+        return Why(text=f"it backs off until {_when(one.not_before, scene.now)}{after}")
     if scene.status is not DirectiveStatus.ACTIVE and not _is_delivery(one):
         return _inactive(scene)
     if one.refused_for:
         return Why(text=f"it can't be sent: {one.refused_for}", mend="makima daemon list")
     return _undispatched(scene, one.kind) or Why(text="it is due: it is dispatched in a moment")
+
+
+def _when(at: datetime, now: datetime) -> str:
+    """A time, with its day where that isn't today.
+
+    >>> _when(datetime(2026, 12, 1, 9), datetime(2026, 11, 30, 10))
+    'Dec 1, 09:00:00 UTC'
+    """
+    day = "" if at.date() == now.date() else f"{at:%b} {at.day}, "
+    return f"{day}{at:%H:%M:%S} UTC"
 
 
 def _after_the_last(one: Task) -> str:

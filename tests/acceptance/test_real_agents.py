@@ -17,7 +17,7 @@ from tests.agents import program
 from tests.conftest import Cluster, git
 from tests.models.messages import messages_api
 from tests.models.responses import responses_api
-from tests.models.script import Answer, Break, Conversation, Edit, Hang, Refuse, Run, Say, Script, turns
+from tests.models.script import Answer, Break, Conversation, Edit, Fail, Hang, Refuse, Run, Say, Script, turns
 from tests.models.server import Model
 from tests.waiting import until
 
@@ -74,6 +74,15 @@ ANTHROPIC_BASE_URL = "{messages.url}"
 ANTHROPIC_API_KEY = "a key of no account"
 CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC = "1"
 CLAUDE_CODE_MAX_RETRIES = "1"
+
+[agents.plain]
+kind = "claude"
+command = ["{program("claude")}"]
+[agents.plain.environment]
+HOME = "{tmp_path_factory.mktemp("plain")}"
+ANTHROPIC_BASE_URL = "{messages.url}"
+ANTHROPIC_API_KEY = "a key of no account"
+CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC = "1"
 
 [agents.zed]
 kind = "acp"
@@ -211,19 +220,71 @@ def test_an_agent_that_is_not_signed_in_pauses_with_the_mend_and_goes_on_after(
     cluster.makima("directive", "watch", directive, "--timeout", "60")
 
 
+OVERLOADED = Refuse(529, "overloaded_error", "Overloaded")
+AT_CAPACITY = Fail("server_is_overloaded", "Our servers are currently overloaded. Please try again later.")
+
+
+@pytest.mark.parametrize(
+    ("agent", "trouble", "requests", "words"),
+    [("plain", OVERLOADED, 3, "Repeated 529 Overloaded"), ("codex", AT_CAPACITY, 1, "Selected model is at capacity")],
+)
+def test_an_overloaded_model_is_waited_for_and_uses_up_no_attempt(
+    cluster: Cluster, origin: Path, scripts: Scripts, agent: str, trouble: Answer, requests: int, words: str
+) -> None:
+    """With its own default settings, claude asks three times within seconds and gives up, codex after once."""
+    word = f"hornbeam-{agent}"
+    scripts.of[word] = lambda _: trouble if len(scripts.asked[word]) <= 2 * requests else [Say("It goes again.")]
+    directive = one_step(cluster, origin, word, agent)
+    until(lambda: "backs off until" in cluster.makima("why", directive), "it waits, and says until when")
+    assert words in cluster.makima("why", directive)
+    cluster.makima("directive", "watch", directive, "--timeout", "120")
+    task = task_of(cluster, directive)
+    assert [a["outcome"] for a in task["attempts"]] == ["interrupted", "interrupted", "succeeded"]
+    assert words in task["attempts"][0]["reason"] and len({a["session"] for a in task["attempts"]}) == 1
+
+
+def test_a_balance_that_is_spent_pauses_with_the_mend(cluster: Cluster, origin: Path, scripts: Scripts) -> None:
+    scripts.of["juniper"] = turns(Refuse(400, "invalid_request_error", "Your credit balance is too low to go on."))
+    directive = one_step(cluster, origin, "juniper")
+    cluster.makima("directive", "watch", directive, "--timeout", "60", code=1)
+    reason = cluster.show(directive)["pause_reason"]
+    assert "claude has no credit left: Credit balance is too low" in reason and "signed in" not in reason
+
+
+def test_a_conversation_that_outgrew_the_model_goes_on_in_a_new_one_that_knows_how_it_ended(
+    cluster: Cluster, origin: Path, scripts: Scripts
+) -> None:
+    def grows(conversation: Conversation) -> Answer:
+        if "outgrew the model" in conversation.prompt:
+            return [Run("cat half.txt >whole.txt"), Say("Now whole.")] if conversation.turn == 0 else [Say("Done.")]
+        if conversation.turn == 0:
+            return [Say("I write half of it first."), Run("echo half >half.txt")]
+        return Refuse(400, "invalid_request_error", "prompt is too long: 208310 tokens > 200000 maximum")
+
+    scripts.of["larch"] = grows
+    directive = one_step(cluster, origin, "larch")
+    cluster.makima("directive", "watch", directive, "--timeout", "60")
+    (attempt,) = task_of(cluster, directive)["attempts"]
+    assert attempt["outcome"] == "succeeded"
+    told = scripts.asked["larch"][-1].prompt
+    assert "I write half of it first." in told and "larch" in told
+    assert git(origin, "show", f"{cluster.show(directive)['pr_branch']}:whole.txt") == "half"
+
+
 def test_a_stream_that_breaks_is_tried_again_in_the_same_session(
     cluster: Cluster, origin: Path, scripts: Scripts
 ) -> None:
     def breaks_once(conversation: Conversation) -> Answer:
         if conversation.turn == 0:
             return [Run("echo half >half.txt")]
-        return Break() if len(scripts.asked["cedar"]) <= 3 else [Say("Whole.")]
+        return [Say("Whole.")] if "You were interrupted" in conversation.last else Break()
 
     scripts.of["cedar"] = breaks_once
     directive = one_step(cluster, origin, "cedar")
-    cluster.makima("directive", "watch", directive, "--timeout", "60")
+    cluster.makima("directive", "watch", directive, "--timeout", "90")
     first, second = task_of(cluster, directive)["attempts"]
-    assert (first["outcome"], second["outcome"]) == ("failed", "succeeded") and first["session"] == second["session"]
+    assert (first["outcome"], second["outcome"]) == ("interrupted", "succeeded")
+    assert first["session"] == second["session"]
     assert scripts.asked["cedar"][-1].turn >= 2, "it remembers what was said before"
     assert git(origin, "show", f"{cluster.show(directive)['pr_branch']}:half.txt") == "half", "its work was kept"
 

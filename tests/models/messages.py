@@ -6,7 +6,7 @@ import json
 from contextlib import AbstractContextManager
 from typing import Any
 
-from tests.models.script import Answer, Break, Conversation, Edit, Part, Refuse, Run, Say, Script
+from tests.models.script import Answer, Break, Conversation, Edit, Fail, Part, Refuse, Run, Say, Script
 from tests.models.server import Model, serve
 
 INPUT_TOKENS, OUTPUT_TOKENS = 100, 20
@@ -31,6 +31,8 @@ class _Messages:
         )
 
     def stream(self, body: dict[str, Any], answer: Answer) -> list[tuple[str, dict[str, Any]]]:
+        if isinstance(answer, Fail):
+            return [("error", {"type": "error", "error": {"type": answer.kind, "message": answer.message}})]
         parts: list[Part] = [Say("I begin")] if isinstance(answer, Break) else answer  # type: ignore[assignment]
         number = sum(1 for m in body["messages"] if m["role"] == "assistant")
         tools = any(not isinstance(p, Say) for p in parts)
@@ -60,6 +62,22 @@ class _Messages:
         ]
         return [(e["type"], e) for e in events]
 
+    def whole(self, body: dict[str, Any], answer: Answer) -> dict[str, Any]:
+        events = [event for _, event in self.stream(body, answer)]
+        message: dict[str, Any] = events[0]["message"]
+        blocks: list[dict[str, Any]] = []
+        for event in events:
+            if event["type"] == "content_block_start":
+                blocks.append(dict(event["content_block"]))
+            elif event["type"] == "content_block_delta":
+                given = event["delta"]
+                blocks[-1].update(
+                    {"text": given["text"]} if "text" in given else {"input": json.loads(given["partial_json"])}
+                )
+        (ended,) = (e for e in events if e["type"] == "message_delta")
+        usage = {**message["usage"], **ended["usage"]}
+        return {**message, "content": blocks, "usage": usage, "stop_reason": ended["delta"]["stop_reason"]}
+
     def other(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         if "count_tokens" in path:
             return {"input_tokens": 10}
@@ -74,7 +92,7 @@ class _Messages:
         }
 
     def error(self, refusal: Refuse) -> dict[str, Any]:
-        return {"type": "error", "error": {"type": refusal.kind, "message": refusal.message}}
+        return {"type": "error", "error": {"type": refusal.kind, "message": refusal.message, **refusal.more}}
 
 
 def _block(part: Part, id: str) -> tuple[dict[str, Any], dict[str, Any]]:

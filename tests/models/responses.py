@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from itertools import pairwise
 from typing import Any
 
-from tests.models.script import Answer, Break, Conversation, Edit, Part, Refuse, Run, Say, Script
+from tests.models.script import Answer, Break, Conversation, Edit, Fail, Part, Refuse, Run, Say, Script
 from tests.models.server import Model, serve
 
 INPUT_TOKENS, OUTPUT_TOKENS = 100, 20
@@ -33,6 +33,15 @@ class _Responses:
         )
 
     def stream(self, body: dict[str, Any], answer: Answer) -> list[tuple[str, dict[str, Any]]]:
+        if isinstance(answer, Fail):
+            failed = {
+                "id": "resp_0",
+                "object": "response",
+                "status": "failed",
+                "output": [],
+                "error": {"code": answer.kind, "message": answer.message},
+            }
+            return [("response.failed", {"type": "response.failed", "response": failed})]
         parts: list[Part] = [Say("I begin")] if isinstance(answer, Break) else answer  # type: ignore[assignment]
         number = len(body["input"])
         items = [_item(part, f"{number:04}_{at}") for at, part in enumerate(parts)]
@@ -52,11 +61,15 @@ class _Responses:
         events.append({"type": "response.completed", "response": done})
         return [(e["type"], e) for e in events]
 
+    def whole(self, body: dict[str, Any], answer: Answer) -> dict[str, Any]:
+        response: dict[str, Any] = self.stream(body, answer)[-1][1]["response"]
+        return response
+
     def other(self, path: str, body: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - a model has nothing else
         return {"object": "list", "data": [], "models": []}
 
     def error(self, refusal: Refuse) -> dict[str, Any]:
-        return {"error": {"type": refusal.kind, "code": refusal.kind, "message": refusal.message}}
+        return {"error": {"type": refusal.kind, "code": refusal.kind, "message": refusal.message, **refusal.more}}
 
 
 def _item(part: Part, id: str) -> dict[str, Any]:

@@ -37,6 +37,16 @@ class Refuse:
     kind: str
     message: str
     headers: dict[str, str] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)
+    """Further fields of the error."""
+
+
+@dataclass(frozen=True)
+class Fail:
+    """An error in mid-answer, after an HTTP status that promised one."""
+
+    kind: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,7 @@ class Hang:
 
 
 Part = Say | Run | Edit
-Answer = list[Part] | Refuse | Break | Hang
+Answer = list[Part] | Refuse | Fail | Break | Hang
 
 
 @dataclass(frozen=True)

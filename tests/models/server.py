@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
-from tests.models.script import Answer, Break, Conversation, Hang, Refuse, Script
+from tests.models.script import Answer, Break, Conversation, Fail, Hang, Refuse, Script
 
 
 class Dialect(Protocol):
@@ -20,6 +20,9 @@ class Dialect(Protocol):
 
     def stream(self, body: dict[str, Any], answer: Answer) -> list[tuple[str, dict[str, Any]]]:
         """The answer as server-sent events."""
+
+    def whole(self, body: dict[str, Any], answer: Answer) -> dict[str, Any]:
+        """The answer in one piece, where it was asked for like that."""
 
     def other(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """The answer to any other request."""
@@ -69,8 +72,14 @@ def serve(protocol: Dialect, script: Script, host: str = "127.0.0.1") -> Iterato
             elif isinstance(answer, Hang):
                 model.released.wait()
                 self.close_connection = True
-            else:
+            elif body.get("stream"):
                 self._stream(protocol.stream(body, answer), breaks=isinstance(answer, Break))
+            elif isinstance(answer, Fail):
+                self._json(500, protocol.error(Refuse(500, answer.kind, answer.message)))
+            elif isinstance(answer, Break):
+                self.close_connection = True
+            else:
+                self._json(200, protocol.whole(body, answer))
 
         def _json(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
             data = json.dumps(body).encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from services.daemon.agents.claude import Claude
 from services.daemon.agents.codex import Codex
 from services.daemon.agents.command import Command
 from services.daemon.agents.events import (
+    Denied,
     Event,
     Problem,
     Raw,
@@ -51,7 +53,7 @@ def test_a_run_of_claude_is_its_session_its_words_its_tools_and_its_result() -> 
     assert isinstance(events[0], Session)
     assert [e for e in events if isinstance(e, Text)] == [Text("looking"), Text("done it")]
     calls = [e for e in events if isinstance(e, ToolCall)]
-    assert [(c.name, c.detail) for c in calls] == [("Bash", "echo hi > f.txt; ls"), ("Write", "/srv/shop/g.txt")]
+    assert [(c.name, c.detail) for c in calls] == [("Bash", "echo hi > f.txt; ls"), ("Write", "g.txt")]
     assert {r.id for r in events if isinstance(r, ToolResult)} == {c.id for c in calls}
     assert events[-1] == Result(True, "done it", 0.003, 360)
     assert not [e for e in events if isinstance(e, Raw)]
@@ -61,32 +63,109 @@ def test_what_one_message_of_claude_takes_counts_once_though_it_comes_in_parts()
     meter = Meter()
     for event in said("claude-works")[:-1]:
         meter.saw(event)
-    assert meter.tokens == 3 * 101
+    assert meter.tokens == 3 * (100 + 20)
     meter.saw(said("claude-works")[-1])
     assert (meter.tokens, meter.cost_usd) == (360, 0.003)
 
 
-@pytest.mark.parametrize(
-    ("name", "trouble", "words"),
-    [
-        ("claude-signed-out", Trouble.SIGNED_OUT, "authentication_failed 401"),
-        ("claude-no-credit", Trouble.SIGNED_OUT, "Credit balance is too low"),
-        ("claude-limited", Trouble.LIMITED, "Request rejected (429)"),
-        ("claude-overloaded", Trouble.OVERLOADED, "529 Overloaded"),
-        ("claude-turns", Trouble.TURNS, "maximum number of turns"),
-        ("claude-budget", Trouble.BUDGET, "Reached maximum budget"),
-        ("claude-no-session", Trouble.SESSION, "No conversation found"),
-        ("claude-broken", Trouble.OTHER, "empty or malformed response"),
-        ("codex-signed-out", Trouble.SIGNED_OUT, "401 Unauthorized"),
-        ("codex-limited", Trouble.LIMITED, "usage limit"),
-        ("codex-overloaded", Trouble.OVERLOADED, "503"),
-        ("codex-broken", Trouble.OVERLOADED, "stream disconnected"),
-        ("codex-no-session", Trouble.SESSION, "no rollout found"),
-    ],
-)
+TROUBLES = [
+    ("claude-signed-out", Trouble.SIGNED_OUT, "authentication_failed 401"),
+    ("claude-no-key", Trouble.SIGNED_OUT, "Not logged in"),
+    ("claude-token-expired", Trouble.SIGNED_OUT, "authentication_failed 401"),
+    ("claude-organization-disabled", Trouble.SIGNED_OUT, "disabled organization"),
+    ("claude-forbidden", Trouble.REFUSED, "403 Your account may not"),
+    ("claude-no-model", Trouble.REFUSED, "issue with the selected model"),
+    ("claude-no-credit", Trouble.NO_CREDIT, "Credit balance is too low"),
+    ("claude-limited", Trouble.LIMITED, "Request rejected (429)"),
+    ("claude-limited-long", Trouble.LIMITED, "Request rejected (429)"),
+    ("claude-overloaded", Trouble.UNAVAILABLE, "Repeated 529 Overloaded errors"),
+    ("claude-overloaded-subscriber", Trouble.UNAVAILABLE, "529 Overloaded"),
+    ("claude-overloaded-in-answer", Trouble.UNAVAILABLE, "API Error"),
+    ("claude-unavailable", Trouble.UNAVAILABLE, "503"),
+    ("claude-server-error", Trouble.UNAVAILABLE, "500 Internal server error"),
+    ("claude-unreachable", Trouble.UNAVAILABLE, "Unable to connect"),
+    ("claude-broken", Trouble.UNAVAILABLE, "API Error"),
+    ("claude-prompt-too-long", Trouble.TOO_LONG, "Prompt is too long"),
+    ("claude-conversation-too-long", Trouble.TOO_LONG, "Prompt is too long"),
+    ("claude-request-too-large", Trouble.TOO_LONG, "Request too large"),
+    ("claude-turns", Trouble.TURNS, "maximum number of turns"),
+    ("claude-budget", Trouble.BUDGET, "Reached maximum budget"),
+    ("claude-no-session", Trouble.SESSION, "No conversation found"),
+    ("codex-signed-out", Trouble.SIGNED_OUT, "401 Unauthorized"),
+    ("codex-no-key", Trouble.SIGNED_OUT, "Missing environment variable"),
+    ("codex-forbidden", Trouble.REFUSED, "403 Forbidden"),
+    ("codex-no-model", Trouble.REFUSED, "model does not exist"),
+    ("codex-no-credit", Trouble.NO_CREDIT, "Quota exceeded"),
+    ("codex-no-credit-in-answer", Trouble.NO_CREDIT, "Quota exceeded"),
+    ("codex-rate-limited", Trouble.LIMITED, "429 Too Many Requests"),
+    ("codex-overloaded", Trouble.UNAVAILABLE, "503"),
+    ("codex-overloaded-in-answer", Trouble.UNAVAILABLE, "Selected model is at capacity"),
+    ("codex-server-error", Trouble.UNAVAILABLE, "experiencing high demand"),
+    ("codex-broken", Trouble.UNAVAILABLE, "stream disconnected"),
+    ("codex-prompt-too-long", Trouble.TOO_LONG, "context window"),
+    ("codex-no-session", Trouble.SESSION, "no rollout found"),
+]
+LIMITS_WITH_A_RESET = ["claude-session-limit", "claude-weekly-limit", "claude-no-extra-usage", "claude-spend-limit"]
+LIMITS_WITH_A_RESET += ["codex-limited"]
+HELD_ALONE = ["codex-rate-limited-in-answer", "codex-unreachable"]
+RUNS_THAT_WORK = ["claude-works", "claude-half-letters", "claude-denied", "codex-works", "codex-half-letters"]
+
+
+@pytest.mark.parametrize(("name", "trouble", "words"), TROUBLES)
 def test_each_trouble_is_told_apart(name: str, trouble: Trouble, words: str) -> None:
     problems = [e for e in said(name) if isinstance(e, Problem)]
-    assert problems and problems[0].trouble is trouble and words in problems[0].text
+    assert problems and {p.trouble for p in problems} == {trouble} and words in problems[0].text
+    assert all(p.seconds is None for p in problems), "nobody said how long"
+
+
+@pytest.mark.parametrize("name", LIMITS_WITH_A_RESET)
+def test_a_limit_that_says_when_it_is_reset_is_known_by_that(name: str) -> None:
+    problems = [e for e in said(name) if isinstance(e, Problem)]
+    reset = datetime(2100, 1, 1, tzinfo=UTC)
+    for one in problems:
+        assert one.trouble is Trouble.LIMITED and one.seconds is not None
+        until = datetime.now(UTC) + timedelta(seconds=one.seconds)
+        assert abs(until - reset) < timedelta(days=1), "up to where a machine's zone is not the recording's"
+
+
+def test_a_limit_that_says_how_long_is_waited_for_as_long() -> None:
+    problems = [e for e in said("codex-rate-limited-in-answer") if isinstance(e, Problem)]
+    assert problems and {(p.trouble, p.seconds) for p in problems} == {(Trouble.LIMITED, 1.2)}
+
+
+def test_codex_waits_for_the_network_for_ever_and_is_given_two_minutes() -> None:
+    times = iter((1.0, 61.0, 121.0, 122.0))
+    spoken = Codex(lambda: next(times))
+    (line, *_) = (li for li in (RECORDED / "codex-unreachable.jsonl").read_text().splitlines() if "waiting for" in li)
+    *waits, last = (event for _ in range(4) for event in spoken.read(line))
+    assert all(isinstance(e, Waiting) for e in waits)
+    assert isinstance(last, Problem) and last.trouble is Trouble.UNAVAILABLE
+    assert not [e for e in said("codex-unreachable") if isinstance(e, Problem | Raw)]
+
+
+def test_every_recorded_run_is_held_to_what_it_means() -> None:
+    held = {*(name for name, _, _ in TROUBLES), *LIMITS_WITH_A_RESET, *RUNS_THAT_WORK, *HELD_ALONE}
+    assert held == {file.stem for file in RECORDED.glob("*.jsonl")}
+
+
+@pytest.mark.parametrize("name", RUNS_THAT_WORK)
+def test_a_run_that_works_ends_well_and_says_no_line_that_is_unknown(name: str) -> None:
+    events = said(name)
+    assert isinstance(events[-1], Result) and events[-1].ok
+    assert not [e for e in events if isinstance(e, Raw | Problem)]
+
+
+def test_half_a_letter_is_lost_alone() -> None:
+    words = [e.text for e in said("claude-half-letters") if isinstance(e, Text)]
+    assert words == ["half a pair: \ufffd, and on", "done half a pair: \ufffd, and on"]
+    for name in ("claude-half-letters", "codex-half-letters"):
+        (result,) = (e for e in said(name) if isinstance(e, ToolResult))
+        assert result.text == "half a letter: \ufffd, and on"
+
+
+def test_a_tool_that_was_denied_is_said_with_what_it_was_for() -> None:
+    (denied,) = (e for e in said("claude-denied") if isinstance(e, Denied))
+    assert denied.tool == "Bash" and denied.detail.startswith("curl")
 
 
 def test_a_run_of_codex_is_its_session_its_words_its_tools_and_its_result() -> None:
@@ -218,7 +297,7 @@ def problem(trouble: Trouble, seconds: float | None = None) -> Ended:
         (Ended(code=-15, stopped=Stop.STALLED), {"resumable": False}, Over),
         (Ended(code=1, result=Result(False, "can't")), {}, Over),
         (problem(Trouble.SESSION), {}, Afresh),
-        (problem(Trouble.SESSION), {"afresh": True}, Over),
+        (problem(Trouble.SESSION), {"afresh": 1}, Over),
         (Ended(code=137), {"speaks": False}, Over),
         (Ended(code=-15, stopped=Stop.TOKENS, tokens=5), {}, Over),
     ],
@@ -227,13 +306,31 @@ def test_what_follows_a_run(ended: Ended, more: dict[str, object], wanted: type[
     assert isinstance(after(ended, told(**more)), wanted)
 
 
-def test_a_limit_waits_for_its_reset_and_a_sign_in_for_a_person() -> None:
-    limited = after(problem(Trouble.LIMITED, 90.0), told())
-    assert isinstance(limited, Over) and limited.wait_seconds == 90.0 and not limited.blocked
+def test_troubles_of_the_provider_wait_and_what_a_person_must_mend_waits_for_them() -> None:
+    for trouble in (Trouble.LIMITED, Trouble.UNAVAILABLE):
+        waits = after(problem(trouble, 90.0), told())
+        assert isinstance(waits, Over) and waits.wait_seconds == 90.0 and not waits.blocked
+        unknown = after(problem(trouble), told())
+        assert isinstance(unknown, Over) and unknown.wait_seconds == 0.0, "nobody knows how long"
     out = after(problem(Trouble.SIGNED_OUT), told())
     assert isinstance(out, Over) and out.blocked and out.reason == "claude is not signed in: words; sign in"
+    for trouble, words in ((Trouble.NO_CREDIT, "has no credit left"), (Trouble.REFUSED, "was refused")):
+        over = after(problem(trouble), told())
+        assert isinstance(over, Over) and over.blocked and words in over.reason and "resume" in over.reason
     spent = after(problem(Trouble.BUDGET), told())
     assert isinstance(spent, Over) and spent.permanent
+
+
+def test_what_outgrew_its_model_goes_on_in_a_new_conversation_and_never_in_the_same() -> None:
+    grown = Ended(code=1, problem=Problem(Trouble.TOO_LONG, "too long"), tokens=5)
+    again = after(grown, told(began=True))
+    assert isinstance(again, Afresh) and again.summary
+    resumed = after(Ended(code=1, problem=Problem(Trouble.TOO_LONG, "too long")), told(began=False))
+    assert isinstance(resumed, Afresh) and resumed.summary
+    last = after(grown, told(afresh=3))
+    assert isinstance(last, Over) and last.forgets_session and not last.permanent
+    alone = after(Ended(code=1, problem=Problem(Trouble.TOO_LONG, "too long")), told(began=True))
+    assert isinstance(alone, Over) and alone.permanent, "the prompt alone is too long"
 
 
 def test_a_limit_that_was_got_over_is_no_failure() -> None:

@@ -111,7 +111,7 @@ def test_a_directive_says_what_it_waits_for(scene: Scene, text: str, mend: str |
     [
         (
             one_task(TaskStatus.PENDING, not_before=NOW + timedelta(seconds=3), reason="exit code 3"),
-            "it backs off until 12:00:03 after: exit code 3",
+            "it backs off until 12:00:03 UTC after: exit code 3",
         ),
         (
             one_task(TaskStatus.PENDING, refused_for="no daemon has the agent claude"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 import time
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -28,6 +29,7 @@ from services.daemon.agents.events import (
     Usage,
     Waiting,
 )
+from services.daemon.agents.resets import seconds_until
 
 DEFAULT_PERMISSION_MODE = "acceptEdits"
 DEFAULT_TOOLS = ("Bash", "Edit", "Write", "Read", "NotebookEdit", "WebFetch", "WebSearch", "Task")
@@ -37,14 +39,34 @@ LONGEST_WAIT_SECONDS = 120.0
 _ERRORS = {
     "authentication_failed": Trouble.SIGNED_OUT,
     "oauth_org_not_allowed": Trouble.SIGNED_OUT,
-    "billing_error": Trouble.SIGNED_OUT,
+    "billing_error": Trouble.NO_CREDIT,
     "rate_limit": Trouble.LIMITED,
-    "overloaded": Trouble.OVERLOADED,
+    "overloaded": Trouble.UNAVAILABLE,
+    "server_error": Trouble.UNAVAILABLE,
+    "model_not_found": Trouble.REFUSED,
 }
-_STATUSES = {401: Trouble.SIGNED_OUT, 403: Trouble.SIGNED_OUT, 429: Trouble.LIMITED, 529: Trouble.OVERLOADED}
+"""By the kind that it gives an error."""
+_STATUSES = {401: Trouble.SIGNED_OUT, 402: Trouble.NO_CREDIT, 403: Trouble.REFUSED, 429: Trouble.LIMITED}
 _SUBTYPES = {"error_max_turns": Trouble.TURNS, "error_max_budget_usd": Trouble.BUDGET}
-_NO_SESSION = "No conversation found"
-_RESET_AT = re.compile(r"limit reached\|(\d{10})\b")
+_WORDS = (
+    (re.compile(r"No conversation found"), Trouble.SESSION),
+    (re.compile(r"prompt is too long|context (?:window|limit)|request too large", re.I), Trouble.TOO_LONG),
+    (
+        re.compile(
+            r"credit balance|usage credits|spend limit|out of (?:extra )?usage|limit is set to \$0|doesn't include",
+            re.I,
+        ),
+        Trouble.NO_CREDIT,
+    ),
+    (re.compile(r"regain access|usage limits?\b|limit reached", re.I), Trouble.LIMITED),
+    (re.compile(r"\b403\b"), Trouble.REFUSED),
+    (re.compile(r"disabled (?:organization|API key)|/login|API key", re.I), Trouble.SIGNED_OUT),
+    (
+        re.compile(r"overloaded|at capacity|timed out|unable to connect|connection|malformed response|high load", re.I),
+        Trouble.UNAVAILABLE,
+    ),
+)
+"""By its words, where they say more than the kind does; the first that fits."""
 
 
 class _Block(msgspec.Struct):
@@ -123,7 +145,8 @@ class Claude:
 
     def __init__(self) -> None:
         self._session = ""
-        self._trouble: Trouble | None = None
+        self._error: str | None = None
+        """The kind of the error that it ends with."""
         self._reset: float | None = None
         """Until when it is limited, by the wall clock."""
         self._answers: dict[str, tuple[str, int]] = {}
@@ -201,15 +224,15 @@ class Claude:
         trouble = _ERRORS.get(said.error or "", Trouble.OTHER)
         seconds = said.retry_delay_ms / 1000
         why = f"{said.error or 'an error'} {said.error_status or ''}".strip()
-        if trouble is Trouble.SIGNED_OUT or seconds > LONGEST_WAIT_SECONDS:
+        if trouble is Trouble.SIGNED_OUT:
+            return (Problem(trouble, why),)
+        if seconds > LONGEST_WAIT_SECONDS:
             return (Problem(trouble, why, seconds),)
-        if trouble is Trouble.LIMITED:
-            self._reset = time.time() + seconds
         return (Waiting(f"{why}, again in {seconds:.0f} s"),)
 
     def _assistant(self, said: _Line, message: _Message) -> tuple[Event, ...]:
         if said.error is not None:
-            self._trouble = _ERRORS.get(said.error)
+            self._error = said.error
             return ()  # its words come again in the result
         blocks = message.content if isinstance(message.content, list) else [_Block("text", message.content)]
         events: list[Event] = []
@@ -243,15 +266,30 @@ class Claude:
         result = Result(not said.is_error, text, said.total_cost_usd, tokens)
         if not said.is_error:
             return (*(Denied(d.tool_name, _detail(d.tool_input)) for d in said.permission_denials), result)
-        status = _STATUSES.get(said.api_error_status or 0)
-        trouble = _SUBTYPES.get(said.subtype) or self._trouble or status or Trouble.OTHER
-        if text.startswith(_NO_SESSION):
-            trouble = Trouble.SESSION
-        if match := _RESET_AT.search(text):
-            trouble, self._reset = Trouble.LIMITED, float(match[1])
-        limited = trouble is Trouble.LIMITED and self._reset is not None
-        seconds = max(self._reset - time.time(), 1.0) if limited and self._reset is not None else None
+        trouble = _SUBTYPES.get(said.subtype) or self._trouble(said, text)
+        seconds = None
+        if trouble is Trouble.NO_CREDIT and self._until(text) is not None:
+            trouble = Trouble.LIMITED
+        if trouble is Trouble.LIMITED:
+            seconds = self._until(text)
         return (result, Problem(trouble, text or "no reason given", seconds))
+
+    def _trouble(self, said: _Line, text: str) -> Trouble:
+        """What is wrong: by its words, else by the kind that it gave the error, else by the server's status."""
+        status = said.api_error_status or 0
+        if self._error or status or said.errors:
+            for words, trouble in _WORDS:
+                if words.search(text):
+                    return trouble
+        if status >= 500:
+            return Trouble.UNAVAILABLE
+        return _ERRORS.get(self._error or "") or _STATUSES.get(status) or Trouble.OTHER
+
+    def _until(self, text: str) -> float | None:
+        """Seconds until its limit is reset, as far as it said that."""
+        if self._reset is not None:
+            return max(self._reset - time.time(), 1.0)
+        return seconds_until(text, datetime.now().astimezone())
 
 
 def _tokens(used: _Tokens) -> int:

@@ -6,6 +6,9 @@ https://developers.openai.com/codex/noninteractive. Recorded lines: tests/unit/t
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
+from datetime import datetime
 
 import msgspec
 
@@ -25,27 +28,57 @@ from services.daemon.agents.events import (
     Usage,
     Waiting,
 )
+from services.daemon.agents.resets import seconds_until
 from shared.config.agents import Price
 
 DEFAULT_SANDBOX = "workspace-write"
 DECLINED = "declined"
 """The status of what its sandbox or its approval policy did not let it do."""
-_SIGNED_OUT = re.compile(
-    r"\b401\b|unauthorized|not logged in|invalid api key|incorrect api key|insufficient_quota", re.I
+_STATUS = re.compile(r"(?:unexpected|last) status:? (\d{3})\b")
+_STATUSES = {
+    401: Trouble.SIGNED_OUT,
+    402: Trouble.NO_CREDIT,
+    403: Trouble.REFUSED,
+    404: Trouble.REFUSED,
+    429: Trouble.LIMITED,
+}
+_WORDS = (
+    (re.compile(r"no rollout found"), Trouble.SESSION),
+    (re.compile(r"context window|context_length|maximum context length", re.I), Trouble.TOO_LONG),
+    (
+        re.compile(
+            r"insufficient_quota|current quota|quota exceeded|out of credits|spend cap|billing|upgrade to plus: ", re.I
+        ),
+        Trouble.NO_CREDIT,
+    ),
+    (re.compile(r"usage limit|rate.?limit|too many requests", re.I), Trouble.LIMITED),
+    (
+        re.compile(
+            r"\b401\b|unauthorized|not logged in|(?:invalid|incorrect) api key|access token could not be refreshed"
+            r"|sign in again|missing environment variable",
+            re.I,
+        ),
+        Trouble.SIGNED_OUT,
+    ),
+    (re.compile(r"\bmodel\b.{0,80}\b(?:does not exist|is not supported)", re.I), Trouble.REFUSED),
+    (
+        re.compile(
+            r"high demand|overloaded|at capacity|capacity is unavailable|stream disconnected|connection failed"
+            r"|error sending request|timed? ?out|server had an error",
+            re.I,
+        ),
+        Trouble.UNAVAILABLE,
+    ),
 )
-_LIMITED = re.compile(r"\b429\b|usage limit|rate limit|rate_limit", re.I)
-_OVERLOADED = re.compile(r"high demand|overloaded|stream disconnected|\b50[234]\b", re.I)
-_AGAIN_IN = re.compile(
-    r"try again in (?:(\d{1,9}) days?)?\D{0,5}(?:(\d{1,9}) hours?)?\D{0,5}(?:(\d{1,9}) minutes?)?", re.I
-)
-_AGAIN_IN_SECONDS = re.compile(r"try again in (\d{1,9}(?:\.\d{1,9})?) ?s(?:ec|\b)", re.I)
+"""By its words, where no status says it; the first that fits."""
 _SETTINGS = (
     "sandbox_workspace_write.network_access=true",  # its commands must reach makima
     "allow_login_shell=false",  # a profile would put another PATH in the place of the one that has makima
     'shell_environment_policy={inherit="all",ignore_default_excludes=true,exclude=["*_API_KEY"]}',  # its token, too
 )
-_NO_SESSION = "no rollout found"
 _RETRIES = re.compile(r"^Reconnecting")
+LONGEST_WAIT_SECONDS = 120.0
+"""Without a network it tries for ever: after so long its slot goes to others."""
 
 
 class _Item(msgspec.Struct):
@@ -90,7 +123,9 @@ class Codex:
 
     speaks = True
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._waits_since: float | None = None
         self._words = ""
         self._turn = 0
         self._spent = 0
@@ -123,7 +158,9 @@ class Codex:
         """See the table of recorded lines."""
         said = lines.read(_decoder, line)
         if said is None:
-            return (Raw(line), Problem(Trouble.SESSION, line)) if _NO_SESSION in line else (Raw(line),)
+            return self._plain(line)
+        if said.type != "error":
+            self._waits_since = None
         match said.type:
             case "thread.started":
                 return (Session(said.thread_id),)
@@ -142,9 +179,19 @@ class Codex:
                 text = said.error.message if said.error else "no reason given"
                 return (Result(False, text), _problem(text))
             case "error":
-                return (Waiting(said.message),) if _RETRIES.match(said.message) else (_problem(said.message),)
+                return (self._waits(said.message),) if _RETRIES.match(said.message) else (_problem(said.message),)
             case _:
                 return (Raw(line),)
+
+    def _waits(self, why: str) -> Event:
+        """It tries again by itself, up to what it is given for that."""
+        now = self._clock()
+        self._waits_since = self._waits_since or now
+        return _problem(why) if now - self._waits_since > LONGEST_WAIT_SECONDS else Waiting(why)
+
+    def _plain(self, line: str) -> tuple[Event, ...]:
+        """What is no JSON: an error before its conversation began is said like that, and is its last word."""
+        return (Raw(line), _problem(line)) if line.startswith("Error: ") else (Raw(line),)
 
     def _item(self, kind: str, item: _Item) -> tuple[Event, ...]:
         begins, ends = kind == "item.started", kind == "item.completed"
@@ -184,20 +231,13 @@ def _cost(used: _Tokens, price: Price, part: float) -> float:
 
 
 def _problem(text: str) -> Problem:
-    if _SIGNED_OUT.search(text):
-        return Problem(Trouble.SIGNED_OUT, text)
-    if _LIMITED.search(text):
-        return Problem(Trouble.LIMITED, text, _seconds(text))
-    if _OVERLOADED.search(text):
-        return Problem(Trouble.OVERLOADED, text)
-    return Problem(Trouble.OTHER, text)
-
-
-def _seconds(text: str) -> float | None:
-    """How long until it may be tried again, as the words say it."""
-    if match := _AGAIN_IN_SECONDS.search(text):
-        return float(match[1])
-    if match := _AGAIN_IN.search(text):
-        days, hours, minutes = (int(g or 0) for g in match.groups())
-        return days * 86400.0 + hours * 3600.0 + minutes * 60.0 or None
-    return None
+    """What is wrong: by the server's status, where its words don't say more."""
+    found = _STATUS.search(text)
+    status = int(found[1]) if found else 0
+    worded = next((trouble for words, trouble in _WORDS if words.search(text)), Trouble.OTHER)
+    trouble = Trouble.UNAVAILABLE if status >= 500 else _STATUSES.get(status, worded)
+    if trouble is Trouble.LIMITED and worded is Trouble.NO_CREDIT:
+        trouble = worded
+    return Problem(
+        trouble, text, seconds_until(text, datetime.now().astimezone()) if trouble is Trouble.LIMITED else None
+    )

@@ -83,6 +83,7 @@ class Conversation:
     work: WorkSoFar | None = None
     """None: the workspace has no repository, or nothing of it is delivered."""
     session: str | None = None
+    """The one that goes on; empty: none is to be resumed."""
     resumes: bool = False
     """The first run continues a session of an earlier attempt."""
     outcome: str = ""
@@ -96,6 +97,8 @@ class Conversation:
     _run: Run | None = None
     _group: Group | None = None
     _said_usage: float = 0.0
+    _afresh: int = 0
+    """How often it was begun anew."""
 
     def __post_init__(self) -> None:
         self.cost_usd, self.tokens = self.before
@@ -171,11 +174,12 @@ class Conversation:
 
     async def _agent(self, prompt: str) -> Over | None:
         """Run the agent until it did well (None), resuming it once when it stalls or ends without a result."""
-        resumed, afresh = 0, False
+        resumed = 0
         while True:
             if (most := self.agent.max_cost_usd) is not None and self.before[0] >= most:
                 spent = f"{self.before[0]:.2f} of {most:.2f} USD"
                 return Over(reason=f"{self.command.agent} used up its budget: {spent}", permanent=True)
+            began = self.session is None
             ended = await self._round(prompt)
             self._count(ended)
             told = Told(
@@ -183,7 +187,8 @@ class Conversation:
                 speaks=adapter(self.agent).speaks,
                 resumable=self.session is not None,
                 resumed=resumed,
-                afresh=afresh,
+                began=began,
+                afresh=self._afresh,
                 sign_in=SIGN_IN.get(self.agent.kind, ""),
             )
             match decisions.after(ended, told):
@@ -196,11 +201,13 @@ class Conversation:
                 case Again(prompt, why):
                     self._note(f"{why}: resumed")
                     resumed += 1
-                case Afresh(why):
+                case Afresh(why, summary):
+                    prompt = decisions.begun_anew(self._task, self.log.tail()) if summary else self._task
                     self._note(f"{why}: begun anew")
-                    self.session, self.resumes, afresh = None, False, True
-                    prompt = self._task
+                    self.session, self.resumes, self._afresh = None, False, self._afresh + 1
                 case Over() as over:
+                    if over.forgets_session:
+                        self.session = ""
                     return over
 
     def _note(self, what: str) -> None:
@@ -214,7 +221,7 @@ class Conversation:
                 kind=self.command.kind,
                 prompt=prompt,
                 task_plan=self.command.task_plan,
-                session=self.session or str(UUID(int=self.command.task.int ^ self.command.attempt)),
+                session=self.session or self._new_session(),
                 resumes=self.session is not None,
                 worktree=self.place.view.workspace,
                 folder=self.folder,
@@ -237,6 +244,10 @@ class Conversation:
             waits_for_person=self._asks,
         )
         return await self._run.to_its_end(launch, self._environment(self.agent, launch.environment))
+
+    def _new_session(self) -> str:
+        """An id that no other of the task's sessions has."""
+        return str(UUID(int=self.command.task.int ^ self.command.attempt ^ self._afresh << 32))
 
     def _limits(self, max_tokens: int | None = None) -> Limits:
         return Limits(

@@ -10,11 +10,10 @@ from services.daemon.agents.events import Trouble
 from services.daemon.runs.run import Ended, ending
 from services.daemon.runs.watchdogs import Stop
 
-LIMIT_SECONDS = 300.0
-"""How long a limit is waited for when nobody says when it is reset."""
 MOST_LIMIT_SECONDS = 8 * 24 * 3600.0
 """An agent that says a longer time is waited for no longer."""
-OVERLOAD_SECONDS = 60.0
+MOST_AFRESH = 3
+"""So often an attempt goes on in a new conversation because the last one grew too long."""
 TAIL_LETTERS = 6000
 MOST_DENIALS = 10
 """So many are named."""
@@ -30,6 +29,10 @@ RESUMED = (
     "and do again what is missing. The task, once more:"
 )
 STALLED = "You were silent for too long and were stopped. Go on where you were; avoid commands that wait for input."
+TOO_LONG = (
+    "An earlier conversation about this task outgrew the model, and you go on in a new one. Your working copy holds "
+    "what was done so far: look at its state first, and do what is missing. The earlier conversation ended with:"
+)
 NO_RESULT = "You ended before you were done. Look at the state of the work, go on, and finish it."
 
 
@@ -45,15 +48,18 @@ class Again(msgspec.Struct, frozen=True):
 
 
 class Afresh(msgspec.Struct, frozen=True):
-    """Run the agent once more, in a new session: the one to be resumed is gone."""
+    """Run the agent once more, in a new session: the one before is gone, or has grown too long."""
 
     why: str
+    summary: bool = False
+    """It is told how the one before ended."""
 
 
 class Over(msgspec.Struct, frozen=True, kw_only=True):
     """The attempt is over.
 
-    `wait_seconds`: no failure, it goes on after so long. `blocked`: a person must mend something first.
+    `wait_seconds`: no failure, it goes on after so long; 0: nobody knows how long. `blocked`: a person must mend
+    something first.
     """
 
     reason: str
@@ -61,6 +67,8 @@ class Over(msgspec.Struct, frozen=True, kw_only=True):
     permanent: bool = False
     blocked: bool = False
     wait_seconds: float | None = None
+    forgets_session: bool = False
+    """Its session is never to be resumed."""
 
 
 Next = Well | Again | Afresh | Over
@@ -75,8 +83,10 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """The agent has a session that can be resumed."""
     resumed: int = 0
     """How often it was resumed after it stalled or ended without a result."""
-    afresh: bool = False
-    """It was begun anew already."""
+    began: bool = False
+    """The run that ended had begun its session."""
+    afresh: int = 0
+    """How often it was begun anew already."""
     sign_in: str = ""
     """What a person does to sign the agent in."""
 
@@ -110,13 +120,21 @@ def _troubled(ended: Ended, told: Told) -> Next:
     problem, name = ended.problem, told.agent
     match problem.trouble:
         case Trouble.LIMITED:
-            seconds = _within(problem.seconds or LIMIT_SECONDS)
+            seconds = _within(problem.seconds or 0.0)
             return Over(reason=f"{name} has reached a limit: {problem.text}", wait_seconds=seconds)
-        case Trouble.OVERLOADED:
-            seconds = _within(problem.seconds or OVERLOAD_SECONDS)
-            return Over(reason=f"{name}'s server is overloaded: {problem.text}", wait_seconds=seconds)
+        case Trouble.UNAVAILABLE:
+            reason = f"{name}'s model can't be asked now: {problem.text}"
+            return Over(reason=reason, wait_seconds=_within(problem.seconds or 0.0))
         case Trouble.SIGNED_OUT:
             return Over(reason=f"{name} is not signed in: {problem.text}; {told.sign_in}", blocked=True)
+        case Trouble.NO_CREDIT:
+            mend = "add credit or raise the limit of its account, then resume"
+            return Over(reason=f"{name} has no credit left: {problem.text}; {mend}", blocked=True)
+        case Trouble.REFUSED:
+            mend = f"mend the account or [agents.{name}], then resume"
+            return Over(reason=f"{name} was refused: {problem.text}; {mend}", blocked=True)
+        case Trouble.TOO_LONG:
+            return _too_long(ended, told)
         case Trouble.BUDGET:
             return Over(reason=f"{name} used up its budget: {problem.text}", permanent=True)
         case Trouble.SESSION if not told.afresh:
@@ -129,6 +147,15 @@ def _troubled(ended: Ended, told: Told) -> Next:
 
 def _within(seconds: float) -> float:
     return min(max(seconds, 0.0), MOST_LIMIT_SECONDS)
+
+
+def _too_long(ended: Ended, told: Told) -> Next:
+    name = told.agent
+    if told.began and not ended.tokens:
+        return Over(reason=f"the prompt alone is longer than {name} takes: shorten the task", permanent=True)
+    if told.afresh < MOST_AFRESH:
+        return Afresh(f"the conversation outgrew the model of {name}", summary=True)
+    return Over(reason=f"{name} outgrew its model {told.afresh + 1} times in this attempt", forgets_session=True)
 
 
 def denied(agent: str, kind: str, what: Sequence[str]) -> Over:
@@ -145,6 +172,11 @@ def with_denials(outcome: str, what: Sequence[str]) -> str:
 def _listed(what: Sequence[str]) -> str:
     more = len(what) - MOST_DENIALS
     return "; ".join(what[:MOST_DENIALS]) + (f"; and {more} more" if more > 0 else "")
+
+
+def begun_anew(task: str, tail: str) -> str:
+    """The prompt of a new conversation that goes on with what another one began."""
+    return f"{TOO_LONG}\n\n{tail[-TAIL_LETTERS:]}\n\nThe task:\n\n{task}"
 
 
 def check_failed(command: str, output: str) -> str:
