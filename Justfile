@@ -34,6 +34,10 @@ test-faults *ARGS: (install "tests")
 simulate *ARGS: (install "developer")
     python -m simulation {{ ARGS }}
 
+# Small changes to rules and statements that the nearest tests don't notice, at night: WORD for some files, --sample N.
+mutants *ARGS: (install "mutants")
+    python -m tools.mutants {{ ARGS }}
+
 # Start the cluster on this machine, in the foreground.
 up *ARGS: (install "runtime")
     python -m cli up {{ ARGS }}

@@ -5,6 +5,7 @@
 #   tools/install.sh developer    that, and what formats, checks and tests it
 #   tools/install.sh tests        that, and the programs that tests run: gh, git-lfs, Node and the agents of tests/agents
 #   tools/install.sh peers        what makima is measured beside, in an environment of its own: .venv/peers
+#   tools/install.sh mutants      what makes mutants of it, in one of its own, too: .venv/mutants
 #
 # Only git and Python with venv have to be there before. Everything comes from PyPI and npm, pinned.
 set -eu
@@ -96,12 +97,22 @@ tests() {
 
 peers() {
     developer
-    fresh peers bench/peers/requirements.txt && [ -x .venv/peers/bin/python ] && return
-    say "installing what makima is measured beside, once"
-    "$bin/python" -m venv --clear .venv/peers
-    python=$PWD/.venv/peers/bin/python
-    pip_install -r bench/peers/requirements.txt
-    installed peers bench/peers/requirements.txt
+    beside peers bench/peers/requirements.txt "what makima is measured beside"
+}
+
+mutants() {
+    tests
+    beside mutants tools/mutants/requirements.txt "what makes mutants"
+}
+
+# beside NAME FILE WORDS: an environment of its own, whose packages may contradict ours.
+beside() {
+    fresh "$1" "$2" && [ -x ".venv/$1/bin/python" ] && return
+    say "installing $3, once"
+    "$bin/python" -m venv --clear ".venv/$1"
+    python=$PWD/.venv/$1/bin/python
+    pip_install -r "$2"
+    installed "$1" "$2"
 }
 
 exec 9>.venv.lock # two calls at once in one folder wait for each other, where the system has flock
@@ -109,6 +120,6 @@ exec 9>.venv.lock # two calls at once in one folder wait for each other, where t
 environment
 python=$bin/python
 case ${1:-} in
-runtime | developer | tests | peers) "$1" ;;
-*) fail "install.sh: say runtime, developer, tests or peers" ;;
+runtime | developer | tests | peers | mutants) "$1" ;;
+*) fail "install.sh: say runtime, developer, tests, peers or mutants" ;;
 esac
