@@ -67,7 +67,7 @@ def print_directive(shown: dict[str, Any]) -> None:
 
 def _list(arguments: Arguments) -> int:
     only = f"?status={arguments.status}" if arguments.status else ""
-    directives = call("GET", f"/v1/directives{only}")
+    directives = call("GET", f"/v1/directives{only}")[::-1]
     if arguments.output == "json":
         return print_json(directives)
     rows = []

@@ -12,9 +12,9 @@ from uuid import UUID
 import httpx
 
 from services.gateway.access import Gate
-from services.gateway.live import Live
-from services.gateway.questions import Answers
-from services.gateway.service import application
+from services.gateway.application import application
+from services.gateway.feed.live import Live
+from services.gateway.feed.waiters import Answers
 from shared.bus.bus import EventPublisher
 from shared.config import Settings
 from shared.messages.commands import SpawnTask

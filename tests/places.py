@@ -12,6 +12,8 @@ RAW = frozenset({"send_multipart", "commit", "transaction", "fsync"})
 """Calls that commit or send by themselves. Everything else goes through a function that holds one of them."""
 NAMED = {
     "unit_of_work": ("before_commit", "after_commit"),
+    "begin": ("before_commit", "after_commit"),
+    "begin_on": ("before_commit", "after_commit"),
     "send": ("before_send", "after_send"),
 }
 """Calls that take a place's name, and the moments at which they reach it."""
@@ -64,11 +66,13 @@ def _scan(path: Path, found: Places) -> None:
 
 
 def _place(called: str, call: ast.Call) -> str | None:
-    """The place that a call names; None when it is another function of that name."""
+    """The place that a call names; None when it is another function of that name, or hands on what it was handed."""
     first = call.args[0] if call.args else None
+    if isinstance(first, ast.Name) and first.id == "point":
+        return None
     if isinstance(first, ast.Constant) and isinstance(first.value, str):
         return first.value
-    return None if called == "send" else ""
+    return "" if called == "unit_of_work" else None
 
 
 def _calls(function: ast.AST) -> Iterator[tuple[int, str, ast.Call]]:

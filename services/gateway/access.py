@@ -11,12 +11,12 @@ from uuid import UUID
 import msgspec
 from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
 
+from services.gateway.rows.access import LIVE_TASK
 from shared.domain.statuses import TaskKind
 from shared.service.tokens import read_task_token
 from shared.store.database import Database
-from shared.store.statements import statements
 
-SQL = statements("services.gateway")
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="makima"'}
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +24,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
     owner: UUID
     task: UUID | None = None
-    kind: str | None = None
+    kind: TaskKind | None = None
     attempt: int = 0
     directive: UUID | None = None
 
@@ -68,20 +68,18 @@ class Gate:
 
     async def caller(self, header: str | None) -> Caller:
         """The caller. Raises NotAuthorizedException."""
-        token = (header or "").removeprefix("Bearer ").strip()
+        scheme, _, token = (header or "").partition(" ")
+        token = token.strip() if scheme.lower() == "bearer" else ""
         if hmac.compare_digest(hash_of(token), self._hash):
             return Caller(owner=self._owner)
         if read := read_task_token(self._secret, token):
-            for row in await self._database.rows(SQL["live_task"], {"task": read[0], "attempt": read[1]}):
+            task, attempt = read
+            for live in await self._database.fetch(LIVE_TASK(task=task, attempt=attempt)):
                 return Caller(
-                    owner=row["owner_id"],
-                    task=row["id"],
-                    attempt=read[1],
-                    kind=row["kind"],
-                    directive=row["directive_id"],
+                    owner=live.owner_id, task=live.id, attempt=attempt, kind=live.kind, directive=live.directive_id
                 )
-            raise NotAuthorizedException("the token's task has ended")
-        raise NotAuthorizedException("give a valid bearer token: `makima up` keeps one in its home")
+            raise NotAuthorizedException("the token's task has ended", headers=CHALLENGE)
+        raise NotAuthorizedException("give a valid bearer token: `makima up` keeps one in its home", headers=CHALLENGE)
 
 
 def hash_of(token: str) -> str:

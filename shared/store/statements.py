@@ -1,4 +1,4 @@
-"""Named SQL statements: a service's `queries.sql` holds each under a line `-- name: what_it_does`.
+"""Named SQL statements: a service's SQL files hold each under a line `-- name: what_it_does`.
 
 A statement is declared once with what a row of it becomes, and asked with its parameters by name:
 
@@ -72,13 +72,13 @@ class Command(Statement[None]):
 
 
 class Statements:
-    """The statements of a package's queries.sql, each to be declared.
+    """The statements of a package's SQL files, each to be declared.
 
-    Raises FileNotFoundError without one, KeyError where it holds the name of no fragment.
+    Raises FileNotFoundError without any, KeyError where one holds the name of no fragment.
     """
 
     def __init__(self, package: str) -> None:
-        self._prefix = package.rpartition(".")[2]
+        self._prefix = package.split(".")[1]
         self.texts = _texts(package)
         self.declared: dict[str, Statement[Any]] = {}
 
@@ -102,13 +102,16 @@ S = TypeVar("S", bound=Statement[Any])
 
 @cache
 def statements(package: str) -> dict[str, LiteralString]:
-    """The statements of a package's queries.sql by name. Raises FileNotFoundError without one."""
+    """The statements of a package's SQL files by name. Raises FileNotFoundError without any."""
     return _texts(package)
 
 
 @cache
 def _texts(package: str) -> dict[str, str]:
-    parts = _NAME.split(resources.files(package).joinpath("queries.sql").read_text(encoding="utf-8"))
+    files = sorted((f for f in resources.files(package).iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    if not files:
+        raise FileNotFoundError(f"{package} has no SQL file")
+    parts = _NAME.split("\n".join(["", *(file.read_text(encoding="utf-8") for file in files)]))
     return {
         name: _FRAGMENT.sub(lambda found: FRAGMENTS[found[1]], text.strip())
         for name, text in zip(parts[1::2], parts[2::2], strict=True)

@@ -129,7 +129,7 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         "step_dependency": (inserts(),),
     },
     "gateway": {
-        "owner": (inserts(), updates("token_hash max_running")),
+        "owner": (inserts(), updates("token_hash max_running directives")),
         "directive": (
             inserts(status="draft"),
             updates(
@@ -156,5 +156,7 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         "step_order": (inserts(), deletes),
         "question": (inserts(), updates("answer settled settled_at")),
         "task_message": (inserts(),),
+        "daemon": (updates("drain_asked"),),
+        "idempotency_key": (inserts(), updates("answer headers"), deletes),
     },
 }

@@ -209,11 +209,14 @@ class Stage:
     def publish(self, *events: Event) -> None:
         """Events, as another service's, of topics that the service subscribes to."""
         self.connection.commit()
-        subscribed = tuple(subscription[1:] for subscription in self._subscriptions)
         for event in events:
-            heard = topic_of(event).encode().startswith(subscribed)
-            assert heard or not self._processes, f"{self.service} doesn't hear {topic_of(event)}"
+            assert self.hears(event) or not self._processes, f"{self.service} doesn't hear {topic_of(event)}"
             self._events_out.send_multipart(encode_event(event, "test"))
+
+    def hears(self, event: Event) -> bool:
+        """Whether the service subscribes to what this event is published under."""
+        subscribed = tuple(subscription[1:] for subscription in self._subscriptions)
+        return topic_of(event).encode().startswith(subscribed)
 
     def publish_raw(self, *frames: Sequence[bytes]) -> None:
         """Frames that may be anything, on the socket for events."""

@@ -138,8 +138,8 @@ def test_a_listener_that_never_reads_is_cut_off_and_the_others_get_everything(ht
         ("POST", "/v1/directives", b'{"title', 400, "the body can't be read"),
         ("POST", "/v1/directives", b'{"title": 7}', 400, "title Expected `str`, got `int`"),
         ("POST", "/v1/directives", b'{"title": "x", "goal": "y", "colour": 1}', 400, "unknown field `colour`"),
-        ("POST", "/v1/directives", b'{"title": "x", "goal": "y", "max_parallel": 3000000000}', 422, "can't be stored"),
-        ("POST", f"/v1/directives/{NOBODY}/dance", None, 404, "can't be asked to dance"),
+        ("POST", "/v1/directives", b'{"title": "x", "goal": "y", "max_parallel": 3000000000}', 400, "max_parallel"),
+        ("POST", f"/v1/directives/{NOBODY}/dance", None, 404, "there is nothing at"),
         ("GET", "/v1/tasks?limit=0", None, 400, "limit Expected `int` >= 1"),
         ("GET", "/v1/tasks?status=asleep", None, 400, "status"),
     ],
@@ -199,19 +199,19 @@ def test_a_refused_post_does_not_use_its_key_up(http: httpx.Client) -> None:
 
 def test_lists_come_in_pages(http: httpx.Client) -> None:
     made = [create(http, title=f"Page {n}")["id"] for n in range(3)]
-    last = http.get("/v1/directives", params={"limit": 2}).json()
-    assert [d["id"] for d in last] == made[1:]
-    before = http.get("/v1/directives", params={"limit": 1, "before": made[1]}).json()
-    assert [d["id"] for d in before] == made[:1]
-    assert last[0]["steps"] == {"pending": 2}
+    newest = http.get("/v1/directives", params={"limit": 2})
+    assert [d["id"] for d in newest.json()] == made[:0:-1]
+    older = http.get(newest.links["next"]["url"]).json()
+    assert older[0]["id"] == made[0]
+    assert older[0]["steps"] == {"pending": 2}
 
 
 def test_the_schema_describes_every_route_with_the_shape_of_its_answer(http: httpx.Client) -> None:
-    schema = http.get("/schema").json()
+    schema = http.get("/schema/openapi.json").json()
     for path, operations in schema["paths"].items():
         for method, operation in operations.items():
             for status, answer in operation["responses"].items():
-                if status in ("200", "201", "202") and path != "/v1/events":
+                if status in ("200", "201", "202") and path not in ("/v1/events", "/metrics"):
                     content = answer["content"]["application/json"]["schema"]
                     assert content.get("$ref") or content.get("items", {}).get("$ref"), (method, path)
     assert "StepShown" in json.dumps(schema["components"]["schemas"])
@@ -233,6 +233,6 @@ def test_readiness_is_about_what_is_there(http: httpx.Client, cluster: Cluster) 
 def test_metrics_count_requests_by_route_and_what_the_database_holds(http: httpx.Client, tmp_path: Path) -> None:
     http.get(f"/v1/directives/{create(http, title=tmp_path.name)['id']}")
     text = http.get("/metrics").text
-    assert 'makima_http_request_seconds_count{method="GET",route="/v1/directives/{directive}",status="200"}' in text
+    assert 'makima_http_requests_total{method="GET",route="/v1/directives/{directive}",status="200"}' in text
     assert 'makima_directives{status="draft"}' in text
     assert 'makima_daemons{status="connected"} 2.0' in text

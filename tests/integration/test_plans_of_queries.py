@@ -13,14 +13,14 @@ from shared.store.database import PLANS
 from shared.store.statements import statements
 from tests import postgres
 
-SERVICES = ("executor", "monitor", "planner", "completer", "gateway")
+SERVICES = ("executor", "monitor", "planner", "completer", "gateway.rows")
 GROWING = frozenset({"task", "step", "step_dependency", "directive", "attempt", "task_output", "event", "plan_request"})
 WALKS = {
-    ("gateway", "tasks"): "newest first by the primary key, until the page is full",
-    ("gateway", "settled_position"): "from the newest entry back, over a few seconds' worth",
-    ("gateway", "last_position"): "the last entry of the primary key",
-    ("gateway", "counts"): "every directive, for /metrics",
-    ("gateway", "overview"): "every directive of an owner, counted by status",
+    ("gateway.rows", "tasks"): "newest first by the primary key, until the page is full",
+    ("gateway.rows", "settled_position"): "from the newest entry back, over a few seconds' worth",
+    ("gateway.rows", "last_position"): "the last entry of the primary key",
+    ("gateway.rows", "counts"): "every directive, for /metrics",
+    ("gateway.rows", "overview"): "every directive of an owner, counted by status",
     ("monitor", "forget_output"): "what is old, by a BRIN index of the age, which only a bitmap scan reads",
     ("monitor", "forget_events"): "the same",
     ("monitor", "advance_all"): "all unsettled steps of active directives, when it sweeps; of some directives, theirs",

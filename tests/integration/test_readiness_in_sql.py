@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from services.executor.service import Executor
+from services.gateway.rows.steps import MAKE_READY
 from services.monitor.service import Monitor
 from shared.config import Settings
 from shared.domain import readiness
@@ -24,7 +25,6 @@ from shared.messages.frames import COMMANDS
 from shared.messages.reports import AnyReport, TaskAccepted, TaskFailed, TaskInterrupted, TaskStarted, TaskSucceeded
 from shared.service.phase import Surroundings
 from shared.store.database import connect
-from shared.store.statements import statements
 from tests import postgres
 from tests.contract.rows import Rows
 
@@ -96,7 +96,7 @@ async def drive(url: str, home: Path, shape: list[tuple[int, list[int]]], chance
             wire = Wire()
             executor, monitor = Executor(around, wire), Monitor(around, Wire())
             async with database.unit_of_work("test") as unit:
-                await unit.rows(statements("services.gateway")["make_ready"], {"directive": directive})
+                await unit.fetch(MAKE_READY(directive=directive))
             agree(rows, directive, model)
             while not readiness.idle(model.values()):
                 connection.execute("UPDATE makima.task SET not_before = makima.now() WHERE status = 'pending'")

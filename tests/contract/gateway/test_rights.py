@@ -10,7 +10,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from services.gateway.service import ROUTES
+from services.gateway.application import ROUTES
 from shared.domain.ids import new_id
 from shared.messages.events import StepAdded, StepChanged, StepReady, StepRemoved, TaskOutput
 from shared.service.tokens import load_secret, task_token
@@ -38,7 +38,10 @@ RIGHTS: dict[tuple[str, str], tuple[tuple[str, ...], object]] = {
     ("POST", "/v1/directives"): (PERSON, {"title": "t", "goal": "g"}),
     ("GET", "/v1/directives"): (PERSON, None),
     ("GET", "/v1/directives/{directive}"): (ALL, None),
-    ("POST", "/v1/directives/{directive}/{verb}"): (PERSON, {}),
+    ("POST", "/v1/directives/{directive}/start"): (PERSON, {}),
+    ("POST", "/v1/directives/{directive}/resume"): (PERSON, {}),
+    ("POST", "/v1/directives/{directive}/pause"): (PERSON, {}),
+    ("POST", "/v1/directives/{directive}/archive"): (PERSON, {}),
     ("POST", "/v1/directives/{directive}/delivery"): (DELIVERY, {"pr_url": "https://github.com/acme/shop/pull/1"}),
     ("POST", "/v1/directives/{directive}/goal"): (PERSON, {"goal": "g"}),
     ("POST", "/v1/directives/{directive}/replan"): (PERSON, {}),
@@ -135,7 +138,6 @@ def test_each_route_takes_the_tokens_that_the_table_says_and_no_others(stage: St
         world = World(stage, "completion" if who == "completion" else "verification")
         filled = path.format(
             directive=world.directive,
-            verb="pause",
             step=stage.rows.step(world.directive, "Pending"),
             order=new_id(),
             question=stage.rows.question(world.tasks["step"]),
@@ -276,6 +278,7 @@ def test_a_stream_carries_output_to_a_person_and_none_to_a_task(stage: Stage) ->
             stage.publish(said)
             return any("task.output" in line for line in told)
 
+        stage.until(lambda: told and heard and stage.hears(said), "both streams")
         stage.until(passes, "the output at the person's")
         (step,) = ids(world.add("person", "Last"))
         stage.until(lambda: any(str(step) in line for line in heard), "what the log holds at the task's")

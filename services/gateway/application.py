@@ -1,0 +1,78 @@
+"""The HTTP interface put together: routes, what their handlers are handed, and who is let in."""
+
+from __future__ import annotations
+
+from litestar import Litestar
+from litestar.di import Provide
+
+from services.gateway import metrics as counting
+from services.gateway.access import Caller, Gate
+from services.gateway.feed.live import Live
+from services.gateway.feed.waiters import Answers
+from services.gateway.http import problems
+from services.gateway.http.problems import AnyRequest
+from services.gateway.http.request import PlainRequest, admitted
+from services.gateway.routes import (
+    daemons,
+    delivery,
+    directives,
+    events,
+    health,
+    metrics,
+    orders,
+    overview,
+    planning,
+    questions,
+    steps,
+    tasks,
+    why,
+)
+from services.gateway.schema import OPENAPI, complete
+from services.gateway.transactions import change, directive_change
+from shared.config import Settings
+from shared.store.database import Database
+
+ROUTES = (
+    *health.ROUTES,
+    *metrics.ROUTES,
+    *overview.ROUTES,
+    *directives.ROUTES,
+    *delivery.ROUTES,
+    *planning.ROUTES,
+    *steps.ROUTES,
+    *orders.ROUTES,
+    *questions.ROUTES,
+    *why.ROUTES,
+    *tasks.ROUTES,
+    *daemons.ROUTES,
+    *events.ROUTES,
+)
+
+
+def application(database: Database, settings: Settings, gate: Gate, live: Live, waiters: Answers) -> Litestar:
+    """The HTTP interface. Handlers ask by name for `caller`, `change`, `directive_change`, and what is given here."""
+
+    async def caller(request: AnyRequest) -> Caller:
+        known: Caller = request.state.caller  # whom the guards let in
+        return known
+
+    app = Litestar(
+        ROUTES,
+        dependencies={
+            "caller": Provide(caller),
+            "database": Provide(lambda: database, sync_to_thread=False),
+            "settings": Provide(lambda: settings, sync_to_thread=False),
+            "live": Provide(lambda: live, sync_to_thread=False),
+            "waiters": Provide(lambda: waiters, sync_to_thread=False),
+            "change": Provide(change),
+            "directive_change": Provide(directive_change),
+        },
+        guards=admitted(gate, settings),
+        request_class=PlainRequest,
+        exception_handlers=problems.HANDLERS,
+        middleware=[counting.timed],
+        openapi_config=OPENAPI,
+        request_max_body_size=problems.LARGEST_BODY,
+    )
+    complete(app)
+    return app

@@ -1,0 +1,85 @@
+"""Batches of steps: resolved, checked and stored whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from litestar.exceptions import HTTPException
+
+from services.gateway.access import Caller
+from services.gateway.rows.directives import LockedDirective
+from services.gateway.rows.orders import SERVE_ORDERS
+from services.gateway.rows.steps import ADD_DEPENDENCIES, ADD_STEPS, STEP_NAMES
+from shared.domain.ids import new_id
+from shared.domain.plans import PlannedStep, PlanRefused, resolve
+from shared.domain.review import review
+from shared.domain.statuses import TaskKind
+from shared.messages.events import StepAdded
+from shared.store.database import UnitOfWork, as_array
+
+
+def holder_of(caller: Caller, directive: LockedDirective) -> UUID | None:
+    """The task with whose changes one of the caller's comes into force; None: it counts at once (rule 5).
+
+    A planning's come into force when it ends well; what other tasks change, where plans are approved, when a person
+    approves it.
+    """
+    return caller.task if caller.kind == TaskKind.PLAN or directive.approve_plan else None
+
+
+async def store(
+    unit: UnitOfWork, directive: LockedDirective, steps: Sequence[PlannedStep], caller: Caller
+) -> tuple[list[UUID], list[str]]:
+    """Store a valid batch in a locked directive; its ids, in order, and the warnings.
+
+    Only a person's may say which generation they are of. Raises HTTPException 422 when it isn't valid.
+    """
+    existing = {step.id: step.name for step in await unit.fetch(STEP_NAMES(id=directive.id))}
+    ids = [new_id() for _ in steps]
+    try:
+        needs = resolve(steps, existing, ids)
+    except PlanRefused as error:
+        raise HTTPException(str(error), status_code=422) from None
+    generation = directive.generation + (caller.kind == TaskKind.PLAN)
+    unit.execute(
+        ADD_STEPS(
+            directive=directive.id,
+            held_by=holder_of(caller, directive),
+            added_by=caller.task,
+            ids=ids,
+            names=[s.name for s in steps],
+            descriptions=[s.description for s in steps],
+            task_plans=[s.task_plan for s in steps],
+            files=[as_array(s.files) for s in steps],
+            order_indexes=[s.order_index for s in steps],
+            generations=[generation if caller.task or s.generation is None else s.generation for s in steps],
+        )
+    )
+    _depend(unit, ids, needs)
+    await _serve(unit, directive.id, steps, ids)
+    unit.record(StepAdded(directive=directive.id, steps=tuple(ids)))
+    return ids, review(steps, ids, needs)
+
+
+def _depend(unit: UnitOfWork, ids: Sequence[UUID], needs: Sequence[tuple[UUID, ...]]) -> None:
+    edges = [(i, need, at) for i, all_of in zip(ids, needs, strict=True) for at, need in enumerate(all_of)]
+    if edges:
+        steps, needed, positions = map(list, zip(*edges, strict=True))
+        unit.execute(ADD_DEPENDENCIES(steps=steps, needs=needed, positions=positions))
+
+
+async def _serve(unit: UnitOfWork, directive: UUID, steps: Sequence[PlannedStep], ids: Sequence[UUID]) -> None:
+    """Keep which orders the steps serve. Raises HTTPException 422 for an order that isn't the directive's."""
+    served = [(step_id, order) for step_id, step in zip(ids, steps, strict=True) for order in step.order_ids]
+    if not served:
+        return
+    asked = SERVE_ORDERS(directive=directive, steps=[i for i, _ in served], orders=[o for _, o in served])
+    kept = set(await unit.fetch(asked))
+    for at, step in enumerate(steps):
+        for order in step.order_ids:
+            if order not in kept:
+                raise HTTPException(
+                    f"steps[{at}] ({step.name!r}): order {order} isn't linked to this directive, or was cancelled",
+                    status_code=422,
+                )

@@ -1,0 +1,52 @@
+"""Whoever waits for an answer, woken by the event that it was given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from shared.bus.bus import Bus
+from shared.messages.events import QuestionAnswered
+
+
+class Answers:
+    """Wakes whoever waits for an answer. Listens to the bus while anybody does, and not otherwise."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._waiting: dict[UUID, list[asyncio.Event]] = {}
+        self._hearing: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def waiting(self, question: UUID) -> AsyncIterator[asyncio.Event]:
+        """An event that is set when the question was settled, by whichever gateway or monitor."""
+        woken = asyncio.Event()
+        self._waiting.setdefault(question, []).append(woken)
+        if self._hearing is None or self._hearing.done():
+            self._hearing = asyncio.create_task(self._hear())
+        try:
+            yield woken
+        finally:
+            self._waiting[question].remove(woken)
+            if not self._waiting[question]:
+                del self._waiting[question]
+            if not self._waiting:
+                self._hearing.cancel()
+                self._hearing = None
+
+    def wake(self, question: UUID) -> None:
+        """The question was settled here."""
+        for woken in self._waiting.get(question, ()):
+            woken.set()
+
+    async def _hear(self) -> None:
+        subscriber = self._bus.subscriber([QuestionAnswered])
+        try:
+            while True:
+                event = await subscriber.receive()
+                if isinstance(event, QuestionAnswered) and event.question is not None:
+                    self.wake(event.question)
+        finally:
+            subscriber.close()

@@ -1,0 +1,1 @@
+"""What HTTP itself takes: sockets, connections, requests, and errors as problem details."""

@@ -1,0 +1,1 @@
+"""The HTTP interface, a module a resource. None imports another."""

@@ -1,0 +1,148 @@
+"""Orders: small work items, linked to a directive and picked up by its planner."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.exceptions import HTTPException
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from services.gateway.access import Caller
+from services.gateway.effects import activate, request_plan
+from services.gateway.http.problems import AnyRequest
+from services.gateway.pages import NEXT, Cursor, Limit, after, page
+from services.gateway.rows.orders import ADD_ORDER, CANCEL_ORDER, LINK_ORDER, LIST_ORDERS, OPEN_ORDERS
+from services.gateway.showing import show, show_all, shown
+from services.gateway.texts import refuse_bad_text
+from services.gateway.transactions import Change, DirectiveChange, lock
+from services.gateway.versions import ETAG
+from shared.api.directives import DirectiveShown
+from shared.api.orders import Link, NewOrder, OrderShown
+from shared.domain.ids import new_id
+from shared.domain.orders import Priority
+from shared.domain.statuses import DirectiveStatus, OrderStatus
+from shared.messages.events import OrderChanged
+from shared.store.database import Database
+
+
+class _Place(msgspec.Struct, frozen=True):
+    priority: Priority | None = None
+    id: UUID | None = None
+
+
+@post("/v1/orders", operation_id="addOrder", tags=["orders"])
+async def add_order(
+    data: JSONBody[NewOrder], caller: NamedDependency[Caller], change: NamedDependency[Change]
+) -> Response[OrderShown]:
+    """Add an order, open, linked to a directive or to none yet."""
+    refuse_bad_text("title", data.title)
+    if data.description:
+        refuse_bad_text("description", data.description)
+    owner = caller.person().owner
+    async with change.begin("gateway.add_order") as begun:
+        if data.directive is not None:
+            await lock(begun.unit, caller, data.directive)
+        made = await begun.unit.fetch_one(
+            ADD_ORDER(
+                id=new_id(),
+                owner=owner,
+                directive=data.directive,
+                title=data.title,
+                description=data.description,
+                priority=data.priority,
+                order_type=data.order_type,
+            )
+        )
+        begun.unit.record(OrderChanged(directive=made.directive_id, order=made.id, status=made.status))
+        return begun.answer(show(OrderShown, made))
+
+
+@get("/v1/orders", operation_id="listOrders", tags=["orders"], response_headers=[NEXT])
+async def list_orders(
+    request: AnyRequest,
+    caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
+    directive: FromQuery[UUID | None] = None,
+    status: FromQuery[OrderStatus | None] = None,
+    cursor: Cursor = None,
+    limit: Limit = 1000,
+) -> Response[list[OrderShown]]:
+    """Orders, the most urgent first."""
+    if directive is not None:
+        caller.on(directive)
+    else:
+        caller.person()
+    place = after(cursor, _Place, _Place())
+    asked = LIST_ORDERS(
+        owner=caller.owner,
+        directive=directive,
+        status=status,
+        after_priority=place.priority,
+        after_id=place.id,
+        limit=limit + 1,
+    )
+    found = show_all(OrderShown, await database.fetch(asked))
+    return page(request, found, limit, lambda order: _Place(order.priority, order.id))
+
+
+@post("/v1/orders/{order:uuid}/link", status_code=200, operation_id="linkOrder", tags=["orders"])
+async def link_order(
+    order: FromPath[UUID], data: JSONBody[Link], caller: NamedDependency[Caller], change: NamedDependency[Change]
+) -> Response[OrderShown]:
+    """Link an open order to a directive."""
+    owner = caller.person().owner
+    async with change.begin("gateway.link_order") as begun:
+        await lock(begun.unit, caller, data.directive)
+        linked = await begun.unit.fetch_first(LINK_ORDER(order=order, owner=owner, directive=data.directive))
+        if linked is None:
+            raise HTTPException(f"order {order} is not there, or not open", status_code=409)
+        begun.unit.record(OrderChanged(directive=data.directive, order=order, status=linked.status))
+        return begun.answer(show(OrderShown, linked))
+
+
+@post("/v1/orders/{order:uuid}/cancel", status_code=200, operation_id="cancelOrder", tags=["orders"])
+async def cancel_order(
+    order: FromPath[UUID], caller: NamedDependency[Caller], change: NamedDependency[Change]
+) -> Response[OrderShown]:
+    """Cancel an order; steps that serve it stay."""
+    owner = caller.person().owner
+    async with change.begin("gateway.cancel_order") as begun:
+        cancelled = await begun.unit.fetch_first(CANCEL_ORDER(order=order, owner=owner))
+        if cancelled is None:
+            raise HTTPException(f"order {order} is not there, or done or cancelled already", status_code=409)
+        begun.unit.record(OrderChanged(directive=cancelled.directive_id, order=order, status=cancelled.status))
+        return begun.answer(show(OrderShown, cancelled))
+
+
+@post(
+    "/v1/directives/{directive:uuid}/pick-up",
+    status_code=200,
+    operation_id="pickUpOrders",
+    tags=["orders"],
+    response_headers=[ETAG],
+)
+async def pick_up(
+    directive: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    directive_change: NamedDependency[DirectiveChange],
+) -> Response[DirectiveShown]:
+    """Planning is due for the directive's open orders; what is delivered already opens again."""
+    caller.person()
+    async with directive_change.begin_on("gateway.pick_up", directive) as begun:
+        if begun.directive.status == DirectiveStatus.ARCHIVED:
+            raise HTTPException("the directive is archived: nothing of it changes any more", status_code=409)
+        if not await begun.unit.fetch_one(OPEN_ORDERS(directive=directive)):
+            raise HTTPException(
+                f"no open order is linked to directive {directive}: `makima order link ORDER {directive}`",
+                status_code=409,
+            )
+        request_plan(begun.unit, directive, "orders", {})
+        if begun.directive.status in (DirectiveStatus.IDLE, DirectiveStatus.COMPLETED):
+            await activate(begun.unit, directive)
+        return begun.answer(await shown(begun.unit, caller, directive))
+
+
+ROUTES = (add_order, list_orders, link_order, cancel_order, pick_up)

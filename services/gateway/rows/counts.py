@@ -1,0 +1,22 @@
+"""What is counted: an owner's, and everything."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from services.gateway.rows import SQL
+
+
+class Count(msgspec.Struct, frozen=True, kw_only=True):
+    """How many of something are in a status."""
+
+    what: Literal["directives", "tasks", "daemons", "slots"]
+    status: str
+    many: int
+
+
+OVERVIEW = SQL.query("overview", Count)
+COUNTS = SQL.query("counts", Count)
+READ_ONLY = SQL.query("read_only", bool)

@@ -1,0 +1,8 @@
+"""What is told of a delivery."""
+
+from __future__ import annotations
+
+from services.gateway.rows import SQL
+from services.gateway.rows.directives import Standing
+
+TELL_DELIVERY = SQL.query("tell_delivery", Standing)

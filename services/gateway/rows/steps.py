@@ -1,0 +1,63 @@
+"""Steps: added, removed, moved by a person."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+from services.gateway.rows import SQL
+from shared.domain.statuses import StepStatus
+
+
+class NamedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A step's id and name."""
+
+    id: UUID
+    name: str
+
+
+class MovedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A step as it stands after a person's word."""
+
+    id: UUID
+    name: str
+    status: StepStatus
+
+
+class RemovedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that is gone, or goes when its holder's changes come into force."""
+
+    id: UUID
+    name: str
+    status: StepStatus
+    gone: bool
+
+
+class AddedBy(msgspec.Struct, frozen=True, kw_only=True):
+    """Which task added a step; None: a person did."""
+
+    added_by: UUID | None
+
+
+class FoundStep(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a step belongs."""
+
+    id: UUID
+    name: str
+    status: StepStatus
+    directive_id: UUID
+
+
+STEP_NAMES = SQL.query("step_names", NamedStep)
+ADD_STEPS = SQL.command("add_steps")
+ADD_DEPENDENCIES = SQL.command("add_dependencies")
+MAKE_READY = SQL.query("make_ready", UUID)
+FOUND_STEPS = SQL.query("found_steps", int)
+ADDED_BY = SQL.query("added_by", AddedBy)
+REMOVE_STEP = SQL.query("remove_step", RemovedStep)
+DEPENDENTS = SQL.query("dependents", str)
+RETRY_STEP = SQL.query("retry_step", MovedStep)
+SKIP_STEP = SQL.query("skip_step", MovedStep)
+FIND_STEP = SQL.query("find_step", FoundStep)
+FAILED_STEPS = SQL.query("failed_steps", int)

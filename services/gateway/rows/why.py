@@ -1,0 +1,65 @@
+"""What decides why something waits, and all that waits for a person."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from services.gateway.rows import SQL
+from shared.domain.statuses import DirectiveStatus, PauseCause
+from shared.domain.why import Step, Task
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What an id is of."""
+
+    kind: Literal["directive", "step", "task"]
+    directive_id: UUID
+    name: str
+    status: str
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """A directive with what is due of it, and its owner's slots."""
+
+    status: DirectiveStatus
+    pause_reason: str | None
+    paused_for: PauseCause | None
+    awaited_plan: UUID | None
+    awaited: tuple[UUID, ...]
+    on_failure: str
+    max_parallel: int
+    delivered_to: str | None
+    delivery_outcome: str | None
+    undelivered: bool
+    requests: list[str]
+    daemons: int
+    capacity: int
+    refusing: tuple[str, ...]
+    running: int
+    max_running: int | None
+    now: datetime
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that waits for a person."""
+
+    kind: Literal["question", "approval", "paused", "waiting"]
+    id: UUID
+    directive_id: UUID
+    title: str
+    text: str
+    since: datetime
+    status: DirectiveStatus
+    paused_for: PauseCause | None
+    failed_step: UUID | None
+
+
+WHY_FIND = SQL.query("why_find", Found)
+WHY_DIRECTIVE = SQL.query("why_directive", Waiting)
+WHY_STEPS = SQL.query("why_steps", Step)
+WHY_TASKS = SQL.query("why_tasks", Task)
+INBOX = SQL.query("inbox", Item)

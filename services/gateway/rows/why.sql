@@ -1,0 +1,79 @@
+-- name: why_find
+-- What an id is of.
+SELECT 'directive' AS kind, d.id AS directive_id, d.title AS name, d.status
+  FROM makima.directive d WHERE d.id = %(id)s AND d.owner_id = %(owner)s
+UNION ALL
+SELECT 'step', s.directive_id, s.name, s.status
+  FROM makima.step s JOIN makima.directive d ON d.id = s.directive_id WHERE s.id = %(id)s AND d.owner_id = %(owner)s
+UNION ALL
+SELECT 'task', t.directive_id, t.name, t.status FROM makima.task t WHERE t.id = %(id)s AND t.owner_id = %(owner)s;
+
+-- name: why_directive
+-- A directive with what is due of it, and its owner's slots. Relies on plan_request_unserved, step_undelivered,
+-- task_on_a_daemon.
+SELECT d.status, d.pause_reason, d.paused_for, d.awaited_plan, makima.awaiting_approval(d) AS awaited, d.on_failure, d.max_parallel,
+       coalesce(d.pr_url, d.pr_branch) AS delivered_to, d.delivery_outcome,
+       EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered) AS undelivered,
+       ARRAY(SELECT r.reason FROM makima.plan_request r WHERE r.directive_id = d.id AND r.served_by IS NULL ORDER BY r.id) AS requests,
+       (SELECT count(*)::integer FROM makima.daemon w WHERE w.owner_id = d.owner_id AND w.connected AND NOT w.draining) AS daemons,
+       (SELECT coalesce(sum(w.capacity), 0)::integer FROM makima.daemon w
+         WHERE w.owner_id = d.owner_id AND w.connected AND NOT w.draining) AS capacity,
+       ARRAY(SELECT w.name || CASE WHEN w.refuses IS NULL THEN ' drains' ELSE ': ' || w.refuses END FROM makima.daemon w
+              WHERE w.owner_id = d.owner_id AND w.connected AND w.draining ORDER BY w.name) AS refusing,
+       (SELECT count(*)::integer FROM makima.task t
+         WHERE t.owner_id = d.owner_id AND t.status IN ('starting', 'running', 'paused')) AS running,
+       (SELECT o.max_running FROM makima.owner o WHERE o.id = d.owner_id) AS max_running, makima.now() AS now
+  FROM makima.directive d WHERE d.id = %(directive)s;
+
+-- name: why_steps
+-- Relies on step_by_directive.
+SELECT s.id, s.name, s.status, s.order_index, s.held_by, s.removed_by, s.skipped_for, s.reason,
+       ARRAY(SELECT e.depends_on FROM makima.step_dependency e WHERE e.step_id = s.id ORDER BY e.position) AS depends_on
+  FROM makima.step s WHERE s.directive_id = %(directive)s ORDER BY s.order_index, s.id;
+
+-- name: why_tasks
+-- The live tasks, and the one that is asked about. Relies on task_by_directive and question_open.
+SELECT t.id, t.kind, t.name, t.status, t.attempt, t.step_id AS step, t.not_before, t.cancel_asked,
+       CASE WHEN t.refused_attempt = t.attempt THEN t.waiting_reason END AS refused_for, coalesce(t.reason, a.reason) AS reason, t.daemon, q.id AS question
+  FROM makima.task t
+  LEFT JOIN LATERAL (SELECT q.id FROM makima.question q
+                      WHERE q.directive_id = t.directive_id AND q.task_id = t.id AND q.attempt = t.attempt
+                        AND q.settled IS NULL ORDER BY q.id LIMIT 1) AS q ON true
+  LEFT JOIN LATERAL (SELECT a.reason FROM makima.attempt a
+                      WHERE a.task_id = t.id AND a.number < t.attempt ORDER BY a.number DESC LIMIT 1) AS a ON true
+ WHERE t.directive_id = %(directive)s
+   AND (t.id = %(also)s OR t.status IN ('pending', 'starting', 'running', 'paused'))
+ ORDER BY t.id;
+
+-- name: inbox
+-- All that waits for a person after an item, oldest first: questions, approvals, paused directives, and what no daemon has taken for a
+-- minute. Relies on question_open, directive_waits_for_a_person, directive_by_status, step_proposed, task_refused.
+SELECT * FROM (
+SELECT 'question' AS kind, q.id, q.directive_id, d.title, t.name || ' asks: ' || q.text AS text, q.asked_at AS since,
+       d.status, NULL AS paused_for, NULL::uuid AS failed_step
+  FROM makima.question q
+  JOIN makima.task t ON t.id = q.task_id AND t.attempt = q.attempt AND t.status IN ('starting', 'running', 'paused')
+  JOIN makima.directive d ON d.id = q.directive_id
+ WHERE q.settled IS NULL AND d.owner_id = %(owner)s
+UNION ALL
+SELECT CASE d.status WHEN 'paused' THEN 'paused' ELSE 'approval' END, d.id, d.id, d.title,
+       coalesce(d.pause_reason, CASE WHEN d.awaited_plan IS NULL THEN 'work that its steps found waits for approval'
+                                     ELSE 'a plan waits for approval' END), d.status_at, d.status, d.paused_for,
+       (SELECT s.id FROM makima.step s WHERE s.directive_id = d.id AND s.status = 'failed' ORDER BY s.order_index, s.id LIMIT 1)
+  FROM makima.directive d
+ WHERE d.owner_id = %(owner)s AND d.status IN ('paused', 'awaiting_approval')
+UNION ALL
+SELECT 'approval', d.id, d.id, d.title, 'work that its steps found waits for approval; the rest goes on', d.status_at,
+       'awaiting_approval', NULL, NULL
+  FROM makima.directive d
+ WHERE d.owner_id = %(owner)s AND d.status = 'active' AND makima.awaiting_approval(d) <> '{}'
+UNION ALL
+SELECT 'waiting', t.id, t.directive_id, d.title, t.name || ' can''t be sent: ' || t.waiting_reason, t.refused_since,
+       d.status, NULL, NULL
+  FROM makima.task t JOIN makima.directive d ON d.id = t.directive_id
+ WHERE t.owner_id = %(owner)s AND t.status IN ('pending', 'starting') AND d.status IN ('active', 'idle')
+   AND t.refused_attempt IS NOT NULL AND t.refused_attempt = t.attempt
+   AND t.refused_since < makima.now() - interval '1 minute'
+) AS waiting
+ WHERE %(after_id)s::uuid IS NULL OR (since, id) > (%(after_at)s::timestamptz, %(after_id)s::uuid)
+ ORDER BY since, id LIMIT %(limit)s;

@@ -1,0 +1,87 @@
+"""Steps as people and agents add, move and see them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from shared.domain.plans import PlannedStep
+from shared.domain.statuses import DirectiveStatus, StepStatus, TaskStatus
+
+
+class StepShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A step with its newest task."""
+
+    id: UUID
+    number: int
+    """Its own within the directive: `12/3` is the third step of directive 12."""
+    name: str
+    status: StepStatus
+    description: str
+    task_plan: str
+    files: list[str]
+    generation: int
+    order_index: int
+    depends_on: list[UUID]
+    proposed: Literal["added", "removed"] | None
+    """By a task whose changes aren't in force yet; null for what counts."""
+    outcome: str
+    files_changed: list[str]
+    orders: list[UUID]
+    task_id: UUID | None
+    task_status: TaskStatus | None
+    branch: str | None
+    attempts: int
+    daemon: str | None
+    reason: str | None
+    waiting_reason: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+class NewSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A batch of steps, added whole or not at all."""
+
+    steps: list[PlannedStep]
+
+
+class StepAdded(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that was added."""
+
+    id: UUID
+    name: str
+
+
+class StepsAdded(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch that was kept, and what its planner should look at again."""
+
+    steps: list[StepAdded]
+    warnings: list[str]
+
+
+class StepRemoved(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that was removed, and what its planner should look at again."""
+
+    id: UUID
+    warnings: list[str]
+
+
+class StepFound(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a step belongs."""
+
+    id: UUID
+    name: str
+    status: StepStatus
+    directive_id: UUID
+
+
+class StepMoved(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that was retried or skipped, and where its directive stands now."""
+
+    id: UUID
+    name: str
+    status: StepStatus
+    directive_status: DirectiveStatus

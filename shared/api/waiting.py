@@ -1,0 +1,34 @@
+"""What waits, as people see it: why, and the inbox."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+
+class WhyShown(msgspec.Struct, frozen=True, kw_only=True):
+    """What something waits for, in words, and what would move it on (null: it goes on by itself)."""
+
+    id: UUID
+    kind: Literal["directive", "step", "task"]
+    name: str
+    status: str
+    """A directive's, a step's or a task's."""
+    why: str
+    mend: str | None
+
+
+class InboxItem(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that waits for a person: since when, what, and the command that settles it."""
+
+    id: UUID
+    """Of the question, the directive or the task."""
+    since: datetime
+    kind: Literal["question", "approval", "paused", "waiting"]
+    directive_id: UUID
+    title: str
+    text: str
+    command: str
