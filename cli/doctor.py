@@ -124,10 +124,10 @@ def _home(settings: Settings) -> Finding:
 
 
 def _port(settings: Settings) -> Finding:
-    from cli.status import look
+    from cli.status import runs
 
     where = f"{settings.host}:{settings.port}"
-    if look()["pid"] is not None:
+    if runs():
         return Finding("port", "ok", f"{where}, where this home's cluster runs")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -141,9 +141,9 @@ def _port(settings: Settings) -> Finding:
 def _parts(settings: Settings) -> Iterator[Finding]:
     """Postgres, broker and daemons: of the cluster that runs, else what it would start from."""
     from cli.client import Failed, call
-    from cli.status import look
+    from cli.status import runs
 
-    if look()["pid"] is None and "MAKIMA_API_URL" not in os.environ:
+    if not runs():
         yield _postgres(settings)
         yield Finding("cluster", "warn", f"none runs on {settings.home}", "`makima up` starts one")
         return

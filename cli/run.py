@@ -198,7 +198,7 @@ def _start_cluster() -> None:
     """Start the cluster of this home unless one runs. Raises Failed."""
     from cli.status import runs
 
-    if "MAKIMA_API_URL" in os.environ or runs():
+    if runs():
         return
     print("no cluster runs yet: starting one", file=sys.stderr, flush=True)
     argv = [sys.executable, "-P", "-m", "cli", "up", "--detach"]

@@ -47,7 +47,7 @@ def look() -> dict[str, Any]:
         "inbox": None,
         "trouble": None,
     }
-    if state is None and "MAKIMA_API_URL" not in os.environ:
+    if state is None and not runs():
         found["trouble"] = f"no cluster runs on {home()}; `makima up` starts one"
         return found
     if state is not None:
@@ -65,8 +65,14 @@ def look() -> dict[str, Any]:
 
 
 def runs() -> bool:
-    """Whether a cluster runs on this home."""
-    return _state() is not None
+    """Whether a cluster runs here: under a supervisor, or, as in containers, with a gateway that answers by itself."""
+    if "MAKIMA_API_URL" in os.environ or _state() is not None:
+        return True
+    try:
+        call("GET", "/healthz", within_seconds=READY_SECONDS)
+    except Failed as error:
+        return error.status != 0
+    return True
 
 
 def _state() -> dict[str, Any] | None:
@@ -89,6 +95,8 @@ def _inbox() -> int | None:
 
 
 def _print(found: dict[str, Any]) -> None:
+    if found["pid"] is None and found["overview"] is not None:
+        print(f"makima runs at {found['address']}, each of its processes by itself")
     if found["pid"] is not None:
         print(f"makima runs at {found['address']} for {duration(found['up_seconds'])}, home {found['home']}\n")
         rows = []
