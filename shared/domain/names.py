@@ -1,4 +1,4 @@
-"""Branch names. Whoever creates, merges or delivers a branch takes its name from here, or from the stored fact."""
+"""Branch names (rule 8). Whoever creates, merges or delivers a branch takes its name from here or the stored fact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a failed attempt runs again, and when it doesn't any more."""
+"""When a failed attempt runs again, and when it doesn't any more (rule 9). Pure."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ LONGEST_WAIT_SECONDS = 1.0
 
 
 class Reactor:
-    """Runs one `reconcile` for whatever woke it. Errors are caught a directive, and retried with backoff."""
+    """Runs one `reconcile` for whatever woke it. Errors are caught a directive, and retried with backoff (rule 15)."""
 
     def __init__(self, reconcile: Reconcile, sweep_seconds: float, chance: random.Random) -> None:
         self._reconcile = reconcile

@@ -1,4 +1,4 @@
-"""An attempt's work with its agent: setup, then rounds of the agent and of the repository's check, until it is done."""
+"""An attempt's work with its agent: setup, then rounds of it and of the repository's check (rule 16), until done."""
 
 from __future__ import annotations
 
