@@ -62,8 +62,8 @@ soak *ARGS: (install "developer")
 recovery *ARGS: (install "developer")
     python -m bench.recovery {{ ARGS }}
 
-# Write what is made from the declarations: golden bytes of new messages, docs/asyncapi.yaml, docs/state-machines.md.
-generate: golden asyncapi state-machines reference
+# Write what is made from the declarations: golden bytes of new messages, docs/asyncapi.yaml, docs/state-machines.md ...
+generate: golden asyncapi state-machines reference rules
 
 # Keep the bytes of new messages, and of new fields; those kept before never change.
 golden: (install "developer")
@@ -76,6 +76,10 @@ asyncapi: (install "developer")
 # Draw docs/state-machines.md from the transition tables.
 state-machines: (install "developer")
     python -m tools.state_machines
+
+# List in docs/rules.md the files that cite each rule.
+rules: (install "developer")
+    python -m tools.rules
 
 # Run the demo in a terminal of its own and write what was seen: docs/demo.svg.
 recording: (install "developer")
