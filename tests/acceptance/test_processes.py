@@ -73,7 +73,9 @@ def test_doctor_says_what_is_in_force_and_what_is_missing(bare: Cluster) -> None
     bare.makima("up", "--detach", "--daemons", "1")
     told = json.loads(bare.makima("doctor", "-o", "json"))
     verdicts = {found["name"]: found["verdict"] for found in told["findings"]}
-    assert {verdicts[name] for name in ("settings", "git", "home", "port", "postgres", "broker", "daemons")} == {"ok"}
+    assert {
+        verdicts[name] for name in ("settings", "git", "git-lfs", "home", "port", "postgres", "broker", "daemons")
+    } == {"ok"}
     assert all(found["mend"] for found in told["findings"] if found["verdict"] != "ok")
     assert told["settings"]["slots"] == "7"
     bare.environment["MAKIMA_POSTGRES_URL"] = "postgresql://somebody:secret@127.0.0.1:1/x"

@@ -40,6 +40,7 @@ JOBS = {
 ELSEWHERE = {
     "secret.kept.": "tests/unit/test_keys.py",
     "store.": "tests/integration/test_store.py",
+    "daemon.large_object.": "tests/integration/test_large_tasks.py",
     "daemon.pull_request.before_create": "tests/acceptance/test_delivery.py",
     "daemon.pull_request.after_create": "tests/acceptance/test_delivery.py",
     "daemon.pull_request.gitlab.": "tests/integration/test_other_forges.py",

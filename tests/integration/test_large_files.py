@@ -18,6 +18,7 @@ from services.daemon.git.command import network_limits
 from services.daemon.git.pointers import Pointer
 from services.daemon.workspaces import spares
 from services.daemon.workspaces.leftovers import Limits
+from services.daemon.workspaces.resolving import conclude
 from services.daemon.workspaces.work import Work, Worked, push_to_remote
 from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
 from services.daemon.workspaces.workspaces import Workspaces
@@ -148,7 +149,8 @@ async def test_a_workspace_begins_with_contents_and_nothing_changed(either: Gall
     _, made, worked = await begun(either)
     assert (made.folder / "photo.bin").read_bytes() == PHOTO
     assert (made.folder / "small.bin").read_bytes() == SMALL
-    assert either.agent(made.folder, "git", "status", "--porcelain") == ""
+    for config in (either.agents_git, os.devnull):  # without the filter, too: no content is looked at
+        assert sh(made.folder, "env", f"GIT_CONFIG_GLOBAL={config}", "git", "status", "--porcelain") == ""
     assert (await worked.gather()).head == made.start
 
 
@@ -566,3 +568,105 @@ async def test_nothing_of_git_lfs_runs_for_a_repository_that_does_not_need_it(
     monkeypatch.setattr(command, "_run", noted)
     await shop.work(shop.command("one"), one="1\n")
     assert not {"lfs", "check-attr", "cat-file", "rev-list", "grep"} & set(said)
+
+
+async def test_a_spare_of_another_commit_has_the_contents_of_its_own(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spares, "WORTHWHILE_BYTES", 1)
+    gallery.workspaces = Workspaces(gallery.folder / "spared", spares=1)
+    await gallery.workspaces.remove_orphans()
+    command, made, _ = await begun(gallery)
+    inode = made.folder.stat().st_ino
+    await gallery.workspaces.discard(command)
+    (gallery.local / "photo.bin").write_bytes(ANOTHER)
+    gallery.release("another photo")
+    _, again, worked = await begun(gallery, "two")
+    assert again.folder.stat().st_ino == inode
+    assert (again.folder / "photo.bin").read_bytes() == ANOTHER
+    assert (again.folder / "small.bin").read_bytes() == SMALL
+    assert (await worked.gather()).head == again.start
+
+
+async def test_a_file_that_was_committed_past_the_filter_stays_until_it_changes(gallery: Gallery) -> None:
+    sh(gallery.local, "git", "rm", "-q", ".gitattributes")
+    (gallery.local / "raw.bin").write_bytes(PHOTO)
+    sh(gallery.local, "git", "add", "raw.bin")
+    sh(gallery.local, "git", "commit", "-qm", "raw")
+    (gallery.local / ".gitattributes").write_text("*.bin filter=lfs -text\n")
+    gallery.release("attributes again")
+    _, made, worked = await begun(gallery)
+    (made.folder / "raw.bin").touch()
+    assert (await worked.gather()).head == made.start
+    (made.folder / "raw.bin").write_bytes(ANOTHER)
+    work = await ended(worked)
+    assert work.files == ("raw.bin",)
+    assert (gallery.cloned("makima/one") / "raw.bin").read_bytes() == ANOTHER
+
+
+async def test_the_merge_of_another_branch_brings_its_large_files(gallery: Gallery) -> None:
+    """What the agent's own git can't fetch stays a pointer in its folder, and is at hand for the work."""
+    _, made, worked = await begun(gallery)
+    (gallery.local / "main.bin").write_bytes(ANOTHER)
+    new = gallery.release("more on main")
+    gallery.commit(made.folder, mine=b"mine" * 500)
+    sh(made.folder, "git", "fetch", "-q", str(gallery.remote), "main")
+    gallery.agent(made.folder, "git", "-c", f"lfs.url={gallery.url}/none", "merge", "-q", "--no-edit", new)
+    assert (made.folder / "main.bin").read_text() == pointer(ANOTHER)
+    await ended(worked)
+    clone = gallery.cloned("makima/one")
+    assert (clone / "main.bin").read_bytes() == ANOTHER
+    assert (clone / "mine.bin").read_bytes() == b"mine" * 500
+
+
+async def test_two_steps_are_merged_where_the_next_begins(gallery: Gallery) -> None:
+    for name, data in (("one", b"1" * 2000), ("two", b"2" * 2000)):
+        command, made, worked = await begun(gallery, name)
+        gallery.commit(made.folder, **{name: data})
+        await ended(worked)
+        await gallery.workspaces.discard(command)
+    _, made, worked = await begun(gallery, "join", start_from="makima/one", merge_branches=("makima/two",))
+    assert (made.folder / "one.bin").read_bytes() == b"1" * 2000
+    assert (made.folder / "two.bin").read_bytes() == b"2" * 2000
+    assert (made.folder / "photo.bin").read_bytes() == PHOTO
+    assert gallery.agent(made.folder, "git", "status", "--porcelain") == ""
+    assert (await worked.gather()).head == made.start
+
+
+async def test_a_start_whose_merge_stopped_has_contents_and_both_sides_at_hand(gallery: Gallery) -> None:
+    for name, data in (("one", b"1" * 2000), ("two", b"2" * 2000)):
+        command, made, worked = await begun(gallery, name)
+        gallery.commit(made.folder, photo=data, **{name: data})
+        await ended(worked)
+        await gallery.workspaces.discard(command)
+    elsewhere = gallery.workspaces = Workspaces(gallery.folder / "other")
+    await elsewhere.remove_orphans()
+    _, made, worked = await begun(gallery, "join", start_from="makima/one", merge_branches=("makima/two",))
+    assert made.stopped is not None and made.stopped.files == ("photo.bin",)
+    assert (made.folder / "one.bin").read_bytes() == b"1" * 2000
+    assert (made.folder / "two.bin").read_bytes() == b"2" * 2000
+    gallery.agent(made.folder, "git", "checkout", "--theirs", "photo.bin")
+    assert (made.folder / "photo.bin").read_bytes() == b"2" * 2000
+    gallery.agent(made.folder, "git", "add", "photo.bin")
+    gallery.agent(made.folder, "git", "commit", "-q", "--no-edit")
+    _, problems = await conclude(worked, made.stopped)
+    assert problems == []
+    await ended(worked)
+    clone = gallery.cloned("makima/join")
+    assert (clone / "photo.bin").read_bytes() == (clone / "two.bin").read_bytes() == b"2" * 2000
+
+
+async def test_a_remote_that_is_a_shallow_clone_serves_its_large_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Gallery(tmp_path, None, monkeypatch)
+    await source.workspaces.remove_orphans()
+    deep, source.remote = source.remote, tmp_path / "shallow.git"
+    sh(tmp_path, "git", "clone", "-q", "--bare", "--depth=1", f"file://{deep}", str(source.remote))
+    shutil.copytree(deep / "lfs", source.remote / "lfs")
+    source.url = f"file://{source.remote}"
+    _, made, worked = await begun(source)
+    assert (made.folder / "photo.bin").read_bytes() == PHOTO
+    source.commit(made.folder, photo=ANOTHER)
+    await ended(worked)
+    assert (source.cloned("makima/one") / "photo.bin").read_bytes() == ANOTHER

@@ -83,7 +83,16 @@ def test_an_agents_own_git_works_in_its_sandbox_and_all_of_it_can_be_cloned(hous
         assert sh(there.remote, "git", "show", f"{command.branch}:{name}").startswith("version https://git-lfs")
 
 
-@pytest.mark.parametrize("point", ["daemon.git.lfs.after", "daemon.git.push.before", "daemon.git.push.after"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "daemon.large_object.before_keep",
+        "daemon.large_object.after_keep",
+        "daemon.git.lfs.after",
+        "daemon.git.push.before",
+        "daemon.git.push.after",
+    ],
+)
 def test_a_daemon_that_dies_around_an_upload_leaves_nothing_that_cannot_be_cloned(
     house: Houses, tmp_path: Path, point: str
 ) -> None:

@@ -22,8 +22,11 @@ _LFS = {
     "filter.lfs.smudge": "git-lfs smudge -- %f",
     "filter.lfs.process": "git-lfs filter-process",
     "filter.lfs.required": "true",
+    "lfs.skipdownloaderrors": "true",
+    "lfs.transfer.maxretries": "1",
 }
-"""For agents' git, as `git lfs install` has it: run where attributes ask for it."""
+"""For agents' git, as `git lfs install` has it: run where attributes ask for it. What it can't fetch, as without the
+account's credentials, stays a pointer."""
 _OF_THE_ACCOUNT = frozenset({"system", "global", "command"})
 FALLBACK_NAME = "makima"
 FALLBACK_EMAIL = "makima@localhost"

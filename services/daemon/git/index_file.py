@@ -38,13 +38,11 @@ def _path_ending(data: bytes, name: int, end: int, hash_bytes: int) -> tuple[str
     for start in (name, *range(name - 2, max(name - _LENGTH, 12), -1)):
         if start != name and data[name - 1] != ord("/"):
             return None
-        (flags,) = struct.unpack_from(">H", data, start - 2)
-        more = 2 if flags & _EXTENDED else 0
-        for extra in {0, more}:
-            if extra:
-                (flags,) = struct.unpack_from(">H", data, start - 4)
-            begin = start - extra - 2 - hash_bytes - _STAT.size
-            if begin < 12 or flags & _LENGTH != min(end - start, _LENGTH):
+        for more in (0, 2):  # flags
+            (flags,) = struct.unpack_from(">H", data, start - more - 2)
+            begin = start - more - 2 - hash_bytes - _STAT.size
+            fits = bool(flags & _EXTENDED) == bool(more) and flags & _LENGTH == min(end - start, _LENGTH)
+            if begin < 12 or not fits:
                 continue
             (mode,) = struct.unpack_from(">I", data, begin + _MODE_AT)
             if mode in _FILES:
@@ -56,19 +54,18 @@ def _path_ending(data: bytes, name: int, end: int, hash_bytes: int) -> tuple[str
 def settle(index: Path, folder: Path, files: Mapping[str, str], letters: int = _SHA1_LETTERS) -> None:
     """Have an index say of a folder's files, each of a blob, that they are that as they look now. Raises OSError.
 
-    It is made younger than they are: of a file that isn't older, git trusts the content alone.
+    Of those that are as young as the index, git will all the same look at the content.
     """
-    data, youngest = bytearray(index.read_bytes()), 0
+    data = bytearray(index.read_bytes())
     wanted = {os.fsencode(path): bytes.fromhex(blob) for path, blob in files.items()}
     for at, path in _entries(data, letters // 2):
         if wanted.get(path) == bytes(data[at + _STAT.size : at + _STAT.size + letters // 2]):
-            youngest = max(youngest, _look(data, at, folder / os.fsdecode(path)))
+            _look(data, at, folder / os.fsdecode(path))
     hashed = hashlib.sha1(usedforsecurity=False) if letters == _SHA1_LETTERS else hashlib.sha256()
     hashed.update(data[: -hashed.digest_size])
     data[-hashed.digest_size :] = hashed.digest()
     draft = index.with_name(f"{index.name}.settled")
     draft.write_bytes(data)
-    os.utime(draft, ns=(youngest + 1, max(youngest + 1, draft.stat().st_mtime_ns)))
     draft.replace(index)
 
 
@@ -88,14 +85,13 @@ def _entries(data: bytearray, hash_bytes: int) -> Iterator[tuple[int, bytes]]:
         at += (end - at + 8) & ~7
 
 
-def _look(data: bytearray, at: int, path: Path) -> int:
-    """Note how a file looks; when it was changed, in nanoseconds."""
+def _look(data: bytearray, at: int, path: Path) -> None:
+    """Note how a file looks."""
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode):
-        return 0
+        return
     times = (found.st_ctime_ns, found.st_mtime_ns)
     seconds = [part & 0xFFFFFFFF for time in times for part in divmod(time, 10**9)]
     mode = struct.unpack_from(">I", data, at + _MODE_AT)
     about = (found.st_dev, found.st_ino, *mode, found.st_uid, found.st_gid, found.st_size)
     _STAT.pack_into(data, at, *seconds, *(number & 0xFFFFFFFF for number in about))
-    return found.st_mtime_ns
