@@ -39,12 +39,20 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.op} {self.table} {what} {self.move}"
 
 
-Owns = Callable[[Write], bool]
+class Owns(msgspec.Struct, frozen=True):
+    """Which writes of one kind are a service's own."""
+
+    op: str
+    condition: Callable[[Write], bool] = lambda _: True
+
+    def __call__(self, write: Write) -> bool:
+        """Whether this one is."""
+        return write.op == self.op and self.condition(write)
 
 
 def inserts(**columns: str) -> Owns:
     """Insertions; only of rows with one of the values a column, separated by spaces."""
-    return lambda w: w.op == "INSERT" and all((w.after or {})[n] in v.split() for n, v in columns.items())
+    return Owns("INSERT", lambda w: all((w.after or {})[n] in v.split() for n, v in columns.items()))
 
 
 def updates(columns: str, moves: str | None = None) -> Owns:
@@ -54,14 +62,13 @@ def updates(columns: str, moves: str | None = None) -> Owns:
     def owns(w: Write) -> bool:
         before, after = w.move
         moved = before != after and f"{before}>{after}" not in (moves or "").split()
-        return w.op == "UPDATE" and w.changed <= allowed | ({"status"} if moves else set()) and not moved
+        return w.changed <= allowed | ({"status"} if moves else set()) and not moved
 
-    return owns
+    return Owns("UPDATE", owns)
 
 
-def deletes(write: Write) -> bool:
-    """Deletions."""
-    return write.op == "DELETE"
+deletes = Owns("DELETE")
+"""Deletions."""
 
 
 _ENDS = "failed cancelled completed"
@@ -90,13 +97,19 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         "task": (
             updates(
                 "attempt failures losses not_before daemon branch head base_commit kept_branch commits session "
-                "outcome reason cost_usd tokens lease_until ended_at waiting_reason gave_up cancel_asked cancel_cause",
+                "outcome reason cost_usd tokens lease_until ended_at waiting_reason gave_up cancel_asked cancel_cause "
+                "agent",
                 _MONITORED,
             ),
         ),
-        "attempt": (inserts(), updates("daemon session branch ended_at outcome reason tail exit_code cost_usd tokens")),
-        "task_output": (inserts(),),
-        "daemon": (inserts(), updates("labels agents capacity connected draining last_seen")),
+        "attempt": (
+            inserts(),
+            updates("daemon agent session branch ended_at outcome reason tail exit_code cost_usd tokens"),
+        ),
+        "task_output": (inserts(), deletes),
+        "task_message": (updates("delivered_at delivered_as"),),
+        "daemon": (inserts(), updates("labels agents capacity connected draining drains refuses last_seen")),
+        "event": (deletes,),
         "step": (
             updates(
                 "task_id branch head outcome files_changed reason completed_at held_by removed_by skipped_for",
@@ -160,3 +173,4 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         "idempotency_key": (inserts(), updates("answer headers"), deletes),
     },
 }
+"""Beside these, every service adds to the audit log."""

@@ -23,7 +23,7 @@ from tools.mutants.mutant import Mutant, mutant
 
 ROOT = Path(__file__).parents[2]
 MUTATOR = ROOT / ".venv" / "mutants" / "bin" / "python"
-WHERE = ("shared/domain/*.py", "services/*/decisions.py", "services/*/queries.sql")
+WHERE = ("shared/domain/*.py", "services/*/decisions.py", "services/*/queries.sql", "services/*/rows/*.sql")
 MANY = 6
 TEST_SECONDS = 180.0
 """A mutant whose tests take longer hangs, which is noticed, too."""
@@ -55,7 +55,7 @@ def main() -> int:
 def nearest(tree: Path, path: str) -> list[str]:
     """The tests of a file, by their paths: those that import it, or of many the one of its name."""
     if path.endswith(".sql"):
-        return [f"tests/contract/{Path(path).parent.name}"]
+        return [f"tests/contract/{Path(path).parts[1]}"]
     module = path.removesuffix(".py").replace("/", ".")
     package, _, name = module.rpartition(".")
     imports = (f"from {module} import", f"import {module}", f"from {package} import {name}")

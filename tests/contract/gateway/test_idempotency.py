@@ -169,3 +169,17 @@ def test_a_removal_and_a_change_are_done_once_too(stage: Stage) -> None:
         path = f"/v1/directives/{world.directive}"
         first, again = (client.patch(path, json={"max_parallel": 9}, headers=key) for _ in range(2))
         assert first.json()["version"] == again.json()["version"]
+
+
+def test_what_was_answered_the_day_before_is_forgotten(stage: Stage) -> None:
+    world = World(stage)
+    statement = """
+        INSERT INTO makima.idempotency_key (owner_id, key, request, at)
+        SELECT id, said, said, makima.now() - ago::interval
+          FROM makima.owner, (VALUES ('old', '25 hours'), ('new', '23 hours')) AS kept (said, ago)
+         WHERE name = 'default'"""
+    stage.connection.execute(statement)
+    with world.client("person") as client:
+        path = f"/v1/tasks/{world.tasks['step']}/tell"
+        client.post(path, json={"text": "one"}, headers={"Idempotency-Key": "now"}).raise_for_status()
+    assert sorted(row["key"] for row in stage.rows.all("idempotency_key")) == ["new", "now"]

@@ -1,0 +1,93 @@
+"""What the monitor writes beside the lives of tasks: messages that arrived, agents that took over, what is cleared."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from shared.domain.ids import new_id
+from shared.messages.reports import Hello, MessageDelivered, TaskAccepted, TaskStarted
+from tests.contract.stage import Stage
+
+SERVICE = "monitor"
+SETTINGS = {"retention_seconds": "0.2", "keep_output_days": "1", "keep_events_days": "1"}
+OLD = "2020-01-01"
+
+
+def message(stage: Stage, task: UUID) -> UUID:
+    """What a person told a running task."""
+    made = new_id()
+    statement = "INSERT INTO makima.task_message (id, task_id, text) VALUES (%s, %s, 'Mind the gap')"
+    stage.connection.execute(statement, (made, task))
+    return made
+
+
+def output(stage: Stage, task: UUID) -> None:
+    """A batch that was printed long ago."""
+    statement = """
+        INSERT INTO makima.task_output (task_id, attempt, first_seq, last_seq, events, at)
+        VALUES (%s, 1, 0, 0, '[]', %s)"""
+    stage.connection.execute(statement, (task, OLD))
+
+
+def event(stage: Stage, directive: UUID) -> None:
+    """A word of the audit log that was said long ago."""
+    statement = "INSERT INTO makima.event (type, directive_id, body, at) VALUES ('directive.changed', %s, '{}', %s)"
+    stage.connection.execute(statement, (directive, OLD))
+
+
+def test_a_message_that_reached_its_agent_is_marked_once(stage: Stage) -> None:
+    _, task = stage.rows.running_step(stage.rows.directive())
+    told = message(stage, task)
+    stage.report(MessageDelivered(seq=1, task=task, attempt=1, message=told, how="while it ran"))
+    stage.await_acknowledged(1)
+    row = stage.rows.one("task_message", told)
+    assert (row["delivered_as"], row["delivered_at"] is None) == ("while it ran", False)
+    stage.report(MessageDelivered(seq=2, task=task, attempt=1, message=told, how="at its next turn"))
+    stage.await_acknowledged(2)
+    assert stage.rows.one("task_message", told) == row
+
+
+def test_the_agent_that_runs_in_the_place_of_the_one_asked_for_is_kept(stage: Stage) -> None:
+    directive = stage.rows.directive()
+    step = stage.rows.step(directive, status="ready")
+    task = stage.rows.task(directive, step=step, status="starting", agent="claude", lease_until="2100-01-01")
+    stage.report(TaskAccepted(seq=1, task=task, attempt=1), TaskStarted(seq=2, task=task, attempt=1, agent="codex"))
+    stage.await_acknowledged(2)
+    assert stage.rows.one("task", task)["agent"] == "codex"
+    (attempt,) = stage.rows.all("attempt", task_id=task)
+    assert attempt["agent"] == "codex"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"draining": True, "drain_asked": True}, {"draining": True, "refuses": "its disk is full"}, {}],
+    ids=["asked", "full", "free"],
+)
+def test_why_a_daemon_takes_no_more_is_kept(stage: Stage, said: dict[str, Any]) -> None:
+    stage.rows.daemon("d7", draining=True, drains=True, refuses="of old")
+    stage.report(Hello(daemon="d7", owner="default", capacity=3, **said), daemon="d7")
+    row = stage.await_row("daemon", name="d7", capacity=3)
+    kept = {name: row[name] for name in ("draining", "drains", "refuses")}
+    assert kept == {
+        "draining": said.get("draining", False),
+        "drains": said.get("drain_asked", False),
+        "refuses": said.get("refuses"),
+    }
+
+
+def test_old_output_and_events_of_what_has_ended_go_and_the_rest_stays(stage: Stage) -> None:
+    over, live = stage.rows.directive(title="Over", status="completed"), stage.rows.directive(title="Live")
+    ended = stage.rows.task(over, status="completed")
+    _, running = stage.rows.running_step(live)
+    for directive, task in ((over, ended), (live, running)):
+        output(stage, task)
+        event(stage, directive)
+    stage.until(lambda: not stage.rows.all("task_output", task_id=ended), "clearing of old output")
+    stage.until(
+        lambda: not stage.rows.all("event", directive_id=over, type="directive.changed"), "clearing of old events"
+    )
+    assert len(stage.rows.all("task_output", task_id=running)) == 1
+    assert len(stage.rows.all("event", directive_id=live, type="directive.changed")) == 1
