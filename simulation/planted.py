@@ -6,12 +6,13 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, LiteralString
 from unittest.mock import patch
 
 from psycopg import OperationalError
 
-from services.executor import service as executor
+from services.executor import rows
 from services.monitor import consequences
 from services.monitor import service as monitor
 from shared.domain import deliveries, outcomes
@@ -19,6 +20,7 @@ from shared.domain.statuses import ON_A_DAEMON
 from shared.messages.frames import REPORT_REPLIES
 from shared.messages.reports import Ack, Report
 from shared.service.reactor import Reactor
+from shared.store.statements import Query, statements
 from simulation.history import Stage, play
 
 Statements = dict[str, LiteralString]
@@ -31,6 +33,23 @@ class Bug:
 
     name: str
     plant: Plant
+
+
+def _declared(module: ModuleType, name: str, old: str, new: str) -> Plant:
+    """As below, of a statement that a module declares under this name."""
+
+    @contextlib.contextmanager
+    def plant(_: Stage) -> Iterator[None]:
+        statement: Query[Any] = getattr(module, name)
+        package, _dot, key = statement.name.partition(".")
+        text = statements(f"services.{package}")[key]
+        assert old in text, f"statement {name} has changed; plant this bug anew: {old!r}"
+        assert statement.row is not None
+        planted = Query(statement.name, text.replace(old, new), statement.row)
+        with patch.object(module, name, planted):
+            yield
+
+    return plant
 
 
 def _statement(statements: Statements, name: str, old: str, new: str) -> Plant:
@@ -132,7 +151,7 @@ BUGS = (
     Bug("leases never run out", _statement(consequences.SQL, "lost", "t.lease_until < makima.now()", "false")),
     Bug(
         "a claim has no lease",
-        _statement(executor.SQL, "claim_steps", "makima.now() + %(lease)s * interval '1 second'", "NULL"),
+        _declared(rows, "CLAIM_STEPS", "(SELECT makima.now()) + %(lease)s::float * interval '1 second'", "NULL"),
     ),
     Bug(
         "output of any daemon is kept",
@@ -150,9 +169,13 @@ BUGS = (
     Bug("a Hello that was lost is never asked for again", _attribute(monitor.Monitor, "_signs_of_life", _nothing)),
     Bug(
         "an unroutable task is put back whatever became of it since",
-        _statement(executor.SQL, "put_back", "AND t.status = 'starting'", ""),
+        _declared(rows, "PUT_BACK", "AND t.status = 'starting'", ""),
     ),
     Bug("a merge is believed whatever it holds", _attribute(deliveries, "_merged_without", lambda *_: None)),
+    Bug(
+        "a claim is not in the audit log",
+        _declared(rows, "CLAIM_STEPS", "WHERE u.id IN (SELECT claimed.id FROM claimed)", "WHERE false"),
+    ),
     Bug("what failed is not tried again", _attribute(Reactor, "_back_off", _nothing)),
 )
 

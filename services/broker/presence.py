@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from shared.domain.statuses import Refusal
 from shared.messages.commands import SpawnTask
 from shared.messages.reports import Hello, Running
 
@@ -32,6 +33,14 @@ class Daemon:
     def free(self) -> int:
         """Slots that are free now."""
         return 0 if self.draining else max(self.capacity - len(self.running), 0)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why no daemon takes a task now, as a kind and in words."""
+
+    kind: Refusal
+    reason: str
 
 
 class Presence:
@@ -113,30 +122,29 @@ class Presence:
         """The daemon that has this attempt in hand."""
         return self._holders.get((task, attempt))
 
-    def choose(self, command: SpawnTask) -> bytes | str:
+    def choose(self, command: SpawnTask) -> bytes | Refused:
         """The identity of the daemon that takes a task, or why none does.
 
-        Of the owner's daemons with the labels, the agent and a free slot: the one that holds the dependency's
-        workspace, else the one with most free slots.
+        Of the owner's daemons with the agent and a free slot: the one that holds the dependency's workspace, else the
+        one with most free slots.
         """
         mine = {i: d for i, d in self.daemons.items() if d.owner == command.owner}
         if not mine:
-            return "no daemon of this owner is connected"
-        able = {i: d for i, d in mine.items() if d.labels >= frozenset(command.labels) and not d.draining}
+            return Refused(Refusal.NO_DAEMON, "no daemon of this owner is connected")
+        labelled = {i: d for i, d in mine.items() if d.labels >= frozenset(command.labels)}
+        if not labelled:
+            return Refused(Refusal.LABELS, f"no connected daemon has the labels {', '.join(command.labels)}")
+        able = {i: d for i, d in labelled.items() if not d.draining}
         if not able:
-            return (
-                f"no connected daemon has the labels {', '.join(command.labels)}"
-                if command.labels
-                else "every daemon is draining"
-            )
+            return Refused(Refusal.DRAINING, "every daemon is draining")
         if command.agent != "native":
             able = {i: d for i, d in able.items() if command.agent in d.agents}
             if not able:
-                return f"no connected daemon has the agent {command.agent}"
+                return Refused(Refusal.AGENT, f"no connected daemon has the agent {command.agent}")
         free = {i: d for i, d in able.items() if d.free}
         if not free:
             slots = sum(d.capacity for d in able.values())
-            return f"{slots} of {slots} slots taken"
+            return Refused(Refusal.SLOTS, f"{slots} of {slots} slots taken")
         return max(free, key=lambda i: (free[i].name == command.prefer_daemon, free[i].free))
 
     def _release(self, identity: bytes, daemon: Daemon, attempt: Attempt) -> None:

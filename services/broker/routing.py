@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from services.broker.presence import Daemon, Presence
+from services.broker.presence import Daemon, Presence, Refused
 from shared.bus.skipped import Skipped
 from shared.config import Settings
+from shared.domain.statuses import Refusal
 from shared.messages import channels
 from shared.messages.channels import ByChannel
-from shared.messages.commands import AnyReply, CancelTask, Drain, Routed, SpawnTask, Unroutable
+from shared.messages.commands import CancelTask, Command, Drain, SpawnTask, Unroutable
 from shared.messages.events import DaemonConnected, DaemonLost, Event, TaskOutput
 from shared.messages.frames import (
     COMMANDS,
@@ -101,7 +102,7 @@ class Broker:
     def _on_command(self, parts: list[bytes]) -> None:
         sender, _, head, body = _exactly(parts, 4)
         read_header(head)
-        replies: list[AnyReply] = []
+        replies: list[Unroutable] = []
         batches: dict[bytes, list[object]] = {}
         for command in COMMANDS.decode(body, self._skipped):
             if isinstance(command, Drain):
@@ -111,19 +112,16 @@ class Broker:
             identity = self.presence.holder(command.task, command.attempt)
             if identity is None and isinstance(command, SpawnTask):
                 chosen = self.presence.choose(command)
-                if isinstance(chosen, str):
-                    replies.append(Unroutable(task=command.task, attempt=command.attempt, reason=chosen))
+                if isinstance(chosen, Refused):
+                    replies.append(_unroutable(command, chosen))
                     continue
                 identity = chosen
                 self.presence.takes(identity, command.task, command.attempt, self._clock())
             if identity is None:
                 if isinstance(command, CancelTask):
-                    reason = "no connected daemon runs it"
-                    replies.append(Unroutable(task=command.task, attempt=command.attempt, reason=reason))
+                    replies.append(_unroutable(command, Refused(Refusal.ENDED, "no connected daemon runs it")))
                 continue
             batches.setdefault(identity, []).append(command)
-            name = self.presence.daemons[identity].name
-            replies.append(Routed(task=command.task, attempt=command.attempt, daemon=name))
         for identity, commands in batches.items():
             self._send("daemons", [identity, b"commands", head, COMMANDS.encode(commands)])  # type: ignore[arg-type]
         if replies:
@@ -192,6 +190,10 @@ class Broker:
     def _emit(self, event: Event) -> None:
         if not self.settings.drop_events:
             self._send("events-out", encode_event(event, "broker"))
+
+
+def _unroutable(command: Command, refused: Refused) -> Unroutable:
+    return Unroutable(task=command.task, attempt=command.attempt, reason=refused.reason, refusal=refused.kind)
 
 
 def _exactly(parts: list[bytes], number: int) -> list[bytes]:

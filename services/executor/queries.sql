@@ -3,11 +3,7 @@
 -- owner's free slots, with all that decides where they start (rule 7). A directive with ready steps costs one look,
 -- however many they are. Relies on step_ready, task_one_live_a_step, task_on_a_daemon, step_completed.
 WITH RECURSIVE slots AS MATERIALIZED (
-    SELECT w.owner_id,
-           least(w.capacity, (SELECT o.max_running FROM makima.owner o WHERE o.id = w.owner_id)) - (SELECT count(*) FROM makima.task t
-                          WHERE t.owner_id = w.owner_id AND t.status IN ('starting', 'running', 'paused')) AS free
-      FROM (SELECT owner_id, sum(capacity) AS capacity
-              FROM makima.daemon WHERE connected AND NOT draining GROUP BY owner_id) AS w
+    SELECT owner_id, free FROM makima.free_slots WHERE free > 0
 ), having_ready AS (
     (SELECT s.directive_id FROM makima.step s WHERE s.status = 'ready' ORDER BY s.directive_id LIMIT 1)
      UNION ALL
@@ -18,7 +14,7 @@ WITH RECURSIVE slots AS MATERIALIZED (
     SELECT d.*,
            d.max_parallel - (SELECT count(*) FROM makima.task t
                               WHERE t.owner_id = d.owner_id AND t.directive_id = d.id
-                                AND t.status IN ('starting', 'running', 'paused')) AS parallel
+                                AND t.status IN ({on_a_daemon})) AS parallel
       FROM having_ready h
       JOIN makima.directive d ON d.id = h.directive_id AND d.status = 'active'
 ), due AS (
@@ -26,14 +22,14 @@ WITH RECURSIVE slots AS MATERIALIZED (
            CASE WHEN d.pr_state = 'merged' THEN NULL ELSE d.pr_branch END AS pr_branch, d.base_branch, d.agent, slots.free,
            row_number() OVER (PARTITION BY d.owner_id ORDER BY s.order_index, s.id) AS place
       FROM directives d
-      JOIN slots ON slots.owner_id = d.owner_id AND slots.free > 0
+      JOIN slots ON slots.owner_id = d.owner_id
      CROSS JOIN LATERAL (
            SELECT s.id, s.directive_id, s.name, s.description, s.task_plan, s.order_index, s.task_id
              FROM makima.step s
             WHERE s.directive_id = d.id AND s.status = 'ready'
               AND (SELECT true FROM makima.task t
                     WHERE t.step_id = s.id AND t.kind = 'step'
-                      AND t.status IN ('pending', 'starting', 'running', 'paused') LIMIT 1) IS NULL
+                      AND t.status IN ({live_task}) LIMIT 1) IS NULL
             ORDER BY s.order_index, s.id
             LIMIT greatest(d.parallel, 0)) AS s
 )
@@ -66,35 +62,40 @@ SELECT due.id AS step_id, due.directive_id, due.owner_id, due.title, due.name, d
  WHERE due.place <= due.free;
 
 -- name: claim_steps
--- Insert the tasks of ready steps, starting at once. Inserting the row is the claim: who comes second inserts nothing.
-INSERT INTO makima.task (id, owner_id, directive_id, step_id, kind, name, prompt, agent, status,
-                         start_from, merge_branches, lease_until, dispatched_at)
-SELECT u.id, u.owner_id, u.directive_id, u.step_id, 'step', u.name, u.prompt, u.agent, 'starting',
-       u.start_from, u.merge_branches, makima.now() + %(lease)s * interval '1 second', makima.now()
-  FROM jsonb_to_recordset(%(tasks)s::jsonb)
-       AS u (id uuid, owner_id uuid, directive_id uuid, step_id uuid, name text, prompt text, agent text, start_from text,
-             merge_branches text[])
- WHERE (SELECT s.status FROM makima.step s WHERE s.id = u.step_id) = 'ready'
-   AND (SELECT d.status FROM makima.directive d WHERE d.id = u.directive_id) = 'active'
-    ON CONFLICT DO NOTHING
-RETURNING id;
+-- Insert the tasks of ready steps, starting at once, each with its entry in the audit log. Inserting the row is the claim:
+-- who comes second inserts nothing.
+WITH chosen AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(tasks)s::jsonb)
+        AS u (id uuid, owner_id uuid, directive_id uuid, step_id uuid, name text, prompt text, agent text, start_from text,
+              merge_branches text[], entry jsonb)
+), claimed AS (
+    INSERT INTO makima.task (id, owner_id, directive_id, step_id, kind, name, prompt, agent, status,
+                             start_from, merge_branches, lease_until, dispatched_at)
+    SELECT u.id, u.owner_id, u.directive_id, u.step_id, 'step', u.name, u.prompt, u.agent, 'starting', u.start_from,
+           u.merge_branches, (SELECT makima.now()) + %(lease)s::float * interval '1 second', (SELECT makima.now())
+      FROM chosen u
+     WHERE (SELECT s.status FROM makima.step s WHERE s.id = u.step_id) = 'ready'
+       AND (SELECT d.status FROM makima.directive d WHERE d.id = u.directive_id) = 'active'
+        ON CONFLICT DO NOTHING
+    RETURNING id
+), logged AS (
+    INSERT INTO makima.event (type, directive_id, body)
+    SELECT u.entry ->> 'type', u.directive_id, u.entry FROM chosen u WHERE u.id IN (SELECT claimed.id FROM claimed)
+)
+SELECT id FROM claimed;
 
 -- name: claim_pending
 -- Tasks that wait and may go now, within the owner's free slots: pending -> starting. Plans, retries, deliveries.
 -- One that a report holds for a moment is waited for: passed over, it would be seen by the next sweep only.
 -- Relies on task_pending and task_on_a_daemon.
 WITH slots AS MATERIALIZED (
-    SELECT w.owner_id,
-           least(w.capacity, (SELECT o.max_running FROM makima.owner o WHERE o.id = w.owner_id)) - (SELECT count(*) FROM makima.task t
-                          WHERE t.owner_id = w.owner_id AND t.status IN ('starting', 'running', 'paused')) AS free
-      FROM (SELECT owner_id, sum(capacity) AS capacity
-              FROM makima.daemon WHERE connected AND NOT draining GROUP BY owner_id) AS w
+    SELECT owner_id, free FROM makima.free_slots WHERE free > 0
 ), waiting AS (
     SELECT t.id, t.owner_id, slots.free, row_number() OVER (PARTITION BY t.owner_id ORDER BY t.not_before, t.id) AS place
       FROM makima.task t
-      JOIN slots ON slots.owner_id = t.owner_id AND slots.free > 0
+      JOIN slots ON slots.owner_id = t.owner_id
       JOIN makima.directive d ON d.id = t.directive_id
-     WHERE t.status = 'pending' AND t.not_before <= makima.now() AND t.cancel_asked IS NULL
+     WHERE t.status = 'pending' AND t.not_before <= (SELECT makima.now()) AND t.cancel_asked IS NULL
        AND (d.status = 'active' OR d.status = 'idle' AND t.kind IN ('completion', 'verification'))
 ), chosen AS (
     SELECT t.id FROM makima.task t JOIN waiting w ON w.id = t.id AND w.place <= w.free
@@ -103,24 +104,29 @@ WITH slots AS MATERIALIZED (
        FOR UPDATE OF t
 ), claimed AS (
     UPDATE makima.task t
-       SET status = 'starting', dispatched_at = makima.now(), version = t.version + 1,
+       SET status = 'starting', dispatched_at = (SELECT makima.now()), version = t.version + 1,
            waiting_reason = CASE WHEN t.refused_attempt = t.attempt THEN t.waiting_reason END,
-           lease_until = makima.now() + %(lease)s * interval '1 second'
+           lease_until = (SELECT makima.now()) + %(lease)s::float * interval '1 second'
       FROM chosen
      WHERE t.id = chosen.id
     RETURNING t.id, coalesce(t.refused_attempt = t.attempt, false) AS asked_again
 )
 SELECT w.*, claimed.asked_again FROM claimed JOIN makima.task_to_send w ON w.id = claimed.id;
 
+-- name: pending
+-- Whether tasks wait that may go now, once there is a slot. Relies on task_pending.
+SELECT EXISTS (SELECT FROM makima.task t
+                WHERE t.status = 'pending' AND t.not_before <= (SELECT makima.now()) AND t.cancel_asked IS NULL) AS pending;
+
 -- name: unaccepted
 -- Dispatched a while ago, and no daemon has said that it has it: sent again, the same attempt. Relies on task_on_a_daemon.
 WITH again AS (
     UPDATE makima.task t SET dispatched_at = makima.now()
      WHERE t.status = 'starting' AND t.daemon IS NULL
-       AND t.dispatched_at < makima.now() - %(after)s * interval '1 second'
+       AND t.dispatched_at < makima.now() - %(after)s::float * interval '1 second'
     RETURNING t.id
 )
-SELECT w.* FROM again JOIN makima.task_to_send w ON w.id = again.id;
+SELECT w.*, true AS asked_again FROM again JOIN makima.task_to_send w ON w.id = again.id;
 
 -- name: next_look
 -- Seconds until the next task that backs off may go, or the next one is unaccepted for too long.
@@ -128,21 +134,22 @@ SELECT w.* FROM again JOIN makima.task_to_send w ON w.id = again.id;
 SELECT extract(epoch FROM min(due.at) - makima.now())::float AS seconds
   FROM (SELECT min(t.not_before) FROM makima.task t WHERE t.status = 'pending' AND t.not_before > makima.now()
          UNION ALL
-        SELECT min(t.dispatched_at) + %(after)s * interval '1 second'
+        SELECT min(t.dispatched_at) + %(after)s::float * interval '1 second'
           FROM makima.task t WHERE t.status = 'starting' AND t.daemon IS NULL) AS due (at);
 
 -- name: put_back
 -- Unroutable: starting -> pending, with the reason, unless the attempt has moved on meanwhile. The longer it has been
 -- refused for this reason, the later it is asked again. `changed`: the reason is another than the last time.
 UPDATE makima.task t
-   SET status = 'pending', waiting_reason = u.reason, lease_until = NULL, version = t.version + 1,
+   SET status = 'pending', waiting_reason = u.reason, refusal = u.refusal, lease_until = NULL, version = t.version + 1,
        refused_attempt = t.attempt, refused_since = u.since,
-       not_before = makima.now() + least(greatest(extract(epoch FROM makima.now() - u.since), %(first)s), %(longest)s)
+       not_before = makima.now() + least(greatest(extract(epoch FROM makima.now() - u.since), %(first)s::float), %(longest)s::float)
                                    * interval '1 second'
-  FROM (SELECT n.id, n.attempt, n.reason,
-               CASE WHEN o.refused_attempt = n.attempt AND o.waiting_reason = n.reason THEN o.refused_since
+  FROM (SELECT n.id, n.attempt, n.refusal, n.reason,
+               CASE WHEN o.refused_attempt = n.attempt AND o.refusal = n.refusal THEN o.refused_since
                     ELSE makima.now() END AS since
-          FROM unnest(%(tasks)s::uuid[], %(attempts)s::integer[], %(reasons)s::text[]) AS n (id, attempt, reason)
+          FROM unnest(%(tasks)s::uuid[], %(attempts)s::integer[], %(refusals)s::text[], %(reasons)s::text[])
+               AS n (id, attempt, refusal, reason)
           JOIN makima.task o ON o.id = n.id) AS u
  WHERE t.id = u.id AND t.attempt = u.attempt AND t.status = 'starting'
 RETURNING t.id, t.directive_id, t.attempt, t.kind, t.waiting_reason, t.refused_since = makima.now() AS changed;
@@ -151,10 +158,10 @@ RETURNING t.id, t.directive_id, t.attempt, t.kind, t.waiting_reason, t.refused_s
 -- A slot or a daemon came: what was refused for want of one may be asked for now, but none more often than every
 -- `apart` seconds. All that are refused, with the seconds until they may go. Relies on task_refused.
 UPDATE makima.task t
-   SET not_before = least(t.not_before, greatest(makima.now(), t.dispatched_at + %(apart)s * interval '1 second'))
+   SET not_before = least(t.not_before, greatest(makima.now(), t.dispatched_at + %(apart)s::float * interval '1 second'))
   FROM (SELECT r.id FROM makima.task r
          WHERE r.status = 'pending' AND r.refused_attempt IS NOT NULL AND r.refused_attempt = r.attempt
-           AND r.waiting_reason <> %(never)s
+           AND r.refusal IS DISTINCT FROM 'too_large'
            FOR UPDATE SKIP LOCKED) AS refused
  WHERE t.id = refused.id
 RETURNING extract(epoch FROM t.not_before - makima.now())::float AS seconds;
@@ -163,7 +170,7 @@ RETURNING extract(epoch FROM t.not_before - makima.now())::float AS seconds;
 -- Tasks on a daemon that somebody wants cancelled. Relies on task_cancel_asked.
 SELECT t.id, t.attempt, t.cancel_asked
   FROM makima.task t
- WHERE t.cancel_asked IS NOT NULL AND t.status IN ('starting', 'running', 'paused');
+ WHERE t.cancel_asked IS NOT NULL AND t.status IN ({on_a_daemon});
 
 -- name: messages
 -- What people told running tasks, and hasn't reached the agent. Relies on task_message_undelivered.

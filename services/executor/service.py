@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 from uuid import UUID
 
-import msgspec
 import structlog
-from msgspec import convert
 
-from services.executor import prompts
-from services.executor.prompts import Brief, Dependency
+from services.executor import prompts, rows
+from services.executor.prompts import Brief
+from services.executor.rows import DueStep, PutBack, Task
 from shared.bus.bus import MessageChannel
 from shared.bus.skipped import Skipped
 from shared.config import Settings
-from shared.domain.delivery import Delivery
 from shared.domain.names import task_branch
 from shared.domain.readiness import Start, start
-from shared.domain.statuses import ENDED_TASK, DirectiveStatus, TaskStatus
+from shared.domain.statuses import ENDED_TASK, DirectiveStatus, Refusal, TaskKind, TaskStatus
 from shared.messages import channels
 from shared.messages.channels import ByChannel
 from shared.messages.commands import AnyCommand, CancelTask, Drain, SpawnTask, TellTask, Unroutable
@@ -41,8 +38,7 @@ from shared.service.leadership import lead
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
 from shared.service.tokens import load_secret, task_token
-from shared.store.database import UNAVAILABLE, UNHOLDABLE, Row, UnitOfWork, as_json
-from shared.store.statements import statements
+from shared.store.database import UNAVAILABLE, UNHOLDABLE, UnitOfWork
 
 log = structlog.get_logger()
 
@@ -57,7 +53,6 @@ CONSUMES: Consumes = {
 EMITS: frozenset[type[Event]] = frozenset({TaskCreated, TaskChanged})
 SENDS: ByChannel = {"commands": frozenset({SpawnTask, CancelTask, TellTask, Drain})}
 RECEIVES: ByChannel = {"commands": frozenset(channels.REPLIES)}
-SQL = statements("services.executor")
 SPAWNS_A_MESSAGE = 50
 CANCELS_A_MESSAGE = 1000
 ACCEPTED_WITHIN_SECONDS = 2.5
@@ -65,7 +60,6 @@ ASK_AGAIN_SECONDS = 0.2
 """So soon what no daemon could take is asked for again, at first; later as rarely as the next says."""
 LONGEST_ASK_AGAIN_SECONDS = 15.0
 TOO_LARGE = f"its command is larger than a frame may be ({LIMIT_BYTES} bytes); shorten its texts"
-_CLAIMED = ("owner_id", "directive_id", "step_id", "name", "prompt", "agent", "start_from", "merge_branches")
 SCRIPTED = "shell"
 """The agent that runs a task plan as it stands, instead of reading a prompt."""
 
@@ -88,103 +82,129 @@ class Executor:
 
     async def reconcile(self, directives: frozenset[UUID] | None) -> None:
         """Dispatch whatever is due; woken for all, also send again, pass on cancellations, see what waits."""
+        database = self._around.database
         if directives is None:  # before the claim: what becomes due in between would be seen by neither
-            (look,) = await self._around.database.rows(SQL["next_look"], {"after": ACCEPTED_WITHIN_SECONDS})
-            if look["seconds"] is not None:
-                self._look_again(min(look["seconds"], 3600) + 0.005)
-        await self._claim()
+            look = await database.fetch_one(rows.NEXT_LOOK(after=ACCEPTED_WITHIN_SECONDS))
+            if look.seconds is not None:
+                self._look_again(min(look.seconds, 3600) + 0.005)
+        due, (pending,) = await database.fetch_all(rows.DUE_STEPS(), rows.PENDING())
+        if pending or self._freed:
+            await self._claim_pending()
+            due = await database.fetch(rows.DUE_STEPS())  # within the slots that are left
+        if due:
+            await self._claim_steps(due)
         if directives is None:
-            await self._send(await self._unaccepted())
+            await self._send(await database.fetch(rows.UNACCEPTED(after=ACCEPTED_WITHIN_SECONDS)))
             await self._pass_on()
 
     async def _pass_on(self) -> None:
         """What people ask of running tasks and of daemons: rows promise it, again and again until it is done."""
         owner = self._around.settings.owner
-        cancels, messages, drains = await self._around.database.rows_of_each(
-            (SQL["cancels"], None), (SQL["messages"], None), (SQL["drains"], None)
+        cancels, messages, drains = await self._around.database.fetch_all(
+            rows.CANCELS(), rows.MESSAGES(), rows.DRAINS()
         )
         asked: list[AnyCommand] = [
-            CancelTask(task=r["id"], attempt=r["attempt"], owner=owner, reason=r["cancel_asked"]) for r in cancels
+            CancelTask(task=c.id, attempt=c.attempt, owner=owner, reason=c.cancel_asked or "") for c in cancels
         ]
-        asked += [
-            TellTask(task=r["task_id"], attempt=r["attempt"], owner=owner, message=r["id"], text=r["text"])
-            for r in messages
-        ]
-        asked += [Drain(owner=owner, daemon=r["name"], on=r["drain_asked"]) for r in drains]
+        asked += [TellTask(task=m.task_id, attempt=m.attempt, owner=owner, message=m.id, text=m.text) for m in messages]
+        asked += [Drain(owner=owner, daemon=d.name, on=d.drain_asked) for d in drains]
         for body in COMMANDS.bodies(asked, CANCELS_A_MESSAGE)[0]:
             await self._commands.send("executor.cancel", b"commands", body)
         if asked:
             self._look_again(ACCEPTED_WITHIN_SECONDS)
 
-    async def _unaccepted(self) -> list[SpawnTask]:
-        async with self._around.database.unit_of_work("executor.resend") as unit:
-            rows = await unit.rows(SQL["unaccepted"], {"after": ACCEPTED_WITHIN_SECONDS})
-        return [self._spawn(r) for r in rows]
-
-    async def _claim(self) -> None:
-        """Claim what is due, and send it before anything else is told of it."""
+    async def _claim_pending(self) -> None:
+        """Claim tasks that wait: plans, retries, deliveries. What is claimed is sent before all else is told of it."""
         async with self._around.database.unit_of_work("executor.claim") as unit:
             if self._freed:
                 await self._recall(unit)
-            pending, due = await unit.rows_of_each(
-                (SQL["claim_pending"], {"lease": self._around.settings.lease_seconds}), (SQL["due_steps"], None)
-            )
-            tasks = {self._around.new_id(): _task(row, self._around.settings.agent) for row in due}
-            claimed = await unit.rows(SQL["claim_steps"], self._claims(tasks)) if tasks else []
-            mine = [*pending, *({"id": c["id"], **tasks[c["id"]]} for c in claimed)]
-            unit.record(*(_starting(t) for t in mine if not t.get("asked_again")))
-            unit.after_commit(lambda: self._send([self._spawn(t) for t in mine]))
+            claimed = await unit.fetch(rows.CLAIM_PENDING(lease=self._around.settings.lease_seconds))
+            unit.record(*(_starting(task) for task in claimed if not task.asked_again))
+            unit.after_commit(partial(self._send, claimed))
+
+    async def _claim_steps(self, due: Sequence[DueStep]) -> None:
+        """Make tasks of the steps that are due: each is the claim of its step. Send those that nobody was faster at."""
+        tasks = {task.id: task for task in (self._task(step) for step in due)}
+        async with self._around.database.unit_of_work("executor.claim_steps") as unit:
+            claims = [_claim(task) for task in tasks.values()]
+            claimed = await unit.fetch_last(rows.CLAIM_STEPS(tasks=claims, lease=self._around.settings.lease_seconds))
+            unit.announce(*(_starting(tasks[task]) for task in claimed))
+            unit.after_commit(partial(self._send, [tasks[task] for task in claimed]))
 
     async def _recall(self, unit: UnitOfWork) -> None:
         if self._refused:
-            refused = await unit.rows(SQL["recall"], {"apart": ASK_AGAIN_SECONDS, "never": TOO_LARGE})
+            refused = await unit.fetch(rows.RECALL(apart=ASK_AGAIN_SECONDS))
             self._refused = bool(refused)
             if refused:
-                self._look_again(max(0.0, *(r["seconds"] for r in refused)) + 0.005)
+                self._look_again(max(0.0, *refused) + 0.005)
         self._freed = False
 
-    def _claims(self, tasks: Mapping[UUID, dict[str, Any]]) -> dict[str, object]:
-        rows = [{"id": task, **{name: row[name] for name in _CLAIMED}} for task, row in tasks.items()]
-        return {"tasks": as_json(rows), "lease": self._around.settings.lease_seconds}
-
-    def _spawn(self, task: dict[str, Any] | Row) -> SpawnTask:
-        attempt, scripted, chosen = task["attempt"], task["agent"] == SCRIPTED, task["agent_chosen"]
-        return SpawnTask(
-            task=task["id"],
-            attempt=attempt,
-            owner=self._around.settings.owner,
-            directive=task["directive_id"],
-            step=task["step_id"],
-            kind=task["kind"],
-            name=task["name"],
-            prompt="" if scripted and chosen else _told(task),
-            agent=task["agent"],
-            agent_chosen=chosen,
-            task_plan=(task["task_plan"] or "") if scripted or not chosen else "",
-            repository_url=task["repository_url"],
-            base_branch=task["base_branch"],
-            start_from=task["start_from"],
-            merge_branches=tuple(task["merge_branches"]),
-            branch=task_branch(task["name"], task["id"], attempt),
-            target_branch=task["target_branch"],
-            resume_session=task["session"] or None,
-            environment={"MAKIMA_API_URL": f"unix://{self._around.settings.gateway_socket()}"},
-            token=task_token(self._secret, task["id"], attempt),
-            prefer_daemon=task["session_daemon"] or task["daemon"],
-            session_daemon=task["session_daemon"],
-            spent_tokens=task["tokens"],
-            delivery=convert(task["delivery"], Delivery) if task.get("delivery") else None,
+    def _task(self, step: DueStep) -> Task:
+        """The task of a ready step: where it starts (rule 7) and what it is told."""
+        begin = start(step.branches, step.pr_branch, step.last_completed)
+        return Task(
+            id=self._around.new_id(),
+            owner_id=step.owner_id,
+            directive_id=step.directive_id,
+            step_id=step.step_id,
+            kind=TaskKind.STEP,
+            name=step.name,
+            prompt=prompts.step(_brief(step, begin)),
+            agent=step.agent or self._around.settings.agent,
+            agent_chosen=step.agent is not None,
+            daemon=step.daemon,
+            start_from=begin.branch,
+            merge_branches=begin.merge,
+            repository_url=step.repository_url,
+            base_branch=step.base_branch,
+            task_plan=step.task_plan,
+            failed_reason=step.failed_reason,
+            failed_tail=step.failed_tail,
         )
 
-    async def _send(self, spawns: Sequence[SpawnTask]) -> None:
-        if spawns:
-            self._look_again(ACCEPTED_WITHIN_SECONDS + 0.005)
+    def _spawn(self, task: Task) -> SpawnTask:
+        scripted = task.agent == SCRIPTED
+        return SpawnTask(
+            task=task.id,
+            attempt=task.attempt,
+            owner=self._around.settings.owner,
+            directive=task.directive_id,
+            step=task.step_id,
+            kind=task.kind,
+            name=task.name,
+            prompt="" if scripted and task.agent_chosen else _told(task),
+            agent=task.agent,
+            agent_chosen=task.agent_chosen,
+            task_plan=(task.task_plan or "") if scripted or not task.agent_chosen else "",
+            repository_url=task.repository_url,
+            base_branch=task.base_branch,
+            start_from=task.start_from,
+            merge_branches=task.merge_branches,
+            branch=task_branch(task.name, task.id, task.attempt),
+            target_branch=task.target_branch,
+            resume_session=task.session or None,
+            environment={"MAKIMA_API_URL": f"unix://{self._around.settings.gateway_socket()}"},
+            token=task_token(self._secret, task.id, task.attempt),
+            prefer_daemon=task.session_daemon or task.daemon,
+            session_daemon=task.session_daemon,
+            spent_tokens=task.tokens,
+            delivery=task.delivery,
+        )
+
+    async def _send(self, tasks: Sequence[Task]) -> None:
+        if not tasks:
+            return
+        self._look_again(ACCEPTED_WITHIN_SECONDS + 0.005)
+        spawns = [self._spawn(task) for task in tasks]
         bodies, too_large = COMMANDS.bodies(spawns, SPAWNS_A_MESSAGE)
         for body in bodies:
             await self._commands.send("executor.spawn", b"commands", body)
         if too_large:
-            large = [s for s in too_large if isinstance(s, SpawnTask)]
-            refused = [Unroutable(task=s.task, attempt=s.attempt, reason=TOO_LARGE) for s in large]
+            refused = [
+                Unroutable(task=s.task, attempt=s.attempt, reason=TOO_LARGE, refusal=Refusal.TOO_LARGE)
+                for s in too_large
+                if isinstance(s, SpawnTask)
+            ]
             await self._put_back(refused, first_seconds=60.0, longest_seconds=3600.0)
 
     def _look_again(self, seconds: float) -> None:
@@ -225,23 +245,26 @@ class Executor:
     ) -> None:
         if asyncio.get_running_loop().time() - self._freed_at < ACCEPTED_WITHIN_SECONDS:
             longest_seconds = first_seconds  # what came free may have come after they were refused
-        parameters = {
-            "tasks": [r.task for r in refused],
-            "attempts": [r.attempt for r in refused],
-            "reasons": [r.reason for r in refused],
-            "first": first_seconds,
-            "longest": longest_seconds,
-        }
         async with self._around.database.unit_of_work("executor.put_back") as unit:
-            rows = await unit.rows(SQL["put_back"], parameters)
-            unit.record(*(_refused(row) for row in rows if row["changed"]))
-        self._refused = self._refused or bool(rows)
+            waiting = await unit.fetch(
+                rows.PUT_BACK(
+                    tasks=[r.task for r in refused],
+                    attempts=[r.attempt for r in refused],
+                    refusals=[r.refusal for r in refused],
+                    reasons=[r.reason for r in refused],
+                    first=first_seconds,
+                    longest=longest_seconds,
+                )
+            )
+            unit.record(*(_refused(task) for task in waiting if task.changed))
+        self._refused = self._refused or bool(waiting)
         self.reactor.wake([None])
 
     def wakes(self, event: AnyEvent) -> Sequence[UUID | None]:
         """What an event wakes for; one that frees a slot also lets what was refused be asked for again."""
         if _frees(event):
-            self._freed, self._freed_at = True, asyncio.get_running_loop().time()
+            self._freed = self._freed or self._refused
+            self._freed_at = asyncio.get_running_loop().time()
         return wakes(event)
 
 
@@ -256,44 +279,40 @@ def wakes(event: AnyEvent) -> Sequence[UUID | None]:
             return (None,)
 
 
-def _task(row: Row, agent: str) -> dict[str, Any]:
-    """The task of a ready step: where it starts (rule 7) and what it is told."""
-    begin = start(row["branches"], row["pr_branch"], row["last_completed"])
+def _claim(task: Task) -> dict[str, object]:
+    """What is kept of the task of a step, with its entry in the audit log."""
     return {
-        **row,
-        "kind": "step",
-        "attempt": 1,
-        "session": None,
-        "session_daemon": None,
-        "tokens": 0,
-        "target_branch": None,
-        "agent": row["agent"] or agent,
-        "agent_chosen": row["agent"] is not None,
-        "prompt": prompts.step(_brief(row, begin)),
-        "start_from": begin.branch,
-        "merge_branches": list(begin.merge),
+        "id": task.id,
+        "owner_id": task.owner_id,
+        "directive_id": task.directive_id,
+        "step_id": task.step_id,
+        "name": task.name,
+        "prompt": task.prompt,
+        "agent": task.agent,
+        "start_from": task.start_from,
+        "merge_branches": task.merge_branches,
+        "entry": _starting(task),
     }
 
 
-def _brief(row: Row, begin: Start) -> Brief:
-    """A row of `due_steps` as the prompt takes it."""
-    handed_on = tuple(msgspec.convert(d, Dependency) for d in row["handed_on"])
+def _brief(step: DueStep, begin: Start) -> Brief:
     return Brief(
-        directive=row["title"],
-        name=row["name"],
-        task_plan=row["task_plan"],
-        description=row["description"],
+        directive=step.title,
+        name=step.name,
+        task_plan=step.task_plan,
+        description=step.description,
         start=begin.branch,
         merges=begin.merge,
-        dependencies=handed_on,
-        unlisted=row["dependencies"] - len(handed_on),
+        dependencies=step.handed_on,
+        unlisted=step.dependencies - len(step.handed_on),
     )
 
 
-def _told(task: dict[str, Any] | Row) -> str:
+def _told(task: Task) -> str:
     """A task's prompt, with what failed last time when something did."""
-    prompt: str = task["prompt"]
-    return prompts.again(prompt, task["failed_reason"], task["failed_tail"] or "") if task["failed_reason"] else prompt
+    if not task.failed_reason:
+        return task.prompt
+    return prompts.again(task.prompt, task.failed_reason, task.failed_tail or "")
 
 
 def _frees(event: AnyEvent) -> bool:
@@ -307,24 +326,24 @@ def _frees(event: AnyEvent) -> bool:
             return False
 
 
-def _refused(row: Row) -> TaskChanged:
+def _refused(task: PutBack) -> TaskChanged:
     return TaskChanged(
-        directive=row["directive_id"],
-        task=row["id"],
-        attempt=row["attempt"],
-        kind=row["kind"],
-        status="pending",
-        reason=row["waiting_reason"],
+        directive=task.directive_id,
+        task=task.id,
+        attempt=task.attempt,
+        kind=task.kind,
+        status=TaskStatus.PENDING,
+        reason=task.waiting_reason,
     )
 
 
-def _starting(task: dict[str, Any] | Row) -> TaskChanged:
+def _starting(task: Task) -> TaskChanged:
     return TaskChanged(
-        directive=task["directive_id"],
-        task=task["id"],
-        attempt=task["attempt"],
-        kind=task["kind"],
-        status="starting",
+        directive=task.directive_id,
+        task=task.id,
+        attempt=task.attempt,
+        kind=task.kind,
+        status=TaskStatus.STARTING,
     )
 
 

@@ -89,6 +89,18 @@ class AttemptOutcome(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Refusal(StrEnum):
+    """The kinds of reasons why an attempt can be sent to no daemon."""
+
+    NO_DAEMON = "no_daemon"
+    DRAINING = "draining"
+    LABELS = "labels"
+    AGENT = "agent"
+    SLOTS = "slots"
+    ENDED = "ended"
+    TOO_LARGE = "too_large"
+
+
 class TransitionRefused(ValueError):
     """A status change that the tables below don't hold."""
 

@@ -101,11 +101,12 @@ class Routed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="R
 
 
 class Unroutable(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Unroutable"):
-    """By the broker: no daemon can take it now, and why."""
+    """By the broker: no daemon can take it now, and why, in words and as their kind (one of Refusal)."""
 
     task: UUID
     attempt: Number
     reason: str
+    refusal: str = ""
 
 
 AnyReply = Routed | Unroutable

@@ -88,7 +88,7 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         "task": (
             inserts(kind="step", status="starting"),
             updates(
-                "waiting_reason dispatched_at lease_until not_before refused_attempt refused_since",
+                "waiting_reason refusal dispatched_at lease_until not_before refused_attempt refused_since",
                 "pending>starting starting>pending",
             ),
         ),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from services.broker.presence import Presence
+from services.broker.presence import Presence, Refused
 from shared.domain.ids import uuid7
+from shared.domain.statuses import Refusal
 from shared.messages.commands import SpawnTask
 from shared.messages.reports import Hello, Running
 
@@ -29,7 +30,7 @@ def test_what_was_routed_just_now_takes_a_slot_though_no_heartbeat_names_it() ->
     presence = with_a_daemon()
     presence.takes(b"d1", TASK, 1, 0.0)
     presence.runs(b"d1", (), UNLISTED - 1)
-    assert presence.choose(spawn()) == "1 of 1 slots taken"
+    assert presence.choose(spawn()) == Refused(Refusal.SLOTS, "1 of 1 slots taken")
 
 
 def test_a_command_that_never_reached_its_daemon_gives_the_slot_back() -> None:

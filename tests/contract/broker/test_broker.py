@@ -19,7 +19,7 @@ from shared.bus.keys import introduce
 from shared.config import load
 from shared.domain.ids import new_id
 from shared.messages.channels import ADMITTED, Role
-from shared.messages.commands import CancelTask, Routed, SpawnTask, Unroutable
+from shared.messages.commands import CancelTask, SpawnTask, Unroutable
 from shared.messages.events import DaemonConnected, DaemonLost, StepReady, TaskOutput
 from shared.messages.frames import (
     COMMANDS,
@@ -188,7 +188,6 @@ def test_a_spawn_goes_to_a_daemon_of_its_owner_that_has_the_agent_and_the_labels
     broker.daemon("able", agents=("claude",), labels=("gpu",))
     command = spawn(agent="claude", labels=("gpu",))
     broker.command(command)
-    assert broker.wait("replies", Routed, task=command.task).daemon == "able"
     assert broker.wait("able", SpawnTask) == command
 
 
@@ -197,7 +196,7 @@ def test_a_command_doubled_goes_to_the_daemon_that_has_it(broker: Surround) -> N
     broker.daemon("b", capacity=5)
     command = spawn()
     broker.command(command)
-    first = broker.wait("replies", Routed, task=command.task).daemon
+    first = broker.until(lambda: next((d for d in ("a", "b") if broker.seen[d]), None), "the command")
     broker.command(command, command)
     broker.until(lambda: True if len(broker.seen[first]) == 3 else None, "the command three times")
     broker.command(CancelTask(task=command.task, attempt=1, owner="me", reason="no"))
@@ -205,24 +204,26 @@ def test_a_command_doubled_goes_to_the_daemon_that_has_it(broker: Surround) -> N
 
 
 @pytest.mark.parametrize(
-    ("hello", "more", "why"),
+    ("hello", "more", "kind", "why"),
     [
-        (None, {}, "no daemon of this owner is connected"),
-        ({"owner": "you"}, {}, "no daemon of this owner is connected"),
-        ({}, {"labels": ("gpu",)}, "no connected daemon has the labels gpu"),
-        ({}, {"agent": "claude"}, "no connected daemon has the agent claude"),
-        ({"capacity": 1, "running": (Running(task=new_id(), attempt=1),)}, {}, "1 of 1 slots taken"),
-        ({"draining": True}, {}, "draining"),
+        (None, {}, "no_daemon", "no daemon of this owner is connected"),
+        ({"owner": "you"}, {}, "no_daemon", "no daemon of this owner is connected"),
+        ({}, {"labels": ("gpu",)}, "labels", "no connected daemon has the labels gpu"),
+        ({}, {"agent": "claude"}, "agent", "no connected daemon has the agent claude"),
+        ({"capacity": 1, "running": (Running(task=new_id(), attempt=1),)}, {}, "slots", "1 of 1 slots taken"),
+        ({"draining": True}, {}, "draining", "draining"),
     ],
 )
 def test_what_no_daemon_can_take_is_unroutable_in_words(
-    broker: Surround, hello: dict[str, object] | None, more: dict[str, object], why: str
+    broker: Surround, hello: dict[str, object] | None, more: dict[str, object], kind: str, why: str
 ) -> None:
     if hello is not None:
         broker.daemon("d1", **hello)
     command = spawn(**more)
     broker.command(command)
-    assert why in broker.wait("replies", Unroutable, task=command.task, attempt=1).reason
+    told = broker.wait("replies", Unroutable, task=command.task, attempt=1)
+    assert told.refusal == kind
+    assert why in told.reason
 
 
 def test_a_cancel_of_what_nobody_runs_is_unroutable(broker: Surround) -> None:
@@ -245,13 +246,13 @@ def test_an_end_frees_the_slot_for_the_next(broker: Surround) -> None:
     daemon = broker.daemon("d1", capacity=1)
     first, second = spawn(), spawn()
     broker.command(first)
-    broker.wait("replies", Routed, task=first.task)
+    broker.wait("d1", SpawnTask, task=first.task)
     broker.command(second)
     broker.wait("replies", Unroutable, task=second.task)
     broker.report(daemon, TaskSucceeded(seq=1, task=first.task, attempt=1))
     broker.heard("d1", TaskSucceeded(seq=1, task=first.task, attempt=1))
     broker.command(second)
-    broker.wait("replies", Routed, task=second.task)
+    broker.wait("d1", SpawnTask, task=second.task)
 
 
 def test_output_is_shown_as_it_passes(broker: Surround) -> None:

@@ -255,11 +255,11 @@ def test_a_task_that_backs_off_starts_when_its_time_has_come_without_a_hint(stag
     stage.await_command(SpawnTask, task=task, attempt=2)
 
 
-def refuse(stage: Stage, sent: SpawnTask, reason: str = "4 of 4 slots taken") -> None:
+def refuse(stage: Stage, sent: SpawnTask, refusal: str = "slots", reason: str = "4 of 4 slots taken") -> None:
     """Say that no daemon can take it, and wait until that is written."""
     stage.commands.clear()
-    stage.reply(Unroutable(task=sent.task, attempt=sent.attempt, reason=reason))
-    stage.await_row("task", id=sent.task, status="pending", waiting_reason=reason)
+    stage.reply(Unroutable(task=sent.task, attempt=sent.attempt, reason=reason, refusal=refusal))
+    stage.await_row("task", id=sent.task, status="pending", waiting_reason=reason, refusal=refusal)
 
 
 def words(stage: Stage, sent: SpawnTask) -> list[tuple[str, str | None]]:
@@ -310,7 +310,7 @@ def test_what_is_refused_again_and_again_is_asked_for_ever_more_rarely_and_logge
     stage.connection.execute("UPDATE makima.task SET not_before = makima.now()")
     stage.publish(DirectiveChanged(directive=directive, status="active"))
     stage.await_command(SpawnTask, task=sent.task)
-    refuse(stage, sent, "no connected daemon has the agent codex")
+    refuse(stage, sent, "agent", "no connected daemon has the agent codex")
     assert words(stage, sent)[2:] == [("pending", "no connected daemon has the agent codex")]
 
 

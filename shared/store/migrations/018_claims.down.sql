@@ -1,0 +1,2 @@
+ALTER TABLE makima.task DROP refusal;
+DROP VIEW makima.free_slots;
