@@ -11,8 +11,8 @@ from typing import Any
 from cli.client import Failed, address, call, home
 from cli.cluster import sandbox_warning
 from cli.command import Arguments, declare, print_json
-from cli.text import columns, duration
-from shared.places import cluster_file
+from cli.text import clean, columns, duration
+from shared.places import cluster_file, short_of_room
 
 READY_SECONDS = 8.0
 """A gateway that doesn't say within this whether it is ready stands still."""
@@ -43,6 +43,7 @@ def look() -> dict[str, Any]:
         "processes": state["processes"] if state else {},
         "broken": state.get("broken", {}) if state else {},
         "sandbox_warning": "",
+        "refusing": {},
         "overview": None,
         "inbox": None,
         "trouble": None,
@@ -55,10 +56,14 @@ def look() -> dict[str, Any]:
     if found["broken"]:
         named = ", ".join(f"{name} ({one['why']})" for name, one in found["broken"].items())
         found["trouble"] = f"in trouble: {named}; see its log in {home() / 'logs'}"
+    if full := short_of_room(home()):
+        found["trouble"] = full
     try:
-        call("GET", "/readyz", within_seconds=READY_SECONDS)
+        ready = call("GET", "/readyz", within_seconds=READY_SECONDS)
+        found["trouble"] = found["trouble"] or ready["processes"].get("disk")
         found["overview"] = call("GET", "/v1/overview")
         found["inbox"] = _inbox()
+        found["refusing"] = {d["name"]: d["refuses"] for d in call("GET", "/v1/daemons") if d.get("refuses")}
     except Failed as error:
         found["trouble"] = found["trouble"] or str(error)
     return found
@@ -115,6 +120,8 @@ def _print(found: dict[str, Any]) -> None:
         for what, none in (("directives", "none yet"), ("tasks", "none under way")):
             counted = ", ".join(f"{many} {status.replace('_', ' ')}" for status, many in sorted(overview[what].items()))
             print(f"  {what:<10}  {counted or none}")
+    for name, why in found["refusing"].items():
+        print(f"  {clean(name)} takes no work: {clean(why)}")
     if found["sandbox_warning"]:
         print(f"\n! {found['sandbox_warning']}")
     if found["inbox"]:

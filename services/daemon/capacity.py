@@ -17,6 +17,7 @@ MEMORY_MARGIN_PERCENT = 5.0
 """So much of the memory must be free again, beyond what is wanted, before work is taken again."""
 DISK_MARGIN = 1.25
 """So many times the room that is wanted must be there again."""
+_FULL = "no space left on device where it keeps its work"
 
 
 class Room:
@@ -26,6 +27,7 @@ class Room:
         self._settings = settings
         self._folder = folder
         self._write = write
+        self._mend = f"free some of {folder}"
         self._memory_refuses: str | None = None
         self._disk_refuses: str | None = None
 
@@ -46,7 +48,7 @@ class Room:
         if self._disk_refuses:
             return False
         log.error("journal can't be written", error=str(error))
-        self._disk_refuses = "its disk can't be written"
+        self._disk_refuses = f"its disk can't be written ({error.strerror}); {self._mend}"
         return True
 
     def _look_at_memory(self) -> None:
@@ -68,5 +70,5 @@ class Room:
                 self._write()
             except OSError:
                 return
-        self._disk_refuses = f"its disk has {room} MiB left, at least {least} are wanted" if short else None
+        self._disk_refuses = f"{_FULL}: {room} MiB left, at least {least} are wanted; {self._mend}" if short else None
         log.info("disk", refuses=self._disk_refuses)

@@ -87,15 +87,18 @@ class Executor:
             look = await database.fetch_one(rows.NEXT_LOOK(after=ACCEPTED_WITHIN_SECONDS))
             if look.seconds is not None:
                 self._look_again(min(look.seconds, 3600) + 0.005)
-        due, (pending,) = await database.fetch_all(rows.DUE_STEPS(), rows.PENDING())
-        if pending or self._freed:
-            await self._claim_pending()
-            due = await database.fetch(rows.DUE_STEPS())  # within the slots that are left
-        if due:
-            await self._claim_steps(due)
-        if directives is None:
-            await self._send(await database.fetch(rows.UNACCEPTED(after=ACCEPTED_WITHIN_SECONDS)))
-            await self._pass_on()
+        try:
+            due, (pending,) = await database.fetch_all(rows.DUE_STEPS(), rows.PENDING())
+            if pending or self._freed:
+                await self._claim_pending()
+                due = await database.fetch(rows.DUE_STEPS())  # within the slots that are left
+            if due:
+                await self._claim_steps(due)
+            if directives is None:
+                await self._send(await database.fetch(rows.UNACCEPTED(after=ACCEPTED_WITHIN_SECONDS)))
+        finally:  # also where nothing can be written: the end of what runs is asked for all the same
+            if directives is None:
+                await self._pass_on()
 
     async def _pass_on(self) -> None:
         """What people ask of running tasks and of daemons: rows promise it, again and again until it is done."""

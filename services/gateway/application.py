@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from litestar import Litestar
+from litestar.datastructures import State
 from litestar.di import Provide
 
 from services.gateway import metrics as counting
@@ -69,6 +70,7 @@ def application(database: Database, settings: Settings, gate: Gate, live: Live, 
         },
         guards=admitted(gate, settings),
         request_class=PlainRequest,
+        state=State({"home": settings.home}),
         exception_handlers=problems.HANDLERS,
         middleware=[counting.timed],
         openapi_config=OPENAPI,

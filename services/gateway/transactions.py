@@ -23,8 +23,11 @@ from services.gateway.http.problems import AnsweredBefore, AnyRequest, VersionCo
 from services.gateway.rows.directives import CHANGES_SINCE, LOCK, LockedDirective
 from services.gateway.rows.keys import CLAIM_KEY, KEEP_ANSWER, KEPT_ANSWER
 from services.gateway.versions import etag, refuse_unmatched
+from shared.config import Settings
 from shared.store.database import Database, UnitOfWork
+from shared.store.statements import Asked, Command
 
+_READ_WRITE = Command("gateway.read_write", "SET TRANSACTION READ WRITE")
 A = TypeVar("A", bound=msgspec.Struct)
 Key = Annotated[
     str | None,
@@ -77,6 +80,12 @@ class Change:
         self._caller = caller
         self._key = key
         self._request = request
+        self._first: tuple[Asked[None], ...] = ()
+
+    def even_without_room(self, settings: Settings) -> None:
+        """Have it written into the room that is kept for what a person asks to stop, where Postgres's disk is full."""
+        if settings.postgres_url is None:
+            self._first = (_READ_WRITE(),)
 
     @asynccontextmanager
     async def begin(self, point: str) -> AsyncIterator[Transaction]:
@@ -94,6 +103,7 @@ class Change:
 
     async def _claim(self, unit: UnitOfWork) -> None:
         """Raise AnsweredBefore when it was done before, HTTPException 422 when the key is another request's."""
+        unit.execute(*self._first)
         owner, key = self._caller.owner, self._key
         if key is None or await unit.fetch(CLAIM_KEY(owner=owner, key=key, request=self._request)):
             return

@@ -1,4 +1,4 @@
-"""What a supervisor on this machine says of the cluster's processes."""
+"""What a supervisor on this machine says of the cluster's processes, and whether its disk is full."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 from shared.config import Settings
 from shared.messages.unreadable import UNREADABLE
-from shared.places import cluster_file
+from shared.places import cluster_file, short_of_room
 
 
 class _Trouble(msgspec.Struct, frozen=True):
@@ -23,10 +23,11 @@ class _Cluster(msgspec.Struct, frozen=True):
 
 
 def troubles(settings: Settings) -> dict[str, str]:
-    """The processes of this machine's cluster that aren't there or stand still: why, and for how long."""
+    """What of this machine's cluster isn't there or stands still, since when; and its disk, where that is full."""
+    full = {"disk": words} if (words := short_of_room(settings.home)) else {}
     try:
         written = cluster_file(settings.home).read_bytes()
         broken = msgspec.json.decode(written, type=_Cluster).broken
     except (OSError, *UNREADABLE):
-        return {}  # nobody supervises here
-    return {name: f"{one.why}, for {max(time.time() - one.since, 0):.0f} s" for name, one in broken.items()}
+        return full  # nobody supervises here
+    return {**full, **{name: f"{one.why}, for {max(time.time() - one.since, 0):.0f} s" for name, one in broken.items()}}

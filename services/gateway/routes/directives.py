@@ -144,9 +144,11 @@ async def pause(
     directive: FromPath[UUID],
     caller: NamedDependency[Caller],
     directive_change: NamedDependency[DirectiveChange],
+    settings: NamedDependency[Settings],
     now: FromQuery[bool] = False,
 ) -> Response[DirectiveShown]:
     """Begin nothing new. Running tasks finish, or (`now`) are ended and run again later."""
+    directive_change.even_without_room(settings)
     return await _move(directive_change, caller, directive, DirectiveStatus.PAUSED, stops=now)
 
 
@@ -161,8 +163,10 @@ async def archive(
     directive: FromPath[UUID],
     caller: NamedDependency[Caller],
     directive_change: NamedDependency[DirectiveChange],
+    settings: NamedDependency[Settings],
 ) -> Response[DirectiveShown]:
     """End a directive for good: whatever runs is ended, and nothing of it changes any more."""
+    directive_change.even_without_room(settings)
     return await _move(directive_change, caller, directive, DirectiveStatus.ARCHIVED)
 
 

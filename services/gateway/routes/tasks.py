@@ -19,6 +19,7 @@ from services.gateway.showing import show_all
 from services.gateway.texts import refuse_bad_text, refuse_nul
 from services.gateway.transactions import Change
 from shared.api.tasks import Accepted, AttemptShown, GivenUp, OutputBatch, TaskListed, TaskShown, Words
+from shared.config import Settings
 from shared.domain.ids import new_id
 from shared.domain.masking import Mask
 from shared.domain.statuses import TaskStatus
@@ -88,10 +89,14 @@ async def task_log(
 
 @post("/v1/tasks/{task:uuid}/cancel", status_code=202, operation_id="cancelTask", tags=["tasks"])
 async def cancel(
-    task: FromPath[UUID], caller: NamedDependency[Caller], change: NamedDependency[Change]
+    task: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    change: NamedDependency[Change],
+    settings: NamedDependency[Settings],
 ) -> Response[Accepted]:
     """Ask for a task's end; the row holds the promise until it is kept."""
     owner = caller.person().owner
+    change.even_without_room(settings)
     async with change.begin("gateway.cancel") as begun:
         asked = await begun.unit.fetch_first(CANCEL(task=task, owner=owner))
         if asked is None:
