@@ -98,6 +98,8 @@ class Monitor:
         self._reports = reports
         self._skipped = Skipped()
         self._lease = around.settings.lease_seconds
+        self._unwritten: set[bytes] = set()
+        """Daemons whose Hello could not be written."""
         self._able_since = asyncio.get_running_loop().time()
         """Since when reports could be written: what wasn't heard before that doesn't count as silence."""
 
@@ -121,11 +123,18 @@ class Monitor:
                     self._skipped(error)
             try:
                 await self.take(heard)
+                await self._ask_again()
             except UNHOLDABLE:
                 await self._take_apart(heard)
             except UNAVAILABLE as error:
                 self._able_since = asyncio.get_running_loop().time()
+                self._unwritten |= {identity for identity, report in heard if isinstance(report, Hello)}
                 log.warning("reports not written; daemons resend them", reports=len(heard), error=str(error))
+
+    async def _ask_again(self) -> None:
+        """A Hello, unlike a report, is said once: have those say it again whose last one could not be written."""
+        unwritten, self._unwritten = self._unwritten, set()
+        await self._answer({identity: [Identify()] for identity in unwritten})
 
     async def _take_apart(self, heard: Heard) -> None:
         """Take reports one by one: one that Postgres can't hold must not keep the others from being written."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 
 from shared.domain.ids import new_id
@@ -15,6 +18,7 @@ from shared.messages.reports import (
     Goodbye,
     Heartbeat,
     Hello,
+    Identify,
     NotYours,
     OutputBatch,
     Running,
@@ -254,3 +258,33 @@ def test_a_batch_of_many_tasks_is_acknowledged_whole(stage: Stage) -> None:
     stage.until(lambda: set(stage.acknowledged()) >= set(range(1, 51)), "fifty acknowledgements")
     assert {stage.rows.one("task", t)["status"] for t in tasks} == {"completed"}
     assert any(isinstance(a, Ack) for _, a in stage.acks)
+
+
+def test_a_hello_that_could_not_be_written_is_asked_for_again(stage: Stage) -> None:
+    """As while Postgres takes no writes: a connection of its own keeps it so for the monitor's."""
+    stage.rows.daemon("d1")
+    with takes_no_writes(stage):
+        stage.report(Hello(daemon="d1", owner="default", capacity=4))
+        stage.await_log("reports not written; daemons resend them")
+
+    def asked() -> bool:
+        stage.report(Heartbeat(daemon="d1"))
+        return any(isinstance(reply, Identify) for _, reply in stage.acks)
+
+    stage.until(asked, "question who it is")
+
+
+@contextmanager
+def takes_no_writes(stage: Stage) -> Iterator[None]:
+    stage.connection.commit()
+    stage.connection.autocommit = True
+    url = dict(autocommit=True, options="-c default_transaction_read_only=off")
+    with psycopg.connect(stage.environment["MAKIMA_POSTGRES_URL"], **url) as admin:
+        admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        admin.execute("SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            admin.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            admin.execute("SELECT pg_reload_conf()")
+            stage.connection.autocommit = False
