@@ -3,11 +3,13 @@
 from uuid import UUID
 
 import msgspec
+import pytest
 
 from services.monitor.decisions import Decision, Known, decide
 from shared.domain.ids import uuid7
 from shared.domain.outcomes import Live
 from shared.domain.policies import PLANNED_NOTHING
+from shared.domain.retry import wait_seconds
 from shared.domain.statuses import AttemptOutcome, CancelCause, StepStatus, TaskKind, TaskStatus
 from shared.messages.reports import (
     NotYours,
@@ -112,6 +114,19 @@ def test_a_limit_that_was_reached_is_the_next_attempt_after_its_pause_and_no_fai
     verdict = again.verdict
     assert (verdict.status, verdict.attempt, verdict.ended) == (TaskStatus.PENDING, 2, AttemptOutcome.INTERRUPTED)
     assert (verdict.delay_seconds, verdict.failures, verdict.losses, verdict.step) == (90.0, 0, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "failures", "losses", "waits"), [(1, 0, 0, 0), (2, 0, 0, 1), (4, 1, 2, 0), (6, 1, 1, 3)]
+)
+def test_a_limit_that_says_no_time_is_waited_for_longer_each_time_it_comes_again(
+    attempt: int, failures: int, losses: int, waits: int
+) -> None:
+    live = Live(status=TaskStatus.RUNNING, attempt=attempt, daemon="d", failures=failures, losses=losses)
+    again, _ = run(known(live), TaskFailed(seq=1, task=TASK, attempt=attempt, reason="busy", wait_seconds=0.0))
+    assert again is not None
+    assert again.verdict.attempt == attempt + 1
+    assert again.verdict.delay_seconds == wait_seconds(waits, 0.5)
 
 
 def test_what_a_person_must_mend_is_the_next_attempt_at_once_and_no_failure() -> None:

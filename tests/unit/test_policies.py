@@ -54,6 +54,11 @@ def test_each_policy_answers_a_failure_in_its_way() -> None:
     assert limit.reason == "step 'A' failed: no; re-planned 2 times without a step completed in between"
 
 
+@pytest.mark.parametrize(("added", "kept", "counts"), [(0, 0, False), (1, 0, True), (0, 1, True), (3, 2, True)])
+def test_a_planning_counts_that_added_or_kept_a_single_step(added: int, kept: int, counts: bool) -> None:
+    assert planned_something(added, kept) is counts
+
+
 @pytest.mark.parametrize("policy", OnFailure)
 def test_a_persons_cancel_asks_for_no_new_plan(policy: OnFailure) -> None:
     response = after_cancel(policy, "A", "cancelled by a person")

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.retry import LONGEST_BACKOFF_SECONDS, backoff_seconds, may_resume, may_retry
+from shared.domain.retry import (
+    FIRST_WAIT_SECONDS,
+    LONGEST_BACKOFF_SECONDS,
+    LONGEST_WAIT_SECONDS,
+    backoff_seconds,
+    may_resume,
+    may_retry,
+    wait_seconds,
+)
 
 
 @pytest.mark.parametrize(("failures", "attempts", "again"), [(1, 1, False), (1, 2, True), (2, 2, False), (2, 3, True)])
@@ -28,6 +36,12 @@ def test_the_pause_doubles_a_failure_half_as_long_to_half_as_long_again(
     failures: int, chance: float, seconds: float
 ) -> None:
     assert backoff_seconds(failures, chance) == seconds
+
+
+def test_a_provider_in_trouble_is_asked_again_ever_more_rarely() -> None:
+    assert [wait_seconds(waits, 0.5) / FIRST_WAIT_SECONDS for waits in (0, 1, 2)] == [1, 2, 4]
+    assert wait_seconds(1, 0.0) == FIRST_WAIT_SECONDS
+    assert wait_seconds(1000, 0.9) == LONGEST_WAIT_SECONDS
 
 
 @given(st.integers(0, 5000), st.floats(0, 1, exclude_max=True))

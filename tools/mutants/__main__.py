@@ -79,7 +79,7 @@ def _mutants(path: str) -> list[Mutant]:
         done = subprocess.run((MUTATOR, script, ROOT / path), capture_output=True, text=True, check=True)
         changed = json.loads(done.stdout)
     made = (mutant(path, operator, original, text) for operator, text in changed)
-    return [each for each in made if each is not None]
+    return [each for each in made if each is not None and not each.before.startswith("class ")]
 
 
 def _survives(tree: Path, each: Mutant, place: str) -> bool:
