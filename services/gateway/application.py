@@ -11,6 +11,7 @@ from services.gateway.access import Caller, Gate
 from services.gateway.feed.live import Live
 from services.gateway.feed.waiters import Answers
 from services.gateway.http import problems
+from services.gateway.http.allowing import allowing
 from services.gateway.http.problems import AnyRequest
 from services.gateway.http.request import PlainRequest, admitted
 from services.gateway.routes import (
@@ -28,7 +29,7 @@ from services.gateway.routes import (
     tasks,
     why,
 )
-from services.gateway.schema import OPENAPI, complete
+from services.gateway.schema import OPENAPI
 from services.gateway.transactions import change, directive_change
 from shared.config import Settings
 from shared.store.database import Database
@@ -57,7 +58,7 @@ def application(database: Database, settings: Settings, gate: Gate, live: Live, 
         known: Caller = request.state.caller  # whom the guards let in
         return known
 
-    app = Litestar(
+    return Litestar(
         ROUTES,
         dependencies={
             "caller": Provide(caller),
@@ -72,9 +73,7 @@ def application(database: Database, settings: Settings, gate: Gate, live: Live, 
         request_class=PlainRequest,
         state=State({"home": settings.home}),
         exception_handlers=problems.HANDLERS,
-        middleware=[counting.timed],
+        middleware=[counting.timed, allowing],
         openapi_config=OPENAPI,
         request_max_body_size=problems.LARGEST_BODY,
     )
-    complete(app)
-    return app

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import msgspec
 from litestar import Response
 from litestar.datastructures import ResponseHeader
-from litestar.exceptions import ClientException
+from litestar.exceptions import HTTPException
 from litestar.params import QueryParameter
 
 from services.gateway.http.problems import AnyRequest
@@ -44,11 +44,12 @@ def page(request: AnyRequest, answers: Sequence[A], limit: int, key: Callable[[A
 
 
 def after(cursor: str | None, shape: type[K], start: K) -> K:
-    """The key after which a page begins; `start` without a cursor. Raises ClientException for one that isn't ours."""
+    """The key after which a page begins; `start` without a cursor. Raises HTTPException 422 for another's."""
     if cursor is None:
         return start
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         return msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=shape)
     except (msgspec.MsgspecError, ValueError):
-        raise ClientException("the cursor is none of this list's; leave it out for the first page") from None
+        said = "the cursor is none of this list's; leave it out for the first page"
+        raise HTTPException(said, status_code=422) from None

@@ -1,34 +1,37 @@
-"""The description of the HTTP interface (OpenAPI): made from the handlers, completed with what they all share."""
+"""The description of the HTTP interface (OpenAPI): made from the handlers, completed with what they all share.
+
+It is made when it is first asked for, so that a gateway starts without it.
+"""
 
 from __future__ import annotations
 
+import ast
+import inspect
+import pkgutil
 from collections.abc import Iterator
 from http import HTTPStatus
+from importlib import import_module
+from itertools import pairwise
+from typing import Any
 
+import msgspec
 from litestar import Litestar
+from litestar.enums import MediaType
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
-from litestar.openapi.spec import (
-    Components,
-    OpenAPIHeader,
-    OpenAPIMediaType,
-    OpenAPIResponse,
-    Operation,
-    Reference,
-    Schema,
-    SecurityScheme,
-    Tag,
-)
-from litestar.openapi.spec.enums import OpenAPIType
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin, YamlRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.routes import HTTPRoute
 
-from services.gateway.http.page import PagePlugin
-from services.gateway.http.problems import MEDIA_TYPE
+import shared.api
+from services.gateway.http.page import rendered
+from services.gateway.http.problems import MEDIA_TYPE, AnyRequest, Problem
 from services.gateway.http.request import OPEN
 
-PROBLEM = "Problem"
+Described = dict[str, Any]
+"""A part of the description, which is JSON."""
 CHANGES = frozenset({"POST", "PATCH", "DELETE"})
+REF = "#/components/schemas/{name}"
 TAGS = [
     Tag("directives", "Goals on repositories: made, changed, started, paused, ended."),
     Tag("planning", "Plans of a directive: asked for, approved, rejected."),
@@ -54,19 +57,28 @@ _SAYS = {
     500: "A fault of the gateway's.",
     503: "Postgres, or what else is needed, doesn't answer just now; ask again.",
 }
-_SHAPE = Schema(
-    type=OpenAPIType.OBJECT,
-    description="What went wrong, and the mend (RFC 9457).",
-    properties={
-        "type": Schema(type=OpenAPIType.STRING, const="about:blank"),
-        "title": Schema(type=OpenAPIType.STRING, description="The status in words."),
-        "status": Schema(type=OpenAPIType.INTEGER),
-        "detail": Schema(type=OpenAPIType.STRING, description="One line: what is wrong, where, and the mend."),
-        "version": Schema(type=OpenAPIType.INTEGER, description="Of what changed meanwhile: where it stands now."),
-    },
-    required=["type", "title", "status", "detail"],
-)
-_CHALLENGE = "Which kind of token is wanted (RFC 6750)."
+_CHALLENGE = {
+    "WWW-Authenticate": {
+        "description": "Which kind of token is wanted (RFC 6750).", "required": True, "schema": {"type": "string"},
+    }
+}  # fmt: skip
+
+
+class _Page(OpenAPIRenderPlugin):
+    def render(self, request: AnyRequest, openapi_schema: Described) -> bytes:
+        return rendered(completed(request, openapi_schema))
+
+
+class _Json(JsonRenderPlugin):
+    def render(self, request: AnyRequest, openapi_schema: Described) -> bytes:
+        return super().render(request, completed(request, openapi_schema))
+
+
+class _Yaml(YamlRenderPlugin):
+    def render(self, request: AnyRequest, openapi_schema: Described) -> bytes:
+        return super().render(request, completed(request, openapi_schema))
+
+
 OPENAPI = OpenAPIConfig(
     title="makima",
     version="1",
@@ -78,39 +90,83 @@ OPENAPI = OpenAPIConfig(
     ),
     path="/schema",
     render_plugins=[
-        PagePlugin(path="/"),
-        JsonRenderPlugin(path="/openapi.json"),
-        YamlRenderPlugin(path="/openapi.yaml"),
+        _Page(path="/", media_type=MediaType.HTML),
+        _Json(path="/openapi.json"),
+        _Yaml(path="/openapi.yaml"),
     ],
-    components=Components(
-        security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")},
-    ),
+    components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
     security=[{"bearer": []}],
     tags=TAGS,
     use_handler_docstrings=True,
 )
 
 
-def complete(app: Litestar) -> None:
-    """Add to each operation the problems that it may answer: those follow from what its handler takes."""
-    app.openapi_schema.components.schemas[PROBLEM] = _SHAPE
-    paths = app.openapi_schema.paths or {}
+def completed(request: AnyRequest, described: Described) -> Described:
+    """The description with the exact shapes of what is taken and answered, and the problems of each operation."""
+    schemas = described["components"]["schemas"]
+    if Problem.__name__ not in schemas:
+        schemas.update(_shapes(schemas.keys()))
+        for path, method, handler in _handlers(request.app):
+            operation = described["paths"].get(path, {}).get(method.lower())
+            if operation is not None:
+                _complete(operation, handler, method, path)
+    return described
+
+
+def _handlers(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
     for route in app.routes:
-        if not isinstance(route, HTTPRoute) or route.path_format not in paths:
-            continue
-        item = paths[route.path_format]
-        for handler in route.route_handlers:
-            for method in handler.http_methods:
-                operation = getattr(item, method.lower(), None)
-                if operation is not None:
-                    _complete(operation, handler, str(method), route.path)
+        if isinstance(route, HTTPRoute):
+            for handler in route.route_handlers:
+                yield from ((route.path_format, str(method), handler) for method in handler.http_methods)
 
 
-def _complete(operation: Operation, handler: HTTPRouteHandler, method: str, path: str) -> None:
-    responses = operation.responses = operation.responses or {}
+def _shapes(named: set[str]) -> Described:
+    """The shapes of these names, and of what they hold, as msgspec reads and writes them."""
+    modules = [import_module(m.name) for m in pkgutil.iter_modules(shared.api.__path__, "shared.api.")]
+    kinds = {n: k for module in modules for n, k in vars(module).items() if isinstance(k, type)}
+    structs = [k for n, k in kinds.items() if n in named and issubclass(k, msgspec.Struct)] + [Problem]
+    _, shapes = msgspec.json.schema_components(structs, schema_hook=_anything, ref_template=REF)
+    for kind in structs:
+        for owner in kind.__mro__:
+            for field, words in _words(owner).items() if issubclass(owner, msgspec.Struct) else ():
+                told = shapes[kind.__name__]["properties"].get(field)
+                if told is not None and "$ref" not in told:
+                    told.setdefault("description", words)
+    return shapes
+
+
+def _anything(_: type) -> Described:
+    return {"description": "Anything."}
+
+
+def _words(kind: type) -> dict[str, str]:
+    """The words that stand below each field in its class's source."""
+    if kind is msgspec.Struct:
+        return {}
+    (node,) = ast.parse(inspect.getsource(kind)).body
+    told = {}
+    for before, after in pairwise(getattr(node, "body", ())):
+        match before, after:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(words))):
+                told[name] = " ".join(words.split())
+    return told
+
+
+def _complete(operation: Described, handler: HTTPRouteHandler, method: str, path: str) -> None:
+    for parameter in operation.get("parameters", ()):
+        parameter["schema"] = _given(parameter["schema"])
+    responses = operation["responses"]
     responses.pop("400", None)  # the framework's own words for it
-    for status in sorted(_problems(handler, method, path)):
+    for status in sorted(set(_problems(handler, method, path))):
         responses.setdefault(str(status), _problem(status))
+
+
+def _given(schema: Described) -> Described:
+    """The shape of a parameter that is given: one that isn't is left out, not null."""
+    kinds = [one for one in schema.get("oneOf", ()) if one != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    return {**{key: value for key, value in schema.items() if key != "oneOf"}, **kinds[0]}
 
 
 def _problems(handler: HTTPRouteHandler, method: str, path: str) -> Iterator[int]:
@@ -122,15 +178,13 @@ def _problems(handler: HTTPRouteHandler, method: str, path: str) -> Iterator[int
         yield 404
     if method in CHANGES:
         yield from (404, 409, 413, 422)
+    if "cursor" in handler.parsed_fn_signature.parameters:
+        yield 422
     if "directive_change" in handler.parsed_fn_signature.parameters:
         yield 412
 
 
-def _problem(status: int) -> OpenAPIResponse:
-    headers: dict[str, OpenAPIHeader | Reference] = {}
-    if status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = OpenAPIHeader(
-            schema=Schema(type=OpenAPIType.STRING), description=_CHALLENGE, required=True
-        )
-    content = {MEDIA_TYPE: OpenAPIMediaType(schema=Reference(ref=f"#/components/schemas/{PROBLEM}"))}
-    return OpenAPIResponse(description=_SAYS[status], content=content, headers=headers or None)
+def _problem(status: int) -> Described:
+    content = {MEDIA_TYPE: {"schema": {"$ref": REF.format(name=Problem.__name__)}}}
+    headers = {"headers": _CHALLENGE} if status == HTTPStatus.UNAUTHORIZED else {}
+    return {"description": _SAYS[status], "content": content, **headers}

@@ -16,7 +16,7 @@ import msgspec
 from litestar import Response
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, NotFoundException
-from litestar.params import FromQuery, HeaderParameter
+from litestar.params import HeaderParameter, QueryParameter
 
 from services.gateway.access import Caller
 from services.gateway.http.problems import AnsweredBefore, AnyRequest, VersionConflict
@@ -35,7 +35,7 @@ Key = Annotated[
         name="Idempotency-Key",
         description="Any text of the client's own, a new one each request. A request that is asked again with its key"
         " within a day is answered as before, and done once.",
-        schema_extra={"minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
+        schema_extra={"minLength": 1, "maxLength": 200, "pattern": "^[!-~]([ -~]*[!-~])?$"},
     ),
 ]
 IfMatch = Annotated[
@@ -44,6 +44,15 @@ IfMatch = Annotated[
         name="If-Match",
         description="The ETag of the directive that the change is meant for: 412 when it is at another by now.",
         schema_extra={"pattern": '^(\\*|"[0-9]{1,9}")$'},
+    ),
+]
+Version = Annotated[
+    int | None,
+    QueryParameter(
+        ge=0,
+        le=2**31 - 1,
+        description="As If-Match, by the number: 409 when it is at another by now.",
+        schema_extra={"minimum": 0},
     ),
 ]
 
@@ -170,7 +179,7 @@ async def directive_change(
     database: NamedDependency[Database],
     idempotency_key: Key = None,
     if_match: IfMatch = None,
-    version: FromQuery[int | None] = None,
+    version: Version = None,
 ) -> DirectiveChange:
     """The dependency `directive_change` of handlers. Raises HTTPException 422 when the key can't be one."""
     told = await _told(request, caller)

@@ -80,7 +80,7 @@ class DirectiveShown(msgspec.Struct, frozen=True, kw_only=True):
 class NewDirective(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A goal on a repository, with or without its plan."""
 
-    title: Annotated[str, msgspec.Meta(min_length=1)]
+    title: Annotated[str, msgspec.Meta(extra_json_schema={"minLength": 1})]
     goal: str = ""
     repository_url: str | None = None
     base_branch: str | None = None
@@ -98,7 +98,7 @@ class NewDirective(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     merge_into_base: bool = False
     check: str | None = None
     """A command that must pass on what is delivered."""
-    steps: list[PlannedStep] | None = None
+    steps: Annotated[list[PlannedStep], msgspec.Meta(extra_json_schema={"minItems": 1})] | None = None
     """The plan; without it, a planner makes one from the goal."""
     start: bool = False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 import msgspec
@@ -45,7 +45,7 @@ class StepShown(msgspec.Struct, frozen=True, kw_only=True):
 class NewSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A batch of steps, added whole or not at all."""
 
-    steps: list[PlannedStep]
+    steps: Annotated[list[PlannedStep], msgspec.Meta(extra_json_schema={"minItems": 1})]
 
 
 class StepAdded(msgspec.Struct, frozen=True, kw_only=True):

@@ -77,7 +77,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 class Words(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a person tells a task's agent."""
 
-    text: Annotated[str, msgspec.Meta(min_length=1, max_length=100_000)]
+    text: Annotated[str, msgspec.Meta(max_length=100_000, extra_json_schema={"minLength": 1})]
 
 
 class GivenUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,11 +6,6 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-from litestar.enums import MediaType
-from litestar.openapi.plugins import OpenAPIRenderPlugin
-
-from services.gateway.http.problems import AnyRequest
-
 METHODS = ("get", "post", "patch", "delete")
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1f }
@@ -24,15 +19,9 @@ td { border-top: 1px solid #ddd; padding: .25rem .6rem .25rem 0; vertical-align:
 Described = Mapping[str, Any]
 
 
-class PagePlugin(OpenAPIRenderPlugin):
-    """Renders the description as HTML."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path=path, media_type=MediaType.HTML)
-
-    def render(self, _: AnyRequest, openapi_schema: Described) -> bytes:
-        """The page."""
-        return "".join(_page(openapi_schema)).encode()
+def rendered(description: Described) -> bytes:
+    """The page."""
+    return "".join(_page(description)).encode()
 
 
 def _page(schema: Described) -> Iterator[str]:

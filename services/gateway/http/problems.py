@@ -62,7 +62,7 @@ class PreconditionFailed(HTTPException):
 
     def __init__(self, what: str, asked: str, current: int) -> None:
         super().__init__(
-            detail=f'{what} is at "{current}", and If-Match asks for {asked[:40]}; look at it again',
+            detail=f'{what} is at "{current}", and If-Match asks for {asked[:40] or "nothing"}; look at it again',
             headers={"ETag": f'"{current}"'},
         )
         self.version = current

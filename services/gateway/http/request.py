@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 from litestar import Request
@@ -61,6 +61,16 @@ def admitted(gate: Gate, settings: Settings) -> list[Guard]:
                     f"the {what} holds characters that can't be shown, or none of UTF-8; leave them out"
                 )
 
+    async def once_each(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        """A parameter given twice would count once, `null` as though it weren't there: neither was meant."""
+        given = parse_qsl(connection.scope["query_string"].decode(), keep_blank_values=True)
+        names = [name for name, _ in given]
+        for name, value in given:
+            if names.count(name) > 1:
+                raise ClientException(f"the parameter {name} is given more than once")
+            if value == "null":
+                raise ClientException(f"the parameter {name} is null; leave it out")
+
     async def at_a_name_of_ours(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         """A page in a browser that has its own name lead here is refused; an address can't be made to lead here."""
         if connection.client is None:
@@ -79,6 +89,7 @@ def admitted(gate: Gate, settings: Settings) -> list[Guard]:
 
     guards: list[Callable[..., Awaitable[None]]] = [
         plainly,
+        once_each,
         at_a_name_of_ours,
         by_somebody_known,
     ]  # one that isn't async costs a thread

@@ -16,7 +16,7 @@ from services.gateway.http.problems import AnyRequest
 from services.gateway.pages import NEXT, Cursor, Limit, after, page
 from services.gateway.rows.tasks import ATTEMPTS, CANCEL, GIVE_UP, OUTPUT, TASK, TASKS, TELL
 from services.gateway.showing import show_all
-from services.gateway.texts import refuse_bad_text, refuse_nul
+from services.gateway.texts import refuse_bad_text
 from services.gateway.transactions import Change
 from shared.api.tasks import Accepted, AttemptShown, GivenUp, OutputBatch, TaskListed, TaskShown, Words
 from shared.config import Settings
@@ -120,7 +120,7 @@ async def tell(
     task: FromPath[UUID], data: JSONBody[Words], caller: NamedDependency[Caller], change: NamedDependency[Change]
 ) -> Response[Accepted]:
     """Tell a task's agent something: while it runs where it listens, else as its next turn."""
-    refuse_nul("text", data.text)
+    refuse_bad_text("text", data.text)
     owner = caller.person().owner
     async with change.begin("gateway.tell") as begun:
         told = await begun.unit.fetch_first(TELL(id=new_id(), task=task, owner=owner, text=data.text))

@@ -1,0 +1,46 @@
+"""The description of the HTTP interface is true: requests made up from it, good and bad, against a real gateway."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.contract.gateway.test_gateway import free_port
+from tests.contract.gateway.test_rights import World
+from tests.contract.stage import Stage
+
+SERVICE = "gateway"
+SETTINGS = {"port": str(free_port())}
+MOST_EXAMPLES = 5
+"""Of each operation, beside those that cover the bounds of each of its parameters and fields."""
+MOST_SECONDS = 50
+
+
+CONFIGURATION = """
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "401", "403", "404", "409", "412", "422"]
+
+[checks.negative_data_rejection]
+expected-statuses = ["400", "401", "403", "404", "405", "409", "412", "415", "422", "5xx"]
+"""
+"""Beside what can't be done as things stand: another version than If-Match names, and what makes no sense together."""
+
+
+def test_what_the_description_says_is_what_is_answered(stage: Stage, tmp_path: Path) -> None:
+    world = World(stage)
+    address = f"http://127.0.0.1:{stage.settings.port}"
+    token = (stage.settings.home / "token").read_text().strip()
+    (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
+    asked = [
+        *("run", f"{address}/schema/openapi.json", "--header", f"Authorization: Bearer {token}"),
+        *("--checks", "all", "--phases", "examples,coverage,fuzzing", "--max-examples", str(MOST_EXAMPLES)),
+        *("--exclude-path", "/v1/events", "--max-time", str(MOST_SECONDS)),
+        *("--generation-deterministic", "--no-color"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "schemathesis.cli", *asked],
+        cwd=tmp_path, capture_output=True, text=True, timeout=MOST_SECONDS * 4, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
+    assert world.stage.alive
