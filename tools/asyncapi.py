@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from shared.messages.channels import CHANNELS, Channel, Message
+from shared.messages.channels import ADMITTED, CHANNELS, Channel, Message
 from shared.messages.frames import LIMIT_BYTES, VERSION, Header
 from tools.declarations import Service, messages, services, tag
 
@@ -23,8 +23,19 @@ Every message that crosses a socket between makima's processes. All sockets are 
 connects. A frame is `[topic, header, body]`, header and body in MessagePack; one over {LIMIT_BYTES} bytes is refused
 by its sender. Unknown fields are ignored, new fields have defaults, an unknown type or version is counted and skipped.
 
+Who connects shows the key of its role, and is admitted to the endpoints that `x-admits` of a channel names it at. So
+`x-roles` of an operation says whose key it takes: none for the broker's, which binds. `x-sent-by` of a message says
+which services send it.
+
 Written by `just asyncapi` from shared/messages and from what each service declares; change those, not this.
 """
+
+
+KEY = {"$ref": "#/components/securitySchemes/key-of-a-role"}
+SCHEME = {
+    "type": "userPassword",
+    "description": "ZeroMQ's PLAIN: the role's name, and its key, which the broker makes and keeps in the home.",
+}
 
 
 def document() -> Document:
@@ -41,11 +52,13 @@ def document() -> Document:
                 "protocolVersion": "3.1",
                 "description": "One Unix socket a channel, below the home of the cluster.",
                 "variables": {"home": {"description": "MAKIMA_HOME of the cluster."}},
+                "security": [KEY],
             }
         },
         "channels": {channel.name: _channel(channel) for channel in CHANNELS},
         "operations": dict(operation for service in services() for operation in _operations(service)),
         "components": {
+            "securitySchemes": {"key-of-a-role": SCHEME},
             "messages": {tag(m): _message(m) for m in messages()},
             "schemas": _plain_discriminators(schemas),
         },
@@ -74,6 +87,7 @@ def _channel(channel: Channel) -> Document:
         "address": channel.name,
         "description": f"{channel.about} Bound as {channel.pattern}; connects: {channel.connects}.",
         "servers": [{"$ref": "#/servers/broker"}],
+        "x-admits": {endpoint: sorted(ADMITTED[endpoint]) for endpoint in channel.endpoints},
         "messages": {tag(m): {"$ref": f"#/components/messages/{tag(m)}"} for m in channel.messages},
     }
 
@@ -87,7 +101,19 @@ def _message(message: Message) -> Document:
         "description": doc,
         "headers": {"$ref": f"#/components/schemas/{Header.__name__}"},
         "payload": {"$ref": f"#/components/schemas/{message.__name__}"},
+        "x-sent-by": sorted(service.name for service in services() if message in gives(service)),
     }
+
+
+def gives(service: Service) -> set[Message]:
+    """Every message that a service sends, whatever the channel."""
+    return {message for given in (service.emits, *service.sends.values()) for message in given}
+
+
+def _roles(service: Service, channel: str) -> list[str]:
+    """The roles in which a service is admitted to a channel: its own, if it is one that may connect there."""
+    endpoints = next(c.endpoints for c in CHANNELS if c.name == channel)
+    return sorted({role for endpoint in endpoints for role in ADMITTED[endpoint] if role == service.name})
 
 
 def _operations(service: Service) -> Iterable[tuple[str, Document]]:
@@ -103,6 +129,7 @@ def _operations(service: Service) -> Iterable[tuple[str, Document]]:
                         "action": action,
                         "channel": {"$ref": f"#/channels/{channel}"},
                         "summary": service.about,
+                        "x-roles": _roles(service, channel),
                         "messages": [{"$ref": reference} for reference in references],
                     },
                 )

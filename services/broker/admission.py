@@ -7,6 +7,7 @@ https://rfc.zeromq.org/spec/27 (the requests), https://rfc.zeromq.org/spec/24 (P
 from __future__ import annotations
 
 import hmac
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from shared.bus.skipped import Skipped
@@ -29,6 +30,8 @@ class Admission:
     def __init__(self, keys: Mapping[Role, bytes]) -> None:
         self._keys: dict[bytes, tuple[Role, bytes]] = {role.encode(): (role, key) for role, key in keys.items()}
         self.refused = Skipped("connection refused")
+        self._unended: Counter[str] = Counter()
+        """By endpoint, refused connections of which its socket has still to tell that they ended."""
 
     def answer(self, request: Sequence[bytes]) -> list[bytes]:
         """The reply to one request, whose domain is the endpoint."""
@@ -36,7 +39,14 @@ class Admission:
         if (why := self._objection(request)) is None:
             return [VERSION, number, ADMITTED_STATUS, b"", request[6], b""]
         self.refused(why)
+        self._unended[request[2].decode(errors="replace") if len(request) > 2 else ""] += 1
         return [VERSION, number, REFUSED_STATUS, b"", b"", b""]
+
+    def has_refused(self, endpoint: str) -> bool:
+        """Whether a connection that ended at this endpoint unadmitted is one that was refused, and counted, here."""
+        counted = self._unended[endpoint] > 0
+        self._unended[endpoint] -= counted
+        return counted
 
     def _objection(self, request: Sequence[bytes]) -> str | None:
         """Why a connection is refused; None for one that is admitted. Never holds a key."""

@@ -33,8 +33,8 @@ MOST_A_TURN = 256
 HANDSHAKE_MILLISECONDS = 2000
 """After so long a connection that isn't admitted is ended: whoever guesses keys waits as long between two guesses."""
 _PLACES = {endpoint: f"broker.{endpoint}" for endpoint in ADMITTED}
-_KEYLESS = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-"""What a socket tells of a peer that shows no key at all, or speaks no ZeroMQ."""
+_REFUSED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+"""What a socket tells, once, of a connection that ends without having been admitted, whichever side gives up first."""
 
 
 class Sockets:
@@ -47,7 +47,8 @@ class Sockets:
         self._requests = self._context.socket(zmq.REP)
         self._requests.bind(admission.ENDPOINT)  # before all others: a socket asks here, or admits nobody
         self._refused_keyless = Skipped("connection refused")
-        self._keyless: list[zmq.Socket[bytes]] = []
+        self._keyless: dict[zmq.Socket[bytes], str] = {}
+        """Where each endpoint tells of connections that came to nothing."""
         self._bound = {
             "events-in": self._bind(zmq.XSUB, "events-in"),
             "events-out": self._bind(zmq.XPUB, "events-out"),
@@ -71,14 +72,14 @@ class Sockets:
         bound.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MILLISECONDS)
         bound.setsockopt(zmq.PLAIN_SERVER, 1)
         bound.setsockopt(zmq.ZAP_DOMAIN, name.encode())
-        self._keyless.append(self._watch(bound, name))
+        self._keyless[self._watch(bound, name)] = name
         bound.bind(endpoint)
         return bound
 
     def _watch(self, bound: zmq.Socket[bytes], name: str) -> zmq.Socket[bytes]:
-        """Where a socket tells of peers that the admission is not even asked about."""
+        """Where a socket tells of connections that came to nothing: the admission is not asked about all of them."""
         place = f"inproc://keyless-{name}"
-        bound.monitor(place, _KEYLESS)
+        bound.monitor(place, _REFUSED)
         watching = self._context.socket(zmq.PAIR)
         watching.setsockopt(zmq.RCVHWM, 0)  # ZeroMQ's own thread waits for room here
         watching.connect(place)
@@ -146,7 +147,8 @@ class Sockets:
                 watching.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._refused_keyless("a peer shows no key")
+            if not self._admission.has_refused(self._keyless[watching]):
+                self._refused_keyless(f"a peer shows no key on {self._keyless[watching]}")
 
     def _drain(self, broker: Broker, name: str, bound: zmq.Socket[bytes]) -> None:
         for _ in range(MOST_A_TURN):

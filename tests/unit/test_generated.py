@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from shared.domain import statuses
-from shared.messages.channels import CHANNELS
+from shared.messages.channels import ADMITTED, CHANNELS
 from tools import asyncapi, state_machines
 from tools import reference as manual
 from tools.declarations import SERVICES, services, tag
@@ -40,6 +40,28 @@ def test_the_asyncapi_document_is_current() -> None:
 
 def test_the_state_machines_are_current() -> None:
     assert state_machines.PATH.read_text(encoding="utf-8") == state_machines.text(), "run `just state-machines`"
+
+
+def test_whoever_sends_a_message_is_admitted_where_it_goes() -> None:
+    """The document's roles are those of the broker's door, and every service that connects has one at each channel."""
+    for operation in DOCUMENT["operations"].values():
+        channel = resolve(operation["channel"]["$ref"])
+        admitted = {role for roles in channel["x-admits"].values() for role in roles}
+        assert set(operation["x-roles"]) <= admitted
+    for service in services():
+        for name, operation in DOCUMENT["operations"].items():
+            if name.startswith(f"{service.name}-"):
+                assert operation["x-roles"] == ([] if service.name == "broker" else [service.name]), name
+    assert {e: set(r) for c in DOCUMENT["channels"].values() for e, r in c["x-admits"].items()} == dict(ADMITTED)
+
+
+def test_every_message_says_who_sends_it() -> None:
+    sent_by = {name: message["x-sent-by"] for name, message in DOCUMENT["components"]["messages"].items()}
+    assert sent_by["SpawnTask"] == ["broker", "executor"]  # the broker hands it on
+    assert sent_by["TaskSucceeded"] == ["broker", "daemon"]
+    assert sent_by["task.output"] == ["broker"]
+    unsent = {name for name, senders in sent_by.items() if not senders}
+    assert unsent <= {"AnswerTask"}, "a message that nobody sends"
 
 
 def test_every_reference_of_the_document_leads_somewhere() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import zmq
 
 from shared.bus.keys import introduce
@@ -26,6 +28,8 @@ KIND = {
     "daemons": zmq.DEALER,
     "reports": zmq.DEALER,
 }
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\x00" + bytes(31)
+"""Of a peer that has no security. https://rfc.zeromq.org/spec/23"""
 FORGED_EVENT = StepReady(directive=new_id())
 FORGED = {
     "commands": [b"commands", header("executor"), COMMANDS.encode([spawn(owner="default")])],
@@ -102,8 +106,8 @@ def test_a_stranger_gets_nothing_and_is_not_heard(broker: Surround) -> None:
     assert not any(getattr(m, "daemon", "") == "rogue" for m in broker.seen["events"])
     assert FORGED_EVENT not in broker.seen["events"]
     assert not any(isinstance(m, SpawnTask) for m in broker.seen["d1"])
-    for socket in (*watching.values(), *strangers.values()):
-        socket.close(linger=0)
+    for one in (*watching.values(), *strangers.values()):
+        one.close(linger=0)
 
 
 def test_who_belongs_is_admitted_and_heard(broker: Surround) -> None:
@@ -136,16 +140,46 @@ def test_refusals_are_counted_and_said(broker: Surround) -> None:
         knocking.connect(broker.settings.socket("commands"))
         return knocking
 
-    keyless = [knock(nothing)]  # one that gives up first, as either side may, is not counted
-    word = "a peer shows no key"
-    broker.until(
-        lambda: True if word in logged(broker) else None, "a word of it", lambda: keyless.append(knock(nothing))
-    )
+    first = knock(nothing)
+    broker.until(lambda: True if "a peer shows no key on commands" in logged(broker) else None, "a word of it")
+    first.close()
     second = knock(wrong)
     broker.until(lambda: True if "'executor' from" in logged(broker) else None, "a word of the second")
-    assert logged(broker).count("connection refused") >= 2
-    for knocking in (*keyless, second):
-        knocking.close()
+    second.close()
+
+
+@pytest.mark.parametrize("gives_up", ["it", "the broker"])
+def test_each_connection_without_a_key_is_counted_once_whoever_gives_up_first(broker: Surround, gives_up: str) -> None:
+    for number in range(1, 6):
+        with socket.socket(socket.AF_UNIX) as raw:
+            raw.settimeout(10)
+            raw.connect(broker.settings.socket("reports").removeprefix("ipc://"))
+            raw.sendall(GREETING)
+            if gives_up == "the broker":
+                while raw.recv(4096):
+                    pass
+        broker.until(lambda n=number: True if keyless(broker) == n else None, f"a count of {number}")
+    broker.daemon("fence")
+    assert keyless(broker) == 5
+
+
+def test_a_connection_with_a_wrong_key_is_counted_once_and_not_as_one_without(broker: Surround) -> None:
+    knocking = broker.context.socket(zmq.DEALER)
+    wrong(knocking, broker)
+    watched = knocking.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    knocking.setsockopt(zmq.RECONNECT_IVL, -1)
+    knocking.connect(broker.settings.socket("commands"))
+    assert watched.poll(10_000), "it is cut off once the time for a handshake is over"
+    broker.daemon("fence")
+    assert "shows a wrong key on commands" in logged(broker)
+    assert keyless(broker) == 0
+    for one in (watched, knocking):
+        one.close(linger=0)
+
+
+def keyless(broker: Surround) -> int:
+    """How many connections without a key are logged."""
+    return logged(broker).count("a peer shows no key")
 
 
 def test_a_key_that_is_put_right_lets_its_client_in_at_its_next_try(tmp_path: Path) -> None:
