@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from cli import planning, steps, views
-from cli.client import call
+from cli.agents import find_agent
+from cli.client import Failed, call
 from cli.command import Arguments, Verb, add_verb, print_json, say, verbs_of
 
 
@@ -39,6 +41,7 @@ def register(command: argparse.ArgumentParser) -> None:
 
 def _create(arguments: Arguments) -> int:
     from cli.plans import text_of
+    from shared.domain.plans import scripts
 
     repository = arguments.repo
     if repository and _is_here(repository):
@@ -60,6 +63,10 @@ def _create(arguments: Arguments) -> int:
         from cli.plans import from_file
 
         body["steps"] = from_file(arguments.plan)
+    elif body["agent"] is None and not scripts(body["goal"]):
+        body["agent"] = _found_agent()
+    if repository is None and body["start"]:
+        print("! without --repo nothing is delivered; --repo . is the repository of this folder", file=sys.stderr)
     made = call("POST", "/v1/directives", body)
     steps.warn(made["warnings"])
     if arguments.watch:
@@ -70,6 +77,15 @@ def _create(arguments: Arguments) -> int:
     if arguments.output == "json":
         return print_json(made)
     return say(made["id"] if arguments.quiet else f"{made['id']}  {made['status']}  {made['title']}")
+
+
+def _found_agent() -> str | None:
+    """Who plans a goal in prose; None, with a warning, where nobody can."""
+    try:
+        return find_agent(None)
+    except Failed as error:
+        print(f"! {error}", file=sys.stderr)
+        return None
 
 
 def _is_here(path: str) -> bool:

@@ -25,6 +25,8 @@ class Repository:
     """None: the branch that the repository's HEAD names."""
     says: str
     ends: str
+    folder: Path | None
+    """Where its files are on this machine; None where they aren't."""
     left_out: str
     """What lies in the folder and isn't part of it; empty when nothing does."""
 
@@ -34,14 +36,14 @@ def find(named: str | None, base: str | None) -> Repository:
     if named is not None and not _exists(named):
         if named.startswith(("/", ".", "~")):
             raise Failed(f"there is no folder {clean(named)}")
-        return _at(named, base, clean(named), "")
+        return _at(named, base, clean(named), None)
     folder = Path(named or ".").absolute()
     top = _top(folder)
     remote = _remote(top) if named is None else None
     if remote is None:
         return _itself(top, base)
     name, url = remote
-    return _at(url, base, name, _not_there(top, name))
+    return _at(url, base, name, top, _not_there(top, name))
 
 
 def _exists(path: str) -> bool:
@@ -69,10 +71,10 @@ def _itself(top: Path, base: str | None) -> Repository:
     if base is None and main != top:
         base = _asked(top, "symbolic-ref", "--quiet", "--short", "HEAD") or None
     changed = _changed(top)
-    return _at(str(main), base, clean(main), f"not committed, so no part of it: {changed}" if changed else "")
+    return _at(str(main), base, clean(main), top, f"not committed, so no part of it: {changed}" if changed else "")
 
 
-def _at(url: str, base: str | None, says: str, left_out: str) -> Repository:
+def _at(url: str, base: str | None, says: str, folder: Path | None, left_out: str = "") -> Repository:
     """The repository at an address, whose branches are looked at. Raises Failed."""
     from shared.domain.forge import forge_of
     from shared.domain.texts import without_credentials
@@ -91,7 +93,7 @@ def _at(url: str, base: str | None, says: str, left_out: str) -> Repository:
         says, ends = clean(url), "a branch of it"
     else:
         says, ends = clean(without_credentials(url)), "a branch pushed there"
-    return Repository(url, base, f"{says}, from {clean(base or head or 'its HEAD')}", ends, left_out)
+    return Repository(url, base, f"{says}, from {clean(base or head or 'its HEAD')}", ends, folder, left_out)
 
 
 def _branches(url: str) -> tuple[str, set[str]]:

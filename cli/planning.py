@@ -34,11 +34,18 @@ def register(verbs: Verbs) -> None:
     reject.add_argument("id")
     reject.add_argument("--reason", required=True, help="what the planner is told")
     update = add_verb(
-        verbs, "update", _update, "tell of its pull request; change policies and limits (`none` lifts one)"
+        verbs,
+        "update",
+        _update,
+        "change its agent, base, check, policies and limits (`none` lifts one); tell of its pull request",
     )
     update.add_argument("id", nargs="?", default=os.environ.get("MAKIMA_DIRECTIVE_ID"))
     delivery.options(update)
     limits(update)
+    update.add_argument("--agent", metavar="NAME", help="who plans, and works on the steps that begin from now on")
+    update.add_argument("--base", dest="base_branch", metavar="BRANCH", help="the branch to start from and merge into")
+    update.add_argument("--check", metavar="COMMAND", help="must pass on what is delivered")
+    update.add_argument("--merge-into-base", action=argparse.BooleanOptionalAction)
     update.add_argument("--on-failure", choices=("replan", "pause", "continue"))
     update.add_argument("--max-attempts", type=int)
     update.add_argument("--approve-plan", action=argparse.BooleanOptionalAction)
@@ -110,7 +117,10 @@ def _approve(arguments: Arguments) -> int:
 
 def _update(arguments: Arguments) -> int:
     body = given(arguments)
-    for field in ("on_failure", "max_attempts", "approve_plan"):
+    for field in ("agent", "base_branch", "check"):
+        if (text := getattr(arguments, field)) is not None:
+            body[field] = None if text == "none" else text
+    for field in ("on_failure", "max_attempts", "approve_plan", "merge_into_base"):
         if getattr(arguments, field) is not None:
             body[field] = getattr(arguments, field)
     told = delivery.told(arguments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import shlex
 import subprocess
@@ -12,16 +11,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cli import here, planning
+from cli.agents import SHELL, find_agent, named_agent
 from cli.client import Failed, call
-from cli.command import Arguments, declare, print_json, settings
+from cli.command import Arguments, declare, print_json
 from cli.text import clean
-
-if TYPE_CHECKING:
-    from services.daemon.agents.probe import Probe
-    from shared.config.agents import AgentSettings
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as of a program that SIGINT ended."""
@@ -35,8 +31,6 @@ _ASKING = f"""
 # Above this line: what you want, as you would tell a colleague. Its first line becomes the title.
 # Leave it empty to start nothing.
 """
-_GUIDES = ("claude", "codex")
-"""Agents that are found without a setting, in this order."""
 
 
 def register(command: argparse.ArgumentParser) -> None:
@@ -58,7 +52,7 @@ def _run(arguments: Arguments) -> int:
     limits = planning.given(arguments)
     steps = _steps(arguments.plan)
     repository = here.find(arguments.repo, arguments.base)
-    agent = "shell" if steps is not None and arguments.agent is None else _agent(arguments.agent)
+    agent = _agent(arguments, steps is not None, repository.folder)
     _start_cluster()
     _await_daemon(agent)
     title = _title(goal) if goal else _title(Path(arguments.plan).stem)
@@ -153,45 +147,10 @@ def _title(goal: str) -> str:
     return line[: LONGEST_TITLE - 1].rsplit(" ", 1)[0].rstrip(",;:. ") + "…"
 
 
-def _agent(named: str | None) -> str:
-    """The agent that is named, else the first that is installed and signed in. Raises Failed."""
-    from shared.config.agents import DEFAULT_AGENTS
-
-    known = {**DEFAULT_AGENTS, **settings().agents}
-    if named is not None:
-        if named not in known:
-            near = difflib.get_close_matches(named, known, 1)
-            mend = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise Failed(f"there is no agent {clean(named)}: {mend}")
-        return _ready(named, known[named]).name
-    usual = settings().agent
-    if usual != "shell":
-        return _ready(usual, known[usual]).name if usual in known else usual
-    others = [name for name, agent in settings().agents.items() if agent.kind in ("acp", "command")]
-    why = []
-    for name in (*_GUIDES, *others):
-        found = _probed(name, known[name])
-        if not found.mend:
-            return name
-        if found.path:
-            why.append(f"{name} is installed but not ready ({found.mend})")
-    raise Failed(
-        "; ".join(why)
-        or "no coding agent is installed: install Claude Code or Codex, add one in makima.toml, or give a --plan"
-    )
-
-
-def _ready(name: str, agent: AgentSettings) -> Probe:
-    found = _probed(name, agent)
-    if found.mend:
-        raise Failed(f"the agent {clean(name)} can't work: {found.mend}")
-    return found
-
-
-def _probed(name: str, agent: AgentSettings) -> Probe:
-    from services.daemon.agents.probe import probe
-
-    return probe(name, agent)
+def _agent(arguments: Arguments, scripted: bool, folder: Path | None) -> str:
+    if arguments.agent is not None:
+        return named_agent(arguments.agent)
+    return SHELL if scripted else find_agent(folder)
 
 
 def _start_cluster() -> None:

@@ -104,8 +104,15 @@ class NewDirective(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class DirectiveChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What isn't given stays. Null lifts a limit."""
+    """What isn't given stays. Null lifts a limit, and leaves the rest to the default.
 
+    Tasks that have begun keep their agent; the check and the base count from the next step and the next delivery on.
+    """
+
+    agent: str | msgspec.UnsetType | None = msgspec.UNSET
+    base_branch: str | msgspec.UnsetType | None = msgspec.UNSET
+    check: str | msgspec.UnsetType | None = msgspec.UNSET
+    merge_into_base: bool | msgspec.UnsetType = msgspec.UNSET
     on_failure: OnFailure | msgspec.UnsetType = msgspec.UNSET
     approve_plan: bool | msgspec.UnsetType = msgspec.UNSET
     max_parallel: AtLeastOne | msgspec.UnsetType = msgspec.UNSET

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from uuid import UUID
@@ -29,6 +30,18 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True, rename="camel", for
 
 class PlanRefused(ValueError):
     """A plan that is invalid: which item, what is wrong, and what would mend it."""
+
+
+_FENCED = re.compile(r"^```sh[ \t]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
+
+
+def scripts(text: str) -> list[str]:
+    """The fenced sh blocks of a text: what the shell agent can plan with.
+
+    >>> scripts("Plan it:\\n```sh\\nmakima --help\\n```")
+    ['makima --help\\n']
+    """
+    return [str(block) for block in _FENCED.findall(text)]
 
 
 def resolve(plan: Sequence[PlannedStep], existing: Mapping[UUID, str], ids: Sequence[UUID]) -> list[tuple[UUID, ...]]:

@@ -276,3 +276,25 @@ def test_the_real_claude_is_found_and_carries_a_goal_out_to_its_branch(tmp_path:
             assert git(account.repository, "show", f"{branch}:page.txt") == "a page"
         finally:
             account.run("down", **known)
+
+
+def test_a_goal_in_prose_never_gets_the_shell_agent_in_silence(tmp_path: Path) -> None:
+    account = Account(tmp_path)
+    with messages_api(a_planner_and_a_worker) as model:
+        create = ("directive", "create", "--title", "A page", "--goal", "A page", "--repo", str(account.repository))
+        try:
+            account.run("up", "--detach")
+            draft = account.run(*create, "--quiet").strip()
+            assert account.shown(draft)["agent"] is None
+            known = claude_for(account, model.url)
+            account.run("down")
+            account.run("up", "--detach", **known)
+            assert account.shown(account.run(*create, "--quiet", **known).strip())["agent"] == "claude"
+            account.run("directive", "start", draft)
+            account.run("directive", "watch", draft, "--timeout", "60", code=1)
+            assert "directive update" in account.shown(draft)["pause_reason"]
+            account.run("directive", "update", draft, "--agent", "claude")
+            account.run("directive", "replan", draft)
+            assert "delivered makima/directive-a-page" in account.run("directive", "watch", draft, "--timeout", "60")
+        finally:
+            account.run("down")

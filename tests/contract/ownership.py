@@ -148,7 +148,7 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
             updates(
                 "title goal pause_reason paused_for awaited_plan status_at generation pr_branch pr_url pr_state "
                 "pr_look_at agent on_failure approve_plan max_parallel max_attempts max_cost_usd max_tokens deadline "
-                "stop_now",
+                "stop_now base_branch check_command merge_into_base",
                 " ".join(f"{b}>{a}" for b, after in DIRECTIVE_TRANSITIONS.items() for a in after if a != "idle"),
             ),
         ),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
-
 from services.daemon.agents.adapter import AgentFailed, Assignment, Launch
 from services.daemon.agents.events import Event, Raw
+from shared.domain.plans import scripts
 
-CANT_PLAN = "the shell agent can't plan prose: give --plan, or a fenced sh block"
-_FENCED = re.compile(r"^```sh[ \t]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
+CANT_PLAN = (
+    "the shell agent can't plan prose: name a coding agent (`makima directive update ID --agent claude`) and replan, "
+    "give a --plan, or a fenced sh block"
+)
 
 
 class Shell:
@@ -35,7 +36,6 @@ def script(assignment: Assignment) -> str:
     """What it runs. Raises AgentFailed."""
     if assignment.kind != "plan":
         return assignment.task_plan
-    blocks = _FENCED.findall(assignment.task_plan)
-    if not blocks:
+    if not (blocks := scripts(assignment.task_plan)):
         raise AgentFailed(CANT_PLAN)
-    return str(blocks[-1])
+    return blocks[-1]

@@ -147,6 +147,9 @@ async def change_policies(
     caller.person()
     async with directive_change.begin_on("gateway.policies", directive) as begun:
         _refuse_archived(begun.directive)
+        for name in ("agent", "base_branch", "check"):
+            if given_text := getattr(data, name):
+                refuse_bad_text(name.replace("_", " "), given_text)
         wanted = {field: getattr(data, field) for field in data.__struct_fields__}
         given = {field: value for field, value in wanted.items() if value is not msgspec.UNSET}
         stays = {field: getattr(begun.directive, field) for field in wanted}

@@ -22,6 +22,10 @@ class LockedDirective(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     generation: int
     repository_url: str | None
+    base_branch: str | None
+    agent: str | None
+    check: str | None
+    merge_into_base: bool
     on_failure: OnFailure
     approve_plan: bool
     max_parallel: int

@@ -8,8 +8,8 @@ VALUES (%(id)s, %(owner)s, %(title)s, %(goal)s, %(repository)s, %(base)s, %(agen
 
 -- name: lock
 -- A directive of this owner, locked before anything of it is changed.
-SELECT id, status, version, generation, repository_url, on_failure, approve_plan, max_parallel, max_attempts,
-       max_cost_usd::float, max_tokens, deadline, stop_now, paused_for, awaited_plan
+SELECT id, status, version, generation, repository_url, base_branch, agent, check_command AS check, merge_into_base,
+       on_failure, approve_plan, max_parallel, max_attempts, max_cost_usd::float, max_tokens, deadline, stop_now, paused_for, awaited_plan
   FROM makima.directive WHERE id = %(id)s AND owner_id = %(owner)s FOR UPDATE;
 
 -- name: changes_since

@@ -7,7 +7,8 @@ UPDATE makima.directive SET goal = %(goal)s, version = version + 1 WHERE id = %(
 
 -- name: change_policies
 UPDATE makima.directive
-   SET on_failure = %(on_failure)s, approve_plan = %(approve_plan)s, max_parallel = %(max_parallel)s,
+   SET agent = %(agent)s, base_branch = %(base_branch)s, check_command = %(check)s, merge_into_base = %(merge_into_base)s,
+       on_failure = %(on_failure)s, approve_plan = %(approve_plan)s, max_parallel = %(max_parallel)s,
        max_attempts = %(max_attempts)s, max_cost_usd = %(max_cost_usd)s, max_tokens = %(max_tokens)s,
        deadline = %(deadline)s, stop_now = %(stop_now)s, version = version + 1
  WHERE id = %(id)s;

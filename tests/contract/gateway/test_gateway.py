@@ -101,3 +101,17 @@ def test_without_a_token_nothing_is_told(stage: Stage) -> None:
     answer = httpx.get(f"http://127.0.0.1:{stage.settings.port}/v1/directives", timeout=30)
     assert answer.status_code == 401
     assert answer.headers["content-type"].startswith("application/problem+json")
+
+
+def test_who_works_where_from_and_what_is_checked_can_be_changed_afterwards(stage: Stage, http: httpx.Client) -> None:
+    directive = create(http, agent="shell", base_branch="main", check="make test")
+    where = f"/v1/directives/{directive}"
+    changed = http.patch(where, json={"agent": "claude", "base_branch": "dev", "merge_into_base": True})
+    assert changed.status_code == 200, changed.text
+    row = stage.rows.one("directive", directive)
+    assert (row["agent"], row["base_branch"], row["merge_into_base"]) == ("claude", "dev", True)
+    assert row["check_command"] == "make test", "what isn't given stays"
+    http.patch(where, json={"agent": None, "check": None}).raise_for_status()
+    row = stage.rows.one("directive", directive)
+    assert (row["agent"], row["check_command"], row["base_branch"]) == (None, None, "dev")
+    assert http.patch(where, json={"check": " "}).json()["detail"] == "the check is empty"
