@@ -24,7 +24,7 @@ from shared.config.home import check_home, make_home
 from shared.places import cluster_file
 from shared.store import embedded, leftover
 from shared.store.embedded import Launch
-from shared.store.migrate import DatabaseTooNew, refuse_newer
+from shared.store.migrate import DatabaseRefused, refuse_foreign
 
 log = structlog.get_logger()
 
@@ -195,8 +195,8 @@ async def _await_postgres(settings: Settings) -> None:
     deadline = time.monotonic() + (START_SECONDS if settings.postgres_url is None else 5)
     while True:
         try:
-            return await asyncio.to_thread(refuse_newer, settings.postgres())
-        except DatabaseTooNew as error:
+            return await asyncio.to_thread(refuse_foreign, settings.postgres())
+        except DatabaseRefused as error:
             raise ClusterFailed(str(error)) from None
         except psycopg.OperationalError as error:
             if time.monotonic() > deadline:

@@ -48,7 +48,7 @@ UPDATE makima.directive d
                                WHERE s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered
                                  AND s.branch IS NOT NULL AND s.id <> ALL (d.left_out || new.leave)
                                  AND s.completed_at > (SELECT t.created_at FROM makima.task t WHERE t.id = new.task_id))
-                     THEN d.status ELSE coalesce(new.status, d.status) END,
+                     THEN d.status ELSE coalesce(new.status::makima.directive_status, d.status) END,
        pause_reason = CASE WHEN d.status = 'idle' AND new.status = 'paused' THEN new.reason ELSE d.pause_reason END,
        paused_for = CASE WHEN d.status = 'idle' AND new.status = 'paused' THEN 'delivery' ELSE d.paused_for END,
        pr_branch = coalesce(new.branch, d.pr_branch), pr_round = coalesce(new.round, d.pr_round),
@@ -120,7 +120,7 @@ SELECT extract(epoch FROM min(d.pr_look_at) - makima.now())::float AS seconds
 -- name: order
 -- Insert completion and verification tasks; inserting the row is the claim.
 INSERT INTO makima.task (id, owner_id, directive_id, kind, name, agent, prompt, target_branch, merge_branches, delivery)
-SELECT u.id, u.owner_id, u.directive_id, u.kind, u.name, u.agent, u.prompt, u.target, u.merges::text[], u.delivery
+SELECT u.id, u.owner_id, u.directive_id, u.kind::makima.task_kind, u.name, u.agent, u.prompt, u.target, u.merges::text[], u.delivery
   FROM unnest(%(ids)s::uuid[], %(owners)s::uuid[], %(directives)s::uuid[], %(kinds)s::text[], %(names)s::text[],
               %(agents)s::text[], %(prompts)s::text[], %(targets)s::text[], %(merges)s::text[], %(deliveries)s::jsonb[])
        AS u (id, owner_id, directive_id, kind, name, agent, prompt, target, merges, delivery)
@@ -131,7 +131,7 @@ RETURNING id, directive_id, kind;
 -- Idle directives in which nothing is left to deliver, nothing is under way and no pull request is waited for: what was
 -- delivered before stands; without such, every step failed or was skipped, and a person has to say what now.
 UPDATE makima.directive d
-   SET status = CASE WHEN d.delivered_at IS NULL THEN 'paused' ELSE 'completed' END,
+   SET status = CASE WHEN d.delivered_at IS NULL THEN 'paused' ELSE 'completed'::makima.directive_status END,
        pause_reason = CASE WHEN d.delivered_at IS NULL THEN 'nothing to deliver: every step failed or was skipped' END,
        version = d.version + 1
  WHERE d.status = 'idle' AND d.repository_url IS NOT NULL
@@ -147,7 +147,7 @@ RETURNING d.id, d.status, coalesce(d.pause_reason, 'nothing new to deliver') AS 
 -- its pull request was closed, or when nothing that can be delivered came of it at all.
 WITH done AS (
     UPDATE makima.directive d
-       SET status = CASE WHEN d.repository_url IS NULL OR d.pr_state = 'merged' THEN 'completed' ELSE 'paused' END,
+       SET status = CASE WHEN d.repository_url IS NULL OR d.pr_state = 'merged' THEN 'completed' ELSE 'paused'::makima.directive_status END,
            pause_reason = CASE
                WHEN d.repository_url IS NULL OR d.pr_state = 'merged' THEN NULL
                WHEN d.pr_state = 'closed'
@@ -155,7 +155,8 @@ WITH done AS (
                     || 'steps for a new one, archive it, or say that it is done (directive update --status completed)'
                WHEN d.left_out <> '{}' THEN 'nothing is left to deliver: what completed breaks the check'
                ELSE 'nothing to deliver: no step completed; retry one, change the goal, or archive it' END,
-           paused_for = CASE WHEN d.repository_url IS NOT NULL AND d.pr_state IS DISTINCT FROM 'merged' THEN 'delivery' END,
+           paused_for = CASE WHEN d.repository_url IS NOT NULL AND d.pr_state IS DISTINCT FROM 'merged'
+                             THEN 'delivery'::makima.pause_cause END,
            delivered_at = CASE WHEN d.repository_url IS NULL THEN makima.now() ELSE d.delivered_at END,
            version = d.version + 1
      WHERE d.status = 'idle'

@@ -14,10 +14,10 @@ SELECT t.id, t.directive_id, t.step_id, t.kind, t.name, t.status, t.attempt, t.f
 -- Write what became of tasks and attempts, and with them their steps. One row a task, as decided.
 WITH new AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(decisions)s::jsonb)
-        AS u (id uuid, attempt integer, status text, next_attempt integer, failures integer, losses integer, delay float,
+        AS u (id uuid, attempt integer, status makima.task_status, next_attempt integer, failures integer, losses integer, delay float,
               daemon text, branch text, head text, session text, outcome text, reason text, cost numeric, kept_branch text,
-              tokens bigint, ended_as text, tail text, exit_code integer, step_status text, result jsonb, files text[],
-              commits jsonb, base text)
+              tokens bigint, ended_as makima.attempt_outcome, tail text, exit_code integer, step_status makima.step_status,
+              result jsonb, files text[], commits jsonb, base text)
 ), before AS (
     SELECT a.task_id, a.cost_usd, a.tokens
       FROM new JOIN makima.attempt a ON a.task_id = new.id AND a.number = new.attempt
@@ -241,7 +241,7 @@ RETURNING t.id, t.directive_id, t.attempt, t.kind, t.status;
 
 -- name: pause
 -- Directives that can't go on by themselves, each with the cause and the reason.
-UPDATE makima.directive d SET status = 'paused', paused_for = u.cause, pause_reason = u.reason, version = d.version + 1
+UPDATE makima.directive d SET status = 'paused', paused_for = u.cause::makima.pause_cause, pause_reason = u.reason, version = d.version + 1
   FROM unnest(%(directives)s::uuid[], %(causes)s::text[], %(reasons)s::text[]) AS u (id, cause, reason)
  WHERE d.id = u.id AND d.status IN ('active', 'idle', 'awaiting_approval')
 RETURNING d.id, d.pause_reason;

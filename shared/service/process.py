@@ -16,7 +16,7 @@ from shared.config.home import check_home
 from shared.domain.masking import Mask, secrets
 from shared.service.closing import close_to_others, outlive_full_logs
 from shared.service.watchdog import Watchdog, beat
-from shared.store.migrate import DatabaseTooNew
+from shared.store.migrate import DatabaseRefused
 
 Main = Callable[[Settings, asyncio.Event], Coroutine[None, None, None]]
 Loop = Callable[[Coroutine[None, None, None]], None]
@@ -129,7 +129,7 @@ def run(name: str, main: Main, loop: Loop = fastest) -> int:
 
     try:
         loop(body())
-    except (ConfigError, OSError, DatabaseTooNew) as error:
+    except (ConfigError, OSError, DatabaseRefused) as error:
         print(f"makima {name}: {error}", file=sys.stderr)
         return 1
     except ExceptionGroup:

@@ -106,16 +106,22 @@ def statements(package: str) -> dict[str, LiteralString]:
     return _texts(package)
 
 
+def with_fragments(text: LiteralString) -> LiteralString:
+    """A text of SQL with what its fragments stand for. Raises KeyError for the name of none.
+
+    >>> with_fragments("status IN ({settled_step})")
+    "status IN ('completed', 'skipped')"
+    """
+    return _FRAGMENT.sub(lambda found: FRAGMENTS[found[1]], text)
+
+
 @cache
-def _texts(package: str) -> dict[str, str]:
+def _texts(package: str) -> dict[str, LiteralString]:
     files = sorted((f for f in resources.files(package).iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
     if not files:
         raise FileNotFoundError(f"{package} has no SQL file")
     parts = _NAME.split("\n".join(["", *(file.read_text(encoding="utf-8") for file in files)]))
-    return {
-        name: _FRAGMENT.sub(lambda found: FRAGMENTS[found[1]], text.strip())
-        for name, text in zip(parts[1::2], parts[2::2], strict=True)
-    }
+    return {name: with_fragments(text.strip()) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 def _numbered(text: str) -> tuple[str, tuple[str, ...]]:

@@ -89,6 +89,13 @@ class Rows:
         statement = sql.SQL("UPDATE makima.{} SET {} WHERE id = %s").format(sql.Identifier(table), pairs)
         self._connection.execute(statement, [*columns.values(), row])
 
+    def lead(self, table: str, row: UUID, *statuses: str, **columns: object) -> None:
+        """Lead a row through statuses, since there is not always a way at once; then set columns."""
+        for status in statuses:
+            self.change(table, row, status=status)
+        if columns:
+            self.change(table, row, **columns)
+
     def one(self, table: str, row: UUID) -> dict[str, Any]:
         """The row of this id. Fails when it isn't there."""
         (found,) = self.all(table, id=row)

@@ -88,6 +88,7 @@ def test_a_statement_is_one_and_takes_what_can_be_sent(
     assert found.nparams == len(statement.parameters)
     for number in range(found.nparams):
         encoder(found.param_type(number))
+        assert not is_array_of_its_own(connection, found.param_type(number))
 
 
 @pytest.mark.parametrize("statement", [s for s in ALL if isinstance(s, Query)], ids=lambda s: s.name)
@@ -138,7 +139,11 @@ def fits(connection: psycopg.Connection, oid: int, node: shapes.Type) -> bool:
     if kind == "e":
         if isinstance(node, shapes.EnumType):
             return {str(member) for member in node.cls} == set(labels)
+        if isinstance(node, shapes.LiteralType):
+            return set(node.values) == set(labels)
         return isinstance(node, shapes.StrType)
+    if is_array_of_its_own(connection, oid):
+        return False
     if element and name.startswith("_"):
         collections = (shapes.ListType, shapes.VarTupleType, shapes.SetType, shapes.FrozenSetType)
         return isinstance(node, collections) and all(
@@ -146,6 +151,14 @@ def fits(connection: psycopg.Connection, oid: int, node: shapes.Type) -> bool:
             for one in (node.item_type.types if isinstance(node.item_type, shapes.UnionType) else (node.item_type,))
         )
     return isinstance(node, NODES.get(name, ()))
+
+
+def is_array_of_its_own(connection: psycopg.Connection, oid: int) -> bool:
+    """Whether this is an array of one of the database's own types, which can neither be sent nor loaded."""
+    row = connection.execute(
+        "SELECT FROM pg_type t WHERE t.oid = %s AND t.oid >= 16384 AND t.typelem <> 0", (oid,)
+    ).fetchone()
+    return row is not None
 
 
 def type_name(connection: psycopg.Connection, oid: int) -> str:

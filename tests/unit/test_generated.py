@@ -40,6 +40,8 @@ def test_the_asyncapi_document_is_current() -> None:
 
 def test_the_state_machines_are_current() -> None:
     assert state_machines.PATH.read_text(encoding="utf-8") == state_machines.text(), "run `just state-machines`"
+    triggers = state_machines.TRIGGERS_PATH.read_text(encoding="utf-8")
+    assert triggers == state_machines.triggers(), "run `just state-machines`"
 
 
 def test_whoever_sends_a_message_is_admitted_where_it_goes() -> None:

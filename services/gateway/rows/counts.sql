@@ -1,10 +1,10 @@
 -- name: overview
 -- An owner's directives, live tasks, daemons and slots by status (directive_by_owner, the partial indexes of live tasks).
-SELECT 'directives' AS what, status, count(*)::bigint AS many FROM makima.directive WHERE owner_id = %(owner)s GROUP BY status
+SELECT 'directives' AS what, status::text, count(*)::bigint AS many FROM makima.directive WHERE owner_id = %(owner)s GROUP BY status
 UNION ALL
 SELECT 'tasks', 'pending', count(*) FROM makima.task WHERE owner_id = %(owner)s AND status = 'pending' HAVING count(*) > 0
 UNION ALL
-SELECT 'tasks', status, count(*) FROM makima.task
+SELECT 'tasks', status::text, count(*) FROM makima.task
  WHERE owner_id = %(owner)s AND status IN ('starting', 'running', 'paused') GROUP BY status
 UNION ALL
 SELECT 'daemons', CASE WHEN connected THEN 'connected' ELSE 'lost' END, count(*) FROM makima.daemon
@@ -14,11 +14,11 @@ SELECT 'slots', 'capacity', coalesce(sum(capacity), 0) FROM makima.daemon WHERE 
 
 -- name: counts
 -- Everything that is counted for /metrics. The open ones by their partial indexes, directives by a scan of their table.
-SELECT 'directives' AS what, status, count(*)::bigint AS many FROM makima.directive GROUP BY status
+SELECT 'directives' AS what, status::text, count(*)::bigint AS many FROM makima.directive GROUP BY status
 UNION ALL
 SELECT 'tasks', 'pending', count(*) FROM makima.task WHERE status = 'pending' HAVING count(*) > 0
 UNION ALL
-SELECT 'tasks', status, count(*) FROM makima.task WHERE status IN ('starting', 'running', 'paused') GROUP BY status
+SELECT 'tasks', status::text, count(*) FROM makima.task WHERE status IN ('starting', 'running', 'paused') GROUP BY status
 UNION ALL
 SELECT 'daemons', CASE WHEN connected THEN 'connected' ELSE 'lost' END, count(*) FROM makima.daemon GROUP BY 2
 UNION ALL

@@ -24,15 +24,15 @@ SELECT status, version FROM makima.directive WHERE id = %(id)s;
 
 -- name: set_status
 UPDATE makima.directive
-   SET status = %(status)s, pause_reason = %(reason)s, version = version + 1,
-       paused_for = CASE WHEN %(status)s = 'paused' THEN 'person' END
+   SET status = %(status)s::makima.directive_status, pause_reason = %(reason)s, version = version + 1,
+       paused_for = CASE WHEN %(status)s = 'paused' THEN 'person'::makima.pause_cause END
  WHERE id = %(id)s
 RETURNING version;
 
 -- name: activate
 -- Active again; or awaiting approval, while a plan waits for it.
 UPDATE makima.directive
-   SET status = CASE WHEN awaited_plan IS NULL THEN 'active' ELSE 'awaiting_approval' END, pause_reason = NULL,
+   SET status = CASE WHEN awaited_plan IS NULL THEN 'active' ELSE 'awaiting_approval'::makima.directive_status END, pause_reason = NULL,
        paused_for = NULL, version = version + 1
  WHERE id = %(id)s
 RETURNING status, version;
@@ -46,7 +46,7 @@ SELECT d.id, d.number, d.title, d.status, d.pause_reason, d.repository_url, d.pr
        coalesce((SELECT sum(t.cost_usd) FROM makima.task t WHERE t.directive_id = d.id), 0)::float AS cost_usd
   FROM makima.directive d
  WHERE d.owner_id = %(owner)s AND (%(before)s::uuid IS NULL OR d.id < %(before)s)
-   AND (%(status)s::text IS NULL OR d.status = %(status)s)
+   AND (%(status)s::text IS NULL OR d.status::text = %(status)s)
  ORDER BY d.id DESC LIMIT %(limit)s;
 
 -- name: show

@@ -28,7 +28,7 @@ SELECT o.id, o.title, o.description, o.priority, o.order_type, o.status, o.direc
        ARRAY(SELECT so.step_id FROM makima.step_order so WHERE so.order_id = o.id ORDER BY so.step_id) AS steps
   FROM makima.work_order o
  WHERE o.owner_id = %(owner)s AND (%(directive)s::uuid IS NULL OR o.directive_id = %(directive)s)
-   AND (%(status)s::text IS NULL OR o.status = %(status)s)
+   AND (%(status)s::text IS NULL OR o.status::text = %(status)s)
    AND (%(after_id)s::uuid IS NULL
         OR (array_position(ARRAY['critical', 'high', 'medium', 'low', 'none'], o.priority), o.id)
          > (array_position(ARRAY['critical', 'high', 'medium', 'low', 'none'], %(after_priority)s::text), %(after_id)s::uuid))

@@ -4,7 +4,7 @@ SELECT t.id, t.kind, t.name, t.status, t.attempt, t.agent, t.daemon, t.branch, t
        t.directive_id, t.cost_usd::float, t.tokens, t.created_at, t.ended_at
   FROM makima.task t
  WHERE t.owner_id = %(owner)s AND (%(directive)s::uuid IS NULL OR t.directive_id = %(directive)s)
-   AND (%(before)s::uuid IS NULL OR t.id < %(before)s) AND (%(status)s::text IS NULL OR t.status = %(status)s)
+   AND (%(before)s::uuid IS NULL OR t.id < %(before)s) AND (%(status)s::text IS NULL OR t.status::text = %(status)s)
  ORDER BY t.id DESC LIMIT %(limit)s;
 
 -- name: task

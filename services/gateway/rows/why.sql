@@ -1,12 +1,12 @@
 -- name: why_find
 -- What an id is of.
-SELECT 'directive' AS kind, d.id AS directive_id, d.title AS name, d.status
+SELECT 'directive' AS kind, d.id AS directive_id, d.title AS name, d.status::text
   FROM makima.directive d WHERE d.id = %(id)s AND d.owner_id = %(owner)s
 UNION ALL
-SELECT 'step', s.directive_id, s.name, s.status
+SELECT 'step', s.directive_id, s.name, s.status::text
   FROM makima.step s JOIN makima.directive d ON d.id = s.directive_id WHERE s.id = %(id)s AND d.owner_id = %(owner)s
 UNION ALL
-SELECT 'task', t.directive_id, t.name, t.status FROM makima.task t WHERE t.id = %(id)s AND t.owner_id = %(owner)s;
+SELECT 'task', t.directive_id, t.name, t.status::text FROM makima.task t WHERE t.id = %(id)s AND t.owner_id = %(owner)s;
 
 -- name: why_directive
 -- A directive with what is due of it, and its owner's slots. Relies on plan_request_unserved, step_undelivered,

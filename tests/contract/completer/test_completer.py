@@ -140,7 +140,7 @@ def test_what_was_delivered_is_kept_by_its_commits_for_the_looks_that_follow(sta
     assert row["kind"] == "completion" and [s.id for s in told.steps] == [two] and [s.id for s in told.earlier] == [one]
     assert told.heads == ("a",)
     result = Jsonb(msgspec.to_builtins(Delivered(branch="b", head="z", overtaken=("y",), pr_url=URL)))
-    stage.rows.change("task", row["id"], status="completed", result=result)
+    stage.rows.lead("task", row["id"], "starting", "completed", result=result)
     stage.publish(TaskChanged(directive=directive, task=row["id"], kind="completion", status="completed"))
     stage.await_row("directive", id=directive, delivered_heads=["a", "y", "z"])
     stage.rows.change("directive", directive, pr_look_at="2026-01-01")
@@ -193,7 +193,7 @@ def test_work_that_is_gone_is_paused_and_delivered_again_when_resumed(stage: Sta
     row = settled(stage, directive, "paused")
     assert row["paused_for"] == "delivery" and row["delivery_outcome"] == row["pause_reason"]
     assert stage.rows.one("step", kept)["delivered"] and not stage.rows.one("step", gone)["delivered"]
-    stage.rows.change("directive", directive, status="idle")
+    stage.rows.lead("directive", directive, "active", "idle")
     hint(stage, directive)
     again = msgspec.convert(stage.await_row("task", directive_id=directive, kind="completion")["delivery"], Delivery)
     assert [s.id for s in again.steps] == [gone] and again.round == (2 if action == "watch" else 1)
@@ -244,7 +244,7 @@ def test_a_forge_without_a_pull_request_is_verified_once_and_that_completes_it_w
     row = stage.rows.one("task", verify.task)
     assert (row["target_branch"], row["delivery"]["action"]) == ("b", "verify")
     result = Jsonb(msgspec.to_builtins(Nothing(reason="the work was merged")))
-    stage.rows.change("task", verify.task, status="completed", result=result)
+    stage.rows.lead("task", verify.task, "starting", "completed", result=result)
     stage.publish(TaskChanged(directive=directive, task=verify.task, kind="verification", status="completed"))
     settled(stage, directive, "completed")
     told = stage.await_event(DirectiveChanged, directive=directive, status="completed")
