@@ -9,6 +9,9 @@ from cli.client import call
 from cli.command import Arguments, declare, print_json, say
 from cli.text import clean
 
+SHOWN_LINES = 20
+"""Of the output where something failed."""
+
 
 def why(command: argparse.ArgumentParser) -> None:
     """Declare `why`."""
@@ -26,6 +29,8 @@ def _why(arguments: Arguments) -> int:
     if arguments.output == "json":
         return print_json(told)
     print(clean(f"{told['kind']} {told['name']} is {told['status']}: {told['why']}"))
+    if told.get("output"):
+        print("\n".join(f"  | {clean(line)}" for line in told["output"].splitlines()[-SHOWN_LINES:]))
     return say(f"  {told['mend']}") if told["mend"] else 0
 
 

@@ -27,6 +27,7 @@ from services.daemon.runs.confinement import Confinement
 from services.daemon.runs.conversation import Conversation, Heard
 from services.daemon.runs.decisions import Over
 from services.daemon.runs.output import Log
+from services.daemon.runs.red_base import Base, Choice
 from services.daemon.runs.run import Place
 from services.daemon.sandbox.sandbox import Sandbox, SandboxMissing
 from services.daemon.sandbox.views import Views
@@ -66,6 +67,10 @@ class Machine:
     views: Views
     repositories: dict[str, RepositorySettings] = field(default_factory=dict)
     """What repositories say of themselves, by the commit that says it."""
+    bases: dict[str, Base] = field(default_factory=dict)
+    """How checks end on commits of base branches that were planned on."""
+    choices: dict[UUID, Choice] = field(default_factory=dict)
+    """What people chose for directives whose check fails on the base branch."""
 
 
 class Attempt:
@@ -173,6 +178,8 @@ class Attempt:
         workspace = self._workspace = await self._workspaces.make(command, lambda line: self._log.add((line,)))
         self._base = await self._workspaces.base_of(workspace, command)
         settings = await repository.of(workspace.cache, command.base_branch, self._machine.repositories)
+        if command.unchecked:
+            settings = msgspec.structs.replace(settings, check=None)
         if agent is not None:
             agent = self._instead(settings) or agent
         if workspace.stopped is not None and (agent is None or agent.kind == "shell"):
@@ -255,6 +262,9 @@ class Attempt:
                 usage=self._says.spent,
                 delivered=self._says.message_delivered,
             ),
+            untouched=workspace.start if command.kind == "plan" and command.start_from is None else "",
+            bases=self._machine.bases,
+            choices=self._machine.choices,
             session=command.resume_session if resumes else None,
             resumes=resumes,
             before=(before.cost_usd, before.tokens) if before else (0.0, 0),

@@ -151,6 +151,7 @@ class Saying:
             result=result,
             commits=commits,
             base=base,
+            unchecked=self.talk is not None and self.talk.unchecked,
         )
 
     def failed(self, reason: str, code: int | None = None, permanent: bool = False) -> TaskFailed:

@@ -26,6 +26,7 @@ class DueStep(msgspec.Struct, frozen=True, kw_only=True):
     pr_branch: str | None
     repository_url: str | None
     base_branch: str | None
+    check_command: str | None
     agent: str | None
     branches: tuple[str, ...]
     daemon: str | None
@@ -59,6 +60,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int = 0
     repository_url: str | None
     base_branch: str | None
+    check_command: str | None
     task_plan: str | None
     failed_reason: str | None
     failed_tail: str | None

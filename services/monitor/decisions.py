@@ -70,6 +70,8 @@ class Decision(msgspec.Struct, kw_only=True):
     result: Result | None = None
     files_changed: tuple[str, ...] = ()
     commits: tuple[Commit, ...] = ()
+    unchecked: bool = False
+    """Its directive goes on without the check."""
 
 
 def decide(
@@ -145,6 +147,7 @@ def _decide(
             decision.branch, decision.head, decision.outcome = report.branch, report.head, report.outcome
             decision.files_changed, decision.commits = report.files_changed, report.commits
             decision.result, decision.base = report.result, report.base
+            decision.unchecked = report.unchecked
         case TaskUsage():
             pass
         case TaskFailed():

@@ -60,6 +60,8 @@ async def write(unit: UnitOfWork, decisions: Sequence[Decision], lease_seconds: 
     if named := [d for d in decisions if d.agent]:
         columns = {"tasks": [d.task.id for d in named], "attempts": [d.attempt for d in named]}
         await unit.rows(SQL["agents"], {**columns, "agents": [d.agent for d in named]})
+    if unchecked := [d.task.directive for d in decisions if d.unchecked]:
+        await unit.rows(SQL["go_unchecked"], {"directives": unchecked})
     if plans := [d for d in decisions if d.task.kind is TaskKind.PLAN and d.verdict.ended]:
         await consequences.settle_plans(unit, plans)
     if over := [d for d in decisions if d.verdict.status in (TaskStatus.FAILED, TaskStatus.CANCELLED)]:

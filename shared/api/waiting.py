@@ -19,6 +19,8 @@ class WhyShown(msgspec.Struct, frozen=True, kw_only=True):
     """A directive's, a step's or a task's."""
     why: str
     mend: str | None
+    output: str = ""
+    """The end of what was printed where something failed; empty where nothing was."""
 
 
 class InboxItem(msgspec.Struct, frozen=True, kw_only=True):

@@ -118,6 +118,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How much such files may take up in all."""
     leftover_credentials: tuple[str, ...] = ()
     """Patterns of files that are committed although they look like credentials: `tests/*.pem`."""
+    red_base: Literal["ask", "fix", "continue", "stop", "ignore"] = "ask"
+    """What is done when the check fails on the untouched base branch, before anything is planned: a person is asked, a
+    first step mends it, it goes on without the check, or the directive stops; `ignore`: it is not looked at."""
     max_check_rounds: Count = 2
     """How often an agent is resumed with the output of a check that failed."""
     output_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 20 << 20

@@ -65,7 +65,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     strategy: Strategy = "merge"
     merge_into_base: bool = False
     check: str | None = None
-    """A command; None: the repository's own `check`, if it names one."""
+    """A command; None: the repository's own `check`, if it names one; empty: none, as it fails on the base branch by
+    itself and it was chosen to go on without."""
     without: tuple[UUID, ...] = ()
     """Steps that are left out because they break the check."""
     forge: Forge | None = None

@@ -27,6 +27,8 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
 
     text: str
     mend: str | None = None
+    output: str = ""
+    """The end of what was printed where something failed."""
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +44,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     cancel_asked: str | None = None
     refused_for: str | None = None
     reason: str | None = None
+    tail: str | None = None
+    """The end of what its last attempt printed that failed or waits."""
     daemon: str | None = None
     question: UUID | None = None
 
@@ -53,6 +57,8 @@ class Step(Node, frozen=True, kw_only=True):
     removed_by: UUID | None = None
     skipped_for: UUID | None = None
     reason: str | None = None
+    tail: str | None = None
+    """The end of what its task printed, where it failed."""
 
 
 class Slots(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +90,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     delivered_to: str | None = None
     delivery_outcome: str | None = None
     """What came of its newest delivery or look at its pull request."""
+    delivery_output: str | None = None
+    """The end of what the check printed, where its newest delivery broke on it."""
     undelivered: bool = False
     steps: Mapping[UUID, Step] = {}
     tasks: Sequence[Task] = ()
@@ -97,7 +105,8 @@ def directive(scene: Scene) -> Why:
         case DirectiveStatus.DRAFT:
             return Why(text="it is a draft", mend=f"makima directive start {scene.id}")
         case DirectiveStatus.PAUSED:
-            return Why(text=f"it is paused: {scene.pause_reason or 'no reason given'}", mend=settling(scene))
+            text = f"it is paused: {scene.pause_reason or 'no reason given'}"
+            return Why(text=text, mend=settling(scene), output=_printed(scene))
         case DirectiveStatus.AWAITING_APPROVAL:
             found = scene.awaited and scene.awaited_plan is None
             what = "work that its steps found" if found else "its plan"
@@ -129,7 +138,8 @@ def step(scene: Scene, one: Step) -> Why:
             return Why(text=f"it was skipped: {one.reason or 'by a person'}", mend=mend)
         case StepStatus.FAILED:
             commands = (f"makima directive {verb}-step {one.id}" for verb in ("retry", "skip"))
-            return Why(text=f"it failed: {one.reason or 'no reason given'}", mend=", or ".join(commands))
+            text = f"it failed: {one.reason or 'no reason given'}"
+            return Why(text=text, mend=", or ".join(commands), output=one.tail or "")
         case StepStatus.PENDING:
             return _pending(scene, one)
     if live is not None:
@@ -145,9 +155,8 @@ def task(scene: Scene, one: Task) -> Why:
         case TaskStatus.COMPLETED:
             return Why(text="it is completed")
         case TaskStatus.FAILED | TaskStatus.CANCELLED:
-            return Why(
-                text=f"it {'failed' if one.status is TaskStatus.FAILED else 'was cancelled'}: {one.reason or '-'}"
-            )
+            ended = "failed" if one.status is TaskStatus.FAILED else "was cancelled"
+            return Why(text=f"it {ended}: {one.reason or '-'}", output=one.tail or "")
     if one.cancel_asked is not None:
         return Why(text=f"its end was asked for ({one.cancel_asked}), and is waited for")
     match one.status:
@@ -161,12 +170,25 @@ def task(scene: Scene, one: Task) -> Why:
             return Why(text=f"{what}{_after_the_last(one)}")
     if not one.refused_for and one.not_before is not None and one.not_before > scene.now:
         after = f" after: {one.reason}" if one.reason else ""
-        return Why(text=f"it backs off until {_when(one.not_before, scene.now)}{after}")
+        return Why(text=f"it backs off until {_when(one.not_before, scene.now)}{after}", output=one.tail or "")
     if scene.status is not DirectiveStatus.ACTIVE and not _is_delivery(one):
         return _inactive(scene)
     if one.refused_for:
         return Why(text=f"it can't be sent: {one.refused_for}", mend="makima daemon list")
     return _undispatched(scene, one.kind) or Why(text="it is due: it is dispatched in a moment")
+
+
+def _printed(scene: Scene) -> str:
+    """The end of what was printed where a directive came to its pause: by a delivery, a step, or a task that waits."""
+    match scene.paused_for:
+        case PauseCause.DELIVERY:
+            return scene.delivery_output or ""
+        case PauseCause.FAILURE | PauseCause.STUCK:
+            return next((s.tail for s in scene.steps.values() if s.status is StepStatus.FAILED and s.tail), "")
+        case PauseCause.BLOCKED:
+            return next((t.tail for t in scene.tasks if t.status in LIVE_TASK and t.tail), "")
+        case _:
+            return ""
 
 
 def _when(at: datetime, now: datetime) -> str:

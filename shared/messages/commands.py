@@ -54,6 +54,8 @@ class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
     """What the task's earlier attempts took."""
     timeout_seconds: Seconds | None = None
     delivery: Delivery | None = None
+    unchecked: bool = False
+    """The check fails on the base branch by itself, and it was chosen to go on without."""
     agent_chosen: bool = True
     """Somebody chose the agent for this directive; if not, the repository's own settings may name another."""
 

@@ -115,6 +115,8 @@ class TaskSucceeded(Report, frozen=True, kw_only=True, tag="TaskSucceeded"):
     """What the attempt committed, oldest first; of very many the newest."""
     base: str | None = None
     """The newest commit of the base branch that the work is built on."""
+    unchecked: bool = False
+    """Of a planning: the check fails on the base branch by itself, and it goes on without."""
 
 
 class TaskFailed(Report, frozen=True, kw_only=True, tag="TaskFailed"):

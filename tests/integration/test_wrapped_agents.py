@@ -288,9 +288,7 @@ def test_a_check_that_fails_goes_back_to_it_with_its_output(house: WrappedHouse)
 def test_a_check_that_goes_on_failing_ends_the_attempt(house: WrappedHouse) -> None:
     house.commit(".makima.toml", 'check = "echo no good; exit 3"\n')
     end = house.ending(house.runs("done()").task)
-    assert (
-        isinstance(end, TaskFailed) and end.reason == "the check `echo no good; exit 3` fails: ended with exit code 3"
-    )
+    assert isinstance(end, TaskFailed) and end.reason == "the check `echo no good; exit 3` fails: exit code 3: no good"
     assert end.cost_usd == 1.5, "the first round and two more"
 
 

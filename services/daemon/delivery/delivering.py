@@ -309,7 +309,7 @@ class Delivering:
         known = await self._workspaces.branches(self._cache)
         base = known.get(self._command.base_branch or "", begin.commit)
         settings = await repository.read(self._cache, base)
-        line = self._order.check or settings.check
+        line = settings.check if self._order.check is None else self._order.check
         if not line or not tips:
             return None
 

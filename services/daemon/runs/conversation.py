@@ -19,9 +19,10 @@ from services.daemon.agents.registry import SIGN_IN, adapter
 from services.daemon.agents.shell import Shell
 from services.daemon.processes import tree
 from services.daemon.processes.tree import Group
-from services.daemon.runs import decisions, home
+from services.daemon.runs import decisions, home, red_base
 from services.daemon.runs.decisions import Afresh, Again, Over, Told, Well
 from services.daemon.runs.output import Log
+from services.daemon.runs.red_base import Base, Choice
 from services.daemon.runs.run import Ended, Place, Run, ending
 from services.daemon.runs.watchdogs import Limits
 from services.daemon.sandbox.view import View
@@ -82,6 +83,14 @@ class Conversation:
     heard: Heard
     work: WorkSoFar | None = None
     """None: the workspace has no repository, or nothing of it is delivered."""
+    untouched: str = ""
+    """The commit of the base branch that a planning begins at; empty: nothing is planned, or on top of other work."""
+    bases: dict[str, Base] = field(default_factory=dict)
+    """How the check ends on commits of base branches, as far as it is known."""
+    choices: dict[UUID, Choice] = field(default_factory=dict)
+    """What was chosen for directives whose check fails on the base branch."""
+    unchecked: bool = False
+    """The directive goes on without the check."""
     session: str | None = None
     """The one that goes on; empty: none is to be resumed."""
     resumes: bool = False
@@ -97,6 +106,8 @@ class Conversation:
     _run: Run | None = None
     _group: Group | None = None
     _said_usage: float = 0.0
+    _of_base: str = ""
+    """What a planning is told of a check that fails on the base branch."""
     _afresh: int = 0
     """How often it was begun anew."""
 
@@ -111,6 +122,8 @@ class Conversation:
         try:
             self._view = await asyncio.to_thread(self._prepared)
             if over := await self._setup():
+                return over
+            if over := await self._look_at_base():
                 return over
             prompt = f"{decisions.RESUMED}\n\n{self._task}" if self.resumes else self._task
             checks, asked = 0, False
@@ -158,7 +171,8 @@ class Conversation:
     def _task(self) -> str:
         """The prompt, with what the repository adds to every plan's and step's."""
         extra = self.repository.instructions if self.command.kind in ("plan", "step") else ""
-        return f"{self.command.prompt}\n\nOf this repository:\n\n{extra}" if extra else self.command.prompt
+        told = f"{self._of_base}\n\n{self.command.prompt}" if self._of_base else self.command.prompt
+        return f"{told}\n\nOf this repository:\n\n{extra}" if extra else told
 
     def tell(self, message: UUID, text: str) -> None:
         """Tell the agent something: at once where it listens, else as its next turn."""
@@ -288,11 +302,44 @@ class Conversation:
         if self.repository.setup is None:
             return None
         self.log.add((f"[setup: {self.repository.setup}]",))
+        self.log.forget_tail()
         ended = await self._command(self.repository.setup)
-        why = _why_not(ended)
-        if why is None and self.work is not None:
+        self.log.finish()
+        if why := _why_not(ended):
+            return decisions.setup_failed(self.repository.setup, why, self.log.tail())
+        if self.work is not None:
             await self.work.begun()
-        return Over(reason=f"the repository's setup `{self.repository.setup}` {why}") if why else None
+        return None
+
+    async def _look_at_base(self) -> Over | None:
+        """Before anything is planned, run the check on the untouched base branch; where it fails, do what is chosen."""
+        check, policy = self.repository.check, self.settings.red_base
+        if check is None or not self.untouched or policy == "ignore":
+            return None
+        key = f"{self.untouched} {check}"
+        if (base := self.bases.get(key)) is None:
+            failed = await self._check(check)
+            base = self.bases[key] = Base(failed=failed, tail=self.log.tail())
+        if base.failed is None:
+            return None
+        choice = await self._asked(check, base) if policy == "ask" else policy
+        if choice == "stop":
+            return red_base.stopped(check, base)
+        self._note(f"the check fails on the base branch before anything was changed: {choice}")
+        self._of_base, self.unchecked = red_base.told(choice, check, base), choice == "continue"
+        return None
+
+    async def _asked(self, check: str, base: Base) -> Choice:
+        """What a person says, once a directive, who may take their time."""
+        directive = self.command.directive
+        if directive not in self.choices:
+            self.log.forget_tail()
+            ended = await self._command(red_base.question(check, base))
+            choice = red_base.ANSWERS.get(self.log.tail().strip(), "stop") if _why_not(ended) is None else "stop"
+            if choice == "stop":
+                return choice
+            self.choices[directive] = choice
+        return self.choices[directive]
 
     async def _unclaimed(self) -> str | None:
         return await self.work.unclaimed() if self.work is not None else None
@@ -301,11 +348,11 @@ class Conversation:
         """Run the check; why it failed, or None. Its output is the log's tail."""
         if self.work is not None:
             await self.work.before_check()
-        self.log.forget_tail()
         self.log.add((f"[check: {command}]",))
+        self.log.forget_tail()
         failed = _why_not(await self._command(command))
         self.log.finish()
-        return failed
+        return f"{failed}{decisions.last_line(self.log.tail())}" if failed else None
 
     async def _command(self, command: str) -> Ended:
         """A command of the repository, in the agent's place and with its environment, but for its credentials."""
@@ -316,6 +363,7 @@ class Conversation:
             log=self.log,
             on_started=self._started,
             on_lines=self.heard.lines,
+            waits_for_person=self._asks,
         )
         given = self._environment(AgentSettings(kind="shell"), {})
         return await run.to_its_end(Launch(argv=("bash", "-c", command)), given)
@@ -324,4 +372,4 @@ class Conversation:
 def _why_not(ended: Ended) -> str | None:
     if ended.stopped is not None:
         return f"was stopped: {ended.stopped}"
-    return f"ended with {ending(ended.code)}" if ended.code else None
+    return ending(ended.code) if ended.code else None

@@ -9,12 +9,14 @@ import msgspec
 from services.daemon.agents.events import Trouble
 from services.daemon.runs.run import Ended, ending
 from services.daemon.runs.watchdogs import Stop
+from shared.domain.texts import one_line
 
 MOST_LIMIT_SECONDS = 8 * 24 * 3600.0
 """An agent that says a longer time is waited for no longer."""
 MOST_AFRESH = 3
 """So often an attempt goes on in a new conversation because the last one grew too long."""
 TAIL_LETTERS = 6000
+LINE_LETTERS = 200
 MOST_DENIALS = 10
 """So many are named."""
 PERMISSIONS = {
@@ -156,6 +158,18 @@ def _too_long(ended: Ended, told: Told) -> Next:
     if told.afresh < MOST_AFRESH:
         return Afresh(f"the conversation outgrew the model of {name}", summary=True)
     return Over(reason=f"{name} outgrew its model {told.afresh + 1} times in this attempt", forgets_session=True)
+
+
+def setup_failed(command: str, why: str, tail: str) -> Over:
+    """The end of an attempt whose agent could not begin, which is no fault of the agent's."""
+    mend = "mend it in the repository or on the daemon's machine, then resume"
+    return Over(reason=f"the repository's setup `{command}` fails: {why}{last_line(tail)}; {mend}", blocked=True)
+
+
+def last_line(tail: str) -> str:
+    """How an output ends, to be said behind an exit code; the whole tail goes with the report."""
+    lines = [line for line in map(one_line, tail.splitlines()) if line]
+    return f": {lines[-1][:LINE_LETTERS]}" if lines else ""
 
 
 def denied(agent: str, kind: str, what: Sequence[str]) -> Over:

@@ -53,7 +53,9 @@ async def explain(
     if broken := troubles(settings):
         text += f" (but {', '.join(f'{name}: {trouble}' for name, trouble in broken.items())})"
         mend = mend or "makima status"
-    return WhyShown(id=anything, kind=found.kind, name=found.name, status=found.status, why=text, mend=mend)
+    return WhyShown(
+        id=anything, kind=found.kind, name=found.name, status=found.status, why=text, mend=mend, output=answer.output
+    )
 
 
 @get("/v1/inbox", operation_id="listInbox", tags=["waiting"], response_headers=[NEXT])
@@ -88,6 +90,7 @@ async def scene(database: Database, directive: UUID, also: UUID) -> Scene:
         requests=row.requests,
         delivered_to=row.delivered_to,
         delivery_outcome=row.delivery_outcome,
+        delivery_output=row.delivery_output,
         undelivered=row.undelivered,
         steps={step.id: step for step in steps},
         tasks=tasks,

@@ -34,6 +34,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     max_parallel: int
     delivered_to: str | None
     delivery_outcome: str | None
+    delivery_output: str | None
     undelivered: bool
     requests: list[str]
     daemons: int

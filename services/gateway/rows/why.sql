@@ -13,6 +13,8 @@ SELECT 'task', t.directive_id, t.name, t.status::text FROM makima.task t WHERE t
 -- task_on_a_daemon.
 SELECT d.status, d.pause_reason, d.paused_for, d.awaited_plan, makima.awaiting_approval(d) AS awaited, d.on_failure, d.max_parallel,
        coalesce(d.pr_url, d.pr_branch) AS delivered_to, d.delivery_outcome,
+       (SELECT right(t.result ->> 'output', 2000) FROM makima.task t
+         WHERE t.directive_id = d.id AND t.kind = 'completion' ORDER BY t.id DESC LIMIT 1) AS delivery_output,
        EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered) AS undelivered,
        ARRAY(SELECT r.reason FROM makima.plan_request r WHERE r.directive_id = d.id AND r.served_by IS NULL ORDER BY r.id) AS requests,
        (SELECT count(*)::integer FROM makima.daemon w WHERE w.owner_id = d.owner_id AND w.connected AND NOT w.draining) AS daemons,
@@ -28,19 +30,22 @@ SELECT d.status, d.pause_reason, d.paused_for, d.awaited_plan, makima.awaiting_a
 -- name: why_steps
 -- Relies on step_by_directive.
 SELECT s.id, s.name, s.status, s.order_index, s.held_by, s.removed_by, s.skipped_for, s.reason,
+       CASE s.status WHEN 'failed' THEN (SELECT right(a.tail, 2000) FROM makima.attempt a
+                                          WHERE a.task_id = s.task_id ORDER BY a.number DESC LIMIT 1) END AS tail,
        ARRAY(SELECT e.depends_on FROM makima.step_dependency e WHERE e.step_id = s.id ORDER BY e.position) AS depends_on
   FROM makima.step s WHERE s.directive_id = %(directive)s ORDER BY s.order_index, s.id;
 
 -- name: why_tasks
 -- The live tasks, and the one that is asked about. Relies on task_by_directive and question_open.
 SELECT t.id, t.kind, t.name, t.status, t.attempt, t.step_id AS step, t.not_before, t.cancel_asked,
-       CASE WHEN t.refused_attempt = t.attempt THEN t.waiting_reason END AS refused_for, coalesce(t.reason, a.reason) AS reason, t.daemon, q.id AS question
+       CASE WHEN t.refused_attempt = t.attempt THEN t.waiting_reason END AS refused_for, coalesce(t.reason, a.reason) AS reason, right(a.tail, 2000) AS tail, t.daemon,
+       q.id AS question
   FROM makima.task t
   LEFT JOIN LATERAL (SELECT q.id FROM makima.question q
                       WHERE q.directive_id = t.directive_id AND q.task_id = t.id AND q.attempt = t.attempt
                         AND q.settled IS NULL ORDER BY q.id LIMIT 1) AS q ON true
-  LEFT JOIN LATERAL (SELECT a.reason FROM makima.attempt a
-                      WHERE a.task_id = t.id AND a.number < t.attempt ORDER BY a.number DESC LIMIT 1) AS a ON true
+  LEFT JOIN LATERAL (SELECT a.reason, a.tail FROM makima.attempt a
+                      WHERE a.task_id = t.id AND (a.number < t.attempt OR t.status = 'failed') ORDER BY a.number DESC LIMIT 1) AS a ON true
  WHERE t.directive_id = %(directive)s
    AND (t.id = %(also)s OR t.status IN ('pending', 'starting', 'running', 'paused'))
  ORDER BY t.id;
