@@ -122,6 +122,7 @@ CREATE TABLE makima.task (
     not_before      timestamptz NOT NULL DEFAULT makima.now(),
     waiting_reason  text,
     refused_attempt integer,
+    refusal         text,
     refused_since   timestamptz,
     daemon          text,
     dispatched_at   timestamptz,
@@ -151,6 +152,7 @@ CREATE TABLE makima.task (
 );
 ALTER TABLE makima.directive ADD FOREIGN KEY (awaited_plan) REFERENCES makima.task;
 COMMENT ON COLUMN makima.task.refused_attempt IS 'The attempt that no daemon could be found for; waiting_reason says why.';
+COMMENT ON COLUMN makima.task.refusal IS 'The kind of the reason for which refused_attempt was refused.';
 COMMENT ON COLUMN makima.task.refused_since IS 'Since when, for that reason.';
 COMMENT ON COLUMN makima.task.base_commit IS 'The newest commit of the base branch that its work is built on.';
 COMMENT ON COLUMN makima.task.commits IS 'Its commits, oldest first, the newest hundred: sha and subject.';

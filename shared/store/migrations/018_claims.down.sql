@@ -1,2 +1,0 @@
-ALTER TABLE makima.task DROP refusal;
-DROP VIEW makima.free_slots;
