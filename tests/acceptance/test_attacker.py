@@ -15,12 +15,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+from uuid import UUID
 
 import psutil
 import pytest
 
 from shared.config import load
-from tests import attack
+from shared.domain.ids import new_id
+from shared.messages.channels import ADMITTED, ROLES
+from shared.messages.commands import CancelTask, SpawnTask
+from shared.messages.events import DaemonLost
+from shared.messages.frames import COMMANDS, REPORT_REPLIES, REPORTS, encode_event, header
+from shared.messages.reports import Goodbye, Hello, NotYours, TaskFailed, TaskSucceeded
+from tests import attack, forger
 from tests.attack import Targets
 from tests.conftest import Cluster
 from tests.engine import IMAGE, Engine, engine
@@ -165,3 +172,92 @@ def test_a_step_reaches_nothing_of_the_cluster_of_other_steps_or_of_the_person(s
 @pytest.mark.parametrize("scene", ["landlock"], indirect=True)
 def test_what_listens_serves_no_step_that_can_connect_to_it(scene: Scene, origin: Path) -> None:
     assert attacked(scene, origin)["sockets: is served"] == []
+
+
+@pytest.mark.parametrize("scene", ["bubblewrap", "landlock"], indirect=True)
+def test_a_step_that_forges_on_the_bus_in_any_role_is_let_in_nowhere_and_counted(scene: Scene, origin: Path) -> None:
+    marks, program = scene.marks, scene.marks / "forger.py"
+    program.write_text(Path(forger.__file__).read_text())
+    wait = "while ! [ -e {0} ]; do sleep 0.1; done"
+    scene.begin(origin, "victim", f"echo secret >work.txt; pwd >{marks}/victim; {wait.format(marks / 'over')}")
+    scene.begin(
+        origin,
+        "forger",
+        f"pwd >{marks}/own; {wait.format(marks / 'targets')}; python3 {program} {marks}/targets {marks}/reached; "
+        f"{wait.format(marks / 'over')}",
+    )
+    victim, own = Path(scene.await_file("victim").strip()), Path(scene.await_file("own").strip())
+    targets = bus_targets(scene, own)
+    (marks / "draft").write_text(json.dumps({**targets, "files": keys_of(scene)}))
+    subprocess.run((sys.executable, program, marks / "draft", marks / "outside"), check=True)
+    outside = json.loads((marks / "outside").read_text())["let in"]
+    assert {line.partition(" ")[0] for line in outside} == set(ROLES), "with the keys it is let in"
+    before, refused = standing(scene), refusals(scene)
+    (marks / "draft").write_text(json.dumps({**targets, "forged": forged(victim)}))
+    (marks / "draft").rename(marks / "targets")
+    reached = json.loads(scene.await_file("reached"))
+    assert reached["let in"] == []
+    assert standing(scene) == before
+    if scene.kind == "landlock":  # the other shows no socket of the bus, so nothing arrives that could be counted
+        assert reached["stood"] > 1000
+        until(lambda: refusals(scene) >= refused + 1000, lambda: f"{refusals(scene)} counted, {refused} before")
+    (marks / "over").touch()
+
+
+def bus_targets(scene: Scene, own: Path) -> dict[str, list[str]]:
+    """Every socket of the cluster's, files or ports, and where it might find a key."""
+    found = scene.targets(own)
+    sockets = [str(path) for path in found["sockets"]]
+    for process in scene.cluster.tree():
+        with suppress(psutil.Error):
+            listening = [c for c in psutil.Process(process).net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+            sockets += [f"{c.laddr.ip}:{c.laddr.port}" for c in listening]
+    assert {Path(path).stem for path in sockets} >= set(ADMITTED)
+    return {"sockets": sockets, "files": [str(path) for path in found["files"]]}
+
+
+def keys_of(scene: Scene) -> list[str]:
+    """The files with the roles' keys."""
+    settings = load(scene.cluster.environment)
+    return [str(path) for folder in (settings.home, settings.run_folder()) for path in (folder / "keys").glob("*")]
+
+
+def forged(victim: Path) -> dict[str, list[str]]:
+    """What each role might say to the harm of others, as it crosses the wire, by the socket that it goes to."""
+    task, attempt = UUID(victim.name.partition("-")[0]), 1
+    spawn = SpawnTask(
+        task=new_id(), attempt=1, owner="default", directive=new_id(), kind="step", name="rogue", task_plan="id"
+    )
+    cancel = CancelTask(task=task, attempt=attempt, owner="default", reason="forged")
+    reports = [
+        Hello(daemon="rogue", owner="default", capacity=99, agents=("shell",)),
+        TaskSucceeded(seq=1, task=task, attempt=attempt, branch="rogue", outcome="forged"),
+        TaskFailed(seq=2, task=task, attempt=attempt, reason="forged", permanent=True),
+        Goodbye(daemon="daemon-1", owner="default"),
+    ]
+    said = {
+        "commands": [[b"commands", header("executor"), COMMANDS.encode([spawn, cancel])]],
+        "daemons": [[b"reports", header("daemon/daemon-1"), REPORTS.encode(reports)]],
+        "reports": [
+            [b"ready", header("monitor"), b"", b""],
+            [b"acks", header("monitor"), b"daemon-1", REPORT_REPLIES.encode([NotYours(task=task, attempt=attempt)])],
+        ],
+        "events-in": [encode_event(DaemonLost(daemon="daemon-1", owner="default"), "broker")],
+    }
+    return {where: [forger.framed(parts).hex() for parts in messages] for where, messages in said.items()}
+
+
+def standing(scene: Scene) -> dict[str, object]:
+    """What of a cluster a forger would have changed."""
+    asked = {"daemons": ("daemon", "list"), "tasks": ("task", "list"), "directives": ("directive", "list")}
+    shown = {what: json.loads(scene.cluster.makima(*words, "-o", "json")) for what, words in asked.items()}
+    for daemon in shown["daemons"]:
+        del daemon["last_seen"]
+    return shown
+
+
+def refusals(scene: Scene) -> int:
+    """How many connections the broker has counted, as far as it says: each of the first ten, then every thousandth."""
+    lines = (scene.cluster.home / "logs" / "broker.log").read_text().splitlines()
+    said = [json.loads(line) for line in lines if "connection refused" in line]
+    return max((line["count"] for line in said), default=0)
