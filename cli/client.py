@@ -65,9 +65,9 @@ def _socket() -> str:
 def call(method: str, path: str, body: object = None, within_seconds: float = ANSWER_SECONDS) -> Any:  # noqa: ANN401
     """The answer to a request, decoded. Raises Failed.
 
-    A POST carries an Idempotency-Key, so it may be asked again when its answer got lost: it is done once.
+    A change carries an Idempotency-Key, so it may be asked again when its answer got lost: it is done once.
     """
-    headers = {"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {}
+    headers = {"Idempotency-Key": str(uuid.uuid4())} if method != "GET" else {}
     told = json.dumps(_masked(body)) if body is not None else None
     deadline = time.monotonic() + (PATIENCE_SECONDS if "MAKIMA_TASK_ID" in os.environ else 0)
     lost = 0

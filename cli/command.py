@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from cli.client import Failed, call
 from cli.text import clean
@@ -16,14 +16,6 @@ if TYPE_CHECKING:
     from shared.config import Settings
 
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong; exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say it and end."""
-        self.exit(2, f"makima: {' '.join(message.split())}; see {self.prog} --help\n")
 
 
 Arguments = argparse.Namespace

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from cli.client import Failed
-from cli.command import Parser, Verb
+from cli.command import Verb
+from cli.output import SIGINT, SIGNALLED, finish, make_safe, refused
+from cli.parsing import Parser
 
 COMMANDS = {
     "run": ("cli.run:register", "a goal on the repository of this folder: started, followed, delivered"),
@@ -38,21 +40,41 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command; its exit code."""
+    make_safe()
     words = list(sys.argv[1:] if argv is None else argv)
-    arguments = _parser(words).parse_args(words)
-    verb: Verb = arguments.verb
     try:
-        return verb(arguments)
+        try:
+            return _carried_out(words)
+        finally:
+            finish()
     except Failed as error:
         print(f"makima: {error}", file=sys.stderr)
         return 1
-    except (KeyboardInterrupt, BrokenPipeError):
-        return 1
+    except KeyboardInterrupt:
+        return SIGNALLED + SIGINT
+    except OSError as error:
+        return refused(error)
+
+
+def _carried_out(words: Sequence[str]) -> int:
+    arguments = _parser(words).parse_args(words)
+    if arguments.version:
+        from shared.version import VERSION
+
+        print(f"makima {VERSION}")
+        return 0
+    verb: Verb | None = getattr(arguments, "verb", None)
+    if verb is None:
+        from cli.bare import bare
+
+        return bare()
+    return verb(arguments)
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = Parser(prog="makima", description="A goal on a git repository becomes a merged branch.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.add_argument("--version", action="store_true", help="say which version this is")
+    commands = parser.add_subparsers(metavar="COMMAND")
     asked = next((word for word in words if not word.startswith("-")), None)
     for name, (declared_by, says) in COMMANDS.items():
         command = commands.add_parser(name, help=says, description=says)

@@ -68,3 +68,13 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def aligned(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Pairs as lines, the second beginning at one column.
+
+    >>> aligned([("a", "bb"), ("ccc", "d")])
+    ['a    bb', 'ccc  d']
+    """
+    width = max((len(left) for left, _ in rows), default=0)
+    return [f"{left.ljust(width)}  {right}" for left, right in rows]

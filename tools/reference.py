@@ -13,8 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from cli.command import Parser
 from cli.main import COMMANDS
+from cli.parsing import Parser
 from shared.config import settings as declared
 from shared.config.settings import Settings
 
@@ -68,7 +68,7 @@ def _command(parser: argparse.ArgumentParser, says: str, level: str) -> Iterator
     told = [a for a in actions if a.help]
     if told:
         yield ""
-        yield from (f"- `{(a.option_strings or [_argument(a)])[-1]}`: {a.help}" for a in told)
+        yield from (f"- `{_flags(a) if a.option_strings else _argument(a)}`: {a.help}" for a in told)
 
 
 def _argument(action: argparse.Action) -> str:
@@ -77,7 +77,7 @@ def _argument(action: argparse.Action) -> str:
 
 
 def _option(action: argparse.Action) -> str:
-    flag = action.option_strings[-1] if len(action.option_strings) < 3 else action.option_strings[0]
+    flag = _flags(action)
     if action.nargs == 0 or isinstance(action, argparse.BooleanOptionalAction):
         text = flag
     elif action.choices:
@@ -85,6 +85,13 @@ def _option(action: argparse.Action) -> str:
     else:
         text = f"{flag} {action.metavar or action.dest.upper()}"
     return text if action.required else f"[{text}]"
+
+
+def _flags(action: argparse.Action) -> str:
+    """An option as it is written: the one that switches on first, and beside it the one that switches off."""
+    if isinstance(action, argparse.BooleanOptionalAction):
+        return "|".join(action.option_strings)
+    return action.option_strings[-1]
 
 
 def _settings() -> Iterator[str]:

@@ -1,0 +1,64 @@
+"""A command line read: what is wrong with it is said in one line, with what was probably meant."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong; exit code 2."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **{"allow_abbrev": False, **more})
+
+    def error(self, message: str) -> NoReturn:
+        """Say it and end."""
+        said = " ".join(message.split())
+        self.exit(2, f"makima: {said}{' See' if said.endswith('?') else '; see'} {self.prog} --help\n")
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """The arguments; an unknown option is named, with the nearest of those that there are."""
+        parsed, left = self.parse_known_args(args, namespace)
+        if left:
+            known = {option for parser in _tree(self) for option in parser._option_string_actions}
+            self.error(f"{left[0]} is not taken here{meant(left[0].partition('=')[0], known)}")
+        return parsed
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        """As argparse does, which would hide that it can't be written."""
+        (file or sys.stderr).write(message)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:  # noqa: ANN401
+        if action.choices is not None and value not in action.choices:
+            what = action.option_strings[-1] if action.option_strings else str(action.metavar or action.dest).lower()
+            choices = [str(choice) for choice in action.choices]
+            near = meant(str(value), choices) or f"; there is {', '.join(choices)}"
+            raise argparse.ArgumentError(None, f"there is no {what} {value!r}{near}")
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """A question after the known word that is nearest to one, if any is near.
+
+    >>> meant("staus", ["status", "inbox"])
+    '; did you mean status?'
+    """
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _tree(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A parser and all below it."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in set(action.choices.values()):
+                yield from _tree(below)

@@ -1,0 +1,85 @@
+"""What every command shares: what is wrong is said in one line, and where it can't be written nothing breaks."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def makima(*words: str, stdout: int | None = subprocess.PIPE, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command, on a home in which nothing runs."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MAKIMA_", "LC_", "LANG", "PYTHONIO"))}
+    surroundings = {**kept, "MAKIMA_HOME": "/nonexistent/home", "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(
+        [sys.executable, "-m", "cli", *words],
+        env=surroundings, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def test_it_says_its_version() -> None:
+    said = makima("--version")
+    assert (said.returncode, re.fullmatch(r"makima \d+\.\d+\.\d+\n", said.stdout) is not None) == (0, True)
+
+
+def test_alone_it_says_what_runs_and_what_is_most_likely_next() -> None:
+    said = makima()
+    assert said.returncode == 0 and said.stderr == ""
+    assert "no cluster runs on /nonexistent/home" in said.stdout
+    assert [line.split("  ")[1] for line in said.stdout.splitlines() if line.startswith("  makima")] == [
+        "makima run 'What you want'",
+        "makima up",
+        "makima doctor",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["staus"], "there is no command 'staus'; did you mean status? See makima --help"),
+        (["xyzzy"], "there is no command 'xyzzy'; there is run, up, "),
+        (["directive", "lst"], "there is no verb 'lst'; did you mean list? See makima directive --help"),
+        (["directive", "list", "--stats", "idle"], "--stats is not taken here; did you mean --status? See"),
+        (["directive", "create", "--title", "x", "--on-failure", "replam"], "did you mean replan?"),
+        (["status", "--outputt"], "--outputt is not taken here"),
+    ],
+)
+def test_what_was_probably_meant_is_named(words: list[str], says: str) -> None:
+    said = makima(*words)
+    assert said.returncode == 2 and said.stdout == ""
+    assert says in said.stderr and said.stderr.count("\n") == 1
+
+
+def test_options_are_not_guessed_from_their_beginnings() -> None:
+    assert makima("directive", "list", "--stat", "idle").returncode == 2
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], [], ["doctor"]])
+def test_a_device_that_is_full_is_said_in_a_line(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        said = makima(*words, stdout=full.fileno())
+    assert said.returncode == 1
+    assert said.stderr == "makima: standard output can't be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], [], ["doctor"]])
+def test_a_pipe_that_nobody_reads_ends_it_quietly(words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    said = makima(*words, stdout=writing)
+    os.close(writing)
+    assert (said.returncode, said.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("alphabet", ["ascii", "latin-1"])
+def test_marks_are_plainer_where_a_terminal_has_none(alphabet: str) -> None:
+    said = makima("doctor", PYTHONIOENCODING=alphabet)
+    assert "Traceback" not in said.stderr
+    assert said.stdout.startswith("+ ") and "->" not in said.stdout.splitlines()[0]
+    assert said.stdout.isascii() or alphabet == "latin-1"
