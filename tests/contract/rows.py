@@ -89,6 +89,12 @@ class Rows:
         statement = sql.SQL("UPDATE makima.{} SET {} WHERE id = %s").format(sql.Identifier(table), pairs)
         self._connection.execute(statement, [*columns.values(), row])
 
+    def put(self, table: str, row: UUID, **columns: object) -> None:
+        """Set columns of a row though no way leads there from where it stands: nothing is checked."""
+        with self._connection.transaction():
+            self._connection.execute("SET LOCAL session_replication_role = replica")
+            self.change(table, row, **columns)
+
     def lead(self, table: str, row: UUID, *statuses: str, **columns: object) -> None:
         """Lead a row through statuses, since there is not always a way at once; then set columns."""
         for status in statuses:

@@ -34,7 +34,7 @@ def directive(**columns: object) -> Callable[[World], dict[str, UUID | str]]:
 
     def prepare(world: World) -> dict[str, UUID | str]:
         if columns:
-            world.stage.rows.change("directive", world.directive, **columns)
+            world.stage.rows.put("directive", world.directive, **columns)
         return {"directive": world.directive}
 
     return prepare

@@ -260,7 +260,7 @@ def test_what_is_held_can_be_taken_back_and_a_person_can_remove_it(stage: Stage)
 @pytest.mark.parametrize("status", ["completed", "archived"])
 def test_a_task_reopens_nothing_that_has_ended(stage: Stage, status: str) -> None:
     world = World(stage)
-    stage.rows.change("directive", world.directive, status=status)
+    stage.rows.lead("directive", world.directive, "paused", status)
     refused = world.add("step", "Found")
     assert refused.status_code == 409 and f"the directive is {status}" in refused.json()["detail"]
     assert stage.rows.one("directive", world.directive)["status"] == status
