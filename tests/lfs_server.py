@@ -23,6 +23,7 @@ from tests.programs import program
 
 MEDIA = "application/vnd.git-lfs+json"
 PERSON, PASSWORD = "ada", "hunter2secret"
+SIGNED_IN = "Basic " + base64.b64encode(f"{PERSON}:{PASSWORD}".encode()).decode()
 Instead = Callable[[BaseHTTPRequestHandler], bool]
 """Answers a request in its own way; False: it is answered as usual."""
 
@@ -80,7 +81,7 @@ class LfsServer:
 
     def _one(self, base: str, operation: str, one: dict[str, Any]) -> dict[str, Any]:
         there = len(self.objects.get(one["oid"], b"")) == one["size"] and one["oid"] in self.objects
-        action = {"href": f"{base}/objects/{one['oid']}"}
+        action = {"href": f"{base}/objects/{one['oid']}", "header": {"Authorization": SIGNED_IN}}
         if operation == "download":
             more: Any = {"actions": {"download": action}} if there else {"error": {"code": 404, "message": "not here"}}
         else:
@@ -93,8 +94,6 @@ def _escaped(text: str) -> str:
 
 
 def _handler(server: LfsServer) -> type[BaseHTTPRequestHandler]:
-    wanted = "Basic " + base64.b64encode(f"{PERSON}:{PASSWORD}".encode()).decode()
-
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -105,7 +104,7 @@ def _handler(server: LfsServer) -> type[BaseHTTPRequestHandler]:
             if server.instead(self):
                 return
             body = whole_body(self)
-            if said != wanted:
+            if said != SIGNED_IN:
                 self.answer(401, b"", **{"WWW-Authenticate": 'Basic realm="x"', "LFS-Authenticate": 'Basic realm="x"'})
             elif "/info/lfs/" in self.path:
                 self._lfs(body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import threading
@@ -24,7 +25,7 @@ from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.messages.commands import SpawnTask
 from tests.github import whole_body
-from tests.lfs_server import MEDIA, LfsServer, lfs_server
+from tests.lfs_server import MEDIA, SIGNED_IN, LfsServer, lfs_server
 from tests.shop import Shop, sh
 
 pytestmark = pytest.mark.anyio
@@ -318,6 +319,29 @@ async def test_no_place_that_an_agent_names_gets_an_upload_or_a_password(
         assert not evil.asked
         assert not gallery.stored(ANOTHER)
         assert not (tmp_path / "sprung").exists()
+
+
+def a_place(folder: Path) -> None:
+    (folder / ".lfsconfig").write_text("[lfs]\n\turl = https://example.org/x\n")
+
+
+def a_place_for_this_remote(folder: Path) -> None:
+    (folder / ".lfsconfig").write_text('[remote "origin"]\n\tlfsurl = https://example.org/x\n')
+
+
+def a_link_to_a_place(folder: Path) -> None:
+    a_place(folder)
+    (folder / ".lfsconfig").rename(folder / "elsewhere")
+    (folder / ".lfsconfig").symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("leads", [a_place, a_place_for_this_remote, a_link_to_a_place])
+async def test_nothing_that_would_lead_clones_elsewhere_is_pushed(gallery: Gallery, leads: Any) -> None:
+    _, made, worked = await begun(gallery)
+    leads(made.folder)
+    with pytest.raises(WorkspaceFailed, match=r"\.lfsconfig names another place for large files"):
+        await ended(worked)
+    assert "makima/one" not in gallery.branches()
 
 
 async def test_the_place_that_the_base_branch_names_counts_and_no_other(gallery: Gallery) -> None:
@@ -670,3 +694,27 @@ async def test_a_remote_that_is_a_shallow_clone_serves_its_large_files(
     source.commit(made.folder, photo=ANOTHER)
     await ended(worked)
     assert (source.cloned("makima/one") / "photo.bin").read_bytes() == ANOTHER
+
+
+async def test_a_remote_by_ssh_says_itself_where_its_large_files_are(gallery: Gallery, tmp_path: Path) -> None:
+    assert gallery.server is not None
+    said = {"href": gallery.server.url("remote.git/info/lfs"), "header": {"Authorization": SIGNED_IN}}
+    (tmp_path / "authenticated").write_text(json.dumps(said))
+    ssh = tmp_path / "played-ssh"
+    ssh.write_text(
+        '#!/bin/sh\nfor last; do :; done\necho "$last" >> "$0.asked"\ncase "$last" in\n'
+        f"git-lfs-authenticate*) cat {tmp_path}/authenticated ;;\n"
+        "git-lfs-transfer*) exit 127 ;;\n"
+        '*) eval "exec $last" ;;\nesac\n'
+    )
+    ssh.chmod(0o755)
+    gallery.account.write_text(f"[user]\n\tname = Ada\n\temail = ada@example.org\n[core]\n\tsshCommand = {ssh}\n")
+    gallery.url = f"ssh://git@played{gallery.remote}"
+    _, made, worked = await begun(gallery)
+    assert (made.folder / "photo.bin").read_bytes() == PHOTO
+    gallery.commit(made.folder, photo=ANOTHER)
+    await ended(worked)
+    assert gallery.stored(ANOTHER)
+    asked = (tmp_path / "played-ssh.asked").read_text()
+    assert f"git-lfs-authenticate {gallery.remote} upload" in asked.replace("'", "")
+    assert (gallery.cloned("makima/one") / "photo.bin").read_bytes() == ANOTHER

@@ -24,7 +24,8 @@ FILE = ".lfsconfig"
 AT_ONCE = 500
 """Objects that are named in one command."""
 _REF = "refs/makima/pointers"
-_PLACES = ("lfs.url", "lfs.pushurl")
+_PLACES = ("lfs.url", "lfs.pushurl", "remote.origin.lfsurl", "remote.origin.lfspushurl")
+_LINK = "120000"
 
 
 class NotTrusted(RuntimeError):
@@ -49,7 +50,7 @@ class Home:
         """The places that are named instead of the remote's own. Raises NotTrusted."""
         named = await places_of(self.cache, self.trusted) if self.trusted else {}
         for key, place in named.items():
-            if key not in _PLACES or not _is_fit(place, self.url):
+            if not _is_fit(place, self.url):
                 raise NotTrusted(
                     f"{FILE} of the base branch names {key} = {place}: large files are kept at an https address, or on "
                     "the remote's own host"
@@ -63,13 +64,19 @@ def is_installed() -> bool:
 
 
 async def places_of(cache: Path, revision: str) -> dict[str, str]:
-    """What a revision's `.lfsconfig` says of where large objects are."""
+    """What a revision's `.lfsconfig` says to a clone of where large objects are."""
     try:
-        entries = await names(cache, "config", f"--blob={revision}:{FILE}", "-z", "--list")
+        listed = await git(cache, "ls-tree", revision, "--", FILE)
+        if listed.startswith(_LINK):
+            return {FILE: "what a link leads to"}
+        entries = await names(cache, "config", f"--blob={revision}:{FILE}", "-z", "--list") if listed else []
     except GitError:
         return {}
-    said = dict(entry.partition("\n")[::2] for entry in entries)
-    return {key: value for key, value in said.items() if key in _PLACES or key.endswith((".lfsurl", ".lfspushurl"))}
+    said = dict[str, str]()
+    for key, _, value in (entry.partition("\n") for entry in entries):
+        if key in _PLACES:
+            said[key] = f"{said[key]}, {value}" if key in said else value
+    return said
 
 
 async def fetch(home: Home, pointers: Collection[Pointer]) -> str:

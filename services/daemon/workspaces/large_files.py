@@ -63,13 +63,14 @@ async def taken(workspace: Workspace, repository: AgentRepository, head: str, mo
     known = workspace.large or frozenset()
     if not is_installed():
         raise WorkspaceFailed(MISSING, permanent=True)
-    needed = {path: blob for path, blob in (await entries_of(cache, head)).items() if blob not in known}
+    entries = await entries_of(cache, head)
+    if entries:
+        await _refuse_elsewhere(home, head)
+    needed = {path: blob for path, blob in entries.items() if blob not in known}
     made = (await git(cache, "rev-list", "--objects", head, f"^{workspace.start}")).splitlines()
     found = await pointers_among(cache, {*needed.values(), *(line.partition(" ")[0] for line in made)})
     wanted = {path: found[blob] for path, blob in needed.items() if blob in found}
-    if wanted:
-        await _refuse_elsewhere(home, head)
-    _refusetoo_large({pointer for pointer in found.values() if not home.store.has(pointer)}, most_bytes)
+    _refuse_too_large({pointer for pointer in found.values() if not home.store.has(pointer)}, most_bytes)
     why = await asyncio.to_thread(_take_all, home, repository, set(found.values()))
     await _have(home, wanted, why)
     return tuple(sorted(pointer for pointer in set(found.values()) if home.store.has(pointer)))
@@ -96,17 +97,21 @@ async def not_on_remote(home: Home, before: str, after: str) -> list[str]:
     if not is_installed():
         raise WorkspaceFailed(MISSING, permanent=True)
     known = set((await entries_of(home.cache, before)).values()) if before else set[str]()
-    entries = {p: blob for p, blob in (await entries_of(home.cache, after)).items() if blob not in known}
+    kept = await entries_of(home.cache, after)
+    if kept:
+        await _refuse_elsewhere(home, after)
+    entries = {path: blob for path, blob in kept.items() if blob not in known}
     found = await pointers_among(home.cache, set(entries.values()))
     wanted = {path: found[blob] for path, blob in entries.items() if blob in found}
     if not wanted:
         return []
-    await _refuse_elsewhere(home, after)
     await on_remote(home, {pointer for pointer in wanted.values() if home.store.has(pointer)})
     try:
         gone, said = await lacking(home, set(wanted.values()))
     except GitError as error:
         raise WorkspaceFailed(f"whether large files are on the remote can't be seen: {words(error)}") from None
+    except NotTrusted as error:
+        raise WorkspaceFailed(str(error), permanent=True) from None
     return [_lacks(path, pointer, said) for path, pointer in wanted.items() if pointer in gone]
 
 
@@ -196,7 +201,7 @@ def _places(said: Mapping[str, str]) -> str:
     return readable(", ".join(f"{key} = {value}" for key, value in sorted(said.items()))) or "the remote's own"
 
 
-def _refusetoo_large(pointers: Collection[Pointer], most_bytes: int) -> None:
+def _refuse_too_large(pointers: Collection[Pointer], most_bytes: int) -> None:
     if (size := sum(pointer.size for pointer in pointers)) > most_bytes:
         raise WorkspaceFailed(too_large("new large files", size, most_bytes))
 
