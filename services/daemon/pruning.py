@@ -129,7 +129,7 @@ def survey(folder: Path, limits: Limits, live: Live | None) -> list[Pruned]:
     leftovers = chosen(list(_leftovers(folder, now, live)) if live is not None else [], limits)
     going = {one.path.name for one in leftovers if one.what == "worktree"}
     staying = (worktree.name for worktree in _in(folder / "worktrees") if worktree.name not in going)
-    borrowed = {borrowed_from(folder / INDEXES / name) for name in staying}
+    borrowed = {cache for name in staying for cache in borrowed_from(folder / INDEXES / name)}
     repositories, kept_bytes = [], 0
     for cache in _in(folder / "repositories"):
         if cache.suffix != ".git":

@@ -113,6 +113,27 @@ async def test_a_copy_is_in_use_from_an_attempts_beginning_to_its_end(den: Den) 
     assert len(den.copies) == 1 and locks.in_use(den.copies[0])
 
 
+async def test_copies_that_the_submodules_of_a_leftover_borrow_from_are_left_alone(tmp_path: Path) -> None:
+    """With the daemon down nothing holds them, and a workspace without its objects would be none."""
+    for name in ("inner", "middle"):
+        (tmp_path / name).mkdir()
+    den = Den(tmp_path)
+    await den.workspaces.remove_orphans()
+    inner, middle = Workshop(tmp_path / "inner", {"i.txt": "i\n"}), Workshop(tmp_path / "middle", {"m.txt": "m\n"})
+    for outer, part, name in ((middle, inner, "in"), (den.shop, middle, "mid")):
+        seed = outer.clone
+        sh(seed, "git", "-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(part.remote), name)
+        sh(seed, "git", "commit", "--quiet", "-m", "a submodule")
+        sh(seed, "git", "push", "--quiet", "origin", "HEAD:main")
+    await den.attempt()
+    assert len(den.copies) == 3
+    patient = Limits(leftover_seconds=1e9, repository_seconds=-1, repositories_bytes=1e18)
+    del den.workspaces
+    assert not any(map(locks.in_use, den.copies))
+    assert survey(den.folder, patient, None) == []
+    assert len(survey(den.folder, ALWAYS, lambda: frozenset())) == 4, "they go with the workspace"
+
+
 async def test_a_delivery_and_its_further_worktrees_are_left_alone(den: Den) -> None:
     command = den.command()
     cache = await den.workspaces.repository(command)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -321,6 +323,28 @@ def test_cancelled_in_any_phase_it_ends_and_leaves_nothing(house: WrappedHouse, 
     (house.remote / "hooks" / "pre-receive").unlink(missing_ok=True)
     house.commit(".makima.toml", "")
     house.next_task_is_well()
+
+
+def test_cancelled_while_its_work_is_being_committed_it_ends_and_leaves_nothing(tmp_path: Path) -> None:
+    """git stands still where the daemon records what the agent left: as it does with a very large folder."""
+    (tmp_path / "bin").mkdir()
+    slow = tmp_path / "bin" / "git"
+    hold = f"if [ -e {tmp_path}/hold ]; then touch {tmp_path}/reached; sleep 300; fi"
+    slow.write_text(f'#!/bin/sh\ncase " $* " in *" write-tree "*) {hold};; esac\nexec {shutil.which("git")} "$@"\n')
+    slow.chmod(0o755)
+    (tmp_path / "hold").touch()
+    house = WrappedHouse(tmp_path, PATH=f"{tmp_path}/bin:{os.environ['PATH']}")
+    try:
+        command = house.runs("open('new.txt', 'w').write('new'); done()")
+        house.until(lambda: (tmp_path / "reached").exists())
+        house.send(CancelTask(task=command.task, attempt=1, owner="default", reason="enough"))
+        end = house.ending(command.task)
+        assert isinstance(end, TaskInterrupted) and end.cancelled and not marked(command.task)
+        assert command.branch not in house.branches()
+        (tmp_path / "hold").unlink()
+        house.next_task_is_well()
+    finally:
+        house.close()
 
 
 def test_started_says_its_session(house: WrappedHouse) -> None:

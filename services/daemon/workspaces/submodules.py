@@ -24,7 +24,7 @@ from services.daemon.git.kept import names_it
 from services.daemon.git.lfs import Home
 from services.daemon.workspaces.beginning import Beginning, lay_out, without_credentials, write_files
 from services.daemon.workspaces.large_files import fill, not_on_remote
-from services.daemon.workspaces.workspace import Submodule, Workspace, WorkspaceFailed
+from services.daemon.workspaces.workspace import Submodule, Workspace, WorkspaceFailed, note_borrowed
 
 DEEPEST = 4
 """Submodules in submodules in submodules."""
@@ -218,7 +218,7 @@ async def _begin(workspace: Workspace, module: Module, origin: Origin, hooks: bo
     """A submodule's own repository and files, within the workspace of what it is a submodule of."""
     cache = origin.cache
     place, own = workspace.folder / module.path, workspace.own / "modules" / module.name
-    own.mkdir(parents=True, exist_ok=True)
+    note_borrowed(own, cache)
     place.mkdir(parents=True, exist_ok=True)
     inner = Workspace(
         place,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,9 +106,10 @@ def note_borrowed(own: Path, cache: Path) -> None:
     (own / _BORROWS).write_text(cache.name)
 
 
-def borrowed_from(own: Path) -> str:
-    """The name of the cache that a workspace borrows from; "" where nobody noted it."""
-    try:
-        return (own / _BORROWS).read_text()
-    except OSError:
-        return ""
+def borrowed_from(own: Path) -> frozenset[str]:
+    """The names of the caches that a workspace and its submodules borrow from, as far as they were noted."""
+    found = set()
+    for note in (own / _BORROWS, *(own / "modules").glob(f"**/{_BORROWS}")):
+        with contextlib.suppress(OSError):  # a folder, of a submodule with that name
+            found.add(note.read_text())
+    return frozenset(found)
