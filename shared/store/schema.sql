@@ -124,7 +124,6 @@ CREATE TABLE makima.task (
     refused_attempt integer,
     refusal         text,
     refused_since   timestamptz,
-    refusal         text,
     daemon          text,
     dispatched_at   timestamptz,
     lease_until     timestamptz,
@@ -155,7 +154,6 @@ ALTER TABLE makima.directive ADD FOREIGN KEY (awaited_plan) REFERENCES makima.ta
 COMMENT ON COLUMN makima.task.refused_attempt IS 'The attempt that no daemon could be found for; waiting_reason says why.';
 COMMENT ON COLUMN makima.task.refusal IS 'The kind of the reason for which refused_attempt was refused.';
 COMMENT ON COLUMN makima.task.refused_since IS 'Since when, for that reason.';
-COMMENT ON COLUMN makima.task.refusal IS 'The kind of the reason for which refused_attempt was refused.';
 COMMENT ON COLUMN makima.task.base_commit IS 'The newest commit of the base branch that its work is built on.';
 COMMENT ON COLUMN makima.task.commits IS 'Its commits, oldest first, the newest hundred: sha and subject.';
 CREATE UNIQUE INDEX task_one_live_a_step ON makima.task (step_id)

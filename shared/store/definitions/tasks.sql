@@ -29,12 +29,3 @@ SELECT t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, t.
   LEFT JOIN LATERAL (
        SELECT a.reason, a.tail FROM makima.attempt a
         WHERE a.task_id = t.id AND a.outcome = 'failed' ORDER BY a.number DESC LIMIT 1) AS failed ON true;
-
--- How many more tasks each owner's connected daemons may take, within what the owner allows. Relies on task_on_a_daemon.
-CREATE VIEW makima.free_slots AS
-SELECT w.owner_id,
-       least(w.capacity, (SELECT o.max_running FROM makima.owner o WHERE o.id = w.owner_id))
-       - (SELECT count(*) FROM makima.task t
-           WHERE t.owner_id = w.owner_id AND t.status IN ('starting', 'running', 'paused')) AS free
-  FROM (SELECT owner_id, sum(capacity) AS capacity
-          FROM makima.daemon WHERE connected AND NOT draining GROUP BY owner_id) AS w;

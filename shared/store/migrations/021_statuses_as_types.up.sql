@@ -3,7 +3,8 @@
 -- again from here on.
 
 DROP VIEW makima.task_to_send, makima.delivery_told, makima.runnable, makima.open_planning, makima.undelivered_step,
-          makima.open_delivery, makima.free_slots;
+          makima.open_delivery;
+DROP VIEW IF EXISTS makima.free_slots;  -- which the definitions make again
 DROP TRIGGER directive_status ON makima.directive;
 DROP INDEX makima.directive_deadline, makima.directive_waits_for_a_person, makima.directive_watched,
            makima.step_ready, makima.step_unsettled, makima.step_completed, makima.step_undelivered,
