@@ -31,7 +31,7 @@ def _why(arguments: Arguments) -> int:
     print(clean(f"{told['kind']} {told['name']} is {told['status']}: {told['why']}"))
     if told.get("output"):
         print("\n".join(f"  | {clean(line)}" for line in told["output"].splitlines()[-SHOWN_LINES:]))
-    return say(f"  {told['mend']}") if told["mend"] else 0
+    return say(f"  {told['fix']}") if told["fix"] else 0
 
 
 def _inbox(arguments: Arguments) -> int:

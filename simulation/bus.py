@@ -33,15 +33,15 @@ class Cut:
     up: bool
     down: bool
     held: list[Callable[[], None]] | None
-    """What arrives once the cut is mended, as after a pause of the whole machine; None when it is lost."""
+    """What arrives once the cut is over, as after a pause of the whole machine; None when it is lost."""
 
 
 class Network:
     """Links between the broker and its peers. A link keeps its order, unless a fault breaks it."""
 
-    def __init__(self, profile: Profile, chance: Random, tally: Tally) -> None:
+    def __init__(self, profile: Profile, rng: Random, tally: Tally) -> None:
         self._profile = profile
-        self._chance = chance
+        self._rng = rng
         self._tally = tally
         self._last: dict[str, float] = {}
         self._cuts: dict[bytes, Cut] = {}
@@ -50,7 +50,7 @@ class Network:
         """Cut a peer off."""
         self._cuts[peer] = cut
 
-    def mend(self, peer: bytes) -> None:
+    def restore(self, peer: bytes) -> None:
         """Its messages pass again."""
         for deliver in self._cuts.pop(peer).held or ():
             asyncio.get_running_loop().call_soon(deliver)
@@ -67,20 +67,20 @@ class Network:
 
     def _carry(self, link: str, deliver: Callable[[], None], cut: Cut | None) -> None:
         """Deliver a message later: once, or as the faults have it not at all or twice."""
-        loop, chance, profile = asyncio.get_running_loop(), self._chance, self._profile
+        loop, rng, profile = asyncio.get_running_loop(), self._rng, self._profile
         bad = loop.time() < profile.until
         if cut and cut.held is not None:
             cut.held.append(deliver)
             return
-        if cut or (bad and chance.random() < profile.drop):
+        if cut or (bad and rng.random() < profile.drop):
             self._tally.drops += 1
             return
-        times = 2 if bad and chance.random() < profile.double else 1
+        times = 2 if bad and rng.random() < profile.double else 1
         self._tally.doubles += times - 1
         for _ in range(times):
-            at = loop.time() + chance.uniform(0.0002, 0.002)
-            if bad and chance.random() < profile.reorder:
-                at += chance.expovariate(1 / chance.choice(LATE_SECONDS))
+            at = loop.time() + rng.uniform(0.0002, 0.002)
+            if bad and rng.random() < profile.reorder:
+                at += rng.expovariate(1 / rng.choice(LATE_SECONDS))
                 self._tally.late += 1
             else:
                 at = self._last[link] = max(at, self._last.get(link, 0.0))
@@ -90,10 +90,10 @@ class Network:
 class Hub:
     """Stands where the broker's sockets stand; a broker can die and another take its place."""
 
-    def __init__(self, settings: Settings, network: Network, chance: Random) -> None:
+    def __init__(self, settings: Settings, network: Network, rng: Random) -> None:
         self._settings = settings
         self._network = network
-        self._chance = chance
+        self._rng = rng
         self._broker: Broker | None = None
         self._known: set[bytes] = set()
         """Peers that have connected to this broker."""
@@ -140,11 +140,11 @@ class Hub:
     def _arrive(self, endpoint: str, parts: Parts) -> None:
         if self._broker is not None:
             self._broker.receive(endpoint, parts)
-        elif self._chance.random() < 0.5:
+        elif self._rng.random() < 0.5:
             asyncio.get_running_loop().call_later(0.2, self._arrive, endpoint, parts)
 
     def _connect(self, peer: bytes) -> None:
-        asyncio.get_running_loop().call_later(self._chance.uniform(0.01, 1.0), self._connected, peer)
+        asyncio.get_running_loop().call_later(self._rng.uniform(0.01, 1.0), self._connected, peer)
 
     def _connected(self, peer: bytes) -> None:
         if peer in self._peers:

@@ -50,12 +50,12 @@ class SimulatedDaemon:
     """What is kept on its disk stands here; `run` is one life of its process."""
 
     def __init__(
-        self, name: str, capacity: int, chance: Random, seen: Seen, plan: Plan, failing: float, delivering: Delivering
+        self, name: str, capacity: int, rng: Random, seen: Seen, plan: Plan, failing: float, delivering: Delivering
     ) -> None:
         self.name, self.capacity = name, capacity
         self._delivering = delivering
-        self._chance, self._seen, self._plan, self._failing = chance, seen, plan, failing
-        self._pace = chance.choice([1, 1, 3])
+        self._rng, self._seen, self._plan, self._failing = rng, seen, plan, failing
+        self._pace = rng.choice([1, 1, 3])
         self._journal: dict[int, Report] = {}
         self._in_hand: set[Key] = set()
         self._ended: dict[Key, None] = {}
@@ -100,7 +100,7 @@ class SimulatedDaemon:
 
     async def _resend(self) -> None:
         while True:
-            await asyncio.sleep(2 + self._chance.random())
+            await asyncio.sleep(2 + self._rng.random())
             await self._say([self._journal[seq] for seq in sorted(self._journal)])
 
     async def _receive(self, group: asyncio.TaskGroup) -> None:
@@ -152,26 +152,26 @@ class SimulatedDaemon:
 
     async def _agent(self, command: SpawnTask, key: Key) -> Report:
         task, attempt = key
-        chance = self._chance
-        await asyncio.sleep(chance.uniform(0.05, 1))
+        rng = self._rng
+        await asyncio.sleep(rng.uniform(0.05, 1))
         self._seen.ran.append((asyncio.get_running_loop().time(), self.name, key))
         branch = command.target_branch or f"{command.branch}@{self.name}"
         await self._report(TaskStarted(seq=self._next(), task=task, attempt=attempt, branch=branch))
         first = 0
-        for _ in range(chance.randrange(4)):
-            await asyncio.sleep(self._pace * chance.expovariate(1 / 4))
-            lines = tuple(f"{self.name} line {n}" for n in range(chance.randrange(1, 5)))
+        for _ in range(rng.randrange(4)):
+            await asyncio.sleep(self._pace * rng.expovariate(1 / 4))
+            lines = tuple(f"{self.name} line {n}" for n in range(rng.randrange(1, 5)))
             await self._report(
                 OutputBatch(
                     seq=self._next(), task=task, attempt=attempt, directive=command.directive, first=first, lines=lines
                 )
             )
             first += len(lines)
-        await asyncio.sleep(self._pace * chance.expovariate(1 / 3))
+        await asyncio.sleep(self._pace * rng.expovariate(1 / 3))
         if command.kind == "plan":
             good = await self._plan(command)
         else:
-            good = command.kind != "step" or chance.random() >= self._failing
+            good = command.kind != "step" or rng.random() >= self._failing
         if not good:
             return TaskFailed(seq=self._next(), task=task, attempt=attempt, reason="it went wrong", exit_code=1)
         result = await self._delivering.carry_out(command) if command.delivery else None

@@ -93,8 +93,8 @@ class Server:
 class Weather:
     """What Postgres suffers in one history: away for a while, and commits whose answer is lost."""
 
-    def __init__(self, server: Server, profile: Profile, chance: Random, tally: Tally) -> None:
-        self.profile, self.chance, self.tally = profile, chance, tally
+    def __init__(self, server: Server, profile: Profile, rng: Random, tally: Tally) -> None:
+        self.profile, self.rng, self.tally = profile, rng, tally
         self.away = False
         self.free = list(server.connections)
         """The last one that was given back is the first to be taken: its statements are prepared."""
@@ -103,7 +103,7 @@ class Weather:
         """Raise OperationalError while Postgres is away, and where this round trip fails."""
         if self.away:
             raise OperationalError("the database system is shutting down")
-        if self._bad and self.chance.random() < self.profile.connection_lost:
+        if self._bad and self.rng.random() < self.profile.connection_lost:
             raise OperationalError("the connection is lost")
 
     @property
@@ -113,7 +113,7 @@ class Weather:
     def committed(self) -> None:
         """Count a commit; now and then its answer is lost, and OperationalError is raised."""
         self.tally.commits += 1
-        if self._bad and self.chance.random() < self.profile.commit_unheard:
+        if self._bad and self.rng.random() < self.profile.commit_unheard:
             raise OperationalError("the connection was closed")
 
 

@@ -63,21 +63,21 @@ class Tally:
     by_name: dict[str, int] = field(default_factory=dict)
 
 
-def draw(chance: Random) -> Profile:
+def draw(rng: Random) -> Profile:
     """A profile: each fault is absent in some histories, so that those that need calm to show are found, too."""
 
     def sometimes(value: float) -> float:
-        return value * chance.random() if chance.random() < 0.6 else 0.0
+        return value * rng.random() if rng.random() < 0.6 else 0.0
 
     def mean(seconds: float) -> float:
-        return seconds * (0.5 + chance.random()) if chance.random() < 0.6 else 0.0
+        return seconds * (0.5 + rng.random()) if rng.random() < 0.6 else 0.0
 
-    if chance.random() < 0.1:
+    if rng.random() < 0.1:
         return Profile(
-            connection_lost=chance.uniform(0.01, 0.1),
+            connection_lost=rng.uniform(0.01, 0.1),
             postgres_away=mean(25),
-            slow=chance.choice(SLOW),
-            until=chance.uniform(20, 120),
+            slow=rng.choice(SLOW),
+            until=rng.uniform(20, 120),
             swept=False,
         )
     return Profile(
@@ -90,13 +90,13 @@ def draw(chance: Random) -> Profile:
         service_dies=mean(20),
         broker_dies=mean(40),
         daemon_dies=mean(25),
-        disk_lost=chance.choice([0, 0, 0.5]),
-        stays_away=chance.choice([0, 0, 0.3]),
+        disk_lost=rng.choice([0, 0, 0.5]),
+        stays_away=rng.choice([0, 0, 0.3]),
         daemon_cut=mean(30),
         postgres_away=mean(60),
-        slow=chance.choice(SLOW),
-        until=chance.uniform(20, 120),
-        two_of_each=chance.random() < 0.6,
-        both_lead=chance.random() < 0.4,
+        slow=rng.choice(SLOW),
+        until=rng.uniform(20, 120),
+        two_of_each=rng.random() < 0.6,
+        both_lead=rng.random() < 0.4,
         deposed=mean(15),
     )

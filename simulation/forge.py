@@ -84,8 +84,8 @@ class Forge:
 class Delivering:
     """Deliveries and looks as a daemon makes them, in steps between which time passes."""
 
-    def __init__(self, forge: Forge, chance: Random) -> None:
-        self.forge, self._chance = forge, chance
+    def __init__(self, forge: Forge, rng: Random) -> None:
+        self.forge, self._rng = forge, rng
 
     async def carry_out(self, command: SpawnTask) -> Result:
         """Do what was ordered."""
@@ -161,38 +161,38 @@ class Delivering:
         return Seen(state="merged", etag=etag, removed=tuple(b for b in branches if b not in forge.branches))
 
     async def _passes(self) -> None:
-        await asyncio.sleep(self._chance.expovariate(1 / 4))
+        await asyncio.sleep(self._rng.expovariate(1 / 4))
 
 
 class Hand:
     """People on the forge, for as long as the faults last; after that they merge what is open."""
 
-    def __init__(self, forge: Forge, chance: Random, until: float) -> None:
-        self._forge, self._chance, self._until = forge, chance, until
+    def __init__(self, forge: Forge, rng: Random, until: float) -> None:
+        self._forge, self._rng, self._until = forge, rng, until
 
     async def meddle(self) -> None:
         """For ever."""
-        forge, chance, loop = self._forge, self._chance, asyncio.get_running_loop()
+        forge, rng, loop = self._forge, self._rng, asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(chance.expovariate(1 / 3))
+            await asyncio.sleep(rng.expovariate(1 / 3))
             deliveries = sorted(b for b in forge.branches if b.startswith("makima/directive-"))
             opened = forge.opened()
-            deed = chance.choice(DEEDS if loop.time() < self._until else MERGES)
+            deed = rng.choice(DEEDS if loop.time() < self._until else MERGES)
             if deed == "push" and deliveries:
-                mark, branch = f"by hand {len(forge.by_hand)}", chance.choice(deliveries)
+                mark, branch = f"by hand {len(forge.by_hand)}", rng.choice(deliveries)
                 forge.by_hand.add(mark)
                 forge.branches[branch] |= {mark}
             elif deed == "remove" and deliveries:
-                branch = chance.choice(deliveries)
+                branch = rng.choice(deliveries)
                 forge.by_hand -= forge.branches[branch] - forge.base  # a person's own to lose
                 forge.delete(branch)
             elif deed == "merge in part" and opened:
-                pull = chance.choice(opened)
+                pull = rng.choice(opened)
                 some = sorted(forge.branches[pull.branch] - forge.by_hand - forge.base)
-                forge.branches[pull.branch] -= frozenset(chance.sample(some, min(1, len(some))))
+                forge.branches[pull.branch] -= frozenset(rng.sample(some, min(1, len(some))))
                 forge.end(pull, "merged")
             elif deed in ("merge", "close") and opened:
-                forge.end(chance.choice(opened), "merged" if deed == "merge" else "closed")
+                forge.end(rng.choice(opened), "merged" if deed == "merge" else "closed")
 
 
 def _held(steps: tuple[StepBranch, ...]) -> Work:

@@ -73,8 +73,8 @@ class History:
 
     def __init__(self, stage: Stage, seed: int, profile: Profile | None = None) -> None:
         self._stage = stage
-        self.chance = Random(seed)
-        self.profile = profile or draw(self.chance)
+        self.rng = Random(seed)
+        self.profile = profile or draw(self.rng)
         self.tally = Tally()
         self.settings = Settings(
             home=stage.home,
@@ -92,28 +92,28 @@ class History:
 
     async def run(self) -> list[Breach]:
         """Live it; what was wrong."""
-        self.weather = Weather(self._stage.server, self.profile, Random(self.chance.random()), self.tally)
-        self.network = Network(self.profile, Random(self.chance.random()), self.tally)
-        self.hub = Hub(self.settings, self.network, Random(self.chance.random()))
-        client = Client(self._stage.interface, Random(self.chance.random()))
+        self.weather = Weather(self._stage.server, self.profile, Random(self.rng.random()), self.tally)
+        self.network = Network(self.profile, Random(self.rng.random()), self.tally)
+        self.hub = Hub(self.settings, self.network, Random(self.rng.random()))
+        client = Client(self._stage.interface, Random(self.rng.random()))
         self._open_gateway()
         repository = URL if self._on_a_forge else "/sim/repository"
-        person = Person(client, Random(self.chance.random()), self._live_tasks, repository)
-        failing = self.chance.choice([0, 0, 0.1, 0.3])
-        plan = Planner(client, Random(self.chance.random())).plan
+        person = Person(client, Random(self.rng.random()), self._live_tasks, repository)
+        failing = self.rng.choice([0, 0, 0.1, 0.3])
+        plan = Planner(client, Random(self.rng.random())).plan
         self.daemons = {
             f"d{n}": SimulatedDaemon(
                 f"d{n}",
-                self.chance.randrange(1, 5),
-                Random(self.chance.random()),
+                self.rng.randrange(1, 5),
+                Random(self.rng.random()),
                 self.seen,
                 plan,
                 failing,
                 Delivering(self.forge, Random(f"{self._seed} {n}")),
             )
-            for n in range(self.chance.randrange(1, 4))
+            for n in range(self.rng.randrange(1, 4))
         }
-        self._thrones = {name: Throne(Random(self.chance.random())) for name in SERVICES}
+        self._thrones = {name: Throne(Random(self.rng.random())) for name in SERVICES}
         breaches: list[Breach] = []
         async with asyncio.TaskGroup() as world:
             self._keep(world, "broker", self.hub.run_broker)
@@ -162,23 +162,23 @@ class History:
     def _dead_for(self, name: str) -> float:
         """Seconds until a life that ended is followed by the next one."""
         if daemon := self.daemons.get(name):
-            if self.chance.random() < self.profile.disk_lost:
+            if self.rng.random() < self.profile.disk_lost:
                 self.tally.wipes += 1
                 daemon.lose_disk()
-            if self.chance.random() < self.profile.stays_away:
-                return self.chance.uniform(20, 90)
-        return self.chance.uniform(0.1, 3)
+            if self.rng.random() < self.profile.stays_away:
+                return self.rng.uniform(20, 90)
+        return self.rng.uniform(0.1, 3)
 
     async def _service(self, life: str, module: ModuleType) -> None:
         name, step = life.partition("/")[0], self._step(life)
-        bus = MemoryBus(self.hub, f"{life}-{self.chance.randrange(10**9)}".encode(), step)
+        bus = MemoryBus(self.hub, f"{life}-{self.rng.randrange(10**9)}".encode(), step)
         publisher = bus.publisher(name, module.EMITS)
         database = Database(Pool(self.weather, step), publisher.publish)
         around = Surroundings(
             settings=self.settings,
             database=database,
             bus=bus,
-            chance=Random(self.chance.random()),
+            chance=Random(self.rng.random()),
             new_id=self.new_id,
             ready=lambda: None,
             leadership=Alone() if self.profile.both_lead else Candidate(self._thrones[name]),
@@ -197,23 +197,23 @@ class History:
         """Before and after each commit and send: a life may end exactly here, or other lives come first."""
 
         async def step(_: str) -> None:
-            chance, profile = self.chance, self.profile
-            if asyncio.get_running_loop().time() < profile.until and chance.random() < profile.die_at_a_step:
+            rng, profile = self.rng, self.profile
+            if asyncio.get_running_loop().time() < profile.until and rng.random() < profile.die_at_a_step:
                 self._die(name)
                 await asyncio.sleep(3600)
-            if chance.random() < 0.3:
-                await asyncio.sleep(chance.expovariate(1 / profile.slow))
+            if rng.random() < 0.3:
+                await asyncio.sleep(rng.expovariate(1 / profile.slow))
 
         return step
 
     async def _stumble(self, _: str) -> None:
         """The gateway dies at a step: this request is lost with it."""
-        chance, profile = self.chance, self.profile
-        if asyncio.get_running_loop().time() < profile.until and chance.random() < profile.die_at_a_step:
+        rng, profile = self.rng, self.profile
+        if asyncio.get_running_loop().time() < profile.until and rng.random() < profile.die_at_a_step:
             self._count("gateway")
             raise RuntimeError("the gateway died")
-        if chance.random() < 0.3:
-            await asyncio.sleep(chance.expovariate(1 / profile.slow))
+        if rng.random() < 0.3:
+            await asyncio.sleep(rng.expovariate(1 / profile.slow))
 
     def _die(self, name: str) -> None:
         self._count(name.partition("/")[0])
@@ -228,39 +228,39 @@ class History:
             names = [
                 n for n in self._lives if ("/" in n) == (kind == "service") and (n == "broker") == (kind == "broker")
             ]
-            victim = self.chance.choice(names)
+            victim = self.rng.choice(names)
             self._die(victim)
 
     async def _cutting(self) -> None:
         while self.profile.daemon_cut and await self._within_faults(self.profile.daemon_cut):
-            name = self.chance.choice(list(self.daemons)).encode()
+            name = self.rng.choice(list(self.daemons)).encode()
             self.tally.cuts += 1
-            up, down = self.chance.choice([(True, True), (True, False), (False, True)])
-            self.network.cut(name, Cut(up, down, [] if self.chance.random() < 0.5 else None))
-            await asyncio.sleep(self.chance.uniform(*self.chance.choice(CUT_SECONDS)))
-            self.network.mend(name)
+            up, down = self.rng.choice([(True, True), (True, False), (False, True)])
+            self.network.cut(name, Cut(up, down, [] if self.rng.random() < 0.5 else None))
+            await asyncio.sleep(self.rng.uniform(*self.rng.choice(CUT_SECONDS)))
+            self.network.restore(name)
 
     async def _deposing(self) -> None:
         while self.profile.deposed and await self._within_faults(self.profile.deposed):
             self.tally.depositions += 1
-            self._thrones[self.chance.choice(list(SERVICES))].depose()
+            self._thrones[self.rng.choice(list(SERVICES))].depose()
 
     async def _outages(self) -> None:
         while self.profile.postgres_away and await self._within_faults(self.profile.postgres_away):
             self.tally.outages += 1
             self.weather.away = True
-            await asyncio.sleep(self.chance.expovariate(1 / 8))
+            await asyncio.sleep(self.rng.expovariate(1 / 8))
             self.weather.away = False
 
     async def _within_faults(self, mean: float) -> bool:
-        await asyncio.sleep(self.chance.expovariate(1 / mean))
+        await asyncio.sleep(self.rng.expovariate(1 / mean))
         return asyncio.get_running_loop().time() < self.profile.until
 
     async def _people(self, person: Person) -> None:
-        for number in range(self.chance.randrange(1, 4)):
+        for number in range(self.rng.randrange(1, 4)):
             await person.begin(number)
-            await asyncio.sleep(self.chance.expovariate(1 / 5))
-        while self.chance.random() < 0.6 and await self._within_faults(15):
+            await asyncio.sleep(self.rng.expovariate(1 / 5))
+        while self.rng.random() < 0.6 and await self._within_faults(15):
             await person.meddle()
 
     async def _await_end(self, people: asyncio.Task[None]) -> list[Breach]:

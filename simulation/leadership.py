@@ -13,8 +13,8 @@ UNAWARE_SECONDS = 5.0
 class Throne:
     """What the processes of one role lead by."""
 
-    def __init__(self, chance: Random) -> None:
-        self.chance = chance
+    def __init__(self, rng: Random) -> None:
+        self.rng = rng
         self.holder: Candidate | None = None
         self._changed = asyncio.Event()
 
@@ -52,12 +52,12 @@ class Candidate:
             if throne.holder is None:
                 throne.give(self)
             await throne.change()
-            await asyncio.sleep(throne.chance.uniform(0, UNAWARE_SECONDS))
+            await asyncio.sleep(throne.rng.uniform(0, UNAWARE_SECONDS))
 
     async def resign(self) -> None:
         """Leave the throne to another one, soon."""
         if self._throne.holder is self:
-            seconds = self._throne.chance.uniform(0, TAKEN_OVER_SECONDS)
+            seconds = self._throne.rng.uniform(0, TAKEN_OVER_SECONDS)
             asyncio.get_running_loop().call_later(seconds, self._leave)
 
     def _leave(self) -> None:

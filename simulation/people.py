@@ -63,14 +63,14 @@ async def _at_once(_: str) -> None:
 class Client:
     """Asks until it is answered, at most for two minutes of virtual time; what it posts counts once."""
 
-    def __init__(self, interface: Interface, chance: Random) -> None:
-        self._transport, self._chance = interface.transport, chance
+    def __init__(self, interface: Interface, rng: Random) -> None:
+        self._transport, self._rng = interface.transport, rng
 
     async def ask(self, method: str, path: str, body: object = None, token: str = PERSON) -> httpx.Response | None:
         """The first answer that is no server's error; None when there was none in time."""
         headers = {"Authorization": f"Bearer {token}"}
         if method == "POST":
-            headers["Idempotency-Key"] = self._chance.randbytes(12).hex()
+            headers["Idempotency-Key"] = self._rng.randbytes(12).hex()
         for wait in (0.1, 0.5, 1, 2, 4, 8, 16, 30, 30, 30):
             async with httpx.AsyncClient(transport=self._transport, base_url="http://localhost") as http:
                 answer = await http.request(method, path, json=body, headers=headers)
@@ -82,13 +82,13 @@ class Client:
         return None
 
 
-def dag(chance: Random, most: int, prefix: str = "") -> list[dict[str, Any]]:
+def dag(rng: Random, most: int, prefix: str = "") -> list[dict[str, Any]]:
     """A random plan: names, dependencies on earlier ones, orders."""
     steps: list[dict[str, Any]] = []
     index = 0
-    for n in range(chance.randrange(1, most + 1)):
-        index += chance.random() < 0.15
-        needs = chance.sample(range(n), min(n, chance.randrange(3)))
+    for n in range(rng.randrange(1, most + 1)):
+        index += rng.random() < 0.15
+        needs = rng.sample(range(n), min(n, rng.randrange(3)))
         step = {
             "name": f"{prefix}s{n}",
             "taskPlan": "work",
@@ -102,8 +102,8 @@ def dag(chance: Random, most: int, prefix: str = "") -> list[dict[str, Any]]:
 class Planner:
     """A planning agent: replaces what failed, adds a few steps; now and then it plans nothing or fails."""
 
-    def __init__(self, client: Client, chance: Random) -> None:
-        self._client, self._chance, self._plans = client, chance, 0
+    def __init__(self, client: Client, rng: Random) -> None:
+        self._client, self._rng, self._plans = client, rng, 0
 
     async def plan(self, command: SpawnTask) -> bool:
         """Plan for a task; whether the agent ends well."""
@@ -114,12 +114,12 @@ class Planner:
         if shown is None or shown.status_code != 200:
             return False
         for step in shown.json()["steps"]:
-            if step["status"] in ("failed", "pending") and self._chance.random() < 0.7:
+            if step["status"] in ("failed", "pending") and self._rng.random() < 0.7:
                 await self._client.ask("DELETE", f"{path}/steps/{step['id']}", token=token)
-        await asyncio.sleep(self._chance.expovariate(1))
-        if self._chance.random() < 0.1:
+        await asyncio.sleep(self._rng.expovariate(1))
+        if self._rng.random() < 0.1:
             return False
-        body = {"steps": dag(self._chance, 5, f"p{self._plans}-")}
+        body = {"steps": dag(self._rng, 5, f"p{self._plans}-")}
         added = await self._client.ask("POST", f"{path}/steps", body, token)
         return added is not None and added.status_code < 300
 
@@ -127,42 +127,40 @@ class Planner:
 class Person:
     """Makes directives, and meddles with them for as long as the faults last."""
 
-    def __init__(
-        self, client: Client, chance: Random, rows: Callable[[], list[dict[str, Any]]], repository: str
-    ) -> None:
-        self._client, self._chance, self._tasks, self._repository = client, chance, rows, repository
+    def __init__(self, client: Client, rng: Random, rows: Callable[[], list[dict[str, Any]]], repository: str) -> None:
+        self._client, self._rng, self._tasks, self._repository = client, rng, rows, repository
         self.directives: list[UUID] = []
         self.paused: set[UUID] = set()
 
     async def begin(self, number: int) -> None:
         """Make a directive, planned by hand or to be planned, and start it."""
-        chance = self._chance
+        rng = self._rng
         body: dict[str, Any] = {
             "title": f"job {number}",
             "goal": "do it",
             "repository_url": self._repository,
-            "on_failure": chance.choice(["replan", "pause", "continue"]),
-            "max_parallel": chance.randrange(1, 6),
+            "on_failure": rng.choice(["replan", "pause", "continue"]),
+            "max_parallel": rng.randrange(1, 6),
             "start": True,
         }
-        if chance.random() < 0.6:
-            body["steps"] = dag(chance, 10)
+        if rng.random() < 0.6:
+            body["steps"] = dag(rng, 10)
         made = await self._client.ask("POST", "/v1/directives", body)
         if made is not None and made.status_code < 300:
             self.directives.append(UUID(made.json()["id"]))
 
     async def meddle(self) -> None:
         """Pause and resume, cancel a task, or add a step."""
-        chance = self._chance
+        rng = self._rng
         if not self.directives:
             return
-        path = f"/v1/directives/{chance.choice(self.directives)}"
-        deed = chance.choice(["pause", "cancel", "add"])
+        path = f"/v1/directives/{rng.choice(self.directives)}"
+        deed = rng.choice(["pause", "cancel", "add"])
         if deed == "pause":
             await self._client.ask("POST", f"{path}/pause")
-            await asyncio.sleep(chance.expovariate(1 / 5))
+            await asyncio.sleep(rng.expovariate(1 / 5))
             await self._client.ask("POST", f"{path}/resume")
         elif deed == "cancel" and (tasks := self._tasks()):
-            await self._client.ask("POST", f"/v1/tasks/{chance.choice(tasks)['id']}/cancel")
+            await self._client.ask("POST", f"/v1/tasks/{rng.choice(tasks)['id']}/cancel")
         else:
-            await self._client.ask("POST", f"{path}/steps", {"steps": dag(chance, 2, f"m{chance.randrange(10**9)}-")})
+            await self._client.ask("POST", f"{path}/steps", {"steps": dag(rng, 2, f"m{rng.randrange(10**9)}-")})

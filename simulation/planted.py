@@ -15,7 +15,7 @@ from psycopg import OperationalError
 from services.executor import rows
 from services.monitor import consequences
 from services.monitor import service as monitor
-from shared.domain import deliveries, outcomes
+from shared.domain import delivery_outcomes, outcomes
 from shared.domain.statuses import ON_A_DAEMON
 from shared.messages.frames import REPORT_REPLIES
 from shared.messages.reports import Ack, Report
@@ -171,7 +171,7 @@ BUGS = (
         "an unroutable task is put back whatever became of it since",
         _declared(rows, "PUT_BACK", "AND t.status = 'starting'", ""),
     ),
-    Bug("a merge is believed whatever it holds", _attribute(deliveries, "_merged_without", lambda *_: None)),
+    Bug("a merge is believed whatever it holds", _attribute(delivery_outcomes, "_merged_without", lambda *_: None)),
     Bug(
         "a claim is not in the audit log",
         _declared(rows, "CLAIM_STEPS", "WHERE u.id IN (SELECT claimed.id FROM claimed)", "WHERE false"),

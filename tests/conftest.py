@@ -17,8 +17,8 @@ import hypothesis
 import psutil
 import pytest
 
-from tests.person import git as git
 from tests.postgres import home
+from tests.shell import git as git
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests import hands
+from tests import forge_branches
 from tests.programs import program
 
 
@@ -114,7 +114,7 @@ class GitHub:
             "head": {"ref": body["head"], "repo": {"full_name": self.path}},
             "base": {"ref": body["base"]},
         }
-        if self.remote is not None and hands.commit_of(self.remote, body["head"]) is None:
+        if self.remote is not None and forge_branches.commit_of(self.remote, body["head"]) is None:
             errors = [{"message": "head is invalid"}]
             return 422, {}, {"message": "Validation Failed", "errors": errors}
         self.pulls.append(pull)
@@ -125,17 +125,17 @@ class GitHub:
         """An open pull request is at its branch's commit; one whose branch is removed is closed."""
         for pull in self.pulls if self.remote is not None and self.remote.exists() else ():
             if pull["state"] == "open":
-                commit = hands.commit_of(self.remote, pull["head"]["ref"])  # type: ignore[arg-type]
+                commit = forge_branches.commit_of(self.remote, pull["head"]["ref"])  # type: ignore[arg-type]
                 pull["head"]["sha"] = commit or pull["head"].get("sha")
                 if commit is None:
                     pull["state"] = "closed"
 
-    def end(self, number: int, state: str, how: hands.How = "merge") -> None:
+    def end(self, number: int, state: str, how: forge_branches.How = "merge") -> None:
         """Merge or close a pull request, as a person does."""
         pull = self.pulls[number - 1]
         self._look()
         if state == "merged" and self.remote is not None and self.remote.exists():
-            hands.merge(self.remote, pull["head"]["ref"], pull["base"]["ref"], how)
+            forge_branches.merge(self.remote, pull["head"]["ref"], pull["base"]["ref"], how)
         pull.update(state="closed", merged_at="2026-01-01T00:00:00Z" if state == "merged" else None)
 
 

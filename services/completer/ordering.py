@@ -11,8 +11,8 @@ from services.completer import prompts
 from services.completer.prompts import StepText
 from shared.config import Settings
 from shared.config.agents import DEFAULT_AGENTS
-from shared.domain.deliveries import Situation
 from shared.domain.delivery import Conflicted, Delivery, PullRequest, StepBranch
+from shared.domain.delivery_outcomes import Situation
 from shared.domain.forge import Forge, forge_of
 from shared.domain.names import delivery_branch
 from shared.domain.statuses import DirectiveStatus

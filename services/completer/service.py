@@ -12,8 +12,8 @@ import msgspec
 from services.completer import ordering, prompts
 from services.completer.ordering import Task
 from shared.config import Settings
-from shared.domain.deliveries import Settled, settle
 from shared.domain.delivery import Broken, Conflicted, Delivered, Delivery, Nothing, Result, Seen
+from shared.domain.delivery_outcomes import Settled, settle
 from shared.domain.statuses import ENDED_TASK, DirectiveStatus, TaskKind
 from shared.messages.events import (
     DeliveryFinished,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from litestar.exceptions import HTTPException
 
-from shared.domain.plans import MOST_TEXT_BYTES
+from shared.domain.plans import MAX_TEXT_BYTES
 
 
 def refuse_bad_text(name: str, text: str) -> None:
     """Raise HTTPException 422 for a text that is empty, too long, or can't be stored."""
     if not text.strip():
         raise HTTPException(f"the {name} is empty", status_code=422)
-    if (size := len(text.encode(errors="replace"))) > MOST_TEXT_BYTES:
-        detail = f"the {name} has {size} bytes, at most {MOST_TEXT_BYTES}; commit what is long, and name its path"
+    if (size := len(text.encode(errors="replace"))) > MAX_TEXT_BYTES:
+        detail = f"the {name} has {size} bytes, at most {MAX_TEXT_BYTES}; commit what is long, and name its path"
         raise HTTPException(detail, status_code=422)
     refuse_nul(name, text)
 

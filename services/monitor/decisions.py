@@ -78,17 +78,17 @@ def decide(
     reports: Sequence[tuple[str, Report]],
     tasks: Mapping[UUID, Known],
     planned: Mapping[UUID, bool],
-    chances: Sequence[float],
+    jitters: Sequence[float],
 ) -> tuple[dict[UUID, Decision], list[tuple[str, NotYours]]]:
     """One decision a task, and the refusals.
 
     `reports` are (daemon, report) in order of arrival, `planned` whether each planning task planned something,
-    `chances` a number in [0, 1) a report for the backoff's jitter. A late or doubled word of the daemon that had the
+    `jitters` a number in [0, 1) a report for the backoff's jitter. A late or doubled word of the daemon that had the
     attempt, or one that can't follow on what it said before, is neither decided nor refused: it is simply acknowledged.
     """
     decisions: dict[UUID, Decision] = {}
     refused: list[tuple[str, NotYours]] = []
-    for (daemon, report), chance in zip(reports, chances, strict=True):
+    for (daemon, report), jitter in zip(reports, jitters, strict=True):
         task = tasks.get(report.task)
         before = decisions.get(report.task)
         live = _after(task.live, before) if task else None
@@ -97,7 +97,7 @@ def decide(
                 refused.append((daemon, NotYours(task=report.task, attempt=report.attempt)))
             continue
         with suppress(TransitionRefused):
-            decisions[report.task] = _decide(task, live, daemon, report, before, planned.get(report.task), chance)
+            decisions[report.task] = _decide(task, live, daemon, report, before, planned.get(report.task), jitter)
     return decisions, refused
 
 
@@ -124,7 +124,7 @@ def _was_theirs(task: Known | None, before: Decision | None, daemon: str, report
 
 
 def _decide(
-    task: Known, live: Live, daemon: str, report: Report, before: Decision | None, planned: bool | None, chance: float
+    task: Known, live: Live, daemon: str, report: Report, before: Decision | None, planned: bool | None, jitter: float
 ) -> Decision:
     decision = before or Decision(task=task, attempt=report.attempt, verdict=outcomes.accepted(live))
     decision.daemon = daemon
@@ -139,9 +139,9 @@ def _decide(
         case TaskSucceeded() if task.cancel_cause is CancelCause.SUPERSEDED:
             decision.verdict, decision.reason = outcomes.cancelled(live), "it was superseded"
         case TaskSucceeded() if task.gave_up:
-            decision.verdict, decision.reason = outcomes.failed(live, chance), f"the agent gave up: {task.gave_up}"
+            decision.verdict, decision.reason = outcomes.failed(live, jitter), f"the agent gave up: {task.gave_up}"
         case TaskSucceeded() if task.kind is TaskKind.PLAN and not planned:
-            decision.verdict, decision.reason = outcomes.failed(live, chance), PLANNED_NOTHING
+            decision.verdict, decision.reason = outcomes.failed(live, jitter), PLANNED_NOTHING
         case TaskSucceeded():
             decision.verdict = outcomes.succeeded(live)
             decision.branch, decision.head, decision.outcome = report.branch, report.head, report.outcome
@@ -151,7 +151,7 @@ def _decide(
         case TaskUsage():
             pass
         case TaskFailed():
-            decision.verdict = _setback(live, report, chance)
+            decision.verdict = _setback(live, report, jitter)
             decision.blocked, decision.kept_branch = report.blocked, report.branch
             decision.reason, decision.tail, decision.exit_code = report.reason, report.tail, report.exit_code
         case TaskInterrupted():
@@ -166,12 +166,12 @@ def _decide(
     return decision
 
 
-def _setback(live: Live, report: TaskFailed, chance: float) -> Verdict:
+def _setback(live: Live, report: TaskFailed, jitter: float) -> Verdict:
     if report.blocked:
         return outcomes.blocked(live)
     if report.wait_seconds is not None:
-        return outcomes.limited(live, report.wait_seconds, chance)
-    return outcomes.failed(live, chance, permanent=report.permanent)
+        return outcomes.limited(live, report.wait_seconds, jitter)
+    return outcomes.failed(live, jitter, permanent=report.permanent)
 
 
 def _ended(task: Known, live: Live) -> Verdict:

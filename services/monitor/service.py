@@ -231,8 +231,8 @@ class Monitor:
                     row["id"]: planned_something(row["added"], row["kept"])
                     for row in await unit.rows(SQL["planned"], {"tasks": plans})
                 }
-            chances = [self._around.chance.random() for _ in reports]
-            decided, refused = decisions.decide(reports, tasks, planned, chances)
+            jitters = [self._around.chance.random() for _ in reports]
+            decided, refused = decisions.decide(reports, tasks, planned, jitters)
             await ledger.write(unit, list(decided.values()), self._lease, self._around.new_id)
         else:
             refused = []

@@ -18,7 +18,7 @@ class WhyShown(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     """A directive's, a step's or a task's."""
     why: str
-    mend: str | None
+    fix: str | None
     output: str = ""
     """The end of what was printed where something failed; empty where nothing was."""
 

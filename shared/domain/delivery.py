@@ -11,9 +11,9 @@ from shared.domain.forge import Forge
 
 Strategy = Literal["merge", "squash"]
 PullRequestState = Literal["open", "merged", "closed"]
-MOST_ROUNDS = 10_000
+MAX_ROUNDS = 10_000
 """So many pull requests a directive has at most, one after the other."""
-Round = Annotated[int, msgspec.Meta(ge=1, le=MOST_ROUNDS)]
+Round = Annotated[int, msgspec.Meta(ge=1, le=MAX_ROUNDS)]
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +55,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
     action: Literal["deliver", "verify", "watch"]
     title: str
-    round: Annotated[int, msgspec.Meta(ge=1, le=2 * MOST_ROUNDS)] = 1
+    round: Annotated[int, msgspec.Meta(ge=1, le=2 * MAX_ROUNDS)] = 1
     """Counts the directive's pull requests: one that was merged or closed is followed by one on a branch of its own."""
     steps: tuple[StepBranch, ...] = ()
     earlier: tuple[StepBranch, ...] = ()

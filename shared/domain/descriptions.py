@@ -63,9 +63,9 @@ def inline(text: str) -> str:
 
 def _runs_of_ticks(text: str) -> list[str]:
     runs, run = [], ""
-    for letter in text:
-        if letter == "`":
-            run += letter
+    for character in text:
+        if character == "`":
+            run += character
         elif run:
             runs.append(run)
             run = ""

@@ -13,7 +13,7 @@ StepRefs = Literal["refs/heads", "refs/makima"]
 
 
 def slug(text: str) -> str:
-    """Lower case, runs of anything but a-z 0-9 as one '-', none at either end, at most 50 letters; 'task' when empty.
+    """Lower case, runs of anything but a-z 0-9 as one '-', none at the ends, at most 50 characters; 'task' when empty.
 
     >>> slug("  Add the   README!  ")
     'add-the-readme'

@@ -56,8 +56,8 @@ def succeeded(task: Live) -> Verdict:
     return _verdict(task, TaskStatus.COMPLETED, step=StepStatus.COMPLETED, ended=AttemptOutcome.SUCCEEDED)
 
 
-def failed(task: Live, chance: float, permanent: bool = False) -> Verdict:
-    """It ended badly: again after a pause while attempts are left, unless trying again can't mend it."""
+def failed(task: Live, jitter: float, permanent: bool = False) -> Verdict:
+    """It ended badly: again after a pause while attempts are left, unless trying again can't help."""
     failures = task.failures + 1
     if permanent or not may_retry(failures, task.max_attempts):
         return _verdict(task, TaskStatus.FAILED, step=StepStatus.FAILED, ended=AttemptOutcome.FAILED, failures=failures)
@@ -67,11 +67,11 @@ def failed(task: Live, chance: float, permanent: bool = False) -> Verdict:
         ended=AttemptOutcome.FAILED,
         failures=failures,
         attempt=task.attempt + 1,
-        delay_seconds=backoff_seconds(failures, chance),
+        delay_seconds=backoff_seconds(failures, jitter),
     )
 
 
-def limited(task: Live, seconds: float, chance: float) -> Verdict:
+def limited(task: Live, seconds: float, jitter: float) -> Verdict:
     """Its model is limited or not there: again after so long, or after growing pauses (0); nothing has failed."""
     waits = max(task.attempt - 1 - task.failures - task.losses, 0)
     return _verdict(
@@ -79,12 +79,12 @@ def limited(task: Live, seconds: float, chance: float) -> Verdict:
         TaskStatus.PENDING,
         ended=AttemptOutcome.INTERRUPTED,
         attempt=task.attempt + 1,
-        delay_seconds=max(seconds, FIRST_WAIT_SECONDS) if seconds else wait_seconds(waits, chance),
+        delay_seconds=max(seconds, FIRST_WAIT_SECONDS) if seconds else wait_seconds(waits, jitter),
     )
 
 
 def blocked(task: Live) -> Verdict:
-    """A person must mend something first: again as soon as the directive, which is paused for it, goes on."""
+    """A person must fix something first: again as soon as the directive, which is paused for it, goes on."""
     return _verdict(task, TaskStatus.PENDING, ended=AttemptOutcome.INTERRUPTED, attempt=task.attempt + 1)
 
 

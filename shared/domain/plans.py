@@ -10,8 +10,8 @@ from uuid import UUID
 import msgspec
 
 LONGEST_NAME = 200
-MOST_STEPS = 5000
-MOST_TEXT_BYTES = 500_000
+MAX_STEPS = 5000
+MAX_TEXT_BYTES = 500_000
 """Of a goal, or of one step's texts together: its command has to fit in one message, with what its prompt adds."""
 
 
@@ -29,7 +29,7 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True, rename="camel", for
 
 
 class PlanRefused(ValueError):
-    """A plan that is invalid: which item, what is wrong, and what would mend it."""
+    """A plan that is invalid: which item, what is wrong, and what would fix it."""
 
 
 _FENCED = re.compile(r"^```sh[ \t]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
@@ -53,8 +53,8 @@ def resolve(plan: Sequence[PlannedStep], existing: Mapping[UUID, str], ids: Sequ
     """
     if not plan:
         raise PlanRefused("the plan holds no steps: add at least one under `steps`")
-    if len(plan) > MOST_STEPS:
-        raise PlanRefused(f"the plan holds {len(plan)} steps: at most {MOST_STEPS} go in one batch")
+    if len(plan) > MAX_STEPS:
+        raise PlanRefused(f"the plan holds {len(plan)} steps: at most {MAX_STEPS} go in one batch")
     named: dict[str, UUID] = {}
     for position, (step, step_id) in enumerate(zip(plan, ids, strict=True)):
         _check_texts(position, step)
@@ -76,11 +76,11 @@ def _check_texts(position: int, step: PlannedStep) -> None:
     if not step.name.strip():
         raise PlanRefused(f"steps[{position}]: `name` is empty; say in a few words what the step does")
     if len(step.name) > LONGEST_NAME:
-        raise PlanRefused(f"steps[{position}]: `name` has {len(step.name)} letters; at most {LONGEST_NAME}")
+        raise PlanRefused(f"steps[{position}]: `name` has {len(step.name)} characters; at most {LONGEST_NAME}")
     size = sum(len(text.encode()) for text in (step.name, step.description, step.task_plan, *step.files))
-    if size > MOST_TEXT_BYTES:
+    if size > MAX_TEXT_BYTES:
         raise PlanRefused(
-            f"steps[{position}] ({step.name!r}): its texts have {size} bytes, at most {MOST_TEXT_BYTES}; "
+            f"steps[{position}] ({step.name!r}): its texts have {size} bytes, at most {MAX_TEXT_BYTES}; "
             f"commit what is long to the repository, and name its path"
         )
     if any("\0" in text for text in (step.name, step.description, step.task_plan, *step.files)):

@@ -20,13 +20,13 @@ def may_resume(losses: int, max_losses: int = MAX_LOSSES) -> bool:
     return losses <= max_losses
 
 
-def backoff_seconds(failures: int, chance: float) -> float:
-    """Seconds until the next attempt: doubled a failure, times 0.5 to 1.5 as `chance` in [0, 1) says."""
+def backoff_seconds(failures: int, jitter: float) -> float:
+    """Seconds until the next attempt: doubled a failure, times 0.5 to 1.5 as `jitter` in [0, 1) says."""
     base = min(FIRST_BACKOFF_SECONDS * 2.0 ** max(failures - 1, 0), LONGEST_BACKOFF_SECONDS)
-    return min(base * (0.5 + chance), LONGEST_BACKOFF_SECONDS)
+    return min(base * (0.5 + jitter), LONGEST_BACKOFF_SECONDS)
 
 
-def wait_seconds(waits: int, chance: float) -> float:
+def wait_seconds(waits: int, jitter: float) -> float:
     """Seconds until a provider in trouble is asked again that said no time; doubled with each of `waits` before it."""
     base = min(FIRST_WAIT_SECONDS * 2.0 ** min(waits, 30), LONGEST_WAIT_SECONDS)
-    return min(base * (0.5 + chance), LONGEST_WAIT_SECONDS)
+    return min(base * (0.5 + jitter), LONGEST_WAIT_SECONDS)

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from shared.domain.plans import PlannedStep
 
-MOST_WARNINGS = 20
-MOST_GLOBS = 200
+MAX_WARNINGS = 20
+MAX_GLOBS = 200
 """Patterns compared with every other file; more of them would take long and say little."""
 
 _ELSEWHERE = re.compile(
@@ -31,8 +31,8 @@ def review(plan: Sequence[PlannedStep], ids: Sequence[UUID], needs: Sequence[Seq
     place = {step_id: at for at, step_id in enumerate(ids)}
     before = _ancestors([[place[n] for n in need if n in place] for need in needs])
     warnings = [*_shared_files(plan, before), *_references(plan), *_missing_dependencies(plan, before)]
-    if len(warnings) > MOST_WARNINGS:
-        return [*warnings[:MOST_WARNINGS], f"and {len(warnings) - MOST_WARNINGS} more warnings"]
+    if len(warnings) > MAX_WARNINGS:
+        return [*warnings[:MAX_WARNINGS], f"and {len(warnings) - MAX_WARNINGS} more warnings"]
     return warnings
 
 
@@ -65,7 +65,7 @@ def _shared_files(plan: Sequence[PlannedStep], before: Sequence[int]) -> list[st
     for at, step in enumerate(plan):
         for file in dict.fromkeys(step.files):
             by_file.setdefault(file, []).append(at)
-    for glob in [f for f in by_file if any(c in f for c in "*?[")][:MOST_GLOBS]:
+    for glob in [f for f in by_file if any(c in f for c in "*?[")][:MAX_GLOBS]:
         for file, steps in by_file.items():
             if file != glob and fnmatchcase(file, glob):
                 steps.extend(at for at in by_file[glob] if at not in steps)
@@ -79,7 +79,7 @@ def _shared_files(plan: Sequence[PlannedStep], before: Sequence[int]) -> list[st
 def _first_pair(plan: Sequence[PlannedStep], before: Sequence[int], steps: Sequence[int]) -> list[tuple[int, int]]:
     """One pair a file says enough, and looking at the neighbours keeps it linear for chains."""
     for place, a in enumerate(steps):
-        for b in steps[place + 1 : place + 1 + MOST_WARNINGS]:
+        for b in steps[place + 1 : place + 1 + MAX_WARNINGS]:
             if _at_once(plan, before, a, b):
                 return [(a, b)]
     return []

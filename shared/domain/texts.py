@@ -35,9 +35,9 @@ def without_credentials(url: str) -> str:
     return _USER.sub(r"\1", url)
 
 
-def cut(text: str, most_bytes: int) -> str:
+def cut(text: str, max_bytes: int) -> str:
     """At most so many bytes of UTF-8, with a mark where something was cut off."""
     data = text.encode(errors="replace")
-    if len(data) <= most_bytes:
+    if len(data) <= max_bytes:
         return text
-    return data[: max(most_bytes - 4, 0)].decode(errors="ignore") + " ..."
+    return data[: max(max_bytes - 4, 0)].decode(errors="ignore") + " ..."

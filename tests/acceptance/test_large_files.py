@@ -12,8 +12,8 @@ import pytest
 from services.daemon.git.account import account, for_agents
 from tests.conftest import Cluster, git
 from tests.lfs_server import LfsServer, lfs_server
-from tests.person import sh
 from tests.postgres import home
+from tests.shell import sh
 
 PHOTO = b"a photo\0" * 500
 PLAN = """

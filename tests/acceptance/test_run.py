@@ -17,7 +17,7 @@ from tests.agents import program
 from tests.conftest import ROOT, free_port, git
 from tests.models.messages import messages_api
 from tests.models.script import Answer, Conversation, Edit, Run, Say
-from tests.person import sh
+from tests.shell import sh
 from tests.waiting import until
 
 PLAN = ROOT / "examples" / "plan.yaml"

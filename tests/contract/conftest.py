@@ -8,7 +8,7 @@ import pytest
 
 from tests import postgres
 from tests.contract.ledger import assert_own_rows_only
-from tests.contract.stage import Stage
+from tests.contract.service_harness import ServiceHarness
 
 
 @pytest.fixture(scope="session")
@@ -21,17 +21,17 @@ def server() -> Iterator[postgres.Postgres]:
 @pytest.fixture(scope="module")
 def theatre(
     server: postgres.Postgres, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Stage]:
+) -> Iterator[ServiceHarness]:
     """The module's stage, with the service that the module names in SERVICE (and its SETTINGS) running on it."""
     service: str = request.module.SERVICE
     settings: dict[str, str] = getattr(request.module, "SETTINGS", {})
-    with Stage(server, tmp_path_factory.mktemp(service), service, **settings) as stage:
+    with ServiceHarness(server, tmp_path_factory.mktemp(service), service, **settings) as stage:
         stage.start()
         yield stage
 
 
 @pytest.fixture
-def stage(theatre: Stage) -> Iterator[Stage]:
+def stage(theatre: ServiceHarness) -> Iterator[ServiceHarness]:
     """The stage, swept. When the test is over: the service wrote its own rows only, as `ownership.py` says.
 
     What a test of the monitor writes is there at once when it next sends or waits: the monitor looks at everything

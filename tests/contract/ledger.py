@@ -21,7 +21,7 @@ from shared.messages.topics import Consumes
 from tests.contract.ownership import OWN, Write
 
 if TYPE_CHECKING:
-    from tests.contract.stage import Stage
+    from tests.contract.service_harness import ServiceHarness
 
 _INSTALL = """
     CREATE SCHEMA contract;
@@ -68,7 +68,7 @@ def sweep(connection: psycopg.Connection) -> None:
         return
 
 
-def writes(stage: Stage, by: str | None = None) -> list[Write]:
+def writes(stage: ServiceHarness, by: str | None = None) -> list[Write]:
     """What a service (the stage's own, unless another is named) wrote since the sweep, in order."""
     statement = "SELECT * FROM contract.write WHERE by = %s ORDER BY seq"
     with stage.connection.cursor(row_factory=class_row(Write)) as cursor:
@@ -95,7 +95,7 @@ _TRANSITIONS: Mapping[str, Mapping[Any, frozenset[Any]]] = {
 }
 
 
-def assert_own_rows_only(stage: Stage) -> None:
+def assert_own_rows_only(stage: ServiceHarness) -> None:
     """The closing conditions of a contract test; see the top."""
     stage.turn()
     written = writes(stage)

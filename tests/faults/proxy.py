@@ -33,7 +33,7 @@ class Weather:
     drop: float = 0.0
     double: float = 0.0
     late: float = 0.0
-    chance: random.Random = field(default_factory=lambda: random.Random(1))
+    rng: random.Random = field(default_factory=lambda: random.Random(1))
     connections: int = 0
     """How many were made in all."""
     dropped: int = 0
@@ -134,7 +134,7 @@ class _Outgoing:
 
     def weather(self, message: bytes) -> None:
         """Pass a message on, or lose it, or double it, or let it come late."""
-        weather, drawn = self._weather, self._weather.chance.random
+        weather, drawn = self._weather, self._weather.rng.random
         if drawn() < weather.drop:
             weather.dropped += 1
             return
@@ -145,7 +145,7 @@ class _Outgoing:
         for _ in range(copies):
             if drawn() < weather.late:
                 weather.delayed += 1
-                asyncio.get_running_loop().call_later(weather.chance.uniform(0, LATE_SECONDS), self.write, message)
+                asyncio.get_running_loop().call_later(weather.rng.uniform(0, LATE_SECONDS), self.write, message)
             else:
                 self.write(message)
 

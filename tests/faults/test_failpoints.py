@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from shared import failpoints
+from tests.failpoint_places import ROOT, scan
 from tests.faults import jobs
 from tests.faults.conftest import Faulty
 from tests.nothing_lost import assert_nothing_lost
-from tests.places import ROOT, scan
 from tests.waiting import until
 
 GIT = ("read-tree", "write-tree", "commit-tree", "push")

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from shared.messages.reports import Hello, TaskFailed, TaskStarted, TaskSucceeded
+from tests.daemon_harness import DaemonHarness
 from tests.faults import jobs
 from tests.faults.conftest import QUICK, Faulty
 from tests.faults.small_disk import SmallDisk, on_small_disk
-from tests.house import House
 from tests.nothing_lost import assert_nothing_lost
 from tests.waiting import until
 
@@ -25,14 +25,14 @@ SHORT = "no space left on device where Postgres keeps its data"
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def house(tmp_path: Path) -> Iterator[DaemonHarness]:
     """A daemon whose state lies on a disk of 16 MiB."""
-    house = House(tmp_path, on_small_disk(tmp_path / "h" / "daemons", 16), MAKIMA_MIN_DISK_MIB="4")
+    house = DaemonHarness(tmp_path, on_small_disk(tmp_path / "h" / "daemons", 16), MAKIMA_MIN_DISK_MIB="4")
     yield house
     house.close()
 
 
-def test_a_daemon_without_room_fails_its_task_takes_no_more_and_resumes(house: House, tmp_path: Path) -> None:
+def test_a_daemon_without_room_fails_its_task_takes_no_more_and_resumes(house: DaemonHarness, tmp_path: Path) -> None:
     disk = SmallDisk(house.process.pid, tmp_path / "h" / "daemons")
     command = house.spawn(f"until test -e {tmp_path}/go; do sleep 0.05; done; head -c 100000 /dev/urandom > big")
     house.send(command)

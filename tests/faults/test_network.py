@@ -78,7 +78,7 @@ def test_what_has_lost_one_direction_is_noticed_at_both_ends_and_work_goes_on(
 def test_with_messages_lost_doubled_and_out_of_order_on_every_channel_it_ends_right(
     faulty: Faulty, origin: Path, fair: Weather, seed: int
 ) -> None:
-    fair.chance = random.Random(seed)
+    fair.rng = random.Random(seed)
     fair.drop, fair.double, fair.late = 0.3, 0.3, 0.3
     jobs.deliver(faulty, origin, within_seconds=240)
     assert min(fair.dropped, fair.doubled, fair.delayed) > 0

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.failpoint_places import ROOT
 from tests.faults import jobs
 from tests.faults.conftest import Faulty
 from tests.nothing_lost import assert_nothing_lost, rows
-from tests.places import ROOT
 from tests.waiting import until
 
 HOUR = 3600

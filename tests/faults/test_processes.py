@@ -31,12 +31,12 @@ SERVICES = ("planner", "executor", "monitor", "completer", "broker", "gateway", 
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(s, marks=pytest.mark.long) for s in range(2, 21))])
 def test_services_killed_at_random_moments(faulty: Faulty, origin: Path, seed: int) -> None:
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     steps = 12 if seed == 1 else 100
     directive = begin(faulty, origin, steps, "true")
     for _ in range(4):
-        time.sleep(chance.uniform(0, 0.8))  # the moment is what the seed draws
-        faulty.kill(chance.choice(SERVICES))
+        time.sleep(rng.uniform(0, 0.8))  # the moment is what the seed draws
+        faulty.kill(rng.choice(SERVICES))
     completed(faulty, directive)
     assert_nothing_lost(faulty)
 
@@ -133,7 +133,7 @@ def test_nonsense_on_every_socket_ends_no_process(faulty: Faulty, origin: Path, 
     assert_nothing_lost(faulty)
 
 
-def _speak_nonsense(faulty: Faulty, chance: random.Random, number: int) -> None:
+def _speak_nonsense(faulty: Faulty, rng: random.Random, number: int) -> None:
     settings = load(faulty.environment)
     spawn = SpawnTask(task=jobs.NOBODY, attempt=1, owner="default", directive=jobs.NOBODY, kind="step", name="x")
     real = {
@@ -154,23 +154,23 @@ def _speak_nonsense(faulty: Faulty, chance: random.Random, number: int) -> None:
         introduce(socket, settings, min(ADMITTED[endpoint]))
         socket.connect(settings.socket(endpoint))
     for _ in range(number):
-        endpoint = chance.choice(list(real))
+        endpoint = rng.choice(list(real))
         parts = list(real[endpoint])
-        for _ in range(chance.randrange(1, 4)):
-            at = chance.randrange(len(parts))
-            parts[at] = _mutated(chance, parts[at])
-        if chance.random() < 0.2:
-            parts = parts[: chance.randrange(len(parts))] or [b""]
+        for _ in range(rng.randrange(1, 4)):
+            at = rng.randrange(len(parts))
+            parts[at] = _mutated(rng, parts[at])
+        if rng.random() < 0.2:
+            parts = parts[: rng.randrange(len(parts))] or [b""]
         sockets[endpoint].send_multipart(parts)
     for socket in sockets.values():
         socket.close()
     context.term()
 
 
-def _mutated(chance: random.Random, part: bytes) -> bytes:
-    if chance.random() < 0.1:
+def _mutated(rng: random.Random, part: bytes) -> bytes:
+    if rng.random() < 0.1:
         return b"\x91" * 5000 + b"\xc0"  # deeper than a stack
-    if not part or chance.random() < 0.3:
-        return chance.randbytes(chance.randrange(64))
-    at = chance.randrange(len(part))
-    return part[:at] + chance.randbytes(chance.randrange(1, 5)) + part[at + chance.randrange(3) :]
+    if not part or rng.random() < 0.3:
+        return rng.randbytes(rng.randrange(64))
+    at = rng.randrange(len(part))
+    return part[:at] + rng.randbytes(rng.randrange(1, 5)) + part[at + rng.randrange(3) :]

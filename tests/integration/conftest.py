@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shop import Shop
+from tests.workspace_harness import WorkspaceHarness
 
 
 @pytest.fixture
@@ -16,8 +16,8 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def shop(tmp_path: Path) -> Shop:
+async def shop(tmp_path: Path) -> WorkspaceHarness:
     """A remote and a daemon's workspaces, as after the daemon's start."""
-    shop = Shop(tmp_path)
+    shop = WorkspaceHarness(tmp_path)
     await shop.workspaces.remove_orphans()
     return shop

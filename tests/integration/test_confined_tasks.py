@@ -18,8 +18,8 @@ import pytest
 from shared.messages.commands import CancelTask, SpawnTask
 from shared.messages.reports import AnyReport, OutputBatch, TaskFailed, TaskInterrupted, TaskSucceeded
 from tests.agents import program
+from tests.daemon_harness import DaemonHarness
 from tests.engine import IMAGE, Engine, engine
-from tests.house import House
 from tests.models.messages import messages_api
 from tests.models.responses import responses_api
 from tests.models.script import Answer, Conversation, Run, Say
@@ -30,18 +30,18 @@ KEY = "sk-the-real-key-of-the-model"
 NEVER_BY_ITSELF = "127.0.0.2"
 """Of this machine as 127.0.0.1 is, but not excepted from proxies."""
 
-Houses = Callable[..., House]
+Houses = Callable[..., DaemonHarness]
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[Houses]:
     """Makes a house by settings, with a file of more of them."""
-    made: list[House] = []
+    made: list[DaemonHarness] = []
 
-    def make(config: str = "", **settings: str) -> House:
+    def make(config: str = "", **settings: str) -> DaemonHarness:
         (tmp_path / "makima.toml").write_text(config)
         named = {f"MAKIMA_{name.upper()}": value for name, value in settings.items()}
-        made.append(House(tmp_path, MAKIMA_CONFIG=str(tmp_path / "makima.toml"), **named))
+        made.append(DaemonHarness(tmp_path, MAKIMA_CONFIG=str(tmp_path / "makima.toml"), **named))
         return made[-1]
 
     yield make
@@ -55,11 +55,11 @@ def running() -> Iterator[Engine]:
         yield found
 
 
-def output(house: House) -> list[str]:
+def output(house: DaemonHarness) -> list[str]:
     return [line for report in house.seen if isinstance(report, OutputBatch) for line in report.lines]
 
 
-def carried_out(house: House, command: SpawnTask) -> AnyReport:
+def carried_out(house: DaemonHarness, command: SpawnTask) -> AnyReport:
     house.send(command)
     return house.ending(command.task)
 
@@ -317,7 +317,7 @@ def test_doctor_says_what_can_not_be_held(tmp_path: Path, running: Engine) -> No
     assert verdict == "ok" and says.startswith("docker: ")
 
 
-def speaking(house: House) -> list[str]:
+def speaking(house: DaemonHarness) -> list[str]:
     """The processes that speak for containers of a house's daemon."""
     found = []
     for entry in Path("/proc").iterdir():

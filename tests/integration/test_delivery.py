@@ -18,8 +18,8 @@ from services.daemon.git import merging
 from services.daemon.git.proof import ContentMissing, prove
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.domain.delivery import Broken, Conflicted, Delivered
+from tests.delivery_harness import DeliveryHarness, Edit, sh, write
 from tests.waiting import until
-from tests.workshop import Edit, Workshop, sh, write
 
 LINES = "".join(f"line {n}\n" for n in range(40))
 BASE = {"a.txt": LINES, "b.txt": "b\n", "run.sh": "echo\n", "picture": bytes(range(256)) * 8, "old/name.txt": LINES}
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Workshop:
-    return Workshop(tmp_path, BASE)
+def shop(tmp_path: Path) -> DeliveryHarness:
+    return DeliveryHarness(tmp_path, BASE)
 
 
 def edit(name: str, old: str, new: str) -> Edit:
@@ -62,7 +62,7 @@ def submodule(folder: Path) -> None:
     sh(folder, "git", "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner), "sub")
 
 
-async def delivered(shop: Workshop, **more: object) -> Delivered:
+async def delivered(shop: DeliveryHarness, **more: object) -> Delivered:
     result = await shop.deliver(**more)
     assert isinstance(result, Delivered), result
     assert sh(shop.remote, "git", "rev-parse", result.branch) == result.head
@@ -71,7 +71,7 @@ async def delivered(shop: Workshop, **more: object) -> Delivered:
 
 @pytest.mark.parametrize("strategy", ["merge", "squash"])
 async def test_different_files_and_the_same_file_in_different_places_come_together(
-    shop: Workshop, strategy: str
+    shop: DeliveryHarness, strategy: str
 ) -> None:
     shop.step("one", write("one.txt", "1\n"), edit("a.txt", "line 3\n", "line three\n"))
     shop.step("two", write("two.txt", "2\n"), edit("a.txt", "line 35\n", "line thirty-five\n"))
@@ -84,14 +84,14 @@ async def test_different_files_and_the_same_file_in_different_places_come_togeth
     assert set(subjects) == wanted[strategy]
 
 
-async def test_a_rename_against_an_edit_carries_the_edit_to_the_new_name(shop: Workshop) -> None:
+async def test_a_rename_against_an_edit_carries_the_edit_to_the_new_name(shop: DeliveryHarness) -> None:
     shop.step("rename", move("old/name.txt", "new/name.txt"))
     shop.step("edit", edit("old/name.txt", "line 7\n", "line seven\n"))
     await delivered(shop)
     assert "line seven" in shop.show("new/name.txt") and "old/name.txt" not in shop.files()
 
 
-async def test_mode_bits_binary_files_and_a_submodule_come_along(shop: Workshop) -> None:
+async def test_mode_bits_binary_files_and_a_submodule_come_along(shop: DeliveryHarness) -> None:
     shop.step("mode", lambda folder: (folder / "run.sh").chmod(0o755))
     shop.step("binary", write("picture", b"\0\1\2" * 1000), write("other", b"\0\xff"))
     shop.step("module", submodule)
@@ -106,7 +106,7 @@ async def test_mode_bits_binary_files_and_a_submodule_come_along(shop: Workshop)
     assert blob == b"\0\1\2" * 1000
 
 
-async def test_a_file_that_becomes_a_folder_beside_other_work(shop: Workshop) -> None:
+async def test_a_file_that_becomes_a_folder_beside_other_work(shop: DeliveryHarness) -> None:
     shop.step("folder", remove("b.txt"), write("b.txt/inside.txt", "in\n"))
     shop.step("other", write("c.txt", "c\n"))
     await delivered(shop)
@@ -124,7 +124,9 @@ async def test_a_file_that_becomes_a_folder_beside_other_work(shop: Workshop) ->
     ],
     ids=["the same lines", "delete against edit", "binary", "added twice"],
 )
-async def test_a_conflict_is_named_with_its_files_and_nothing_is_pushed(shop: Workshop, one, two, file: str) -> None:
+async def test_a_conflict_is_named_with_its_files_and_nothing_is_pushed(
+    shop: DeliveryHarness, one, two, file: str
+) -> None:
     shop.step("one", one)
     second = shop.step("two", two)
     result = await shop.deliver()
@@ -136,7 +138,7 @@ async def test_a_conflict_is_named_with_its_files_and_nothing_is_pushed(shop: Wo
 
 @pytest.mark.parametrize("where", ["refs/heads", "refs/makima"])
 async def test_what_to_type_by_hand_resolves_the_conflict(tmp_path: Path, where: str) -> None:
-    shop = Workshop(tmp_path, BASE, MAKIMA_STEP_REFS=where)
+    shop = DeliveryHarness(tmp_path, BASE, MAKIMA_STEP_REFS=where)
     sh(tmp_path, "git", "clone", "--quiet", str(shop.remote), "another")
     shop.clone = tmp_path / "another"
     shop.step("one", edit("a.txt", "line 3\n", "mine\n"))
@@ -154,7 +156,7 @@ async def test_what_to_type_by_hand_resolves_the_conflict(tmp_path: Path, where:
     assert shop.show("a.txt") == "mine and yours"
 
 
-async def test_a_chain_is_one_merge_and_a_second_delivery_merges_only_what_is_new(shop: Workshop) -> None:
+async def test_a_chain_is_one_merge_and_a_second_delivery_merges_only_what_is_new(shop: DeliveryHarness) -> None:
     shop.step("one", write("one.txt", "1\n"))
     shop.step("two", write("two.txt", "2\n"), start="makima/one")
     shop.step("side", write("side.txt", "s\n"))
@@ -168,7 +170,7 @@ async def test_a_chain_is_one_merge_and_a_second_delivery_merges_only_what_is_ne
 
 
 @pytest.mark.parametrize("strategy", ["merge", "squash"])
-async def test_somebody_elses_commits_on_the_branch_are_kept(shop: Workshop, strategy: str) -> None:
+async def test_somebody_elses_commits_on_the_branch_are_kept(shop: DeliveryHarness, strategy: str) -> None:
     one = shop.step("one", write("one.txt", "1\n"))
     await delivered(shop, strategy=strategy)
     theirs = shop.commit(shop.target, write("theirs.txt", "t\n"), start=shop.target)
@@ -180,7 +182,7 @@ async def test_somebody_elses_commits_on_the_branch_are_kept(shop: Workshop, str
         assert sh(shop.remote, "git", "log", "-1", "--format=%s", shop.target) == "two"
 
 
-async def test_a_base_that_moved_on_is_what_the_delivery_starts_from(shop: Workshop) -> None:
+async def test_a_base_that_moved_on_is_what_the_delivery_starts_from(shop: DeliveryHarness) -> None:
     shop.step("one", write("one.txt", "1\n"))
     shop.commit("main", write("later.txt", "l\n"), start="main")
     await delivered(shop)
@@ -188,7 +190,7 @@ async def test_a_base_that_moved_on_is_what_the_delivery_starts_from(shop: Works
 
 
 async def test_a_push_that_comes_second_is_merged_and_pushed_again(
-    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+    shop: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.step("one", write("one.txt", "1\n"))
     await delivered(shop)
@@ -208,7 +210,7 @@ async def test_a_push_that_comes_second_is_merged_and_pushed_again(
     assert {"one.txt", "two.txt", "theirs-0.txt", "theirs-1.txt"} <= set(shop.files())
 
 
-async def test_a_remote_that_refuses_is_quoted(shop: Workshop) -> None:
+async def test_a_remote_that_refuses_is_quoted(shop: DeliveryHarness) -> None:
     shop.step("one", write("one.txt", "1\n"))
     shop.hook("pre-receive", "echo 'no pushing on Sundays' >&2; exit 1")
     with pytest.raises(WorkspaceFailed, match=r"pre-receive hook declined.*no pushing on Sundays") as raised:
@@ -216,7 +218,7 @@ async def test_a_remote_that_refuses_is_quoted(shop: Workshop) -> None:
     assert raised.value.permanent
 
 
-async def test_a_step_whose_branch_is_gone_is_delivered_by_its_commit_or_named(shop: Workshop) -> None:
+async def test_a_step_whose_branch_is_gone_is_delivered_by_its_commit_or_named(shop: DeliveryHarness) -> None:
     step = shop.step("one", write("one.txt", "1\n"))
     await shop.deliver(steps=())  # the cache has fetched it
     sh(shop.remote, "git", "update-ref", "-d", f"refs/heads/{step.branch}")
@@ -227,7 +229,9 @@ async def test_a_step_whose_branch_is_gone_is_delivered_by_its_commit_or_named(s
         await shop.deliver(steps=(lost,))
 
 
-async def test_a_result_that_lacks_a_step_is_never_pushed(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_result_that_lacks_a_step_is_never_pushed(
+    shop: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shop.step("one", write("one.txt", "1\n"))
     shop.step("two", write("two.txt", "2\n"))
 
@@ -241,7 +245,7 @@ async def test_a_result_that_lacks_a_step_is_never_pushed(shop: Workshop, monkey
     assert shop.target not in shop.branches()
 
 
-async def test_squashed_content_that_a_later_step_changed_again_is_no_loss(shop: Workshop) -> None:
+async def test_squashed_content_that_a_later_step_changed_again_is_no_loss(shop: DeliveryHarness) -> None:
     shop.step("one", write("one.txt", "1\n"))
     shop.step("two", write("one.txt", "2\n"), start="makima/one")
     await delivered(shop, strategy="squash")
@@ -252,7 +256,7 @@ async def test_squashed_content_that_a_later_step_changed_again_is_no_loss(shop:
         await prove(shop.remote, begin, [tip], begin.commit, "squash")
 
 
-async def test_a_file_that_the_base_changed_meanwhile_holds_both_when_squashed(shop: Workshop) -> None:
+async def test_a_file_that_the_base_changed_meanwhile_holds_both_when_squashed(shop: DeliveryHarness) -> None:
     shop.step("one", edit("a.txt", "line 35\n", "line 35, changed by the step\n"))
     shop.commit("main", edit("a.txt", "line 2\n", "line 2, changed on the base\n"), start="main")
     await delivered(shop, strategy="squash")
@@ -260,7 +264,7 @@ async def test_a_file_that_the_base_changed_meanwhile_holds_both_when_squashed(s
     assert "changed by the step" in text and "changed on the base" in text
 
 
-async def test_what_two_steps_did_alike_is_missing_when_the_squashed_result_lacks_it(shop: Workshop) -> None:
+async def test_what_two_steps_did_alike_is_missing_when_the_squashed_result_lacks_it(shop: DeliveryHarness) -> None:
     begin = merging.Tip(branch="main", commit=sh(shop.remote, "git", "rev-parse", "main"))
     steps = [shop.step(name, write("same.txt", "the same\n")) for name in ("one", "two")]
     tips = [merging.Tip(branch=step.branch, commit=step.head) for step in steps]
@@ -270,7 +274,7 @@ async def test_what_two_steps_did_alike_is_missing_when_the_squashed_result_lack
 
 
 @pytest.mark.parametrize("moved", [False, True])
-async def test_without_a_forge_it_can_be_merged_into_the_base(shop: Workshop, moved: bool) -> None:
+async def test_without_a_forge_it_can_be_merged_into_the_base(shop: DeliveryHarness, moved: bool) -> None:
     shop.step("one", write("one.txt", "1\n"))
     if moved:
         await shop.deliver()
@@ -283,7 +287,7 @@ async def test_without_a_forge_it_can_be_merged_into_the_base(shop: Workshop, mo
 async def test_of_eight_steps_the_two_that_break_the_check_together_are_named(tmp_path: Path, free_slots: int) -> None:
     counter = tmp_path / "checks"
     check = f"echo x >>{counter}; if test -e s2.txt -a -e s6.txt; then echo they clash; exit 1; fi"
-    shop = Workshop(tmp_path, {**BASE, ".makima.toml": f'check = "{check}"\n'})
+    shop = DeliveryHarness(tmp_path, {**BASE, ".makima.toml": f'check = "{check}"\n'})
     steps = [shop.step(f"s{n}", write(f"s{n}.txt", f"{n}\n")) for n in range(8)]
     result = await shop.deliver(free_slots=free_slots)
     assert isinstance(result, Broken)
@@ -302,7 +306,7 @@ async def test_over_free_slots_checks_run_at_once_each_in_a_worktree_of_its_own(
         f"for n in $(seq 600); do test $(ls {here} | wc -l) -ge 2 && touch {here}/met; test -e {here}/met && break; "
         f"sleep 0.05; done\ntest ! -e s3.txt\n"
     )
-    shop = Workshop(tmp_path, BASE)
+    shop = DeliveryHarness(tmp_path, BASE)
     steps = [shop.step(f"s{n}", write(f"s{n}.txt", f"{n}\n")) for n in range(8)]
     result = await shop.deliver(check=f"sh {check}", free_slots=2)
     assert isinstance(result, Broken) and result.steps == (steps[3].id,) and result.checks <= 8
@@ -312,7 +316,7 @@ async def test_over_free_slots_checks_run_at_once_each_in_a_worktree_of_its_own(
 
 
 async def test_a_check_that_breaks_while_others_run_ends_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shop = Workshop(tmp_path, BASE)
+    shop = DeliveryHarness(tmp_path, BASE)
     for n in range(8):
         shop.step(f"s{n}", write(f"s{n}.txt", f"{n}\n"))
     check = f"test -e s7.txt && exit 1; touch {tmp_path}/begun; exec -a {tmp_path} sleep 300"
@@ -332,7 +336,7 @@ async def test_a_check_that_breaks_while_others_run_ends_them(tmp_path: Path, mo
     assert not [one for one in psutil.process_iter(["cmdline"]) if str(tmp_path) in (one.info["cmdline"] or ())]
 
 
-async def test_what_a_check_leaves_running_ends_with_it(shop: Workshop, tmp_path: Path) -> None:
+async def test_what_a_check_leaves_running_ends_with_it(shop: DeliveryHarness, tmp_path: Path) -> None:
     shop.step("one", write("one.txt", "1\n"))
     await delivered(shop, check=f"(exec -a {tmp_path} setsid env -i sleep 300) & (trap '' TERM; sleep 301) & true")
     assert not [one for one in psutil.process_iter(["cmdline"]) if str(tmp_path) in (one.info["cmdline"] or ())]
@@ -340,19 +344,19 @@ async def test_what_a_check_leaves_running_ends_with_it(shop: Workshop, tmp_path
 
 @pytest.mark.parametrize("guilty", [0, 5, 7])
 async def test_a_step_that_breaks_the_check_alone_is_named_alone(tmp_path: Path, guilty: int) -> None:
-    shop = Workshop(tmp_path, BASE)
+    shop = DeliveryHarness(tmp_path, BASE)
     steps = [shop.step(f"s{n}", write(f"s{n}.txt", f"{n}\n")) for n in range(8)]
     result = await shop.deliver(check=f"test ! -e s{guilty}.txt")
     assert isinstance(result, Broken) and result.steps == (steps[guilty].id,) and result.checks <= 8
 
 
-async def test_a_base_that_fails_its_own_check_is_said(shop: Workshop) -> None:
+async def test_a_base_that_fails_its_own_check_is_said(shop: DeliveryHarness) -> None:
     shop.step("one", write("one.txt", "1\n"))
     result = await shop.deliver(check="false")
     assert isinstance(result, Broken) and result.steps == ()
 
 
-async def test_a_check_that_passes_delivers_and_gets_no_credentials(shop: Workshop, tmp_path: Path) -> None:
+async def test_a_check_that_passes_delivers_and_gets_no_credentials(shop: DeliveryHarness, tmp_path: Path) -> None:
     shop.step("one", write("one.txt", "1\n"))
     os.environ["GH_TOKEN"] = "secret"
     await delivered(shop, check=f"test -e one.txt && env >{tmp_path}/env")
@@ -360,7 +364,7 @@ async def test_a_check_that_passes_delivers_and_gets_no_credentials(shop: Worksh
 
 
 async def test_bad_repository_settings_are_one_clear_line(tmp_path: Path) -> None:
-    shop = Workshop(tmp_path, {".makima.toml": "chekc = 'x'\n"})
+    shop = DeliveryHarness(tmp_path, {".makima.toml": "chekc = 'x'\n"})
     shop.step("one", write("one.txt", "1\n"))
     with pytest.raises(WorkspaceFailed, match=r"\.makima\.toml of the base branch: .*chekc.*it may name: setup, check"):
         await shop.deliver()

@@ -10,7 +10,7 @@ import pytest
 from services.daemon.workspaces import work
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.domain.delivery import Conflicted, Delivered
-from tests.workshop import Edit, Workshop, sh, write
+from tests.delivery_harness import DeliveryHarness, Edit, sh, write
 
 CONFIGURED = """
 [user]
@@ -128,7 +128,7 @@ def hooked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return own / "ran"
 
 
-class Shop(Workshop):
+class HostileHarness(DeliveryHarness):
     """A workshop whose own git knows nothing of the account."""
 
     def __init__(self, folder: Path, base: dict[str, str | bytes]) -> None:
@@ -160,7 +160,7 @@ def edit(name: str, old: str, new: str) -> Edit:
 async def test_what_the_account_configured_changes_nothing_of_a_delivery(
     tmp_path: Path, hooked: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
 ) -> None:
-    shop = Shop(tmp_path, {"a.txt": LINES, "dos.txt": LINES.replace("\n", "\r\n"), "old/name.txt": LINES})
+    shop = HostileHarness(tmp_path, {"a.txt": LINES, "dos.txt": LINES.replace("\n", "\r\n"), "old/name.txt": LINES})
     shop.step("Grüße", edit("a.txt", "line 3\n", "line three\n"), edit("dos.txt", "line 3\r", "line three\r"))
     shop.step("two", edit("a.txt", "line 35\n", "line x\n"), edit("dos.txt", "line 35\r", "line x\r"))
     shop.step(
@@ -186,7 +186,7 @@ async def test_what_the_account_configured_changes_nothing_of_a_delivery(
 async def test_what_an_attempt_leaves_is_committed_as_it_is_but_for_what_the_account_ignores(
     tmp_path: Path, hooked: Path
 ) -> None:
-    shop = Shop(tmp_path, {"a.txt": "a\n"})
+    shop = HostileHarness(tmp_path, {"a.txt": "a\n"})
     await shop.workspaces.remove_orphans()
     order = shop.command(shop.order())
     command = type(order)(
@@ -216,7 +216,7 @@ async def test_what_an_attempt_leaves_is_committed_as_it_is_but_for_what_the_acc
 
 
 async def test_a_conflict_is_resolved_and_judged_whatever_the_account_configured(tmp_path: Path, hooked: Path) -> None:
-    shop = Shop(tmp_path, {"a.txt": "one\ntwo\nthree\n"})
+    shop = HostileHarness(tmp_path, {"a.txt": "one\ntwo\nthree\n"})
     shop.step("mine", write("a.txt", "one\nmine\nthree\n"))
     shop.step("yours", write("a.txt", "one\nyours\nthree\n"))
     asked: list[str] = []
@@ -252,7 +252,7 @@ ODD = [
 
 @pytest.mark.parametrize("strategy", ["merge", "squash"])
 async def test_odd_file_names_come_along_and_conflicts_in_them_are_named(tmp_path: Path, strategy: str) -> None:
-    shop = Workshop(tmp_path, {name: LINES for name in ODD})
+    shop = DeliveryHarness(tmp_path, {name: LINES for name in ODD})
     latin = b"caf\xe9".decode(errors="surrogateescape")
     shop.step("one", *(edit(name, "line 3\n", "three\n") for name in ODD), write(latin, "1\n"))
     shop.step("two", *(edit(name, "line 35\n", "x\n") for name in ODD), write(f"two-{latin}", "1\n"))
@@ -267,7 +267,7 @@ async def test_odd_file_names_come_along_and_conflicts_in_them_are_named(tmp_pat
 
 async def test_a_marker_left_in_a_file_whose_name_is_no_utf8_is_seen(tmp_path: Path) -> None:
     latin = b"caf\xe9".decode(errors="surrogateescape")
-    shop = Workshop(tmp_path, {latin: "one\ntwo\nthree\n"})
+    shop = DeliveryHarness(tmp_path, {latin: "one\ntwo\nthree\n"})
     shop.step("mine", write(latin, "one\nmine\nthree\n"))
     shop.step("yours", write(latin, "one\nyours\nthree\n"))
     prompts: list[str] = []
@@ -287,7 +287,7 @@ async def test_a_marker_left_in_a_file_whose_name_is_no_utf8_is_seen(tmp_path: P
 
 @pytest.mark.parametrize("rule", ["*.lock -merge", "*.lock binary"])
 async def test_a_file_that_may_not_be_merged_by_lines_conflicts(tmp_path: Path, rule: str) -> None:
-    shop = Workshop(tmp_path, {"a.lock": LINES, "sub/b.txt": LINES, "sub/.gitattributes": "*.txt -merge\n"})
+    shop = DeliveryHarness(tmp_path, {"a.lock": LINES, "sub/b.txt": LINES, "sub/.gitattributes": "*.txt -merge\n"})
     shop.commit("main", write(".gitattributes", f"{rule}\n"), start="main")
     shop.step("one", edit("a.lock", "line 3\n", "three\n"), edit("sub/b.txt", "line 3\n", "three\n"))
     shop.step("two", edit("a.lock", "line 35\n", "x\n"), edit("sub/b.txt", "line 35\n", "x\n"))
@@ -301,7 +301,7 @@ async def test_a_file_that_may_not_be_merged_by_lines_conflicts(tmp_path: Path, 
 async def test_commits_of_clocks_that_are_wrong_are_delivered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, date: str, strategy: str
 ) -> None:
-    shop = Workshop(tmp_path, {"a.txt": "a\n"})
+    shop = DeliveryHarness(tmp_path, {"a.txt": "a\n"})
     for n in range(30):
         shop.commit("main", write("main.txt", f"{n}\n"), start="main")
     monkeypatch.setenv("GIT_COMMITTER_DATE", date)
@@ -320,7 +320,7 @@ async def test_commits_of_clocks_that_are_wrong_are_delivered(
 
 
 async def test_new_files_of_which_git_does_not_know_where_they_belong_are_delivered_and_said(tmp_path: Path) -> None:
-    shop = Workshop(tmp_path, {f"dir/f{n}": "".join(f"{n} {m}\n" for m in range(40)) for n in range(4)})
+    shop = DeliveryHarness(tmp_path, {f"dir/f{n}": "".join(f"{n} {m}\n" for m in range(40)) for n in range(4)})
 
     def split(folder: Path) -> None:
         for n, new in enumerate("aabb"):
@@ -335,7 +335,7 @@ async def test_new_files_of_which_git_does_not_know_where_they_belong_are_delive
 
 
 async def test_branches_that_differ_only_by_case_are_told_apart(tmp_path: Path) -> None:
-    shop = Workshop(tmp_path, {"a.txt": "a\n"})
+    shop = DeliveryHarness(tmp_path, {"a.txt": "a\n"})
     shop.commit("Feature", write("upper.txt", "1\n"), start="main")
     shop.commit("feature", write("lower.txt", "1\n"), start="main")
     shop.step("one", write("one.txt", "1\n"), start="Feature")
@@ -346,7 +346,7 @@ async def test_branches_that_differ_only_by_case_are_told_apart(tmp_path: Path) 
 
 
 async def test_a_branch_in_the_way_of_ours_is_said(tmp_path: Path) -> None:
-    shop = Workshop(tmp_path, {"a.txt": "a\n"}, MAKIMA_STEP_REFS="refs/makima")
+    shop = DeliveryHarness(tmp_path, {"a.txt": "a\n"}, MAKIMA_STEP_REFS="refs/makima")
     shop.commit("makima", write("b.txt", "1\n"), start="main")
     shop.step("one", write("one.txt", "1\n"))
     with pytest.raises(WorkspaceFailed, match=r"the push of makima/directive-.* was refused"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.daemon.git.index_file import attributes_of, settle
-from tests.person import git
+from tests.shell import git
 
 LETTERS = {"sha1": 40, "sha256": 64}
 

@@ -12,8 +12,8 @@ import pytest
 from services.daemon.git.account import account, for_agents
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.domain.delivery import Broken, Conflicted, Delivered
+from tests.delivery_harness import DeliveryHarness, sh, write
 from tests.lfs_server import LfsServer, lfs_server
-from tests.workshop import Workshop, sh, write
 
 pytestmark = pytest.mark.anyio
 ATTRIBUTES = "*.bin filter=lfs diff=lfs merge=lfs -text\n"
@@ -24,7 +24,7 @@ def oid(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-class Studio(Workshop):
+class Studio(DeliveryHarness):
     """A workshop whose repository keeps *.bin with git-lfs, on a server that wants a password or in a folder."""
 
     def __init__(self, folder: Path, server: LfsServer | None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from services.daemon.workspaces.workspaces import Workspaces
 from shared.messages.commands import SpawnTask
 from tests.github import whole_body
 from tests.lfs_server import MEDIA, SIGNED_IN, LfsServer, lfs_server
-from tests.shop import Shop, sh
+from tests.workspace_harness import WorkspaceHarness, sh
 
 pytestmark = pytest.mark.anyio
 PHOTO = b"a photo\0" * 500
@@ -42,7 +42,7 @@ def pointer(data: bytes) -> str:
     return Pointer(oid(data), len(data)).text.decode()
 
 
-class Gallery(Shop):
+class Gallery(WorkspaceHarness):
     """A shop whose repository keeps *.bin with git-lfs, on a server that wants a password or in a folder."""
 
     def __init__(self, folder: Path, server: LfsServer | None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -578,7 +578,7 @@ async def test_a_submodule_whose_large_files_are_gone_is_said_and_left_empty(nes
 
 
 async def test_nothing_of_git_lfs_runs_for_a_repository_that_does_not_need_it(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: WorkspaceHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (shop.local / ".gitattributes").write_text("*.txt text\n")
     shop.publish("attributes")

@@ -13,7 +13,7 @@ import pytest
 from services.daemon.git.account import account, for_agents
 from shared import failpoints
 from shared.messages.reports import TaskFailed, TaskInterrupted, TaskSucceeded
-from tests.house import House, sh
+from tests.daemon_harness import DaemonHarness, sh
 
 PHOTO = b"a photo\0" * 500
 WORKS = """
@@ -27,10 +27,10 @@ git rm -q photo.bin; git commit -qm gone; git revert --no-edit HEAD
 cmp photo.bin $MARKS/photo
 seq 1 700 > left.bin
 """
-Houses = Callable[..., House]
+Houses = Callable[..., DaemonHarness]
 
 
-class Gallery(House):
+class Gallery(DaemonHarness):
     """A house whose remote keeps *.bin with git-lfs."""
 
     def __init__(self, folder: Path, **more: str) -> None:

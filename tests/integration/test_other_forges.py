@@ -20,22 +20,22 @@ from shared.domain.delivery import Delivered, Nothing, PullRequest, Seen
 from shared.domain.descriptions import BEGIN, END
 from shared.domain.forge import Forge
 from shared.failpoints import FailpointReached
-from tests import hands
-from tests.workshop import Workshop, pull_request, sh, write
+from tests import forge_branches
+from tests.delivery_harness import DeliveryHarness, pull_request, sh, write
 
 pytestmark = pytest.mark.anyio
 LAB = Forge(kind="gitlab", host="gitlab.com", path="acme/shop")
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Workshop:
-    shop = Workshop(tmp_path, {"a.txt": "a\n"})
+def shop(tmp_path: Path) -> DeliveryHarness:
+    shop = DeliveryHarness(tmp_path, {"a.txt": "a\n"})
     shop.step("one", write("one.txt", "1\n"))
     return shop
 
 
 async def test_without_a_token_gitlab_makes_the_merge_request_as_it_is_pushed_to(
-    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shop: DeliveryHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("GITLAB_TOKEN", raising=False)
     sh(shop.remote, "git", "config", "receive.advertisePushOptions", "true")
@@ -236,11 +236,13 @@ def body_of(forge: Played, number: int = 1) -> str:
     return str(forge.pulls[number - 1]["description" if isinstance(forge, Lab) else "body"])
 
 
-def end(shop: Workshop, forge: Played, number: int, state: str, how: hands.How = "merge") -> None:
+def end(shop: DeliveryHarness, forge: Played, number: int, state: str, how: forge_branches.How = "merge") -> None:
     """Merge or close one, as a person does."""
     if state == "merged":
         pull = forge.pulls[number - 1]
-        hands.merge(shop.remote, pull["source_branch"] if isinstance(forge, Lab) else pull["head"]["ref"], "main", how)
+        forge_branches.merge(
+            shop.remote, pull["source_branch"] if isinstance(forge, Lab) else pull["head"]["ref"], "main", how
+        )
     as_gitea = {"state": "closed", "merged": state == "merged"}
     forge.pulls[number - 1].update({"state": state} if isinstance(forge, Lab) else as_gitea)
 
@@ -250,7 +252,7 @@ WANTED = PullRequest(
 )
 
 
-async def test_it_gets_one_pull_request_which_is_refreshed_and_watched(shop: Workshop, forge: Played) -> None:
+async def test_it_gets_one_pull_request_which_is_refreshed_and_watched(shop: DeliveryHarness, forge: Played) -> None:
     forge.refuse("GET", 503)
     first = await shop.deliver(forge=forge.forge, pull_request=pull_request(body="first"))
     assert isinstance(first, Delivered) and first.pr_url == forge.forge.pull_request_url(1)
@@ -271,7 +273,7 @@ async def test_it_gets_one_pull_request_which_is_refreshed_and_watched(shop: Wor
 
 
 @pytest.mark.parametrize("state", ["merged", "closed"])
-async def test_work_after_it_is_over_gets_one_of_its_own(shop: Workshop, forge: Played, state: str) -> None:
+async def test_work_after_it_is_over_gets_one_of_its_own(shop: DeliveryHarness, forge: Played, state: str) -> None:
     await shop.deliver(forge=forge.forge, pull_request=pull_request())
     end(shop, forge, 1, state)
     shop.step("two", write("two.txt", "2\n"))
@@ -282,7 +284,7 @@ async def test_work_after_it_is_over_gets_one_of_its_own(shop: Workshop, forge: 
 
 @pytest.mark.parametrize("how", ["merge", "squash", "rebase", "closed"])
 async def test_new_work_is_never_left_on_a_branch_that_was_over_before_it_was_pushed(
-    shop: Workshop, forge: Played, how: hands.How, monkeypatch: pytest.MonkeyPatch
+    shop: DeliveryHarness, forge: Played, how: forge_branches.How, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = await shop.deliver(forge=forge.forge, pull_request=pull_request())
     assert isinstance(first, Delivered)
@@ -313,7 +315,9 @@ async def test_new_work_is_never_left_on_a_branch_that_was_over_before_it_was_pu
     assert {"one.txt", "two.txt"} <= set(shop.files("main")) and shop.branches() == ["main"]
 
 
-async def test_a_pull_request_from_a_copy_of_the_repository_is_not_the_deliverys(shop: Workshop, tea: Tea) -> None:
+async def test_a_pull_request_from_a_copy_of_the_repository_is_not_the_deliverys(
+    shop: DeliveryHarness, tea: Tea
+) -> None:
     tea.pulls.append({**tea._pull(1, shop.target), "head": {"ref": shop.target, "repo_id": 2}, "merged": True})
     tea.pulls[0]["state"] = "closed"
     made = await shop.deliver(forge=tea.forge, pull_request=pull_request())
@@ -322,7 +326,7 @@ async def test_a_pull_request_from_a_copy_of_the_repository_is_not_the_deliverys
     assert isinstance(seen, Nothing) and seen.not_ours and "a copy of the repository" in seen.reason
 
 
-async def test_verification_finds_or_makes_it(shop: Workshop, forge: Played) -> None:
+async def test_verification_finds_or_makes_it(shop: DeliveryHarness, forge: Played) -> None:
     asked = {"action": "verify", "forge": forge.forge, "pull_request": pull_request()}
     assert isinstance(await shop.deliver(**asked), Nothing)
     await shop.deliver()  # the branch alone
@@ -331,7 +335,9 @@ async def test_verification_finds_or_makes_it(shop: Workshop, forge: Played) -> 
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_an_account_that_is_refused_is_said_with_the_mend(shop: Workshop, forge: Played, status: int) -> None:
+async def test_an_account_that_is_refused_is_said_with_the_mend(
+    shop: DeliveryHarness, forge: Played, status: int
+) -> None:
     forge.refuse("POST", status)
     with pytest.raises(
         WorkspaceFailed, match=rf"refuses the daemon's account \({status}\): no; give the daemon a token"
@@ -339,7 +345,7 @@ async def test_an_account_that_is_refused_is_said_with_the_mend(shop: Workshop, 
         await shop.deliver(forge=forge.forge, pull_request=pull_request())
 
 
-async def test_refused_labels_or_reviewers_hold_nothing_up_and_are_said(shop: Workshop, forge: Played) -> None:
+async def test_refused_labels_or_reviewers_hold_nothing_up_and_are_said(shop: DeliveryHarness, forge: Played) -> None:
     forge.refuse("GET", 404, "no such thing", "labels?limit=50&page=1")
     forge.refuse("PUT", 422, {"reviewers": ["ada is no member"]})
     result = await shop.deliver(forge=forge.forge, pull_request=WANTED)
@@ -348,7 +354,7 @@ async def test_refused_labels_or_reviewers_hold_nothing_up_and_are_said(shop: Wo
     assert "no such thing" in result.notes[0] or '{"reviewers":["ada is no member"]}' in result.notes[0]
 
 
-async def test_gitlab_is_told_of_draft_labels_and_reviewers(shop: Workshop, lab: Lab) -> None:
+async def test_gitlab_is_told_of_draft_labels_and_reviewers(shop: DeliveryHarness, lab: Lab) -> None:
     result = await shop.deliver(forge=lab.forge, pull_request=WANTED)
     assert isinstance(result, Delivered) and result.notes == ()
     assert lab.sent("POST") == [
@@ -362,7 +368,7 @@ async def test_gitlab_is_told_of_draft_labels_and_reviewers(shop: Workshop, lab:
     assert lab.sent("PUT") == [{"add_labels": "night,new one"}, {"reviewer_ids": [43, 43]}]
 
 
-async def test_gitea_is_told_of_draft_labels_by_number_and_reviewers(shop: Workshop, tea: Tea) -> None:
+async def test_gitea_is_told_of_draft_labels_by_number_and_reviewers(shop: DeliveryHarness, tea: Tea) -> None:
     result = await shop.deliver(forge=tea.forge, pull_request=WANTED)
     assert isinstance(result, Delivered) and result.notes == ()
     assert tea.pulls[0]["title"] == "WIP: A `job`; $(x) --now"
@@ -371,7 +377,7 @@ async def test_gitea_is_told_of_draft_labels_by_number_and_reviewers(shop: Works
     assert tea.sent("POST", "/requested_reviewers") == [{"reviewers": ["ada", "bob"]}]
 
 
-async def test_gitea_is_looked_through_when_others_have_many_pull_requests(shop: Workshop, tea: Tea) -> None:
+async def test_gitea_is_looked_through_when_others_have_many_pull_requests(shop: DeliveryHarness, tea: Tea) -> None:
     await shop.deliver(forge=tea.forge, pull_request=pull_request(body="first"))
     tea.others(120)
     await shop.deliver(forge=tea.forge, pull_request=pull_request(body="second"))
@@ -380,7 +386,7 @@ async def test_gitea_is_looked_through_when_others_have_many_pull_requests(shop:
 
 @pytest.mark.parametrize("moment", ["before_create", "after_create"])
 async def test_broken_off_around_its_creation_and_delivered_again_there_is_one(
-    shop: Workshop, forge: Played, monkeypatch: pytest.MonkeyPatch, moment: str
+    shop: DeliveryHarness, forge: Played, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     place = "daemon.pull_request.gitlab." if isinstance(forge, Lab) else "daemon.pull_request.http."
     armed = [place + moment]

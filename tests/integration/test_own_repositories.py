@@ -13,7 +13,7 @@ from services.daemon.workspaces.leftovers import Limits
 from services.daemon.workspaces.work import Work, Worked, push_to_remote
 from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
 from shared.messages.commands import SpawnTask
-from tests.shop import Shop, sh
+from tests.workspace_harness import WorkspaceHarness, sh
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ def commit(folder: Path, name: str, text: str = "x\n") -> None:
     git(folder, "commit", "-qm", name)
 
 
-async def begun(shop: Shop, name: str, **more: object) -> tuple[SpawnTask, Workspace, Worked]:
+async def begun(shop: WorkspaceHarness, name: str, **more: object) -> tuple[SpawnTask, Workspace, Worked]:
     command = shop.command(name, **more)
     made = await shop.workspaces.make(command)
     return command, made, Worked.of(made, command)
@@ -100,7 +100,7 @@ def grow_shallow(folder: Path) -> None:
     ids=lambda attack: getattr(attack, "__name__", ""),
 )
 async def test_what_an_agent_does_to_its_repository_reaches_no_other_task(
-    shop: Shop, attack: Callable[[Path], object]
+    shop: WorkspaceHarness, attack: Callable[[Path], object]
 ) -> None:
     await shop.work(shop.command("top"), top="1\n")
     attacker, made, worked = await begun(shop, "attacker")
@@ -122,7 +122,7 @@ async def test_what_an_agent_does_to_its_repository_reaches_no_other_task(
     assert not (made.folder.parent.parent / "sprung").exists()
 
 
-async def test_a_nested_repository_with_traps_runs_nothing(shop: Shop) -> None:
+async def test_a_nested_repository_with_traps_runs_nothing(shop: WorkspaceHarness) -> None:
     _, made, worked = await begun(shop, "one")
     for name in ("inner", "bare.git"):
         options = ["--bare"] if name == "bare.git" else []
@@ -151,7 +151,7 @@ async def test_a_nested_repository_with_traps_runs_nothing(shop: Shop) -> None:
     ids=["branch", "detach", "reset", "worktree", "gc", "pack-refs", "fetch", "tag", "repack", "split index"],
 )
 async def test_whatever_git_lets_an_agent_do_in_its_repository_it_may_do(
-    shop: Shop, does: Callable[[Path], object]
+    shop: WorkspaceHarness, does: Callable[[Path], object]
 ) -> None:
     _, made, worked = await begun(shop, "one")
     does(made.folder)
@@ -161,7 +161,7 @@ async def test_whatever_git_lets_an_agent_do_in_its_repository_it_may_do(
     assert shop.files("makima/one") == ["a.txt", "one.txt", "two.txt"]
 
 
-async def test_files_left_out_by_a_sparse_checkout_are_not_taken_for_deleted(shop: Shop) -> None:
+async def test_files_left_out_by_a_sparse_checkout_are_not_taken_for_deleted(shop: WorkspaceHarness) -> None:
     (shop.local / "deep").mkdir()
     (shop.local / "deep" / "b.txt").write_text("b\n")
     shop.publish("deep")
@@ -172,7 +172,7 @@ async def test_files_left_out_by_a_sparse_checkout_are_not_taken_for_deleted(sho
     assert (await ended(worked)).files == ("one.txt",)
 
 
-async def test_what_an_agent_pushed_itself_and_then_amended_is_pushed_over(shop: Shop) -> None:
+async def test_what_an_agent_pushed_itself_and_then_amended_is_pushed_over(shop: WorkspaceHarness) -> None:
     _, made, worked = await begun(shop, "one")
     commit(made.folder, "one.txt")
     git(made.folder, "push", "-q", "origin", "HEAD")
@@ -182,7 +182,7 @@ async def test_what_an_agent_pushed_itself_and_then_amended_is_pushed_over(shop:
     assert sh(shop.remote, "git", "show", "makima/one:one.txt") == "more"
 
 
-async def test_what_somebody_else_pushed_to_its_branch_is_not(shop: Shop) -> None:
+async def test_what_somebody_else_pushed_to_its_branch_is_not(shop: WorkspaceHarness) -> None:
     _, made, worked = await begun(shop, "one")
     theirs = shop.publish("theirs") if (shop.local / "b.txt").write_text("b\n") else ""
     sh(shop.local, "git", "push", "-q", str(shop.remote), "HEAD:refs/heads/makima/one")
@@ -201,7 +201,7 @@ async def test_what_somebody_else_pushed_to_its_branch_is_not(shop: Shop) -> Non
     ids=["amended", "orphan"],
 )
 async def test_work_whose_history_was_rewritten_is_put_on_top_of_its_start_and_said(
-    shop: Shop, rewrites: Callable[[Path], object]
+    shop: WorkspaceHarness, rewrites: Callable[[Path], object]
 ) -> None:
     await shop.work(shop.command("top"), top="1\n")
     _, made, worked = await begun(shop, "one", start_from="makima/top")
@@ -214,7 +214,7 @@ async def test_work_whose_history_was_rewritten_is_put_on_top_of_its_start_and_s
     assert shop.files("makima/one") == ["a.txt", "one.txt", "top.txt"]
 
 
-async def test_broken_objects_are_refused_in_words_and_are_in_nobodys_way(shop: Shop) -> None:
+async def test_broken_objects_are_refused_in_words_and_are_in_nobodys_way(shop: WorkspaceHarness) -> None:
     attacker, made, worked = await begun(shop, "attacker")
     commit(made.folder, "one.txt", "one\n")
     blob = git(made.folder, "rev-parse", "HEAD:one.txt")
@@ -231,7 +231,9 @@ async def test_broken_objects_are_refused_in_words_and_are_in_nobodys_way(shop: 
 
 
 @pytest.mark.parametrize("name", ["HEAD", "refs", "objects", "config", "index", "packed-refs"])
-async def test_a_repository_of_links_leads_the_daemon_nowhere(shop: Shop, tmp_path: Path, name: str) -> None:
+async def test_a_repository_of_links_leads_the_daemon_nowhere(
+    shop: WorkspaceHarness, tmp_path: Path, name: str
+) -> None:
     _, made, worked = await begun(shop, "one")
     commit(made.folder, "one.txt")
     moved = tmp_path / "moved"
@@ -249,7 +251,7 @@ async def test_a_repository_of_links_leads_the_daemon_nowhere(shop: Shop, tmp_pa
 # What counts as its work
 
 
-async def test_what_setup_made_is_not_the_agents_unless_it_changes_it_further(shop: Shop) -> None:
+async def test_what_setup_made_is_not_the_agents_unless_it_changes_it_further(shop: WorkspaceHarness) -> None:
     (shop.local / "lock.json").write_text("1\n")
     (shop.local / "other.json").write_text("1\n")
     shop.publish("lock")
@@ -265,7 +267,7 @@ async def test_what_setup_made_is_not_the_agents_unless_it_changes_it_further(sh
     assert (await worked.gather()).files == ("one.txt", "other.json")
 
 
-async def test_what_a_check_wrote_is_not_the_agents(shop: Shop) -> None:
+async def test_what_a_check_wrote_is_not_the_agents(shop: WorkspaceHarness) -> None:
     _, made, worked = await begun(shop, "one")
     (made.folder / "one.txt").write_text("1\n")
     await worked.before_check()
@@ -289,7 +291,9 @@ async def test_what_a_check_wrote_is_not_the_agents(shop: Shop) -> None:
         ("settings.py", "TOKEN = 'correct horse battery'\n"),
     ],
 )
-async def test_files_that_look_like_credentials_stay_out_and_are_named(shop: Shop, name: str, text: str) -> None:
+async def test_files_that_look_like_credentials_stay_out_and_are_named(
+    shop: WorkspaceHarness, name: str, text: str
+) -> None:
     command, made, _ = await begun(shop, "one")
     worked = Worked.of(made, command, is_secret=lambda found: "correct horse battery" in found)
     (made.folder / name).parent.mkdir(exist_ok=True)
@@ -302,7 +306,7 @@ async def test_files_that_look_like_credentials_stay_out_and_are_named(shop: Sho
     assert name in (await allowed.gather()).files
 
 
-async def test_a_flood_of_new_files_is_asked_about_and_stays_out(shop: Shop) -> None:
+async def test_a_flood_of_new_files_is_asked_about_and_stays_out(shop: WorkspaceHarness) -> None:
     command, made, _ = await begun(shop, "one")
     worked = Worked.of(made, command, Limits(files=3))
     for n in range(5):
@@ -316,7 +320,7 @@ async def test_a_flood_of_new_files_is_asked_about_and_stays_out(shop: Shop) -> 
     assert await worked.unclaimed() is None and (await worked.gather()).files == (".gitignore", "a.txt")
 
 
-async def test_a_few_large_files_are_a_flood_too_also_where_they_are_sparse(shop: Shop) -> None:
+async def test_a_few_large_files_are_a_flood_too_also_where_they_are_sparse(shop: WorkspaceHarness) -> None:
     command, made, _ = await begun(shop, "one")
     with (made.folder / "big").open("wb") as file:
         os.truncate(file.fileno(), 3 << 30)
@@ -334,7 +338,7 @@ async def test_the_password_of_an_address_is_not_told_to_the_agent(tmp_path: Pat
     assert "ghp_secret" not in (folder / ".git" / "config").read_text()
 
 
-async def test_a_merge_whose_conflicts_nobody_can_tell_is_not_taken_for_resolved(shop: Shop) -> None:
+async def test_a_merge_whose_conflicts_nobody_can_tell_is_not_taken_for_resolved(shop: WorkspaceHarness) -> None:
     await shop.work(shop.command("left"), a="left\n")
     _, made, worked = await begun(shop, "one")
     (made.folder / "a.txt").write_text("mine\n")
@@ -346,7 +350,7 @@ async def test_a_merge_whose_conflicts_nobody_can_tell_is_not_taken_for_resolved
         await worked.gather()
 
 
-async def test_a_key_deep_in_a_file_is_found(shop: Shop) -> None:
+async def test_a_key_deep_in_a_file_is_found(shop: WorkspaceHarness) -> None:
     command, made, _ = await begun(shop, "one")
     (made.folder / "dump.txt").write_text("x\n" * (2 << 20) + "the secret\n")
     worked = Worked.of(made, command, is_secret=lambda text: "the secret" in text)

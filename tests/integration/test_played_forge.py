@@ -17,13 +17,13 @@ import pytest
 from services.completer import ordering
 from services.daemon.delivery import delivering, watching
 from shared.config import Settings
-from shared.domain.deliveries import Settled, settle
 from shared.domain.delivery import Delivery
+from shared.domain.delivery_outcomes import Settled, settle
 from shared.domain.ids import new_id
+from tests import delivery_harness, forge_branches
 from tests import github as fake
-from tests import hands, workshop
+from tests.delivery_harness import TITLE, DeliveryHarness, write
 from tests.github import GitHub
-from tests.workshop import TITLE, Workshop, write
 
 pytestmark = pytest.mark.anyio
 
@@ -61,7 +61,7 @@ FIRST = [
 class Story:
     """A directive on a forge: two deliveries, looks at its pull request, and somebody who acts once at one point."""
 
-    def __init__(self, shop: Workshop, hub: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, shop: DeliveryHarness, hub: GitHub, monkeypatch: pytest.MonkeyPatch) -> None:
         self.shop, self.hub = shop, hub
         self.armed: tuple[str, str] | None = None
         self.acted: str | None = None
@@ -77,7 +77,7 @@ class Story:
         self.reason = ""
         self._wrap(monkeypatch, delivering, "push", "before the push", "after the push")
         self._wrap(monkeypatch, watching, "remove", "before the clean-up", None)
-        self._wrap(monkeypatch, workshop.Scripts, "run", "before the check", None)
+        self._wrap(monkeypatch, delivery_harness.Scripts, "run", "before the check", None)
         self._answer = hub.answer
         hub.answer = self.answer  # type: ignore[method-assign]
 
@@ -98,7 +98,7 @@ class Story:
             return
         what, pull, remote = self.armed[0], (self.hub.pulls or [{}])[-1], self.shop.remote
         branch = pull["head"]["ref"] if pull else self.shop.target
-        there, opened = hands.commit_of(remote, branch), pull.get("state") == "open"
+        there, opened = forge_branches.commit_of(remote, branch), pull.get("state") == "open"
         match what:
             case "merge" | "squash" | "rebase" if opened and there:
                 self.hub.end(pull["number"], "merged", what)  # type: ignore[arg-type]
@@ -107,9 +107,9 @@ class Story:
             case "edit" if opened:
                 pull["body"] = f"{WORDS}\n\n{pull['body']}"
             case "delete" if there:
-                hands.delete(remote, branch)
+                forge_branches.delete(remote, branch)
             case "push" if there:
-                hands.push(remote, branch, BY_HAND)
+                forge_branches.push(remote, branch, BY_HAND)
             case _:
                 return
         self.acted, self.armed = what, None
@@ -186,7 +186,7 @@ class Story:
             assert BY_HAND in everywhere, "a person's commit is lost"
         if self.acted == "edit":
             assert any(WORDS in pull["body"] for pull in self.hub.pulls), "a person's words are lost"
-        assert hands.commit_of(remote, "main")
+        assert forge_branches.commit_of(remote, "main")
 
     def _wrap(
         self, monkeypatch: pytest.MonkeyPatch, where: object, name: str, before: str | None, after: str | None
@@ -208,7 +208,7 @@ class Story:
 def story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
     folder = fake.short_folder(tmp_path)
     with fake.github(folder) as hub:
-        shop = Workshop(tmp_path, {"a.txt": "a\n"})
+        shop = DeliveryHarness(tmp_path, {"a.txt": "a\n"})
         for name, value in hub.environment(shop.remote).items():
             monkeypatch.setenv(name, value)
         shop.step("one", write("one.txt", "1\n"))

@@ -23,7 +23,7 @@ from shared.domain.ids import new_id
 from shared.messages.commands import SpawnTask
 from shared.messages.reports import TaskAccepted
 from tests.conftest import ROOT
-from tests.workshop import Workshop, sh
+from tests.delivery_harness import DeliveryHarness, sh
 
 NEVER = Limits(leftover_seconds=1e9, repository_seconds=1e9, repositories_bytes=1e18)
 ALWAYS = Limits(leftover_seconds=-1, repository_seconds=-1, repositories_bytes=1e18)
@@ -72,7 +72,7 @@ class Den:
         self.settings: Settings = load({"MAKIMA_HOME": str(folder / "h"), **settings})
         self.folder = self.settings.home / "daemons" / "d1"
         self.workspaces = Workspaces(self.folder)
-        self.shop = Workshop(folder, {"a.txt": "a\n"})
+        self.shop = DeliveryHarness(folder, {"a.txt": "a\n"})
 
     @property
     def worktrees(self) -> list[str]:
@@ -119,7 +119,10 @@ async def test_copies_that_the_submodules_of_a_leftover_borrow_from_are_left_alo
         (tmp_path / name).mkdir()
     den = Den(tmp_path)
     await den.workspaces.remove_orphans()
-    inner, middle = Workshop(tmp_path / "inner", {"i.txt": "i\n"}), Workshop(tmp_path / "middle", {"m.txt": "m\n"})
+    inner, middle = (
+        DeliveryHarness(tmp_path / "inner", {"i.txt": "i\n"}),
+        DeliveryHarness(tmp_path / "middle", {"m.txt": "m\n"}),
+    )
     for outer, part, name in ((middle, inner, "in"), (den.shop, middle, "mid")):
         seed = outer.clone
         sh(seed, "git", "-c", "protocol.file.allow=always", "submodule", "add", "--quiet", str(part.remote), name)

@@ -14,10 +14,10 @@ from services.daemon.workspaces.workspaces import Workspaces
 from shared.domain.delivery import Delivered, Nothing, Seen
 from shared.domain.descriptions import BEGIN, END
 from shared.domain.names import delivery_branch
+from tests import forge_branches
 from tests import github as fake
-from tests import hands
+from tests.delivery_harness import TITLE, DeliveryHarness, forge, pull_request, sh, write
 from tests.github import GitHub
-from tests.workshop import TITLE, Workshop, forge, pull_request, sh, write
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ def hub(tmp_path: Path) -> Iterator[GitHub]:
     shutil.rmtree(folder)
 
 
-class Shop(Workshop):
+class PullRequestHarness(DeliveryHarness):
     """A workshop whose repository lies on a forge."""
 
     hub: GitHub
@@ -43,8 +43,8 @@ class Shop(Workshop):
 
 
 @pytest.fixture
-def shop(tmp_path: Path, hub: GitHub, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    shop = Shop(tmp_path, {"a.txt": "a\n"})
+def shop(tmp_path: Path, hub: GitHub, monkeypatch: pytest.MonkeyPatch) -> PullRequestHarness:
+    shop = PullRequestHarness(tmp_path, {"a.txt": "a\n"})
     shop.hub = hub
     for name, value in hub.environment(shop.remote).items():
         monkeypatch.setenv(name, value)
@@ -52,7 +52,7 @@ def shop(tmp_path: Path, hub: GitHub, monkeypatch: pytest.MonkeyPatch) -> Shop:
     return shop
 
 
-async def test_the_first_delivery_makes_one_pull_request(shop: Shop, hub: GitHub) -> None:
+async def test_the_first_delivery_makes_one_pull_request(shop: PullRequestHarness, hub: GitHub) -> None:
     wanted = pull_request()
     wanted = type(wanted)(title="A job", body="did it", draft=True, labels=("night",), reviewers=("ada",))
     result = await shop.propose(pull_request=wanted)
@@ -69,7 +69,9 @@ async def test_the_first_delivery_makes_one_pull_request(shop: Shop, hub: GitHub
     assert hub.requests("PATCH") == []
 
 
-async def test_a_second_delivery_refreshes_what_is_ours_and_leaves_what_people_wrote(shop: Shop, hub: GitHub) -> None:
+async def test_a_second_delivery_refreshes_what_is_ours_and_leaves_what_people_wrote(
+    shop: PullRequestHarness, hub: GitHub
+) -> None:
     await shop.propose(pull_request=pull_request(body="first"))
     hub.pulls[0]["body"] = f"Please look at the tests.\r\n\r\n{hub.pulls[0]['body']}\r\nThanks!"
     shop.step("two", write("two.txt", "2\n"))
@@ -79,7 +81,7 @@ async def test_a_second_delivery_refreshes_what_is_ours_and_leaves_what_people_w
     assert {"one.txt", "two.txt"} <= set(shop.files())
 
 
-async def test_a_pull_request_that_is_open_already_is_taken(shop: Shop, hub: GitHub) -> None:
+async def test_a_pull_request_that_is_open_already_is_taken(shop: PullRequestHarness, hub: GitHub) -> None:
     await shop.propose()
     hub.asked.clear()
     await shop.propose()
@@ -88,7 +90,7 @@ async def test_a_pull_request_that_is_open_already_is_taken(shop: Shop, hub: Git
 
 @pytest.mark.parametrize("state", ["merged", "closed"])
 async def test_work_after_a_pull_request_is_over_gets_a_branch_and_a_pull_request_of_its_own(
-    shop: Shop, hub: GitHub, state: str
+    shop: PullRequestHarness, hub: GitHub, state: str
 ) -> None:
     await shop.propose()
     hub.end(1, state)
@@ -102,7 +104,7 @@ async def test_work_after_a_pull_request_is_over_gets_a_branch_and_a_pull_reques
     )
 
 
-async def test_a_forge_that_is_down_for_a_while_is_asked_again(shop: Shop, hub: GitHub) -> None:
+async def test_a_forge_that_is_down_for_a_while_is_asked_again(shop: PullRequestHarness, hub: GitHub) -> None:
     hub.stop()
     threading.Timer(2.5, hub.start).start()
     result = await shop.propose()
@@ -110,13 +112,15 @@ async def test_a_forge_that_is_down_for_a_while_is_asked_again(shop: Shop, hub: 
 
 
 @pytest.mark.parametrize("status", [500, 502, 429])
-async def test_what_passes_is_asked_again(shop: Shop, hub: GitHub, status: int) -> None:
+async def test_what_passes_is_asked_again(shop: PullRequestHarness, hub: GitHub, status: int) -> None:
     hub.instead += [("POST", status, {"Retry-After": "1"} if status == 429 else {}, {"message": "busy"})] * 2
     result = await shop.propose()
     assert result.pr_url and len(hub.pulls) == 1 and len(shop.said) == 2
 
 
-async def test_an_answer_that_was_lost_does_not_make_a_second_pull_request(shop: Shop, hub: GitHub) -> None:
+async def test_an_answer_that_was_lost_does_not_make_a_second_pull_request(
+    shop: PullRequestHarness, hub: GitHub
+) -> None:
     def lose_once(body: object) -> tuple[int, dict[str, str], object]:
         create(body)
         hub._create = create  # type: ignore[method-assign]
@@ -139,7 +143,7 @@ async def test_an_answer_that_was_lost_does_not_make_a_second_pull_request(shop:
     ],
 )
 async def test_what_does_not_pass_is_said_in_words(
-    shop: Shop, hub: GitHub, status: int, headers: dict[str, str], message: str, words: str
+    shop: PullRequestHarness, hub: GitHub, status: int, headers: dict[str, str], message: str, words: str
 ) -> None:
     hub.instead.append(("POST", status, headers, {"message": message}))
     with pytest.raises(WorkspaceFailed, match=words) as raised:
@@ -148,7 +152,7 @@ async def test_what_does_not_pass_is_said_in_words(
     assert shop.target in shop.branches(), "the work itself is safe on the remote"
 
 
-async def test_nothing_to_propose_is_no_failure(shop: Shop, hub: GitHub) -> None:
+async def test_nothing_to_propose_is_no_failure(shop: PullRequestHarness, hub: GitHub) -> None:
     errors = [{"message": "No commits between main and x"}]
     hub.instead.append(("POST", 422, {}, {"message": "Validation Failed", "errors": errors}))
     result = await shop.propose()
@@ -159,14 +163,18 @@ NASTY = ['"quotes" `ticks` $(touch /tmp/x)', "--web -x", "two\nlines", "😀 ém
 
 
 @pytest.mark.parametrize("text", NASTY)
-async def test_whatever_was_typed_reaches_the_pull_request_as_text(shop: Shop, hub: GitHub, text: str) -> None:
+async def test_whatever_was_typed_reaches_the_pull_request_as_text(
+    shop: PullRequestHarness, hub: GitHub, text: str
+) -> None:
     await shop.propose(pull_request=pull_request(title=text, body=text))
     title = " ".join(text.split())
     assert hub.pulls[0]["title"] == (title if len(title) <= 256 else title[:255] + "…")
     assert hub.pulls[0]["body"] == f"{BEGIN}\n{text}\n{END}\n"
 
 
-async def test_without_gh_it_says_what_to_install(shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_without_gh_it_says_what_to_install(
+    shop: PullRequestHarness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     git = shutil.which("git")
     assert git is not None
     (tmp_path / "bin").mkdir()
@@ -176,11 +184,13 @@ async def test_without_gh_it_says_what_to_install(shop: Shop, monkeypatch: pytes
         await shop.propose()
 
 
-async def verify(shop: Shop) -> object:
+async def verify(shop: PullRequestHarness) -> object:
     return await shop.deliver(url=shop.hub.url, action="verify", forge=forge(shop.hub.url), pull_request=pull_request())
 
 
-async def test_verification_finds_or_makes_the_pull_request_or_says_that_it_was_merged(shop: Shop, hub: GitHub) -> None:
+async def test_verification_finds_or_makes_the_pull_request_or_says_that_it_was_merged(
+    shop: PullRequestHarness, hub: GitHub
+) -> None:
     assert isinstance(await verify(shop), Nothing)
     await shop.deliver()  # the branch alone
     made = await verify(shop)
@@ -189,7 +199,9 @@ async def test_verification_finds_or_makes_the_pull_request_or_says_that_it_was_
     assert isinstance(found, Delivered) and found.pr_url == made.pr_url and len(hub.pulls) == 1
 
 
-async def test_watching_sees_nothing_new_by_etag_then_the_merge_and_cleans_up(shop: Shop, hub: GitHub) -> None:
+async def test_watching_sees_nothing_new_by_etag_then_the_merge_and_cleans_up(
+    shop: PullRequestHarness, hub: GitHub
+) -> None:
     proposed = await shop.propose()
     watch = {"action": "watch", "forge": forge(hub.url), "pr_url": proposed.pr_url, "remove_branches": True}
     first = await shop.deliver(url=hub.url, **watch)
@@ -204,7 +216,7 @@ async def test_watching_sees_nothing_new_by_etag_then_the_merge_and_cleans_up(sh
 async def test_steps_outside_of_the_branches_are_delivered_and_cleaned_up(
     tmp_path: Path, hub: GitHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop = Shop(tmp_path, {"a.txt": "a\n"}, MAKIMA_STEP_REFS="refs/makima")
+    shop = PullRequestHarness(tmp_path, {"a.txt": "a\n"}, MAKIMA_STEP_REFS="refs/makima")
     shop.hub = hub
     for name, value in hub.environment(shop.remote).items():
         monkeypatch.setenv(name, value)
@@ -221,7 +233,9 @@ async def test_steps_outside_of_the_branches_are_delivered_and_cleaned_up(
     assert sh(shop.remote, "git", "for-each-ref", "--format=%(refname)") == "refs/heads/main"
 
 
-async def test_a_forge_that_is_down_when_it_is_looked_at_is_looked_at_again_later(shop: Shop, hub: GitHub) -> None:
+async def test_a_forge_that_is_down_when_it_is_looked_at_is_looked_at_again_later(
+    shop: PullRequestHarness, hub: GitHub
+) -> None:
     proposed = await shop.propose()
     hub.stop()
     watch = {"action": "watch", "forge": forge(hub.url), "pr_url": proposed.pr_url, "etag": '"e"'}
@@ -229,7 +243,7 @@ async def test_a_forge_that_is_down_when_it_is_looked_at_is_looked_at_again_late
     assert "can't be asked" in shop.said[-1] and shop.said[-1].endswith("looked at again later")
 
 
-async def test_looking_reads_nothing_of_the_remote(shop: Shop, hub: GitHub) -> None:
+async def test_looking_reads_nothing_of_the_remote(shop: PullRequestHarness, hub: GitHub) -> None:
     proposed = await shop.propose()
     shop.remote.rename(shop.remote.with_suffix(".away"))
     watch = {"action": "watch", "forge": forge(hub.url), "pr_url": proposed.pr_url, "remove_branches": True}
@@ -241,7 +255,9 @@ async def test_looking_reads_nothing_of_the_remote(shop: Shop, hub: GitHub) -> N
     assert last.notes[0].startswith("its branches stay on the remote: ")
 
 
-async def test_branches_that_the_remote_keeps_hold_up_no_merged_pull_request(shop: Shop, hub: GitHub) -> None:
+async def test_branches_that_the_remote_keeps_hold_up_no_merged_pull_request(
+    shop: PullRequestHarness, hub: GitHub
+) -> None:
     proposed = await shop.propose()
     sh(shop.remote, "git", "config", "receive.denyDeletes", "true")
     hub.end(1, "merged")
@@ -252,7 +268,7 @@ async def test_branches_that_the_remote_keeps_hold_up_no_merged_pull_request(sho
 
 
 async def test_what_a_closed_pull_request_held_squashed_can_be_delivered_again(
-    shop: Shop, hub: GitHub, tmp_path: Path
+    shop: PullRequestHarness, hub: GitHub, tmp_path: Path
 ) -> None:
     proposed = await shop.propose(strategy="squash")
     hub.end(1, "closed")
@@ -271,7 +287,9 @@ async def test_what_a_closed_pull_request_held_squashed_can_be_delivered_again(
     assert {"one.txt", "two.txt"} <= set(shop.files(again.branch))
 
 
-async def test_a_closed_pull_request_keeps_its_branches_as_the_base_holds_none_of_them(shop: Shop, hub: GitHub) -> None:
+async def test_a_closed_pull_request_keeps_its_branches_as_the_base_holds_none_of_them(
+    shop: PullRequestHarness, hub: GitHub
+) -> None:
     proposed = await shop.propose()
     hub.end(1, "closed")
     seen = await shop.deliver(
@@ -282,7 +300,9 @@ async def test_a_closed_pull_request_keeps_its_branches_as_the_base_holds_none_o
     assert sh(shop.remote, "git", "show", f"{shop.target}:one.txt") == "1"
 
 
-async def test_a_create_that_is_refused_since_there_is_one_already_finds_it(shop: Shop, hub: GitHub) -> None:
+async def test_a_create_that_is_refused_since_there_is_one_already_finds_it(
+    shop: PullRequestHarness, hub: GitHub
+) -> None:
     await shop.propose(pull_request=pull_request(body="first"))
     hub.pulls[0]["body"] += "\nThanks!"
     answer, hidden = hub.answer, [True, True]
@@ -300,7 +320,7 @@ async def test_a_create_that_is_refused_since_there_is_one_already_finds_it(shop
     assert "second" in hub.pulls[0]["body"] and "Thanks!" in hub.pulls[0]["body"]
 
 
-async def verified(shop: Shop, head: str) -> Nothing:
+async def verified(shop: PullRequestHarness, head: str) -> Nothing:
     asked = {"action": "verify", "forge": forge(shop.hub.url), "pull_request": pull_request(), "heads": (head,)}
     result = await shop.deliver(url=shop.hub.url, **asked)
     assert isinstance(result, Nothing), result
@@ -309,30 +329,32 @@ async def verified(shop: Shop, head: str) -> Nothing:
 
 @pytest.mark.parametrize("how", ["merge", "squash", "rebase"])
 async def test_where_pull_request_and_branch_are_gone_verification_says_that_the_base_holds_the_work(
-    shop: Shop, how: hands.How
+    shop: PullRequestHarness, how: forge_branches.How
 ) -> None:
     delivered = await shop.deliver()
     assert isinstance(delivered, Delivered)
-    hands.merge(shop.remote, shop.target, "main", how)
-    hands.delete(shop.remote, shop.target)
+    forge_branches.merge(shop.remote, shop.target, "main", how)
+    forge_branches.delete(shop.remote, shop.target)
     found = await verified(shop, delivered.head)
     assert not found.missing and "holds the work" in found.reason and "not hold" not in found.reason
 
 
 async def test_where_pull_request_and_branch_are_gone_and_the_base_lacks_the_work_verification_says_that_it_is_gone(
-    shop: Shop,
+    shop: PullRequestHarness,
 ) -> None:
     delivered = await shop.deliver()
     assert isinstance(delivered, Delivered)
-    hands.delete(shop.remote, shop.target)
+    forge_branches.delete(shop.remote, shop.target)
     found = await verified(shop, delivered.head)
     assert found.missing == (shop.steps["one"].id,) and found.reason.endswith("does not hold the work: it is gone")
 
 
-async def test_a_commit_that_a_person_added_after_the_merge_stays_and_is_said(shop: Shop, hub: GitHub) -> None:
+async def test_a_commit_that_a_person_added_after_the_merge_stays_and_is_said(
+    shop: PullRequestHarness, hub: GitHub
+) -> None:
     proposed = await shop.propose()
     hub.end(1, "merged", "squash")
-    late = hands.push(shop.remote, shop.target, "late.txt")
+    late = forge_branches.push(shop.remote, shop.target, "late.txt")
     watch = {"action": "watch", "forge": forge(hub.url), "pr_url": proposed.pr_url, "remove_branches": True}
     seen = await shop.deliver(url=hub.url, **watch, heads=(proposed.head,))
     assert isinstance(seen, Seen) and seen.state == "merged" and seen.removed == ("makima/one",)
@@ -340,7 +362,9 @@ async def test_a_commit_that_a_person_added_after_the_merge_stays_and_is_said(sh
     assert seen.notes == (f"{shop.target} stays on the remote: the remote's HEAD does not hold its {late[:12]}",)
 
 
-async def test_a_merge_of_another_branch_completes_nothing_and_removes_nothing(shop: Shop, hub: GitHub) -> None:
+async def test_a_merge_of_another_branch_completes_nothing_and_removes_nothing(
+    shop: PullRequestHarness, hub: GitHub
+) -> None:
     proposed = await shop.propose()
     hub.pulls.append({**hub.pulls[0], "number": 2, "html_url": f"{hub.url}/pull/2"})
     hub.pulls[1]["head"] = {"ref": "old", "sha": "0" * 40, "repo": {"full_name": hub.path}}
@@ -351,7 +375,9 @@ async def test_a_merge_of_another_branch_completes_nothing_and_removes_nothing(s
     assert shop.branches() == ["main", shop.target, "makima/one"]
 
 
-async def test_a_merge_without_what_was_delivered_names_the_steps_that_are_missing(shop: Shop, hub: GitHub) -> None:
+async def test_a_merge_without_what_was_delivered_names_the_steps_that_are_missing(
+    shop: PullRequestHarness, hub: GitHub
+) -> None:
     two = shop.step("two", write("two.txt", "2\n"))
     proposed = await shop.propose()
     sh(shop.remote, "git", "update-ref", f"refs/heads/{shop.target}", shop.steps["one"].head or "")  # two is dropped

@@ -28,12 +28,12 @@ from shared.store.database import connect
 from tests import postgres
 from tests.contract.rows import Rows
 
-MOST_STEPS = 32
+MAX_STEPS = 32
 OUTCOMES = ("completed", "completed", "completed", "failed for good", "tried again", "interrupted")
 
 # What a step is: (order_index above its dependencies' highest, indexes of earlier steps that it depends on).
 SHAPES = st.lists(
-    st.tuples(st.integers(0, 1), st.lists(st.integers(0, 31), max_size=3)), min_size=1, max_size=MOST_STEPS
+    st.tuples(st.integers(0, 1), st.lists(st.integers(0, 31), max_size=3)), min_size=1, max_size=MAX_STEPS
 )
 
 
@@ -80,7 +80,7 @@ def test_a_random_plan_runs_in_sql_as_the_model_says(
     asyncio.run(drive(server.url(server.fresh()), tmp_path, shape, random.Random(seed)))
 
 
-async def drive(url: str, home: Path, shape: list[tuple[int, list[int]]], chance: random.Random) -> None:
+async def drive(url: str, home: Path, shape: list[tuple[int, list[int]]], rng: random.Random) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         rows = Rows(connection)
         rows.daemon(capacity=1000)
@@ -91,7 +91,7 @@ async def drive(url: str, home: Path, shape: list[tuple[int, list[int]]], chance
                 settings=Settings(home=home),
                 database=database,
                 bus=None,
-                chance=chance,  # type: ignore[arg-type]
+                chance=rng,  # type: ignore[arg-type]
             )
             wire = Wire()
             executor, monitor = Executor(around, wire), Monitor(around, Wire())
@@ -103,15 +103,15 @@ async def drive(url: str, home: Path, shape: list[tuple[int, list[int]]], chance
                 await executor.reconcile(frozenset({directive}))
                 running, wire.spawned = wire.spawned, []
                 assert running, "an unfinished plan always has something to run"
-                chance.shuffle(running)
+                rng.shuffle(running)
                 reports: list[tuple[bytes, AnyReport]] = []
                 for command in running:
                     assert command.step is not None
                     assert model[command.step].status is StepStatus.READY, "run although it wasn't ready, or twice"
-                    outcome = chance.choice(OUTCOMES) if command.attempt < 3 else "completed"
+                    outcome = rng.choice(OUTCOMES) if command.attempt < 3 else "completed"
                     reports += [(b"d1", report) for report in life(command, outcome)]
                     settle(model, command.step, outcome)
-                cut = chance.randrange(len(reports) + 1)  # in batches that cut attempts in two, and doubled
+                cut = rng.randrange(len(reports) + 1)  # in batches that cut attempts in two, and doubled
                 await monitor.take(reports[:cut])
                 await monitor.take(reports[cut:])
                 await monitor.take(reports)

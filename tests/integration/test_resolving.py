@@ -10,15 +10,15 @@ from services.daemon.git.judging import DROPPED
 from services.daemon.git.resolving import ROUNDS
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.domain.delivery import Conflicted, Delivered
-from tests.workshop import Edit, Workshop, sh, write
+from tests.delivery_harness import DeliveryHarness, Edit, sh, write
 
 pytestmark = pytest.mark.anyio
 BASE = {"a.txt": "one\ntwo\nthree\n", "b.txt": "b\n"}
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Workshop:
-    shop = Workshop(tmp_path, BASE)
+def shop(tmp_path: Path) -> DeliveryHarness:
+    shop = DeliveryHarness(tmp_path, BASE)
     shop.step("mine", write("a.txt", "one\nmine\nthree\n"))
     shop.step("yours", write("a.txt", "one\nyours\nthree\n"), write("c.txt", "c\n"))
     return shop
@@ -71,7 +71,7 @@ def side_dropped_elsewhere(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("good", [resolve(), only_added])
-async def test_a_resolution_that_keeps_both_sides_is_delivered(shop: Workshop, good) -> None:
+async def test_a_resolution_that_keeps_both_sides_is_delivered(shop: DeliveryHarness, good) -> None:
     agent = Agent(good)
     result = await shop.deliver(agent)
     assert isinstance(result, Delivered)
@@ -101,7 +101,7 @@ def mend_markers(folder: Path) -> None:
     ],
     ids=["left", "markers", "aborted", "dropped side", "dropped elsewhere"],
 )
-async def test_what_is_left_undone_is_sent_back(shop: Workshop, bad, then, words: str) -> None:
+async def test_what_is_left_undone_is_sent_back(shop: DeliveryHarness, bad, then, words: str) -> None:
     agent = Agent(bad, then)
     result = await shop.deliver(agent)
     assert isinstance(result, Delivered)
@@ -128,7 +128,7 @@ EDITED = write("b.txt", "bee\n")
 async def test_an_edit_of_a_file_that_the_other_side_deleted_is_not_dropped_without_a_word(
     tmp_path: Path, one: Edit, two: Edit
 ) -> None:
-    shop = Workshop(tmp_path, BASE)
+    shop = DeliveryHarness(tmp_path, BASE)
     shop.step("one", one)
     shop.step("two", two)
     agent = Agent(settle("git rm -q b.txt"), EDITED)
@@ -150,7 +150,7 @@ async def test_conflicts_of_binary_files_modes_and_submodules_are_delivered_as_t
     def pinned(commit: str) -> Edit:
         return lambda folder: sh(folder, "git", "update-index", "--add", "--cacheinfo", f"160000,{commit},sub")
 
-    shop = Workshop(tmp_path, {"run.sh": "echo\n", "picture": b"\0base"})
+    shop = DeliveryHarness(tmp_path, {"run.sh": "echo\n", "picture": b"\0base"})
     for name, commit in (("mine", commits[1]), ("yours", commits[2])):
         shop.step(
             name,
@@ -177,12 +177,12 @@ async def test_conflicts_of_binary_files_modes_and_submodules_are_delivered_as_t
     assert shop.show("run.sh") == "echo mine\necho yours" and shop.show("picture") == "\0both"
 
 
-async def test_a_side_may_be_dropped_when_the_merge_says_why(shop: Workshop) -> None:
+async def test_a_side_may_be_dropped_when_the_merge_says_why(shop: DeliveryHarness) -> None:
     agent = Agent(resolve("one\nmine\nthree\n", message=f"Merge\n\n{DROPPED} a.txt: mine does both"))
     assert isinstance(await shop.deliver(agent), Delivered)
 
 
-async def test_after_the_last_round_it_fails_with_the_commands_to_resolve_it_by_hand(shop: Workshop) -> None:
+async def test_after_the_last_round_it_fails_with_the_commands_to_resolve_it_by_hand(shop: DeliveryHarness) -> None:
     agent = Agent(*[nothing] * ROUNDS)
     with pytest.raises(WorkspaceFailed, match=r"still conflicts.*by hand: git fetch origin; .*git merge") as raised:
         await shop.deliver(agent)
@@ -190,7 +190,7 @@ async def test_after_the_last_round_it_fails_with_the_commands_to_resolve_it_by_
     assert shop.target not in shop.branches()
 
 
-async def test_a_conflict_resolved_once_is_not_resolved_twice(shop: Workshop) -> None:
+async def test_a_conflict_resolved_once_is_not_resolved_twice(shop: DeliveryHarness) -> None:
     await shop.deliver(Agent(resolve()))
     sh(shop.remote, "git", "update-ref", "-d", f"refs/heads/{shop.target}")
     assert isinstance(await shop.deliver(), Delivered)
@@ -198,19 +198,19 @@ async def test_a_conflict_resolved_once_is_not_resolved_twice(shop: Workshop) ->
 
 
 async def test_attributes_of_the_repository_count_where_a_merge_stops(tmp_path: Path) -> None:
-    shop = Workshop(tmp_path, {**BASE, ".gitattributes": "a.txt merge=union\n"})
+    shop = DeliveryHarness(tmp_path, {**BASE, ".gitattributes": "a.txt merge=union\n"})
     shop.step("mine", write("a.txt", "one\nmine\nthree\n"))
     shop.step("yours", write("a.txt", "one\nyours\nthree\n"))
     assert isinstance(await shop.deliver(), Delivered)
     assert shop.show("a.txt") == "one\nmine\nyours\nthree"
 
 
-async def test_two_conflicts_are_resolved_one_after_the_other(shop: Workshop) -> None:
+async def test_two_conflicts_are_resolved_one_after_the_other(shop: DeliveryHarness) -> None:
     shop.step("third", write("a.txt", "one\nthird\nthree\n"))
     agent = Agent(resolve(), resolve("one\nmine\nyours\nthird\nthree\n"))
     assert isinstance(await shop.deliver(agent), Delivered)
     assert shop.show("a.txt") == "one\nmine\nyours\nthird\nthree"
 
 
-async def test_without_an_agent_the_conflict_is_the_result(shop: Workshop) -> None:
+async def test_without_an_agent_the_conflict_is_the_result(shop: DeliveryHarness) -> None:
     assert isinstance(await shop.deliver(), Conflicted)

@@ -9,13 +9,13 @@ import pytest
 
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.domain.delivery import Broken, Delivered, Nothing, StepBranch
-from tests.workshop import Edit, Workshop, sh, write
+from tests.delivery_harness import DeliveryHarness, Edit, sh, write
 
 pytestmark = pytest.mark.anyio
 SECRET = write("secret.txt", "hunter2\n")
 
 
-class Rewritten(Workshop):
+class Rewritten(DeliveryHarness):
     """A workshop whose main held a secret when its steps began."""
 
     def __init__(self, folder: Path) -> None:

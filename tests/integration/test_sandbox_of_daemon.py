@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared.messages.reports import OutputBatch, TaskFailed, TaskSucceeded
-from tests.house import ROOT, House, sh
+from tests.daemon_harness import ROOT, DaemonHarness, sh
 from tests.waiting import until
 
 WITHOUT_NAMESPACES = (
@@ -27,10 +27,10 @@ class Made:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.houses: list[House] = []
+        self.houses: list[DaemonHarness] = []
 
-    def __call__(self, wrapper: tuple[str, ...] = (), **settings: str) -> House:
-        self.houses.append(House(self._folder, wrapper, **settings))
+    def __call__(self, wrapper: tuple[str, ...] = (), **settings: str) -> DaemonHarness:
+        self.houses.append(DaemonHarness(self._folder, wrapper, **settings))
         return self.houses[-1]
 
 
@@ -42,7 +42,7 @@ def house_of(tmp_path: Path) -> Iterator[Made]:
         house.close()
 
 
-def lines(house: House, script: str, **more: object) -> list[str]:
+def lines(house: DaemonHarness, script: str, **more: object) -> list[str]:
     """What a step prints that succeeds."""
     command = house.spawn(script, **more)
     house.send(command)

@@ -16,13 +16,13 @@ from services.daemon.workspaces.workspace import Workspace
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.domain.ids import new_id
 from shared.messages.commands import SpawnTask
-from tests.house import sh
+from tests.daemon_harness import sh
 
 pytestmark = pytest.mark.anyio
 FILES = 60
 
 
-class Shop:
+class SparesHarness:
     """A remote with a few folders of files, and a daemon's workspaces that keep two worktrees."""
 
     def __init__(self, folder: Path) -> None:
@@ -73,9 +73,9 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SparesHarness:
     monkeypatch.setattr(module, "WORTHWHILE_BYTES", 1)
-    shop = Shop(tmp_path)
+    shop = SparesHarness(tmp_path)
     await shop.workspaces.remove_orphans()
     return shop
 
@@ -131,7 +131,9 @@ def a_folder_for_a_file(folder: Path) -> None:
     ],
     ids=lambda done: getattr(done, "__name__", ""),
 )
-async def test_nothing_of_an_attempt_is_left_in_its_worktree(shop: Shop, done: Callable[[Path], object]) -> None:
+async def test_nothing_of_an_attempt_is_left_in_its_worktree(
+    shop: SparesHarness, done: Callable[[Path], object]
+) -> None:
     command, fresh = await shop.begin()
     wanted = shop.state(fresh.folder)
     await shop.workspaces.discard(command)
@@ -154,7 +156,9 @@ async def test_nothing_of_an_attempt_is_left_in_its_worktree(shop: Shop, done: C
     ],
     ids=["a repository in a folder", "permissions", "its permissions", "gone", "a link"],
 )
-async def test_what_cannot_be_put_back_is_not_kept(shop: Shop, done: Callable[[Path], object], tmp_path: Path) -> None:
+async def test_what_cannot_be_put_back_is_not_kept(
+    shop: SparesHarness, done: Callable[[Path], object], tmp_path: Path
+) -> None:
     await shop.left_by(done)
     assert not list(shop.kept.glob("*.tree"))
     _, made = await shop.begin()
@@ -170,14 +174,14 @@ async def test_what_cannot_be_put_back_is_not_kept(shop: Shop, done: Callable[[P
     ],
     ids=["permissions", "a hard link"],
 )
-async def test_what_git_does_not_see_is_not_left_either(shop: Shop, done: Callable[[Path], object]) -> None:
+async def test_what_git_does_not_see_is_not_left_either(shop: SparesHarness, done: Callable[[Path], object]) -> None:
     await shop.left_by(done)
     _, made = await shop.begin()
     found = (made.folder / "d0" / "file0.txt").stat()
     assert (found.st_nlink, found.st_mode) == (1, (made.folder / "d1" / "file1.txt").stat().st_mode)
 
 
-async def test_it_begins_at_another_commit_with_what_differs(shop: Shop) -> None:
+async def test_it_begins_at_another_commit_with_what_differs(shop: SparesHarness) -> None:
     inode = await shop.left_by(lambda folder: (folder / "d0" / "file0.txt").write_text("mine"))
     shop.commit("d0/file0.txt", "theirs\n")
     _, made = await shop.begin()
@@ -185,14 +189,14 @@ async def test_it_begins_at_another_commit_with_what_differs(shop: Shop) -> None
     assert (made.folder / "d0" / "file0.txt").read_text() == "theirs\n" and shop.state(made.folder)[0] == ""
 
 
-async def test_files_that_are_to_be_written_in_another_way_are_written_anew(shop: Shop) -> None:
+async def test_files_that_are_to_be_written_in_another_way_are_written_anew(shop: SparesHarness) -> None:
     await shop.left_by(lambda _: None)
     shop.commit(".gitattributes", "*.txt text eol=crlf\n")
     _, made = await shop.begin()
     assert (made.folder / "d0" / "file0.txt").read_bytes() == b"file 0\r\n"
 
 
-async def test_one_with_submodules_is_not_kept(shop: Shop) -> None:
+async def test_one_with_submodules_is_not_kept(shop: SparesHarness) -> None:
     sub = shop.local / "sub"
     sh(shop.local, "git", "init", "-q", str(sub))
     sh(sub, "git", "commit", "-q", "--allow-empty", "-m", "x")
@@ -201,7 +205,9 @@ async def test_one_with_submodules_is_not_kept(shop: Shop) -> None:
     assert not list(shop.kept.glob("*.tree"))
 
 
-async def test_as_many_are_kept_as_are_asked_for_and_none_of_an_earlier_life(shop: Shop, tmp_path: Path) -> None:
+async def test_as_many_are_kept_as_are_asked_for_and_none_of_an_earlier_life(
+    shop: SparesHarness, tmp_path: Path
+) -> None:
     running = [await shop.begin() for _ in range(3)]
     for command, _ in running:
         await shop.workspaces.discard(command)

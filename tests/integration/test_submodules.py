@@ -14,14 +14,14 @@ from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.domain.delivery import Delivered
 from shared.messages.commands import SpawnTask
-from tests.shop import Shop, sh
-from tests.workshop import Workshop
+from tests.delivery_harness import DeliveryHarness
+from tests.workspace_harness import WorkspaceHarness, sh
 
 pytestmark = pytest.mark.anyio
 FILES = ("-c", "protocol.file.allow=always")
 
 
-class Nested(Shop):
+class Nested(WorkspaceHarness):
     """A shop whose repository has a submodule, which has one itself."""
 
     def __init__(self, folder: Path) -> None:
@@ -213,7 +213,7 @@ async def test_names_that_lead_out_of_the_repository_are_no_submodules(nested: N
 
 
 async def test_a_delivery_whose_submodule_nobody_can_clone_is_none(tmp_path: Path) -> None:
-    shop = Workshop(tmp_path, {"a.txt": "a"})
+    shop = DeliveryHarness(tmp_path, {"a.txt": "a"})
     lib = tmp_path / "lib"
     sh(tmp_path, "git", "init", "-q", "-b", "main", "lib")
     commit(lib, "base.txt")

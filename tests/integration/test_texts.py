@@ -10,27 +10,27 @@ import msgspec
 import pytest
 
 from shared.messages.reports import TaskFailed, TaskSucceeded
-from tests.house import House
+from tests.daemon_harness import DaemonHarness
 
 TOKEN = "mkt-0123456789-only-for-this-task"
 KEY = "correct-horse-battery-staple"
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path, GITEA_TOKEN=KEY)
+def house(tmp_path: Path) -> Iterator[DaemonHarness]:
+    house = DaemonHarness(tmp_path, GITEA_TOKEN=KEY)
     yield house
     house.close()
 
 
-def everything_kept(house: House) -> str:
+def everything_kept(house: DaemonHarness) -> str:
     """What the daemon has said, and what of it lies in its journal."""
     journal = house.folder / "h" / "daemons" / "d1" / "journal"
     said = msgspec.json.encode(house.seen).decode()
     return said + journal.read_text(errors="replace")
 
 
-def test_neither_an_outcome_nor_a_commit_nor_a_journal_holds_a_secret(house: House) -> None:
+def test_neither_an_outcome_nor_a_commit_nor_a_journal_holds_a_secret(house: DaemonHarness) -> None:
     script = f'echo $MAKIMA_TOKEN {KEY}; git commit -q --allow-empty -m "use $MAKIMA_TOKEN"; echo the key is {KEY}'
     command = house.spawn(script, token=TOKEN)
     house.send(command)
@@ -40,7 +40,7 @@ def test_neither_an_outcome_nor_a_commit_nor_a_journal_holds_a_secret(house: Hou
     assert TOKEN not in everything_kept(house) and KEY not in everything_kept(house)
 
 
-def test_a_failure_holds_no_secret_and_no_password_of_an_address(house: House) -> None:
+def test_a_failure_holds_no_secret_and_no_password_of_an_address(house: DaemonHarness) -> None:
     url = "http://me:hunter2secret@127.0.0.1:1/acme/shop.git"
     command = house.spawn("true", token=TOKEN, repository_url=url)
     house.send(command)
@@ -62,7 +62,7 @@ def test_a_denied_agent_that_changed_nothing_is_blocked_and_one_that_worked_says
     (tmp_path / "house").mkdir()
     settings = tmp_path / "makima.toml"
     settings.write_text(f'[agents.claude]\nkind = "claude"\ncommand = ["{claude}"]\n')
-    house = House(tmp_path / "house", MAKIMA_CONFIG=str(settings))
+    house = DaemonHarness(tmp_path / "house", MAKIMA_CONFIG=str(settings))
     try:
         command = house.spawn("do it", agent="claude")
         house.send(command)

@@ -6,12 +6,14 @@ import pytest
 
 from services.daemon.workspaces import work
 from services.daemon.workspaces.workspace import WorkspaceFailed
-from tests.shop import Shop, sh
+from tests.workspace_harness import WorkspaceHarness, sh
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_what_an_attempt_committed_is_told_oldest_first_without_what_it_began_with(shop: Shop) -> None:
+async def test_what_an_attempt_committed_is_told_oldest_first_without_what_it_began_with(
+    shop: WorkspaceHarness,
+) -> None:
     await shop.work(shop.command("top"), top="1\n")
     await shop.work(shop.command("side"), side="1\n")
     join = shop.command("join", start_from="makima/top", merge_branches=("makima/side",))
@@ -24,13 +26,13 @@ async def test_what_an_attempt_committed_is_told_oldest_first_without_what_it_be
     assert [c.subject for c in commits] == ["Say `$(x)` é", "x" * 200, "join"] and commits[-1].sha == done.head
 
 
-async def test_a_branch_that_is_there_already_is_not_overwritten(shop: Shop) -> None:
+async def test_a_branch_that_is_there_already_is_not_overwritten(shop: WorkspaceHarness) -> None:
     await shop.work(shop.command("one"), one="1\n")
     with pytest.raises(WorkspaceFailed, match="the push of makima/one was refused"):
         await shop.work(shop.command("other", branch="makima/one"), one="2\n")
 
 
-async def test_unresolved_conflicts_are_not_committed(shop: Shop) -> None:
+async def test_unresolved_conflicts_are_not_committed(shop: WorkspaceHarness) -> None:
     await shop.work(shop.command("left"), a="left\n")
     command = shop.command("one")
     made = await shop.workspaces.make(command)
@@ -42,7 +44,7 @@ async def test_unresolved_conflicts_are_not_committed(shop: Shop) -> None:
         await work.Worked.of(made, command).gather()
 
 
-async def test_line_ends_of_files_that_were_never_touched_are_left_alone(shop: Shop) -> None:
+async def test_line_ends_of_files_that_were_never_touched_are_left_alone(shop: WorkspaceHarness) -> None:
     (shop.local / "old.txt").write_bytes(b"a\r\nb\r\n")
     shop.publish("old")
     (shop.local / ".gitattributes").write_text("*.txt text\n")

@@ -12,12 +12,12 @@ from services.daemon.git import command
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.domain.names import StepRefs
-from tests.shop import Shop, sh
+from tests.workspace_harness import WorkspaceHarness, sh
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_diamond_carries_both_sides_and_its_leftovers(shop: Shop) -> None:
+async def test_a_diamond_carries_both_sides_and_its_leftovers(shop: WorkspaceHarness) -> None:
     assert await shop.work(shop.command("top"), top="1\n") == ("top.txt",)
     left, right = (shop.command(n, start_from="makima/top") for n in ("left", "right"))
     await asyncio.gather(shop.work(left, left="1\n"), shop.work(right, right="1\n"))
@@ -30,7 +30,7 @@ async def test_a_diamond_carries_both_sides_and_its_leftovers(shop: Shop) -> Non
 
 @pytest.mark.parametrize("where", ["refs/heads", "refs/makima"])
 async def test_branches_of_our_own_are_not_fetched(
-    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: StepRefs
+    shop: WorkspaceHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: StepRefs
 ) -> None:
     shop.workspaces = Workspaces(tmp_path / "d", where)
     await shop.work(shop.command("top"), top="1\n")
@@ -57,7 +57,7 @@ async def test_branches_of_our_own_are_not_fetched(
 
 
 async def test_steps_outside_of_the_branches_are_started_from_and_merged_by_whichever_daemon(
-    shop: Shop, tmp_path: Path
+    shop: WorkspaceHarness, tmp_path: Path
 ) -> None:
     shop.workspaces = Workspaces(tmp_path / "d", "refs/makima")
     for name in ("left", "right"):
@@ -73,7 +73,7 @@ async def test_steps_outside_of_the_branches_are_started_from_and_merged_by_whic
     assert shop.files("makima/join") == ["a.txt", "join.txt", "left.txt", "right.txt"]
 
 
-async def test_a_base_that_moved_is_seen(shop: Shop) -> None:
+async def test_a_base_that_moved_is_seen(shop: WorkspaceHarness) -> None:
     await shop.work(shop.command("one"))
     (shop.local / "b.txt").write_text("b\n")
     sh(shop.local, "git", "add", ".")
@@ -83,7 +83,7 @@ async def test_a_base_that_moved_is_seen(shop: Shop) -> None:
     assert shop.files("makima/one") == ["a.txt"] and shop.files("makima/two") == ["a.txt", "b.txt"]
 
 
-async def test_a_conflict_names_its_files_and_branches(shop: Shop) -> None:
+async def test_a_conflict_names_its_files_and_branches(shop: WorkspaceHarness) -> None:
     await shop.work(shop.command("left"), a="left\n")
     await shop.work(shop.command("right"), a="right\n")
     join = shop.command("join", start_from="makima/left", merge_branches=("makima/right",))
@@ -94,7 +94,7 @@ async def test_a_conflict_names_its_files_and_branches(shop: Shop) -> None:
     assert shop.workspaces.held() == ()
 
 
-async def test_a_completion_delivers_and_delivers_again(shop: Shop) -> None:
+async def test_a_completion_delivers_and_delivers_again(shop: WorkspaceHarness) -> None:
     await shop.work(shop.command("one"), one="1\n")
     await shop.work(shop.command("two"), two="1\n")
     more = {"kind": "completion", "agent": "native", "target_branch": "makima/directive-x"}
@@ -103,7 +103,7 @@ async def test_a_completion_delivers_and_delivers_again(shop: Shop) -> None:
     assert shop.files("makima/directive-x") == ["a.txt", "one.txt", "two.txt"]
 
 
-async def test_a_repository_with_uncommitted_changes_is_not_touched(shop: Shop) -> None:
+async def test_a_repository_with_uncommitted_changes_is_not_touched(shop: WorkspaceHarness) -> None:
     (shop.local / "a.txt").write_text("in work\n")
     (shop.local / "new.txt").write_text("new\n")
     before = sh(shop.local, "git", "status", "--porcelain=v2", "--branch")
@@ -123,19 +123,19 @@ async def test_a_repository_with_uncommitted_changes_is_not_touched(shop: Shop) 
         ({"repository_url": "/nowhere"}, "/nowhere can't be cloned"),
     ],
 )
-async def test_what_is_not_there_is_said(shop: Shop, more: dict[str, object], words: str) -> None:
+async def test_what_is_not_there_is_said(shop: WorkspaceHarness, more: dict[str, object], words: str) -> None:
     with pytest.raises(WorkspaceFailed, match=words) as raised:
         await shop.workspaces.make(shop.command("one", **more))
     assert raised.value.permanent
 
 
-async def test_an_empty_repository_is_said(shop: Shop, tmp_path: Path) -> None:
+async def test_an_empty_repository_is_said(shop: WorkspaceHarness, tmp_path: Path) -> None:
     sh(tmp_path, "git", "init", "--quiet", "--bare", "empty.git")
     with pytest.raises(WorkspaceFailed, match="the repository is empty: make a first commit"):
         await shop.workspaces.make(shop.command("one", repository_url=str(tmp_path / "empty.git")))
 
 
-async def test_orphans_are_removed_and_their_branch_can_be_made_again(shop: Shop, tmp_path: Path) -> None:
+async def test_orphans_are_removed_and_their_branch_can_be_made_again(shop: WorkspaceHarness, tmp_path: Path) -> None:
     command = shop.command("one")
     await shop.workspaces.make(command)
     assert shop.workspaces.held() == (command.task,)

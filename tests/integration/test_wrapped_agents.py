@@ -27,7 +27,7 @@ from shared.messages.reports import (
     TaskSucceeded,
     TaskUsage,
 )
-from tests.house import House, marked, no_process_of, sh
+from tests.daemon_harness import DaemonHarness, marked, no_process_of, sh
 
 LEAK_BYTES = 64 << 20
 
@@ -73,7 +73,7 @@ def either(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[WrappedHo
     house.close()
 
 
-class WrappedHouse(House):
+class WrappedHouse(DaemonHarness):
     """A house whose daemon runs `wrapped`: an agent that speaks as claude does, and goes on as a test says."""
 
     def __init__(self, folder: Path, **more: str) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from shared import failpoints
-from tests import places
-from tests.places import ROOT, Places, scan
+from tests import failpoint_places
+from tests.failpoint_places import ROOT, Places, scan
 
 REACH = "from shared.failpoints import hit; hit('executor.spawn', 'before_send'); print('went on')"
 
@@ -41,9 +41,9 @@ def test_a_place_without_one_is_found(source: str, tmp_path: Path, monkeypatch: 
     path.parent.mkdir(parents=True)
     path.write_text(source)
     ast.parse(source)
-    monkeypatch.setattr(places, "ROOT", tmp_path)
+    monkeypatch.setattr(failpoint_places, "ROOT", tmp_path)
     found = Places()
-    places._scan(path, found)
+    failpoint_places._scan(path, found)
     assert found.complaints
 
 

@@ -18,7 +18,7 @@ from shared.bus.keys import introduce, make_keys
 from shared.config import ConfigError, Settings, load
 from shared.failpoints import fired
 from shared.messages.channels import ADMITTED, CHANNELS, ROLES, Role
-from tests.places import ROOT
+from tests.failpoint_places import ROOT
 from tools.declarations import services
 
 KEYS: dict[Role, bytes] = {role: role.encode() * 8 for role in ROLES}

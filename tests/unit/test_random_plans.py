@@ -26,9 +26,9 @@ def plan(needs: list[list[str]]) -> list[PlannedStep]:
 
 
 @given(SHAPES, st.randoms(use_true_random=False))
-def test_any_dag_is_taken_in_any_order(shape: list[list[int]], chance) -> None:  # type: ignore[no-untyped-def]
+def test_any_dag_is_taken_in_any_order(shape: list[list[int]], rng) -> None:  # type: ignore[no-untyped-def]
     steps = plan(names(shape))
-    chance.shuffle(steps)
+    rng.shuffle(steps)
     by_name = {s.name: i for s, i in zip(steps, IDS, strict=False)}
     resolved = resolve(steps, {}, IDS[: len(steps)])
     assert [set(r) for r in resolved] == [{by_name[str(n)] for n in s.depends_on} for s in steps]
@@ -53,9 +53,9 @@ def test_any_cycle_is_refused_and_named(shape: list[list[int]], data: st.DataObj
 
 
 @given(st.integers(1, 200), st.floats(0, 1, exclude_max=True))
-def test_a_backoff_grows_with_jitter_and_has_an_end(failures: int, chance: float) -> None:
-    seconds = backoff_seconds(failures, chance)
+def test_a_backoff_grows_with_jitter_and_has_an_end(failures: int, jitter: float) -> None:
+    seconds = backoff_seconds(failures, jitter)
     assert 0 < seconds <= LONGEST_BACKOFF_SECONDS
-    assert backoff_seconds(failures + 2, chance) >= seconds
+    assert backoff_seconds(failures + 2, jitter) >= seconds
     assert not may_retry(failures, max_attempts=failures)
     assert may_retry(failures - 1, max_attempts=failures)

@@ -23,17 +23,17 @@ def plans(draw: st.DrawFn) -> list[Node]:
 
 
 @given(plans(), st.randoms(use_true_random=False))
-def test_every_plan_runs_to_its_end_in_order(plan: list[Node], chance) -> None:  # type: ignore[no-untyped-def]
+def test_every_plan_runs_to_its_end_in_order(plan: list[Node], rng) -> None:  # type: ignore[no-untyped-def]
     steps = {n.id: n for n in plan}
     while not idle(steps.values()):
         due = ready(steps.values())
         assert due, "an unfinished plan always has a step that may run"
-        chosen: UUID = chance.choice(sorted(due))
+        chosen: UUID = rng.choice(sorted(due))
         node = steps[chosen]
         assert all(steps[d].status in SETTLED_STEP for d in node.depends_on)
         lower = [s for s in steps.values() if s.order_index < node.order_index]
         assert all(s.status in SETTLED_STEP for s in lower)
-        status = chance.choice([StepStatus.COMPLETED, StepStatus.SKIPPED])
+        status = rng.choice([StepStatus.COMPLETED, StepStatus.SKIPPED])
         steps[chosen] = Node(id=chosen, status=status, order_index=node.order_index, depends_on=node.depends_on)
 
 

@@ -29,13 +29,13 @@ def test_by_default_a_task_has_two_attempts_and_survives_five_lost_daemons() -> 
 
 
 @pytest.mark.parametrize(
-    ("failures", "chance", "seconds"),
+    ("failures", "jitter", "seconds"),
     [(1, 0.5, 1), (2, 0.5, 2), (3, 0.5, 4), (4, 0.0, 4), (4, 0.75, 10), (0, 0.5, 1), (9, 0.5, 256), (10, 0.0, 150)],
 )
 def test_the_pause_doubles_a_failure_half_as_long_to_half_as_long_again(
-    failures: int, chance: float, seconds: float
+    failures: int, jitter: float, seconds: float
 ) -> None:
-    assert backoff_seconds(failures, chance) == seconds
+    assert backoff_seconds(failures, jitter) == seconds
 
 
 def test_a_provider_in_trouble_is_asked_again_ever_more_rarely() -> None:
@@ -45,6 +45,6 @@ def test_a_provider_in_trouble_is_asked_again_ever_more_rarely() -> None:
 
 
 @given(st.integers(0, 5000), st.floats(0, 1, exclude_max=True))
-def test_no_pause_is_longer_than_the_longest(failures: int, chance: float) -> None:
-    assert 0 < backoff_seconds(min(failures, 1000), chance) <= LONGEST_BACKOFF_SECONDS
+def test_no_pause_is_longer_than_the_longest(failures: int, jitter: float) -> None:
+    assert 0 < backoff_seconds(min(failures, 1000), jitter) <= LONGEST_BACKOFF_SECONDS
     assert LONGEST_BACKOFF_SECONDS == 300

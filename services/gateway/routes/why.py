@@ -18,9 +18,9 @@ from services.gateway.rows.why import INBOX, WHY_DIRECTIVE, WHY_FIND, WHY_STEPS,
 from services.gateway.troubles import troubles
 from shared.api.waiting import InboxItem, WhyShown
 from shared.config import Settings
-from shared.domain import why
+from shared.domain import explanation
+from shared.domain.explanation import Scene, Slots, Step
 from shared.domain.statuses import StepStatus
-from shared.domain.why import Scene, Slots, Step
 from shared.store.database import Database
 
 
@@ -44,17 +44,17 @@ async def explain(
     told = await scene(database, found.directive_id, anything)
     match found.kind:
         case "directive":
-            answer = why.directive(told)
+            answer = explanation.directive(told)
         case "step":
-            answer = why.step(told, told.steps[anything])
+            answer = explanation.step(told, told.steps[anything])
         case "task":
-            answer = why.task(told, next(t for t in told.tasks if t.id == anything))
-    text, mend = answer.text, answer.mend
+            answer = explanation.task(told, next(t for t in told.tasks if t.id == anything))
+    text, fix = answer.text, answer.fix
     if broken := troubles(settings):
         text += f" (but {', '.join(f'{name}: {trouble}' for name, trouble in broken.items())})"
-        mend = mend or "makima status"
+        fix = fix or "makima status"
     return WhyShown(
-        id=anything, kind=found.kind, name=found.name, status=found.status, why=text, mend=mend, output=answer.output
+        id=anything, kind=found.kind, name=found.name, status=found.status, why=text, fix=fix, output=answer.output
     )
 
 
@@ -127,7 +127,7 @@ def _command(row: Item) -> str:
     if row.failed_step is not None:
         steps[row.failed_step] = Step(id=row.failed_step, status=StepStatus.FAILED)
     told = Scene(id=row.id, status=row.status, paused_for=row.paused_for, steps=steps, now=row.since)
-    return why.settling(told) or f"makima why {row.id}"
+    return explanation.settling(told) or f"makima why {row.id}"
 
 
 ROUTES = (explain, inbox)

@@ -9,8 +9,8 @@ from uuid import UUID
 import msgspec
 
 from services.gateway.rows import SQL
+from shared.domain.explanation import Step, Task
 from shared.domain.statuses import DirectiveStatus, PauseCause
-from shared.domain.why import Step, Task
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):

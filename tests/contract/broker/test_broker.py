@@ -45,7 +45,7 @@ from shared.messages.reports import (
 )
 from tests.contract.frames import unreadable_batches
 from tests.contract.ledger import emits
-from tests.contract.stage import DEADLINE_SECONDS, ROOT, has
+from tests.contract.service_harness import DEADLINE_SECONDS, ROOT, has
 
 M = TypeVar("M")
 

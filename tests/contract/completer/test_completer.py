@@ -13,7 +13,7 @@ from shared.domain.delivery import Broken, Conflicted, Delivered, Delivery, Noth
 from shared.domain.names import delivery_branch
 from shared.messages.events import DeliveryFinished, DirectiveChanged, Event, StepReady, TaskChanged, TaskCreated
 from tests.contract.frames import unreadable_events
-from tests.contract.stage import Stage
+from tests.contract.service_harness import ServiceHarness
 
 SERVICE = "completer"
 SETTINGS = {"agent": "claude", "pull_request_poll_seconds": "3000", "max_delivery_fixes": "1"}
@@ -21,16 +21,16 @@ HUB = "https://github.com/acme/shop"
 URL = f"{HUB}/pull/7"
 
 
-def idle(stage: Stage, **columns: object) -> UUID:
+def idle(stage: ServiceHarness, **columns: object) -> UUID:
     return stage.rows.directive(status="idle", **columns)
 
 
-def completed(stage: Stage, directive: UUID, name: str = "Step", **columns: object) -> UUID:
+def completed(stage: ServiceHarness, directive: UUID, name: str = "Step", **columns: object) -> UUID:
     values = {"status": "completed", "completed_at": "2026-01-01", "branch": f"makima/{name.lower()}", **columns}
     return stage.rows.step(directive, name, **values)
 
 
-def undelivered(stage: Stage, title: str) -> UUID:
+def undelivered(stage: ServiceHarness, title: str) -> UUID:
     """An idle directive with a completed step, there at once: one without any step has nothing to deliver."""
     with stage.connection.transaction():
         directive = idle(stage, title=title)
@@ -38,25 +38,25 @@ def undelivered(stage: Stage, title: str) -> UUID:
     return directive
 
 
-def hint(stage: Stage, directive: UUID) -> None:
+def hint(stage: ServiceHarness, directive: UUID) -> None:
     stage.publish(DirectiveChanged(directive=directive, status="idle"))
 
 
-def fence(stage: Stage) -> None:
+def fence(stage: ServiceHarness) -> None:
     """All that the completer was told before has been done when this returns."""
     later = undelivered(stage, "Later")
     hint(stage, later)
     stage.await_event(TaskCreated, directive=later)
 
 
-def delivery(stage: Stage, directive: UUID) -> tuple[dict[str, Any], Delivery]:
+def delivery(stage: ServiceHarness, directive: UUID) -> tuple[dict[str, Any], Delivery]:
     hint(stage, directive)
     created = stage.await_event(TaskCreated, directive=directive)
     row = stage.rows.one("task", created.task)
     return row, msgspec.convert(row["delivery"], Delivery)
 
 
-def ended(stage: Stage, directive: UUID, order: Delivery, result: Result, **columns: object) -> UUID:
+def ended(stage: ServiceHarness, directive: UUID, order: Delivery, result: Result, **columns: object) -> UUID:
     """A delivery of which the monitor has recorded the result."""
     values = {
         "status": "completed",
@@ -72,12 +72,12 @@ def ended(stage: Stage, directive: UUID, order: Delivery, result: Result, **colu
     return task
 
 
-def order(stage: Stage, *steps: UUID, action: str = "deliver", **more: object) -> Delivery:
+def order(stage: ServiceHarness, *steps: UUID, action: str = "deliver", **more: object) -> Delivery:
     branches = [{"id": str(s), "name": "x", "branch": stage.rows.one("step", s)["branch"]} for s in steps]
     return msgspec.convert({"action": action, "title": "A job", "steps": branches, **more}, Delivery)
 
 
-def settled(stage: Stage, directive: UUID, status: str) -> dict[str, Any]:
+def settled(stage: ServiceHarness, directive: UUID, status: str) -> dict[str, Any]:
     stage.await_row("directive", id=directive, status=status)
     return stage.rows.one("directive", directive)
 
@@ -88,7 +88,7 @@ def settled(stage: Stage, directive: UUID, status: str) -> dict[str, Any]:
     ids=lambda e: type(e).__name__,
 )
 def test_an_idle_directive_is_ordered_to_be_delivered_once_with_all_that_a_daemon_needs(
-    stage: Stage, hint: Event
+    stage: ServiceHarness, hint: Event
 ) -> None:
     columns = {"repository_url": HUB, "goal": "Make it `so`", "merge_into_base": True, "check_command": "just check"}
     directive = stage.rows.directive(**columns)
@@ -115,7 +115,7 @@ def test_an_idle_directive_is_ordered_to_be_delivered_once_with_all_that_a_daemo
 
 
 @pytest.mark.parametrize("status", ["active", "paused", "completed", "archived", "draft"])
-def test_what_is_not_idle_is_not_delivered(stage: Stage, status: str) -> None:
+def test_what_is_not_idle_is_not_delivered(stage: ServiceHarness, status: str) -> None:
     directive = stage.rows.directive(status=status)
     completed(stage, directive)
     hint(stage, directive)
@@ -123,7 +123,7 @@ def test_what_is_not_idle_is_not_delivered(stage: Stage, status: str) -> None:
     assert stage.rows.all("task", directive_id=directive) == []
 
 
-def test_without_a_repository_the_last_outcome_is_the_delivery(stage: Stage) -> None:
+def test_without_a_repository_the_last_outcome_is_the_delivery(stage: ServiceHarness) -> None:
     directive = idle(stage, repository_url=None)
     step = completed(stage, directive, branch=None)
     hint(stage, directive)
@@ -131,7 +131,7 @@ def test_without_a_repository_the_last_outcome_is_the_delivery(stage: Stage) -> 
     assert stage.rows.one("step", step)["delivered"]
 
 
-def test_what_was_delivered_is_kept_by_its_commits_for_the_looks_that_follow(stage: Stage) -> None:
+def test_what_was_delivered_is_kept_by_its_commits_for_the_looks_that_follow(stage: ServiceHarness) -> None:
     directive = idle(stage, repository_url=HUB)
     one, two = completed(stage, directive, head="1" * 40), completed(stage, directive, "Two", head="2" * 40)
     ended(stage, directive, order(stage, one), Delivered(branch="b", head="a", pr_url=URL))
@@ -151,7 +151,7 @@ def test_what_was_delivered_is_kept_by_its_commits_for_the_looks_that_follow(sta
     assert looking.heads == ("a", "y", "z") and [s.head for s in looking.steps] == ["1" * 40, "2" * 40]
 
 
-def test_a_step_that_is_left_out_is_no_part_of_what_is_cleaned_up(stage: Stage) -> None:
+def test_a_step_that_is_left_out_is_no_part_of_what_is_cleaned_up(stage: ServiceHarness) -> None:
     columns = {"pr_url": URL, "pr_state": "open", "pr_look_at": "2026-01-01", "pr_branch": "b"}
     with stage.connection.transaction():
         directive = idle(stage, repository_url=HUB, delivered_at="2026-01-01", **columns)
@@ -162,7 +162,7 @@ def test_a_step_that_is_left_out_is_no_part_of_what_is_cleaned_up(stage: Stage) 
     assert told.action == "watch" and [s.id for s in told.steps] == [good]
 
 
-def test_a_verification_writes_the_whole_body(stage: Stage) -> None:
+def test_a_verification_writes_the_whole_body(stage: ServiceHarness) -> None:
     directive = idle(stage, repository_url=HUB, delivered_at="2026-01-01", pr_branch="b", goal="Make it `so`")
     completed(stage, directive, "One", outcome="did one", delivered=True)
     _, told = delivery(stage, directive)
@@ -171,7 +171,7 @@ def test_a_verification_writes_the_whole_body(stage: Stage) -> None:
         assert part in told.pull_request.body
 
 
-def test_a_delivery_that_changes_nothing_completes_and_says_so(stage: Stage) -> None:
+def test_a_delivery_that_changes_nothing_completes_and_says_so(stage: ServiceHarness) -> None:
     directive = idle(stage, repository_url=HUB)
     step = completed(stage, directive)
     ended(stage, directive, order(stage, step), Nothing(reason="nothing changed: main is as the steps leave it"))
@@ -182,7 +182,7 @@ def test_a_delivery_that_changes_nothing_completes_and_says_so(stage: Stage) -> 
 
 
 @pytest.mark.parametrize("action", ["verify", "watch"])
-def test_work_that_is_gone_is_paused_and_delivered_again_when_resumed(stage: Stage, action: str) -> None:
+def test_work_that_is_gone_is_paused_and_delivered_again_when_resumed(stage: ServiceHarness, action: str) -> None:
     known = {"pr_url": URL, "pr_state": "open"} if action == "watch" else {}
     directive = idle(stage, repository_url=HUB, delivered_at="2026-01-01", pr_branch="b", **known)
     kept, gone = completed(stage, directive, delivered=True), completed(stage, directive, "Gone", delivered=True)
@@ -199,7 +199,9 @@ def test_work_that_is_gone_is_paused_and_delivered_again_when_resumed(stage: Sta
     assert [s.id for s in again.steps] == [gone] and again.round == (2 if action == "watch" else 1)
 
 
-def test_a_pull_request_of_another_branch_completes_nothing_and_the_own_one_is_looked_for(stage: Stage) -> None:
+def test_a_pull_request_of_another_branch_completes_nothing_and_the_own_one_is_looked_for(
+    stage: ServiceHarness,
+) -> None:
     columns = {"repository_url": HUB, "pr_url": URL, "pr_state": "open", "verified": True, "pr_branch": "b"}
     directive = idle(stage, delivered_at="2026-01-01", **columns)
     step = completed(stage, directive, delivered=True)
@@ -211,7 +213,7 @@ def test_a_pull_request_of_another_branch_completes_nothing_and_the_own_one_is_l
     assert "it is one of x" in row["delivery_outcome"]
 
 
-def test_a_branch_is_the_delivery_where_there_is_no_forge(stage: Stage) -> None:
+def test_a_branch_is_the_delivery_where_there_is_no_forge(stage: ServiceHarness) -> None:
     directive = idle(stage)
     step, later = completed(stage, directive), completed(stage, directive, "Later")
     task = ended(stage, directive, order(stage, step), Delivered(branch="b", head="h"))
@@ -223,7 +225,7 @@ def test_a_branch_is_the_delivery_where_there_is_no_forge(stage: Stage) -> None:
     assert stage.await_event(DirectiveChanged, directive=directive, status="completed").reason == "delivered on b"
 
 
-def test_a_pull_request_leaves_it_idle_and_watched(stage: Stage) -> None:
+def test_a_pull_request_leaves_it_idle_and_watched(stage: ServiceHarness) -> None:
     directive = idle(stage, repository_url=HUB)
     step = completed(stage, directive)
     told = order(stage, step, forge={"kind": "github", "host": "github.com", "path": "acme/shop"})
@@ -235,7 +237,9 @@ def test_a_pull_request_leaves_it_idle_and_watched(stage: Stage) -> None:
     assert len(stage.rows.all("task", directive_id=directive)) == 1, "nothing is due before it is looked at"
 
 
-def test_a_forge_without_a_pull_request_is_verified_once_and_that_completes_it_with_the_reason(stage: Stage) -> None:
+def test_a_forge_without_a_pull_request_is_verified_once_and_that_completes_it_with_the_reason(
+    stage: ServiceHarness,
+) -> None:
     directive = idle(stage, repository_url=HUB)
     step = completed(stage, directive)
     forge = {"kind": "github", "host": "github.com", "path": "acme/shop"}
@@ -253,7 +257,7 @@ def test_a_forge_without_a_pull_request_is_verified_once_and_that_completes_it_w
     assert len(stage.rows.all("task", directive_id=directive, kind="verification")) == 1
 
 
-def test_a_pull_request_is_looked_at_when_its_time_has_come(stage: Stage) -> None:
+def test_a_pull_request_is_looked_at_when_its_time_has_come(stage: ServiceHarness) -> None:
     columns = {"pr_url": URL, "pr_state": "open", "pr_branch": "b", "pr_etag": '"e"', "delivered_at": "2026-01-01"}
     directive = idle(stage, repository_url=HUB, pr_look_at="2026-01-01", **columns)
     completed(stage, directive, delivered=True)
@@ -263,7 +267,7 @@ def test_a_pull_request_is_looked_at_when_its_time_has_come(stage: Stage) -> Non
 
 
 @pytest.mark.parametrize(("state", "status"), [("merged", "completed"), ("closed", "paused"), ("open", "idle")])
-def test_what_a_look_saw_is_drawn(stage: Stage, state: str, status: str) -> None:
+def test_what_a_look_saw_is_drawn(stage: ServiceHarness, state: str, status: str) -> None:
     directive = idle(stage, repository_url=HUB, pr_url=URL, pr_state="open", delivered_at="2026-01-01", verified=True)
     step = completed(stage, directive, delivered=True)
     seen = Seen(state=state, etag="e", removed=("makima/step",) if state != "open" else ())  # type: ignore[arg-type]
@@ -278,7 +282,7 @@ def test_what_a_look_saw_is_drawn(stage: Stage, state: str, status: str) -> None
 
 
 @pytest.mark.parametrize("state", ["merged", "closed"])
-def test_new_work_after_a_pull_request_is_over_gets_the_next_branch(stage: Stage, state: str) -> None:
+def test_new_work_after_a_pull_request_is_over_gets_the_next_branch(stage: ServiceHarness, state: str) -> None:
     columns = {"pr_url": URL, "pr_state": state, "pr_branch": "b", "delivered_at": "2026-01-01"}
     directive = idle(stage, repository_url=HUB, **columns)
     old = completed(stage, directive, "Old", delivered=True)
@@ -288,7 +292,7 @@ def test_new_work_after_a_pull_request_is_over_gets_the_next_branch(stage: Stage
     assert [s.id for s in told.steps] == ([old, new] if state == "closed" else [new])
 
 
-def test_a_closed_pull_request_with_nothing_new_pauses_again_when_resumed(stage: Stage) -> None:
+def test_a_closed_pull_request_with_nothing_new_pauses_again_when_resumed(stage: ServiceHarness) -> None:
     directive = idle(stage, repository_url=HUB, pr_url=URL, pr_state="closed", delivered_at="2026-01-01")
     completed(stage, directive, delivered=True)
     hint(stage, directive)
@@ -300,7 +304,7 @@ def test_a_closed_pull_request_with_nothing_new_pauses_again_when_resumed(stage:
     [("failed", False, "no step completed"), ("skipped", False, "no step completed"), ("completed", True, "breaks")],
 )
 def test_where_nothing_can_be_delivered_it_pauses_with_the_reason(
-    stage: Stage, status: str, left_out: bool, words: str
+    stage: ServiceHarness, status: str, left_out: bool, words: str
 ) -> None:
     directive = stage.rows.directive()
     step = stage.rows.step(directive, status=status, branch="makima/x", completed_at="2026-01-01")
@@ -310,7 +314,7 @@ def test_where_nothing_can_be_delivered_it_pauses_with_the_reason(
     assert words in row["pause_reason"] and row["paused_for"] == "delivery" and row["delivered_at"] is None
 
 
-def test_after_a_merge_with_nothing_new_it_is_completed_again(stage: Stage) -> None:
+def test_after_a_merge_with_nothing_new_it_is_completed_again(stage: ServiceHarness) -> None:
     directive = idle(stage, repository_url=HUB, pr_url=URL, pr_state="merged", delivered_at="2026-01-01")
     completed(stage, directive, delivered=True)
     hint(stage, directive)
@@ -319,7 +323,7 @@ def test_after_a_merge_with_nothing_new_it_is_completed_again(stage: Stage) -> N
     assert told.reason == f"{URL} was merged, and nothing new came after it"
 
 
-def test_a_conflict_becomes_one_task_of_the_agent_with_both_sides_in_its_prompt(stage: Stage) -> None:
+def test_a_conflict_becomes_one_task_of_the_agent_with_both_sides_in_its_prompt(stage: ServiceHarness) -> None:
     directive = idle(stage)
     mine = completed(stage, directive, "Mine", description="make it blue")
     yours = completed(stage, directive, "Yours", outcome="made it red")
@@ -334,7 +338,7 @@ def test_a_conflict_becomes_one_task_of_the_agent_with_both_sides_in_its_prompt(
     assert len(stage.rows.all("task", directive_id=directive)) == 2
 
 
-def test_a_conflict_that_its_agent_can_not_judge_pauses_with_the_commands(stage: Stage) -> None:
+def test_a_conflict_that_its_agent_can_not_judge_pauses_with_the_commands(stage: ServiceHarness) -> None:
     directive = idle(stage, agent="shell")
     step = completed(stage, directive)
     conflict = Conflicted(branch="x", into="main", files=("a.txt",), by_hand=("git fetch origin", "git merge x"))
@@ -343,7 +347,7 @@ def test_a_conflict_that_its_agent_can_not_judge_pauses_with_the_commands(stage:
     assert "x with main in a.txt; by hand: git fetch origin; git merge x" in row["pause_reason"]
 
 
-def test_two_steps_that_break_the_check_get_one_that_mends_it_and_depends_on_both(stage: Stage) -> None:
+def test_two_steps_that_break_the_check_get_one_that_mends_it_and_depends_on_both(stage: ServiceHarness) -> None:
     directive = idle(stage)
     one = completed(stage, directive, "One", order_index=1)
     two = completed(stage, directive, "Two", order_index=3)
@@ -358,7 +362,7 @@ def test_two_steps_that_break_the_check_get_one_that_mends_it_and_depends_on_bot
 
 
 @pytest.mark.parametrize(("policy", "status"), [("pause", "paused"), ("replan", "paused"), ("continue", "idle")])
-def test_after_the_last_fix_the_policy_decides(stage: Stage, policy: str, status: str) -> None:
+def test_after_the_last_fix_the_policy_decides(stage: ServiceHarness, policy: str, status: str) -> None:
     directive = idle(stage, on_failure=policy, delivery_fixes=1)
     one, two = completed(stage, directive, "One"), completed(stage, directive, "Two")
     three = completed(stage, directive, "Three", depends_on=(two,))
@@ -372,7 +376,9 @@ def test_after_the_last_fix_the_policy_decides(stage: Stage, policy: str, status
     assert told.pull_request is not None and "`Two` breaks the check" in told.pull_request.body
 
 
-def test_what_was_delivered_while_a_person_made_it_active_again_is_kept_and_the_status_left_alone(stage: Stage) -> None:
+def test_what_was_delivered_while_a_person_made_it_active_again_is_kept_and_the_status_left_alone(
+    stage: ServiceHarness,
+) -> None:
     directive = stage.rows.directive(status="active")
     step = completed(stage, directive)
     task = ended(stage, directive, order(stage, step), Delivered(branch="b", head="h"))
@@ -381,7 +387,7 @@ def test_what_was_delivered_while_a_person_made_it_active_again_is_kept_and_the_
     assert (row["status"], row["pr_branch"]) == ("active", "b") and stage.rows.one("step", step)["delivered"]
 
 
-def test_two_instances_order_one_delivery(stage: Stage) -> None:
+def test_two_instances_order_one_delivery(stage: ServiceHarness) -> None:
     stage.start()
     with stage.frozen():
         directives = [undelivered(stage, f"t{n}") for n in range(8)]
@@ -393,7 +399,7 @@ def test_two_instances_order_one_delivery(stage: Stage) -> None:
     assert all(len(stage.rows.all("task", directive_id=d)) == 1 for d in directives)
 
 
-def test_hints_that_it_can_not_read_change_nothing(stage: Stage) -> None:
+def test_hints_that_it_can_not_read_change_nothing(stage: ServiceHarness) -> None:
     stage.publish_raw(*unreadable_events("directive.changed"))
     fence(stage)
     assert stage.alive

@@ -27,19 +27,19 @@ from shared.messages.reports import (
     TaskSucceeded,
 )
 from tests.contract.frames import unreadable_batches
-from tests.house import House, no_process_of
-from tests.workshop import sh
+from tests.daemon_harness import DaemonHarness, no_process_of
+from tests.delivery_harness import sh
 
 
 @pytest.fixture(scope="module")
-def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    house = House(tmp_path_factory.mktemp("daemon"))
+def theatre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonHarness]:
+    house = DaemonHarness(tmp_path_factory.mktemp("daemon"))
     yield house
     house.close()
 
 
 @pytest.fixture
-def house(theatre: House) -> Iterator[House]:
+def house(theatre: DaemonHarness) -> Iterator[DaemonHarness]:
     """The module's daemon; at the end it lives, and has sent nothing but what it declares."""
     theatre.seen.clear()
     yield theatre
@@ -47,7 +47,7 @@ def house(theatre: House) -> Iterator[House]:
     assert {type(r) for r in theatre.seen} <= SENDS["daemons"]
 
 
-def told(house: House, command: SpawnTask) -> list[AnyReport]:
+def told(house: DaemonHarness, command: SpawnTask) -> list[AnyReport]:
     """What was reported of an attempt, heartbeats aside."""
     return [r for r in house.seen if isinstance(r, Report) and r.task == command.task]
 
@@ -57,7 +57,9 @@ def test_it_takes_and_sends_what_the_channel_knows() -> None:
     assert {SpawnTask, CancelTask, Drain, Ack, NotYours, Identify} <= RECEIVES["daemons"]
 
 
-def test_an_attempt_is_accepted_started_heard_and_ended_in_this_order_under_rising_numbers(house: House) -> None:
+def test_an_attempt_is_accepted_started_heard_and_ended_in_this_order_under_rising_numbers(
+    house: DaemonHarness,
+) -> None:
     spawn = house.spawn("echo hello; echo x > x")
     house.send(spawn)
     house.ending(spawn.task)
@@ -69,7 +71,7 @@ def test_an_attempt_is_accepted_started_heard_and_ended_in_this_order_under_risi
     assert isinstance(end, TaskSucceeded) and end.base == sh(house.remote, "git", "rev-parse", "main")
 
 
-def test_a_command_that_comes_twice_or_late_runs_once(house: House) -> None:
+def test_a_command_that_comes_twice_or_late_runs_once(house: DaemonHarness) -> None:
     spawn = house.spawn("echo once")
     house.send(spawn, spawn)
     house.ending(spawn.task)
@@ -80,7 +82,7 @@ def test_a_command_that_comes_twice_or_late_runs_once(house: House) -> None:
     assert sum(isinstance(r, TaskAccepted) for r in told(house, spawn)) == 1
 
 
-def test_a_cancel_ends_it_once_and_one_for_nothing_in_hand_changes_nothing(house: House) -> None:
+def test_a_cancel_ends_it_once_and_one_for_nothing_in_hand_changes_nothing(house: DaemonHarness) -> None:
     spawn = house.spawn("sleep 1000")
     house.send(spawn)
     house.wait(lambda r: isinstance(r, TaskStarted) and r.task == spawn.task)
@@ -92,7 +94,7 @@ def test_a_cancel_ends_it_once_and_one_for_nothing_in_hand_changes_nothing(house
     assert no_process_of(spawn.task)
 
 
-def test_what_is_not_its_own_any_more_ends_without_a_word(house: House) -> None:
+def test_what_is_not_its_own_any_more_ends_without_a_word(house: DaemonHarness) -> None:
     spawn = house.spawn("sleep 1000")
     house.send(spawn)
     house.wait(lambda r: isinstance(r, TaskStarted) and r.task == spawn.task)
@@ -102,12 +104,12 @@ def test_what_is_not_its_own_any_more_ends_without_a_word(house: House) -> None:
     assert not [r for r in told(house, spawn) if not isinstance(r, TaskAccepted | TaskStarted)]
 
 
-def _idle(house: House) -> bool:
+def _idle(house: DaemonHarness) -> bool:
     beats = [r for r in house.seen if isinstance(r, Heartbeat)]
     return bool(beats) and not beats[-1].running
 
 
-def test_asked_who_it_is_it_says_hello_and_drained_it_says_so(house: House) -> None:
+def test_asked_who_it_is_it_says_hello_and_drained_it_says_so(house: DaemonHarness) -> None:
     house.reply(Identify())
     assert not _hello(house, draining=False).draining
     house.send(Drain(owner="default", daemon="d1"))  # type: ignore[arg-type]
@@ -118,13 +120,13 @@ def test_asked_who_it_is_it_says_hello_and_drained_it_says_so(house: House) -> N
     assert not _hello(house, draining=False).draining
 
 
-def _hello(house: House, *, draining: bool) -> Hello:
+def _hello(house: DaemonHarness, *, draining: bool) -> Hello:
     hello = house.wait(lambda r: isinstance(r, Hello) and r.draining is draining)
     assert isinstance(hello, Hello)
     return hello
 
 
-def test_what_is_not_acknowledged_comes_again_as_it_was(house: House) -> None:
+def test_what_is_not_acknowledged_comes_again_as_it_was(house: DaemonHarness) -> None:
     house.acknowledging = False
     spawn = house.spawn("true")
     house.send(spawn)
@@ -135,7 +137,7 @@ def test_what_is_not_acknowledged_comes_again_as_it_was(house: House) -> None:
     house.until(lambda: any(isinstance(r, Heartbeat) for r in house.seen))
 
 
-def test_frames_that_it_can_not_read_change_nothing(house: House) -> None:
+def test_frames_that_it_can_not_read_change_nothing(house: DaemonHarness) -> None:
     good = house.spawn("touch never")
     frames = unreadable_batches(b"commands", COMMANDS.encode([good]))
     frames += unreadable_batches(b"acks", REPORT_REPLIES.encode([Ack(seqs=(1,))]))
@@ -149,7 +151,7 @@ def test_frames_that_it_can_not_read_change_nothing(house: House) -> None:
 
 
 def test_stopped_it_says_goodbye(tmp_path_factory: pytest.TempPathFactory) -> None:
-    house = House(tmp_path_factory.mktemp("leaving"))
+    house = DaemonHarness(tmp_path_factory.mktemp("leaving"))
     try:
         house.process.terminate()
         house.wait(lambda r: isinstance(r, Goodbye))

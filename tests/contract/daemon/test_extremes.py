@@ -12,14 +12,14 @@ from shared.messages.frames import header
 from shared.messages.reports import TaskSucceeded
 from tests.contract.daemon.test_daemon import house, theatre
 from tests.contract.extremes import THOROUGH, packed, wild
-from tests.house import House
+from tests.daemon_harness import DaemonHarness
 
 __all__ = ["house", "theatre"]
 
 
 @settings(THOROUGH, max_examples=15)
 @given(data=st.data())
-def test_no_command_and_no_reply_stops_it(house: House, data: st.DataObject) -> None:
+def test_no_command_and_no_reply_stops_it(house: DaemonHarness, data: st.DataObject) -> None:
     known = [new_id()]
     for message in data.draw(st.lists(wild([CancelTask, AnswerTask, TellTask], known), min_size=1, max_size=10)):
         house.router.send_multipart([b"d1", b"commands", header("broker"), packed([message])])

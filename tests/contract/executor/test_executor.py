@@ -24,12 +24,12 @@ from shared.messages.events import (
 from shared.messages.frames import LIMIT_BYTES, REPLIES
 from shared.messages.topics import topic
 from tests.contract.frames import unreadable_batches, unreadable_events
-from tests.contract.stage import Stage
+from tests.contract.service_harness import ServiceHarness
 
 SERVICE = "executor"
 
 
-def fence(stage: Stage) -> None:
+def fence(stage: ServiceHarness) -> None:
     """All that the executor was told before has been done when this returns."""
     later = stage.rows.directive(title="Later", owner="fence")
     stage.rows.daemon("fence", owner="fence", capacity=1000)
@@ -51,7 +51,7 @@ def fence(stage: Stage) -> None:
     ],
     ids=topic,
 )
-def test_any_hint_makes_a_ready_step_one_task_that_is_claimed_and_then_sent(stage: Stage, hint: Event) -> None:
+def test_any_hint_makes_a_ready_step_one_task_that_is_claimed_and_then_sent(stage: ServiceHarness, hint: Event) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive()
     step = stage.rows.step(directive, "Build it", status="ready", task_plan="make")
@@ -68,7 +68,7 @@ def test_any_hint_makes_a_ready_step_one_task_that_is_claimed_and_then_sent(stag
     stage.await_event(TaskChanged, task=sent.task, status="starting")
 
 
-def test_a_step_starts_from_its_first_dependency_and_merges_the_others(stage: Stage) -> None:
+def test_a_step_starts_from_its_first_dependency_and_merges_the_others(stage: ServiceHarness) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive(pr_branch="makima/directive-a")
     done = [
@@ -85,7 +85,7 @@ def test_a_step_starts_from_its_first_dependency_and_merges_the_others(stage: St
     assert stage.await_command(SpawnTask, step=alone).start_from == "makima/directive-a"
 
 
-def test_a_step_does_not_start_from_a_branch_that_was_removed(stage: Stage) -> None:
+def test_a_step_does_not_start_from_a_branch_that_was_removed(stage: ServiceHarness) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive(base_branch="main")
     gone, kept = (
@@ -104,7 +104,7 @@ def test_a_step_does_not_start_from_a_branch_that_was_removed(stage: Stage) -> N
 
 @pytest.mark.parametrize(("delivered", "start"), [(True, None), (False, "makima/done")])
 def test_after_its_pull_request_was_merged_a_directive_starts_from_its_base(
-    stage: Stage, delivered: bool, start: str | None
+    stage: ServiceHarness, delivered: bool, start: str | None
 ) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive(base_branch="main", pr_branch="makima/directive-a", pr_state="merged")
@@ -119,7 +119,7 @@ def test_after_its_pull_request_was_merged_a_directive_starts_from_its_base(
 @pytest.mark.parametrize(
     ("kind", "status"), [("plan", "active"), ("completion", "idle"), ("verification", "idle"), ("step", "active")]
 )
-def test_a_pending_task_of_whatever_kind_is_dispatched(stage: Stage, kind: str, status: str) -> None:
+def test_a_pending_task_of_whatever_kind_is_dispatched(stage: ServiceHarness, kind: str, status: str) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive(status=status)
     step = stage.rows.step(directive, status="ready") if kind == "step" else None
@@ -131,7 +131,7 @@ def test_a_pending_task_of_whatever_kind_is_dispatched(stage: Stage, kind: str, 
     stage.await_row("task", id=task, status="starting", attempt=2)
 
 
-def test_a_task_that_a_report_holds_for_a_moment_is_dispatched_right_after(stage: Stage) -> None:
+def test_a_task_that_a_report_holds_for_a_moment_is_dispatched_right_after(stage: ServiceHarness) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive()
     task = stage.rows.task(directive, step=stage.rows.step(directive, status="ready"), attempt=2)
@@ -144,7 +144,7 @@ def test_a_task_that_a_report_holds_for_a_moment_is_dispatched_right_after(stage
     stage.await_command(SpawnTask, task=task)
 
 
-def test_hints_doubled_late_or_about_nothing_dispatch_once(stage: Stage) -> None:
+def test_hints_doubled_late_or_about_nothing_dispatch_once(stage: ServiceHarness) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive()
     step = stage.rows.step(directive, status="ready")
@@ -155,7 +155,7 @@ def test_hints_doubled_late_or_about_nothing_dispatch_once(stage: Stage) -> None
     assert len(stage.rows.all("task", directive_id=directive)) == 1
 
 
-def test_no_more_is_claimed_than_there_are_free_slots(stage: Stage) -> None:
+def test_no_more_is_claimed_than_there_are_free_slots(stage: ServiceHarness) -> None:
     stage.rows.daemon(capacity=3)
     directive = stage.rows.directive(max_parallel=10)
     stage.rows.running_step(directive, "already")
@@ -165,7 +165,7 @@ def test_no_more_is_claimed_than_there_are_free_slots(stage: Stage) -> None:
     assert len(stage.rows.all("task", directive_id=directive, status="starting")) == 2
 
 
-def test_no_more_of_a_directive_runs_at_once_than_it_allows(stage: Stage) -> None:
+def test_no_more_of_a_directive_runs_at_once_than_it_allows(stage: ServiceHarness) -> None:
     stage.rows.daemon(capacity=100)
     directive = stage.rows.directive(max_parallel=2)
     steps = [stage.rows.step(directive, f"s{n}", status="ready") for n in range(5)]
@@ -175,7 +175,7 @@ def test_no_more_of_a_directive_runs_at_once_than_it_allows(stage: Stage) -> Non
     assert [t["step_id"] for t in started] == steps[:2]
 
 
-def test_an_owner_has_no_more_running_at_once_than_is_set_for_it(stage: Stage) -> None:
+def test_an_owner_has_no_more_running_at_once_than_is_set_for_it(stage: ServiceHarness) -> None:
     stage.rows.daemon(owner="frugal", capacity=100)
     stage.rows.change("owner", stage.rows.owner("frugal"), max_running=2)
     directive = stage.rows.directive(owner="frugal", max_parallel=10)
@@ -193,7 +193,7 @@ def test_an_owner_has_no_more_running_at_once_than_is_set_for_it(stage: Stage) -
     assert stage.rows.one("task", retried)["status"] != "pending"
 
 
-def test_a_daemon_that_drains_gives_no_slots(stage: Stage) -> None:
+def test_a_daemon_that_drains_gives_no_slots(stage: ServiceHarness) -> None:
     stage.rows.daemon("leaving", capacity=100, draining=True)
     stage.rows.daemon("staying", capacity=1)
     directive = stage.rows.directive(max_parallel=10)
@@ -205,7 +205,9 @@ def test_a_daemon_that_drains_gives_no_slots(stage: Stage) -> None:
     assert len(live) == 1, retried
 
 
-def test_a_directive_that_runs_more_than_it_may_by_now_starts_nothing_and_holds_up_nobody(stage: Stage) -> None:
+def test_a_directive_that_runs_more_than_it_may_by_now_starts_nothing_and_holds_up_nobody(
+    stage: ServiceHarness,
+) -> None:
     stage.rows.daemon(capacity=100)
     crowded, other = stage.rows.directive(max_parallel=1), stage.rows.directive(title="Other")
     for name in ("a", "b", "c"):
@@ -217,7 +219,7 @@ def test_a_directive_that_runs_more_than_it_may_by_now_starts_nothing_and_holds_
     assert stage.rows.all("task", step_id=waiting) == []
 
 
-def test_a_directive_that_is_paused_while_its_steps_are_claimed_starts_none(stage: Stage) -> None:
+def test_a_directive_that_is_paused_while_its_steps_are_claimed_starts_none(stage: ServiceHarness) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive()
     step = stage.rows.step(directive, status="ready")
@@ -233,7 +235,7 @@ def test_a_directive_that_is_paused_while_its_steps_are_claimed_starts_none(stag
 
 
 @pytest.mark.parametrize("status", ["draft", "paused", "awaiting_approval", "idle", "archived"])
-def test_nothing_of_a_directive_that_is_not_active_starts(stage: Stage, status: str) -> None:
+def test_nothing_of_a_directive_that_is_not_active_starts(stage: ServiceHarness, status: str) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive(status=status)
     step = stage.rows.step(directive, status="ready")
@@ -242,7 +244,7 @@ def test_nothing_of_a_directive_that_is_not_active_starts(stage: Stage, status: 
     assert stage.rows.all("task", directive_id=directive) == []
 
 
-def test_a_task_that_backs_off_starts_when_its_time_has_come_without_a_hint(stage: Stage) -> None:
+def test_a_task_that_backs_off_starts_when_its_time_has_come_without_a_hint(stage: ServiceHarness) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive()
     step = stage.rows.step(directive, status="running")
@@ -255,20 +257,20 @@ def test_a_task_that_backs_off_starts_when_its_time_has_come_without_a_hint(stag
     stage.await_command(SpawnTask, task=task, attempt=2)
 
 
-def refuse(stage: Stage, sent: SpawnTask, refusal: str = "slots", reason: str = "4 of 4 slots taken") -> None:
+def refuse(stage: ServiceHarness, sent: SpawnTask, refusal: str = "slots", reason: str = "4 of 4 slots taken") -> None:
     """Say that no daemon can take it, and wait until that is written."""
     stage.commands.clear()
     stage.reply(Unroutable(task=sent.task, attempt=sent.attempt, reason=reason, refusal=refusal))
     stage.await_row("task", id=sent.task, status="pending", waiting_reason=reason, refusal=refusal)
 
 
-def words(stage: Stage, sent: SpawnTask) -> list[tuple[str, str | None]]:
+def words(stage: ServiceHarness, sent: SpawnTask) -> list[tuple[str, str | None]]:
     """What the audit log says of a task's statuses."""
     said = [row["body"] for row in stage.rows.all("event", type="task.changed")]
     return [(body["status"], body.get("reason")) for body in said if body["task"] == str(sent.task)]
 
 
-def test_what_no_daemon_can_take_waits_with_the_reason_and_is_asked_for_again(stage: Stage) -> None:
+def test_what_no_daemon_can_take_waits_with_the_reason_and_is_asked_for_again(stage: ServiceHarness) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive()
     step = stage.rows.step(directive, status="ready")
@@ -289,7 +291,9 @@ def test_what_no_daemon_can_take_waits_with_the_reason_and_is_asked_for_again(st
     assert stage.await_row("task", id=sent.task, status="starting")["waiting_reason"] == "4 of 4 slots taken"
 
 
-def test_what_is_refused_again_and_again_is_asked_for_ever_more_rarely_and_logged_once_a_reason(stage: Stage) -> None:
+def test_what_is_refused_again_and_again_is_asked_for_ever_more_rarely_and_logged_once_a_reason(
+    stage: ServiceHarness,
+) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive()
     step = stage.rows.step(directive, status="ready")
@@ -315,7 +319,9 @@ def test_what_is_refused_again_and_again_is_asked_for_ever_more_rarely_and_logge
 
 
 @pytest.mark.parametrize("hint", [SlotsFree, DaemonConnected, TaskChanged], ids=lambda e: e.__name__)
-def test_what_was_refused_is_asked_for_as_soon_as_a_slot_or_a_daemon_comes(stage: Stage, hint: type[Event]) -> None:
+def test_what_was_refused_is_asked_for_as_soon_as_a_slot_or_a_daemon_comes(
+    stage: ServiceHarness, hint: type[Event]
+) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive()
     step = stage.rows.step(directive, status="ready")
@@ -336,7 +342,7 @@ def test_what_was_refused_is_asked_for_as_soon_as_a_slot_or_a_daemon_comes(stage
     stage.await_command(SpawnTask, task=sent.task, attempt=1)
 
 
-def test_a_late_refusal_does_not_take_back_what_runs(stage: Stage) -> None:
+def test_a_late_refusal_does_not_take_back_what_runs(stage: ServiceHarness) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive()
     _, task = stage.rows.running_step(directive)
@@ -352,7 +358,7 @@ def test_a_late_refusal_does_not_take_back_what_runs(stage: Stage) -> None:
     assert (row["status"], row["waiting_reason"], row["daemon"]) == ("running", None, "d1")
 
 
-def test_a_command_that_no_daemon_accepted_is_sent_again_as_the_same_attempt(stage: Stage) -> None:
+def test_a_command_that_no_daemon_accepted_is_sent_again_as_the_same_attempt(stage: ServiceHarness) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive()
     step = stage.rows.step(directive, status="ready")
@@ -363,7 +369,7 @@ def test_a_command_that_no_daemon_accepted_is_sent_again_as_the_same_attempt(sta
 
 
 @pytest.mark.parametrize("status", ["starting", "running", "paused"])
-def test_a_cancel_that_somebody_asked_for_is_passed_on(stage: Stage, status: str) -> None:
+def test_a_cancel_that_somebody_asked_for_is_passed_on(stage: ServiceHarness, status: str) -> None:
     directive = stage.rows.directive()
     step = stage.rows.step(directive, status="running")
     task = stage.rows.task(directive, step=step, status=status, daemon="d1", cancel_asked="not wanted", attempt=3)
@@ -373,7 +379,7 @@ def test_a_cancel_that_somebody_asked_for_is_passed_on(stage: Stage, status: str
     assert stage.rows.one("task", task)["status"] == status
 
 
-def test_a_pending_task_whose_end_is_asked_for_is_not_started(stage: Stage) -> None:
+def test_a_pending_task_whose_end_is_asked_for_is_not_started(stage: ServiceHarness) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive()
     task = stage.rows.task(directive, "plan", cancel_asked="not wanted")
@@ -382,7 +388,7 @@ def test_a_pending_task_whose_end_is_asked_for_is_not_started(stage: Stage) -> N
     assert stage.rows.one("task", task)["status"] == "pending"
 
 
-def test_frames_that_cannot_be_read_are_skipped(stage: Stage) -> None:
+def test_frames_that_cannot_be_read_are_skipped(stage: ServiceHarness) -> None:
     stage.publish_raw(*unreadable_events("step.ready"))
     fence(stage)
     stage.reply_raw(*unreadable_batches(b"replies", REPLIES.encode([])))
@@ -391,16 +397,16 @@ def test_frames_that_cannot_be_read_are_skipped(stage: Stage) -> None:
     assert stage.alive
 
 
-def ready_steps(stage: Stage) -> set[UUID]:
+def ready_steps(stage: ServiceHarness) -> set[UUID]:
     directives = [stage.rows.directive(max_parallel=20) for _ in range(5)]
     return {stage.rows.step(d, f"s{n}", status="ready") for d in directives for n in range(20)}
 
 
-def spawned(stage: Stage) -> set[UUID | None]:
+def spawned(stage: ServiceHarness) -> set[UUID | None]:
     return {c.step for c in stage.commands if isinstance(c, SpawnTask)}
 
 
-def test_of_two_executors_the_other_takes_over_when_the_leader_dies(stage: Stage) -> None:
+def test_of_two_executors_the_other_takes_over_when_the_leader_dies(stage: ServiceHarness) -> None:
     stage.start()
     stage.rows.daemon(capacity=200)
     stage.kill_leader()
@@ -410,7 +416,7 @@ def test_of_two_executors_the_other_takes_over_when_the_leader_dies(stage: Stage
     assert sorted(t["step_id"] for t in stage.rows.all("task")) == sorted(steps)
 
 
-def test_a_leader_that_stalls_is_replaced_and_does_no_harm_when_it_goes_on(stage: Stage) -> None:
+def test_a_leader_that_stalls_is_replaced_and_does_no_harm_when_it_goes_on(stage: ServiceHarness) -> None:
     stage.start()
     stage.rows.daemon(capacity=200)
     leader = stage.stall_leader()
@@ -423,7 +429,7 @@ def test_a_leader_that_stalls_is_replaced_and_does_no_harm_when_it_goes_on(stage
     assert sorted(t["step_id"] for t in stage.rows.all("task")) == sorted(steps)
 
 
-def test_what_was_ready_before_its_start_is_dispatched_without_any_hint(stage: Stage) -> None:
+def test_what_was_ready_before_its_start_is_dispatched_without_any_hint(stage: ServiceHarness) -> None:
     stage.kill()
     stage.rows.daemon()
     step = stage.rows.step(stage.rows.directive(), status="ready")
@@ -431,7 +437,7 @@ def test_what_was_ready_before_its_start_is_dispatched_without_any_hint(stage: S
     stage.await_command(SpawnTask, step=step)
 
 
-def test_a_plan_too_long_for_one_frame_waits_with_that_reason_and_holds_up_nobody(stage: Stage) -> None:
+def test_a_plan_too_long_for_one_frame_waits_with_that_reason_and_holds_up_nobody(stage: ServiceHarness) -> None:
     stage.rows.daemon(capacity=100)
     directive = stage.rows.directive(max_parallel=100)
     long = stage.rows.step(directive, "long", status="ready", task_plan="x" * (LIMIT_BYTES + 1))

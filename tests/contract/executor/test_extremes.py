@@ -13,14 +13,14 @@ from shared.messages.commands import SpawnTask
 from shared.messages.events import StepReady
 from shared.messages.frames import event_type, header
 from tests.contract.extremes import THOROUGH, packed, wild
-from tests.contract.stage import Stage
+from tests.contract.service_harness import ServiceHarness
 
 SERVICE = "executor"
 
 
 @THOROUGH
 @given(data=st.data())
-def test_no_reply_and_no_event_stops_it(stage: Stage, data: st.DataObject) -> None:
+def test_no_reply_and_no_event_stops_it(stage: ServiceHarness, data: st.DataObject) -> None:
     stage.rows.daemon(capacity=1000)
     directive = stage.rows.directive()
     step = stage.rows.step(directive, "Build", status="ready")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.contract.gateway.test_gateway import free_port
 from tests.contract.gateway.test_rights import World
-from tests.contract.stage import Stage
+from tests.contract.service_harness import ServiceHarness
 
 SERVICE = "gateway"
 SETTINGS = {"port": str(free_port())}
@@ -27,7 +27,7 @@ expected-statuses = ["400", "401", "403", "404", "405", "409", "412", "415", "42
 """Beside what can't be done as things stand: another version than If-Match names, and what makes no sense together."""
 
 
-def test_what_the_description_says_is_what_is_answered(stage: Stage, tmp_path: Path) -> None:
+def test_what_the_description_says_is_what_is_answered(stage: ServiceHarness, tmp_path: Path) -> None:
     world = World(stage)
     address = f"http://127.0.0.1:{stage.settings.port}"
     token = (stage.settings.home / "token").read_text().strip()

@@ -17,7 +17,7 @@ from shared.messages.events import (
     StepRemoved,
     TaskChanged,
 )
-from tests.contract.stage import Stage
+from tests.contract.service_harness import ServiceHarness
 
 SERVICE = "gateway"
 
@@ -33,7 +33,7 @@ PLAN = [{"name": "a", "taskPlan": "make"}, {"name": "b", "taskPlan": "test", "de
 
 
 @pytest.fixture
-def http(stage: Stage) -> httpx.Client:
+def http(stage: ServiceHarness) -> httpx.Client:
     """A person's client."""
     token = (stage.settings.home / "token").read_text().strip()
     address = f"http://127.0.0.1:{stage.settings.port}"
@@ -46,7 +46,7 @@ def create(http: httpx.Client, **more: object) -> UUID:
     return UUID(made.json()["id"])
 
 
-def test_a_directive_that_starts_without_a_plan_asks_for_one(stage: Stage, http: httpx.Client) -> None:
+def test_a_directive_that_starts_without_a_plan_asks_for_one(stage: ServiceHarness, http: httpx.Client) -> None:
     directive = create(http, start=True)
     stage.await_event(DirectiveCreated, directive=directive)
     stage.await_event(DirectiveChanged, directive=directive, status="active")
@@ -55,7 +55,7 @@ def test_a_directive_that_starts_without_a_plan_asks_for_one(stage: Stage, http:
     assert request["served_by"] is None
 
 
-def test_a_directive_with_a_plan_has_its_first_steps_ready(stage: Stage, http: httpx.Client) -> None:
+def test_a_directive_with_a_plan_has_its_first_steps_ready(stage: ServiceHarness, http: httpx.Client) -> None:
     directive = create(http, start=True, steps=PLAN)
     steps = {s["name"]: s for s in stage.rows.all("step", directive_id=directive)}
     assert {name: s["status"] for name, s in steps.items()} == {"a": "ready", "b": "pending"}
@@ -64,14 +64,14 @@ def test_a_directive_with_a_plan_has_its_first_steps_ready(stage: Stage, http: h
     assert stage.rows.all("plan_request") == []
 
 
-def test_a_plan_that_is_refused_leaves_nothing(stage: Stage, http: httpx.Client) -> None:
+def test_a_plan_that_is_refused_leaves_nothing(stage: ServiceHarness, http: httpx.Client) -> None:
     refused = http.post("/v1/directives", json={"title": "x", "steps": [{"name": "a", "dependsOn": ["a"]}]})
     assert refused.status_code == 422
     assert "cycle" in refused.json()["detail"]
     assert stage.rows.all("directive") == stage.rows.all("step") == stage.rows.all("event") == []
 
 
-def test_a_removed_step_lets_the_next_order_run(stage: Stage, http: httpx.Client) -> None:
+def test_a_removed_step_lets_the_next_order_run(stage: ServiceHarness, http: httpx.Client) -> None:
     directive = stage.rows.directive()
     first = stage.rows.step(directive, "first", status="ready")
     later = stage.rows.step(directive, "later", order_index=1)
@@ -80,7 +80,7 @@ def test_a_removed_step_lets_the_next_order_run(stage: Stage, http: httpx.Client
     assert stage.await_event(StepReady, directive=directive).steps == (later,)
 
 
-def test_a_cancel_is_kept_in_the_row_until_it_is_done(stage: Stage, http: httpx.Client) -> None:
+def test_a_cancel_is_kept_in_the_row_until_it_is_done(stage: ServiceHarness, http: httpx.Client) -> None:
     _, task = stage.rows.running_step(stage.rows.directive())
     assert http.post(f"/v1/tasks/{task}/cancel").status_code == 202
     stage.await_event(TaskChanged, task=task, status="running")
@@ -90,20 +90,24 @@ def test_a_cancel_is_kept_in_the_row_until_it_is_done(stage: Stage, http: httpx.
 
 
 @pytest.mark.parametrize(("status", "verb"), [("archived", "start"), ("draft", "pause")])
-def test_what_the_tables_do_not_allow_is_a_conflict(stage: Stage, http: httpx.Client, status: str, verb: str) -> None:
+def test_what_the_tables_do_not_allow_is_a_conflict(
+    stage: ServiceHarness, http: httpx.Client, status: str, verb: str
+) -> None:
     directive = stage.rows.directive(status=status)
     assert http.post(f"/v1/directives/{directive}/{verb}").status_code == 409
     assert stage.rows.one("directive", directive)["status"] == status
     assert stage.rows.all("event") == []
 
 
-def test_without_a_token_nothing_is_told(stage: Stage) -> None:
+def test_without_a_token_nothing_is_told(stage: ServiceHarness) -> None:
     answer = httpx.get(f"http://127.0.0.1:{stage.settings.port}/v1/directives", timeout=30)
     assert answer.status_code == 401
     assert answer.headers["content-type"].startswith("application/problem+json")
 
 
-def test_who_works_where_from_and_what_is_checked_can_be_changed_afterwards(stage: Stage, http: httpx.Client) -> None:
+def test_who_works_where_from_and_what_is_checked_can_be_changed_afterwards(
+    stage: ServiceHarness, http: httpx.Client
+) -> None:
     directive = create(http, agent="shell", base_branch="main", check="make test")
     where = f"/v1/directives/{directive}"
     changed = http.patch(where, json={"agent": "claude", "base_branch": "dev", "merge_into_base": True})

@@ -10,7 +10,7 @@ import pytest
 
 from tests.contract.gateway.test_gateway import create, free_port, http
 from tests.contract.gateway.test_rights import World
-from tests.contract.stage import Stage
+from tests.contract.service_harness import ServiceHarness
 
 __all__ = ["http"]
 SERVICE = "gateway"
@@ -45,7 +45,7 @@ def test_any_version_matches_a_star_and_what_is_no_etag_matches_none(http: httpx
     assert http.post(start, headers={"If-Match": "*"}).status_code == 200
 
 
-def test_who_is_not_let_in_is_told_what_token_to_bring(stage: Stage) -> None:
+def test_who_is_not_let_in_is_told_what_token_to_bring(stage: ServiceHarness) -> None:
     address = f"http://127.0.0.1:{stage.settings.port}/v1/directives"
     for headers in ({}, {"Authorization": "Bearer nothing"}, {"Authorization": "Basic eDp5"}):
         refused = httpx.get(address, headers=headers, timeout=30)
@@ -53,7 +53,7 @@ def test_who_is_not_let_in_is_told_what_token_to_bring(stage: Stage) -> None:
         assert refused.headers["www-authenticate"].startswith("Bearer ")
 
 
-def test_the_scheme_of_a_token_may_be_written_in_any_case(stage: Stage) -> None:
+def test_the_scheme_of_a_token_may_be_written_in_any_case(stage: ServiceHarness) -> None:
     token = (stage.settings.home / "token").read_text().strip()
     address = f"http://127.0.0.1:{stage.settings.port}/v1/directives"
     assert httpx.get(address, headers={"Authorization": f"bearer {token}"}, timeout=30).status_code == 200
@@ -75,7 +75,7 @@ def walk(http: httpx.Client, path: str, **asked: object) -> list[dict[str, Any]]
     return found
 
 
-def test_lists_come_in_pages_that_lead_to_each_other(stage: Stage, http: httpx.Client) -> None:
+def test_lists_come_in_pages_that_lead_to_each_other(stage: ServiceHarness, http: httpx.Client) -> None:
     world = World(stage)
     made = [str(create(http, title=f"Job {n}")) for n in range(4)]
     assert [d["id"] for d in walk(http, "/v1/directives")] == [*made[::-1], str(world.directive)]

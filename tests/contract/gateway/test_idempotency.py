@@ -13,7 +13,7 @@ from services.gateway.application import ROUTES
 from shared.domain.ids import new_id
 from tests.contract.gateway.test_gateway import free_port
 from tests.contract.gateway.test_rights import World
-from tests.contract.stage import Stage
+from tests.contract.service_harness import ServiceHarness
 
 SERVICE = "gateway"
 SETTINGS = {"port": str(free_port())}
@@ -100,7 +100,7 @@ CASES: dict[str, Case] = {
 
 
 @pytest.fixture
-def described(stage: Stage) -> dict[str, Any]:
+def described(stage: ServiceHarness) -> dict[str, Any]:
     """The gateway's own description of its paths."""
     told = httpx.get(f"http://127.0.0.1:{stage.settings.port}/schema/openapi.json", timeout=30).json()
     paths: dict[str, Any] = told["paths"]
@@ -120,7 +120,7 @@ def test_whatever_changes_something_says_in_the_description_that_it_takes_a_key(
 
 
 @pytest.mark.parametrize("path", CASES)
-def test_what_is_posted_twice_with_one_key_is_done_once_and_answered_alike(stage: Stage, path: str) -> None:
+def test_what_is_posted_twice_with_one_key_is_done_once_and_answered_alike(stage: ServiceHarness, path: str) -> None:
     case, world = CASES[path], World(stage)
     filled = path.format(**case.prepare(world))
     body = (
@@ -140,12 +140,12 @@ def test_what_is_posted_twice_with_one_key_is_done_once_and_answered_alike(stage
     assert sizes(stage) == before
 
 
-def sizes(stage: Stage) -> dict[str, int]:
+def sizes(stage: ServiceHarness) -> dict[str, int]:
     """How many rows each table has."""
     return {table: len(stage.rows.all(table)) for table in EFFECTS}
 
 
-def test_a_key_is_one_requests(stage: Stage) -> None:
+def test_a_key_is_one_requests(stage: ServiceHarness) -> None:
     world, key = World(stage), {"Idempotency-Key": "mine"}
     with world.client("person") as client:
         path = f"/v1/tasks/{world.tasks['step']}/tell"
@@ -157,7 +157,7 @@ def test_a_key_is_one_requests(stage: Stage) -> None:
         assert client.post(f"{pause}?now=true", headers={"Idempotency-Key": "p"}).status_code == 422
 
 
-def test_a_removal_and_a_change_are_done_once_too(stage: Stage) -> None:
+def test_a_removal_and_a_change_are_done_once_too(stage: ServiceHarness) -> None:
     world = World(stage)
     step = stage.rows.step(world.directive, "Unwanted")
     with world.client("person") as client:
@@ -171,7 +171,7 @@ def test_a_removal_and_a_change_are_done_once_too(stage: Stage) -> None:
         assert first.json()["version"] == again.json()["version"]
 
 
-def test_what_was_answered_the_day_before_is_forgotten(stage: Stage) -> None:
+def test_what_was_answered_the_day_before_is_forgotten(stage: ServiceHarness) -> None:
     world = World(stage)
     statement = """
         INSERT INTO makima.idempotency_key (owner_id, key, request, at)

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from services.gateway.application import ROUTES
 from tests.contract.gateway.test_gateway import create, free_port, http
-from tests.contract.stage import Stage
+from tests.contract.service_harness import ServiceHarness
 
 __all__ = ["http"]
 SERVICE = "gateway"
@@ -54,7 +54,7 @@ def test_names_are_as_promtool_wants_them(http: httpx.Client) -> None:
     assert families["process_cpu_seconds"].type == "counter"
 
 
-def test_counters_count_up(stage: Stage, http: httpx.Client) -> None:
+def test_counters_count_up(stage: ServiceHarness, http: httpx.Client) -> None:
     http.get("/v1/overview").raise_for_status()
     asked = {"method": "GET", "route": "/v1/overview", "status": "200"}
     before = value(scraped(http)["makima_http_requests"], **asked)
@@ -76,5 +76,5 @@ def test_labels_are_bounded_whatever_is_asked_for(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
-def test_what_watches_the_gateway_needs_no_token(stage: Stage, path: str) -> None:
+def test_what_watches_the_gateway_needs_no_token(stage: ServiceHarness, path: str) -> None:
     assert httpx.get(f"http://127.0.0.1:{stage.settings.port}{path}", timeout=30).status_code in (200, 503)

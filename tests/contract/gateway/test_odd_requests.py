@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from tests.contract.gateway.test_gateway import create, free_port, http
-from tests.contract.stage import Stage
+from tests.contract.service_harness import ServiceHarness
 
 __all__ = ["http"]
 SERVICE = "gateway"
@@ -34,7 +34,7 @@ ODD = (*UNPRINTABLE.values(), *map(str, NUMBERS), "x" * 5000, "%", "%zz", "%00",
 class Client:
     """A client that says exactly what it is told to."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: ServiceHarness) -> None:
         self._port = stage.settings.port
         self._token = (stage.settings.home / "token").read_text().strip()
 
@@ -62,7 +62,7 @@ class Client:
 
 
 @pytest.fixture
-def client(stage: Stage) -> Client:
+def client(stage: ServiceHarness) -> Client:
     return Client(stage)
 
 
@@ -96,7 +96,9 @@ def test_a_last_event_that_can_be_none_is_refused_in_a_line(client: Client, said
     assert status == 400 and detail
 
 
-def test_no_parameter_of_any_route_is_an_error_of_the_gateways(stage: Stage, http: Any, client: Client) -> None:
+def test_no_parameter_of_any_route_is_an_error_of_the_gateways(
+    stage: ServiceHarness, http: Any, client: Client
+) -> None:
     directive = create(http)
     asked = set()
     for method, target in targets(http.get("/schema/openapi.json").json(), directive):

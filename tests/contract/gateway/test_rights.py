@@ -15,7 +15,7 @@ from shared.domain.ids import new_id
 from shared.messages.events import StepAdded, StepChanged, StepReady, StepRemoved, TaskOutput
 from shared.service.tokens import load_secret, task_token
 from tests.contract.gateway.test_gateway import free_port
-from tests.contract.stage import Stage
+from tests.contract.service_harness import ServiceHarness
 
 SERVICE = "gateway"
 MOST = 3
@@ -91,7 +91,7 @@ def routes() -> set[tuple[str, str]]:
 class World:
     """A directive in which tasks run that plan, do a step and deliver, and clients with every kind of token."""
 
-    def __init__(self, stage: Stage, delivery: str = "verification", **directive: object) -> None:
+    def __init__(self, stage: ServiceHarness, delivery: str = "verification", **directive: object) -> None:
         self.stage = stage
         self.directive = stage.rows.directive(repository_url="https://github.com/acme/shop", **directive)
         self.step, step_task = stage.rows.running_step(self.directive, "Running")
@@ -132,7 +132,9 @@ def test_every_route_is_classified() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(RIGHTS))
-def test_each_route_takes_the_tokens_that_the_table_says_and_no_others(stage: Stage, method: str, path: str) -> None:
+def test_each_route_takes_the_tokens_that_the_table_says_and_no_others(
+    stage: ServiceHarness, method: str, path: str
+) -> None:
     allowed, body = RIGHTS[method, path]
     for who in ANYONE:
         world = World(stage, "completion" if who == "completion" else "verification")
@@ -151,7 +153,7 @@ def test_each_route_takes_the_tokens_that_the_table_says_and_no_others(stage: St
 
 
 @pytest.mark.parametrize("who", TASKS)
-def test_a_task_touches_no_directive_but_its_own(stage: Stage, who: str) -> None:
+def test_a_task_touches_no_directive_but_its_own(stage: ServiceHarness, who: str) -> None:
     world = World(stage, "completion" if who == "completion" else "verification")
     other = stage.rows.directive("Another")
     step = stage.rows.step(other)
@@ -170,7 +172,7 @@ def test_a_task_touches_no_directive_but_its_own(stage: Stage, who: str) -> None
 
 
 @pytest.mark.parametrize("who", ["step", "completion", "verification"])
-def test_work_that_a_task_found_is_held_for_approval_where_plans_are(stage: Stage, who: str) -> None:
+def test_work_that_a_task_found_is_held_for_approval_where_plans_are(stage: ServiceHarness, who: str) -> None:
     world = World(stage, "completion" if who == "completion" else "verification", approve_plan=True)
     (found,) = ids(world.add(who, "Found"))
     row = stage.rows.one("step", found)
@@ -186,7 +188,7 @@ def test_work_that_a_task_found_is_held_for_approval_where_plans_are(stage: Stag
     assert stage.rows.one("directive", world.directive)["generation"] == 0, "no planning: the plan is the same one"
 
 
-def test_work_that_was_found_and_is_rejected_is_gone_and_nothing_is_planned_for_it(stage: Stage) -> None:
+def test_work_that_was_found_and_is_rejected_is_gone_and_nothing_is_planned_for_it(stage: ServiceHarness) -> None:
     world = World(stage, approve_plan=True)
     (found,) = ids(world.add("step", "Found"))
     answer = world.client("person").post(f"/v1/directives/{world.directive}/reject", json={"reason": "no"})
@@ -196,13 +198,13 @@ def test_work_that_was_found_and_is_rejected_is_gone_and_nothing_is_planned_for_
     assert stage.rows.one("directive", world.directive)["status"] == "active"
 
 
-def test_without_approval_work_that_a_step_found_runs_at_once(stage: Stage) -> None:
+def test_without_approval_work_that_a_step_found_runs_at_once(stage: ServiceHarness) -> None:
     world = World(stage)
     (found,) = ids(world.add("step", "Found"))
     stage.await_event(StepReady, directive=world.directive, steps=(found,))
 
 
-def test_tasks_add_no_more_steps_than_the_setting_allows_until_there_is_a_new_plan(stage: Stage) -> None:
+def test_tasks_add_no_more_steps_than_the_setting_allows_until_there_is_a_new_plan(stage: ServiceHarness) -> None:
     world = World(stage)
     ids(world.add("step", "One", "Two"))
     refused = world.add("step", "Three", "Four")
@@ -216,14 +218,14 @@ def test_tasks_add_no_more_steps_than_the_setting_allows_until_there_is_a_new_pl
     ids(world.add("step", "Seven"))
 
 
-def test_a_task_does_not_say_which_generation_its_steps_are_of(stage: Stage) -> None:
+def test_a_task_does_not_say_which_generation_its_steps_are_of(stage: ServiceHarness) -> None:
     world = World(stage)
     body = {"steps": [{**STEP, "generation": 7}]}
     world.client("step").post(f"/v1/directives/{world.directive}/steps", json=body).raise_for_status()
     assert [s["generation"] for s in world.steps("A")] == [0]
 
 
-def test_a_task_removes_only_what_it_added_itself(stage: Stage) -> None:
+def test_a_task_removes_only_what_it_added_itself(stage: ServiceHarness) -> None:
     world = World(stage)
     review = stage.rows.step(world.directive, "Security review")
     (own,) = ids(world.add("step", "Found"))
@@ -238,7 +240,7 @@ def test_a_task_removes_only_what_it_added_itself(stage: Stage) -> None:
     }
 
 
-def test_a_removal_of_what_was_approved_waits_for_approval(stage: Stage) -> None:
+def test_a_removal_of_what_was_approved_waits_for_approval(stage: ServiceHarness) -> None:
     world = World(stage, approve_plan=True)
     (found,) = ids(world.add("step", "Found"))
     world.client("person").post(f"/v1/directives/{world.directive}/approve").raise_for_status()
@@ -250,7 +252,7 @@ def test_a_removal_of_what_was_approved_waits_for_approval(stage: Stage) -> None
     assert not world.steps("Found")
 
 
-def test_what_is_held_can_be_taken_back_and_a_person_can_remove_it(stage: Stage) -> None:
+def test_what_is_held_can_be_taken_back_and_a_person_can_remove_it(stage: ServiceHarness) -> None:
     world = World(stage, approve_plan=True)
     one, two = ids(world.add("step", "One", "Two"))
     assert world.remove("step", one).status_code == world.remove("person", two).status_code == 200
@@ -258,7 +260,7 @@ def test_what_is_held_can_be_taken_back_and_a_person_can_remove_it(stage: Stage)
 
 
 @pytest.mark.parametrize("status", ["completed", "archived"])
-def test_a_task_reopens_nothing_that_has_ended(stage: Stage, status: str) -> None:
+def test_a_task_reopens_nothing_that_has_ended(stage: ServiceHarness, status: str) -> None:
     world = World(stage)
     stage.rows.lead("directive", world.directive, "paused", status)
     refused = world.add("step", "Found")
@@ -266,7 +268,7 @@ def test_a_task_reopens_nothing_that_has_ended(stage: Stage, status: str) -> Non
     assert stage.rows.one("directive", world.directive)["status"] == status
 
 
-def test_a_stream_carries_output_to_a_person_and_none_to_a_task(stage: Stage) -> None:
+def test_a_stream_carries_output_to_a_person_and_none_to_a_task(stage: ServiceHarness) -> None:
     world = World(stage)
     said = TaskOutput(directive=world.directive, task=world.tasks["step"], attempt=1, lines=("secret",))
     with (

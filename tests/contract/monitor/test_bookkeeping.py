@@ -9,14 +9,14 @@ import pytest
 
 from shared.domain.ids import new_id
 from shared.messages.reports import Hello, MessageDelivered, TaskAccepted, TaskStarted
-from tests.contract.stage import Stage
+from tests.contract.service_harness import ServiceHarness
 
 SERVICE = "monitor"
 SETTINGS = {"retention_seconds": "0.2", "keep_output_days": "1", "keep_events_days": "1"}
 OLD = "2020-01-01"
 
 
-def message(stage: Stage, task: UUID) -> UUID:
+def message(stage: ServiceHarness, task: UUID) -> UUID:
     """What a person told a running task."""
     made = new_id()
     statement = "INSERT INTO makima.task_message (id, task_id, text) VALUES (%s, %s, 'Mind the gap')"
@@ -24,7 +24,7 @@ def message(stage: Stage, task: UUID) -> UUID:
     return made
 
 
-def output(stage: Stage, task: UUID) -> None:
+def output(stage: ServiceHarness, task: UUID) -> None:
     """A batch that was printed long ago."""
     statement = """
         INSERT INTO makima.task_output (task_id, attempt, first_seq, last_seq, events, at)
@@ -32,13 +32,13 @@ def output(stage: Stage, task: UUID) -> None:
     stage.connection.execute(statement, (task, OLD))
 
 
-def event(stage: Stage, directive: UUID) -> None:
+def event(stage: ServiceHarness, directive: UUID) -> None:
     """A word of the audit log that was said long ago."""
     statement = "INSERT INTO makima.event (type, directive_id, body, at) VALUES ('directive.changed', %s, '{}', %s)"
     stage.connection.execute(statement, (directive, OLD))
 
 
-def test_a_message_that_reached_its_agent_is_marked_once(stage: Stage) -> None:
+def test_a_message_that_reached_its_agent_is_marked_once(stage: ServiceHarness) -> None:
     _, task = stage.rows.running_step(stage.rows.directive())
     told = message(stage, task)
     stage.report(MessageDelivered(seq=1, task=task, attempt=1, message=told, how="while it ran"))
@@ -50,7 +50,7 @@ def test_a_message_that_reached_its_agent_is_marked_once(stage: Stage) -> None:
     assert stage.rows.one("task_message", told) == row
 
 
-def test_the_agent_that_runs_in_the_place_of_the_one_asked_for_is_kept(stage: Stage) -> None:
+def test_the_agent_that_runs_in_the_place_of_the_one_asked_for_is_kept(stage: ServiceHarness) -> None:
     directive = stage.rows.directive()
     step = stage.rows.step(directive, status="ready")
     task = stage.rows.task(directive, step=step, status="starting", agent="claude", lease_until="2100-01-01")
@@ -66,7 +66,7 @@ def test_the_agent_that_runs_in_the_place_of_the_one_asked_for_is_kept(stage: St
     [{"draining": True, "drain_asked": True}, {"draining": True, "refuses": "its disk is full"}, {}],
     ids=["asked", "full", "free"],
 )
-def test_why_a_daemon_takes_no_more_is_kept(stage: Stage, said: dict[str, Any]) -> None:
+def test_why_a_daemon_takes_no_more_is_kept(stage: ServiceHarness, said: dict[str, Any]) -> None:
     stage.rows.daemon("d7", draining=True, drains=True, refuses="of old")
     stage.report(Hello(daemon="d7", owner="default", capacity=3, **said), daemon="d7")
     row = stage.await_row("daemon", name="d7", capacity=3)
@@ -78,7 +78,7 @@ def test_why_a_daemon_takes_no_more_is_kept(stage: Stage, said: dict[str, Any]) 
     }
 
 
-def test_old_output_and_events_of_what_has_ended_go_and_the_rest_stays(stage: Stage) -> None:
+def test_old_output_and_events_of_what_has_ended_go_and_the_rest_stays(stage: ServiceHarness) -> None:
     over, live = stage.rows.directive(title="Over", status="completed"), stage.rows.directive(title="Live")
     ended = stage.rows.task(over, status="completed")
     _, running = stage.rows.running_step(live)

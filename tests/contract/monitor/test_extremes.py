@@ -15,18 +15,18 @@ from shared.messages.frames import header
 from shared.messages.reports import Ack, Heartbeat, Hello, Running, TaskSucceeded
 from tests.contract.extremes import THOROUGH, packed, wild
 from tests.contract.monitor.test_reports import fence, started
-from tests.contract.stage import Stage
+from tests.contract.service_harness import ServiceHarness
 
 SERVICE = "monitor"
 
 
-def send(stage: Stage, *reports: Any) -> None:
+def send(stage: ServiceHarness, *reports: Any) -> None:
     stage.report_raw([b"reports", header("daemon/d1"), b"d1", packed(reports)])
 
 
 @THOROUGH
 @given(data=st.data())
-def test_no_report_stops_it(stage: Stage, data: st.DataObject) -> None:
+def test_no_report_stops_it(stage: ServiceHarness, data: st.DataObject) -> None:
     directive, step, task = started(stage)
     send(stage, *data.draw(st.lists(wild(REPORTS, [task, step, directive]), min_size=1, max_size=20)))
     fence(stage)
@@ -47,7 +47,9 @@ def test_no_report_stops_it(stage: Stage, data: st.DataObject) -> None:
         {"cost_usd": -1.0},
     ],
 )
-def test_a_report_with_such_a_number_is_none_and_those_beside_it_count(stage: Stage, odd: dict[str, Any]) -> None:
+def test_a_report_with_such_a_number_is_none_and_those_beside_it_count(
+    stage: ServiceHarness, odd: dict[str, Any]
+) -> None:
     _, _, task = started(stage)
     report = {"type": "TaskSucceeded", "seq": 1, "task": str(task), "attempt": 1, "branch": "b"}
     send(stage, {**report, **odd}, {"type": "TaskAccepted", "seq": 2, "task": str(task), "attempt": 1})
@@ -58,7 +60,7 @@ def test_a_report_with_such_a_number_is_none_and_those_beside_it_count(stage: St
     assert stage.rows.one("task", task)["status"] == "completed"
 
 
-def test_more_tokens_than_a_column_holds_cost_the_report_and_not_the_monitor(stage: Stage) -> None:
+def test_more_tokens_than_a_column_holds_cost_the_report_and_not_the_monitor(stage: ServiceHarness) -> None:
     _, _, task = started(stage, tokens=2**63 - 10)
     stage.report(TaskSucceeded(seq=1, task=task, attempt=1, branch="b", tokens=10**17))
     stage.await_acknowledged(1)
@@ -66,20 +68,20 @@ def test_more_tokens_than_a_column_holds_cost_the_report_and_not_the_monitor(sta
     assert stage.rows.one("task", task)["status"] == "starting"
 
 
-def test_a_daemon_that_runs_more_than_it_can_has_no_slot_free(stage: Stage) -> None:
+def test_a_daemon_that_runs_more_than_it_can_has_no_slot_free(stage: ServiceHarness) -> None:
     running = tuple(Running(task=new_id(), attempt=1) for _ in range(3))
     stage.report(Hello(daemon="d1", owner="default", capacity=2, running=running))
     assert stage.await_event(SlotsFree).free == 0
 
 
 @pytest.mark.parametrize("capacity", [2**31, 2**63 - 1, 2**63, -1, -(2**63)])
-def test_a_daemon_with_such_slots_has_none(stage: Stage, capacity: int) -> None:
+def test_a_daemon_with_such_slots_has_none(stage: ServiceHarness, capacity: int) -> None:
     send(stage, {"type": "Hello", "daemon": "d9", "owner": "default", "capacity": capacity})
     fence(stage)
     assert stage.rows.all("daemon", name="d9") == []
 
 
-def test_a_name_too_long_for_an_index_keeps_no_other_report_from_being_written(stage: Stage) -> None:
+def test_a_name_too_long_for_an_index_keeps_no_other_report_from_being_written(stage: ServiceHarness) -> None:
     _, _, task = started(stage)
     name = "".join(chr(0x4E00 + n * 7919 % 20000) for n in range(250)) * 20  # incompressible
     send(

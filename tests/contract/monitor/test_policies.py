@@ -18,18 +18,18 @@ from shared.messages.events import (
     TaskChanged,
 )
 from shared.messages.reports import Report, TaskFailed, TaskInterrupted, TaskSucceeded, TaskUsage
-from tests.contract.stage import Stage
+from tests.contract.service_harness import ServiceHarness
 
 SERVICE = "monitor"
 
 
-def heard(stage: Stage, report: Report) -> None:
+def heard(stage: ServiceHarness, report: Report) -> None:
     """The monitor has taken a report in, and all that follows from it."""
     stage.report(report)
     stage.await_acknowledged(report.seq)
 
 
-def planning(stage: Stage, directive: UUID, **columns: object) -> UUID:
+def planning(stage: ServiceHarness, directive: UUID, **columns: object) -> UUID:
     """A planning task that runs."""
     values = {"status": "running", "daemon": "d1", "lease_until": "infinity", **columns}
     return stage.rows.task(directive, "plan", **values)
@@ -43,12 +43,12 @@ def badly(task: UUID) -> TaskFailed:
     return TaskFailed(seq=1, task=task, attempt=1, reason="exit code 3", tail="trouble", permanent=True)
 
 
-def status(stage: Stage, directive: UUID) -> tuple[str, str | None]:
+def status(stage: ServiceHarness, directive: UUID) -> tuple[str, str | None]:
     row = stage.rows.one("directive", directive)
     return row["status"], row["pause_reason"]
 
 
-def test_a_plan_that_ended_well_comes_into_force_whole(stage: Stage) -> None:
+def test_a_plan_that_ended_well_comes_into_force_whole(stage: ServiceHarness) -> None:
     directive = stage.rows.directive()
     plan = planning(stage, directive)
     gone = stage.rows.step(directive, "Gone", removed_by=plan)
@@ -63,7 +63,7 @@ def test_a_plan_that_ended_well_comes_into_force_whole(stage: Stage) -> None:
     assert stage.rows.one("directive", directive)["generation"] == 1
 
 
-def test_a_plan_that_failed_is_withdrawn_whole_and_its_requests_put_back(stage: Stage) -> None:
+def test_a_plan_that_failed_is_withdrawn_whole_and_its_requests_put_back(stage: ServiceHarness) -> None:
     directive = stage.rows.directive()
     plan = planning(stage, directive)
     request = stage.rows.plan_request(directive, served_by=plan)
@@ -77,7 +77,7 @@ def test_a_plan_that_failed_is_withdrawn_whole_and_its_requests_put_back(stage: 
 
 
 @pytest.mark.parametrize("report", ["ended well", "was cancelled"])
-def test_a_superseded_planning_never_comes_into_force_and_pauses_nothing(stage: Stage, report: str) -> None:
+def test_a_superseded_planning_never_comes_into_force_and_pauses_nothing(stage: ServiceHarness, report: str) -> None:
     directive = stage.rows.directive()
     plan = planning(stage, directive, cancel_asked="the goal changed", cancel_cause="superseded")
     request = stage.rows.plan_request(directive, served_by=plan)
@@ -90,7 +90,7 @@ def test_a_superseded_planning_never_comes_into_force_and_pauses_nothing(stage: 
     assert status(stage, directive) == ("active", None)
 
 
-def test_a_plan_that_is_to_be_approved_stays_held(stage: Stage) -> None:
+def test_a_plan_that_is_to_be_approved_stays_held(stage: ServiceHarness) -> None:
     directive = stage.rows.directive(approve_plan=True)
     plan = planning(stage, directive)
     step = stage.rows.step(directive, held_by=plan)
@@ -100,7 +100,7 @@ def test_a_plan_that_is_to_be_approved_stays_held(stage: Stage) -> None:
     assert stage.rows.one("step", step)["held_by"] == plan
 
 
-def test_work_that_a_step_found_waits_for_approval_once_all_else_is_done(stage: Stage) -> None:
+def test_work_that_a_step_found_waits_for_approval_once_all_else_is_done(stage: ServiceHarness) -> None:
     directive = stage.rows.directive(approve_plan=True)
     _, task = stage.rows.running_step(directive, "Finds")
     found = stage.rows.step(directive, "Found", held_by=task, added_by=task)
@@ -110,7 +110,7 @@ def test_work_that_a_step_found_waits_for_approval_once_all_else_is_done(stage: 
     assert stage.rows.one("step", found)["status"] == "pending", "nothing of it has begun"
 
 
-def test_a_plan_that_kept_what_is_still_to_run_counts_and_one_of_nothing_does_not(stage: Stage) -> None:
+def test_a_plan_that_kept_what_is_still_to_run_counts_and_one_of_nothing_does_not(stage: ServiceHarness) -> None:
     keeping, nothing = stage.rows.directive(), stage.rows.directive()
     stage.rows.running_step(keeping)
     kept, empty = planning(stage, keeping), planning(stage, nothing)
@@ -123,7 +123,7 @@ def test_a_plan_that_kept_what_is_still_to_run_counts_and_one_of_nothing_does_no
     assert row["reason"].startswith("planned nothing")
 
 
-def test_a_failed_step_asks_for_a_new_plan_told_what_failed(stage: Stage) -> None:
+def test_a_failed_step_asks_for_a_new_plan_told_what_failed(stage: ServiceHarness) -> None:
     directive = stage.rows.directive(on_failure="replan")
     step, task = stage.rows.running_step(directive, "Break")
     heard(stage, badly(task))
@@ -134,7 +134,7 @@ def test_a_failed_step_asks_for_a_new_plan_told_what_failed(stage: Stage) -> Non
 
 
 @pytest.mark.parametrize(("columns", "why"), [({"goal": " "}, "there is no goal to plan anew from"), ({}, "2 times")])
-def test_what_cannot_be_planned_anew_pauses(stage: Stage, columns: dict[str, str], why: str) -> None:
+def test_what_cannot_be_planned_anew_pauses(stage: ServiceHarness, columns: dict[str, str], why: str) -> None:
     directive = stage.rows.directive(on_failure="replan", **columns)
     for _ in range(2):
         plan = stage.rows.task(directive, "plan", status="completed")
@@ -145,7 +145,7 @@ def test_what_cannot_be_planned_anew_pauses(stage: Stage, columns: dict[str, str
     assert stage.rows.all("plan_request", served_by=None) == []
 
 
-def test_a_step_completed_in_between_allows_new_plans_again(stage: Stage) -> None:
+def test_a_step_completed_in_between_allows_new_plans_again(stage: ServiceHarness) -> None:
     directive = stage.rows.directive(on_failure="replan")
     for _ in range(2):
         plan = stage.rows.task(directive, "plan", status="completed")
@@ -156,7 +156,7 @@ def test_a_step_completed_in_between_allows_new_plans_again(stage: Stage) -> Non
     stage.await_event(PlanRequested, directive=directive, reason="failure")
 
 
-def test_under_continue_dependents_are_skipped_for_the_failed_step_and_the_rest_goes_on(stage: Stage) -> None:
+def test_under_continue_dependents_are_skipped_for_the_failed_step_and_the_rest_goes_on(stage: ServiceHarness) -> None:
     directive = stage.rows.directive(on_failure="continue")
     failed, task = stage.rows.running_step(directive, "Break")
     child = stage.rows.step(directive, "Child", depends_on=[failed])
@@ -170,7 +170,7 @@ def test_under_continue_dependents_are_skipped_for_the_failed_step_and_the_rest_
         assert row["reason"] == "depends on Break, which failed"
 
 
-def test_a_dead_end_is_said(stage: Stage) -> None:
+def test_a_dead_end_is_said(stage: ServiceHarness) -> None:
     directive = stage.rows.directive()
     failed = stage.rows.step(directive, "Break", status="failed")
     stage.rows.step(directive, "After", depends_on=[failed])
@@ -180,7 +180,7 @@ def test_a_dead_end_is_said(stage: Stage) -> None:
     assert stage.rows.one("directive", directive)["paused_for"] == "stuck"
 
 
-def test_a_stopped_task_failed_nothing_and_its_step_runs_again(stage: Stage) -> None:
+def test_a_stopped_task_failed_nothing_and_its_step_runs_again(stage: ServiceHarness) -> None:
     directive = stage.rows.directive(status="paused", on_failure="replan", pause_reason="paused by a person")
     step, task = stage.rows.running_step(directive)
     stage.rows.change("task", task, cancel_asked="paused by a person", cancel_cause="stopped")
@@ -190,7 +190,7 @@ def test_a_stopped_task_failed_nothing_and_its_step_runs_again(stage: Stage) -> 
     assert stage.rows.all("plan_request", directive_id=directive) == []
 
 
-def test_a_spent_budget_pauses_in_mid_run_and_may_stop_what_runs(stage: Stage) -> None:
+def test_a_spent_budget_pauses_in_mid_run_and_may_stop_what_runs(stage: ServiceHarness) -> None:
     directive = stage.rows.directive(max_tokens=100, stop_now=True)
     _, task = stage.rows.running_step(directive)
     _, other = stage.rows.running_step(directive, "Other")
@@ -202,7 +202,7 @@ def test_a_spent_budget_pauses_in_mid_run_and_may_stop_what_runs(stage: Stage) -
     assert {stage.rows.one("task", t)["cancel_cause"] for t in (task, other)} == {"stopped"}
 
 
-def test_what_an_agent_gave_up_has_failed_though_it_ended_well(stage: Stage) -> None:
+def test_what_an_agent_gave_up_has_failed_though_it_ended_well(stage: ServiceHarness) -> None:
     directive = stage.rows.directive(max_attempts=2)
     _, task = stage.rows.running_step(directive)
     stage.rows.change("task", task, gave_up="no database")
@@ -212,7 +212,7 @@ def test_what_an_agent_gave_up_has_failed_though_it_ended_well(stage: Stage) -> 
     assert row["gave_up"] is None
 
 
-def test_what_a_step_hands_on_is_kept(stage: Stage) -> None:
+def test_what_a_step_hands_on_is_kept(stage: ServiceHarness) -> None:
     directive = stage.rows.directive()
     step, task = stage.rows.running_step(directive)
     commits = (Commit(sha="abc", subject='Say "$(x)" \\ é'),)
@@ -226,7 +226,7 @@ def test_what_a_step_hands_on_is_kept(stage: Stage) -> None:
     assert row["files_changed"] == ["a b.py", 'c"\\d.py']
 
 
-def test_an_order_is_done_with_its_last_step_and_open_again_when_one_failed(stage: Stage) -> None:
+def test_an_order_is_done_with_its_last_step_and_open_again_when_one_failed(stage: ServiceHarness) -> None:
     for last, expected in ((well, "done"), (badly, "open")):
         directive = stage.rows.directive(on_failure="pause")
         order = stage.rows.order(directive, status="in_progress")
@@ -240,7 +240,7 @@ def test_an_order_is_done_with_its_last_step_and_open_again_when_one_failed(stag
         stage.acks.clear()
 
 
-def test_a_question_pauses_its_task_and_the_answer_lets_it_go_on(stage: Stage) -> None:
+def test_a_question_pauses_its_task_and_the_answer_lets_it_go_on(stage: ServiceHarness) -> None:
     directive = stage.rows.directive()
     step, task = stage.rows.running_step(directive)
     question = stage.rows.question(task)
@@ -253,7 +253,7 @@ def test_a_question_pauses_its_task_and_the_answer_lets_it_go_on(stage: Stage) -
 
 
 @pytest.mark.parametrize(("default", "settled"), [("no", "default"), (None, "expired")])
-def test_a_question_that_ran_out_of_time_is_settled(stage: Stage, default: str | None, settled: str) -> None:
+def test_a_question_that_ran_out_of_time_is_settled(stage: ServiceHarness, default: str | None, settled: str) -> None:
     directive = stage.rows.directive()
     _, task = stage.rows.running_step(directive)
     question = stage.rows.question(task, expires_at="2020-01-01", default_answer=default)
@@ -262,7 +262,7 @@ def test_a_question_that_ran_out_of_time_is_settled(stage: Stage, default: str |
     assert stage.rows.one("question", question)["answer"] == default
 
 
-def test_a_deadline_that_has_passed_pauses(stage: Stage) -> None:
+def test_a_deadline_that_has_passed_pauses(stage: ServiceHarness) -> None:
     directive = stage.rows.directive(deadline="2020-01-01T00:00:00+00:00")
     stage.rows.running_step(directive)
     stage.publish(DirectiveChanged(directive=directive, status="active"))

@@ -30,19 +30,19 @@ from shared.messages.reports import (
 )
 from shared.messages.topics import topic
 from tests.contract.frames import unreadable_batches, unreadable_events
-from tests.contract.stage import Stage
+from tests.contract.service_harness import ServiceHarness
 
 SERVICE = "monitor"
 
 
-def fence(stage: Stage) -> None:
+def fence(stage: ServiceHarness) -> None:
     """All that the monitor was told before has been done when this returns."""
     stage.report(TaskAccepted(seq=9_000, task=new_id(), attempt=1), daemon="fence")
     stage.await_acknowledged(9_000, daemon="fence")
     stage.acks[:] = [(d, a) for d, a in stage.acks if d != "fence"]
 
 
-def started(stage: Stage, **columns: Any) -> tuple[Any, Any, Any]:
+def started(stage: ServiceHarness, **columns: Any) -> tuple[Any, Any, Any]:
     """A directive with a step whose task was sent to a daemon: the three ids."""
     directive = stage.rows.directive()
     step = stage.rows.step(directive, "Build", status="ready")
@@ -51,7 +51,7 @@ def started(stage: Stage, **columns: Any) -> tuple[Any, Any, Any]:
     return directive, step, task
 
 
-def test_an_attempts_whole_life_moves_its_task_and_step_and_the_next_step(stage: Stage) -> None:
+def test_an_attempts_whole_life_moves_its_task_and_step_and_the_next_step(stage: ServiceHarness) -> None:
     directive, step, task = started(stage)
     after = stage.rows.step(directive, "After", depends_on=[step])
     stage.report(TaskAccepted(seq=1, task=task, attempt=1))
@@ -73,13 +73,13 @@ def test_an_attempts_whole_life_moves_its_task_and_step_and_the_next_step(stage:
     assert (attempt["number"], attempt["daemon"], attempt["outcome"]) == (1, "d1", "succeeded")
 
 
-def test_the_last_step_leaves_the_directive_idle(stage: Stage) -> None:
+def test_the_last_step_leaves_the_directive_idle(stage: ServiceHarness) -> None:
     directive, _, task = started(stage)
     stage.report(TaskSucceeded(seq=1, task=task, attempt=1, branch="b"))
     stage.await_event(DirectiveChanged, directive=directive, status="idle")
 
 
-def test_a_report_said_twice_is_acknowledged_twice_and_counts_once(stage: Stage) -> None:
+def test_a_report_said_twice_is_acknowledged_twice_and_counts_once(stage: ServiceHarness) -> None:
     _, _, task = started(stage)
     report = TaskSucceeded(seq=1, task=task, attempt=1, branch="b", tokens=5)
     stage.report(report, report)
@@ -90,7 +90,7 @@ def test_a_report_said_twice_is_acknowledged_twice_and_counts_once(stage: Stage)
     assert not [a for _, a in stage.acks if isinstance(a, NotYours)]
 
 
-def test_a_failure_runs_again_as_the_next_attempt_until_its_attempts_are_spent(stage: Stage) -> None:
+def test_a_failure_runs_again_as_the_next_attempt_until_its_attempts_are_spent(stage: ServiceHarness) -> None:
     directive, step, task = started(stage)
     stage.report(TaskFailed(seq=1, task=task, attempt=1, reason="exit code 3", exit_code=3, tail="oh"))
     changed = stage.await_event(TaskChanged, task=task, status="pending")
@@ -103,7 +103,7 @@ def test_a_failure_runs_again_as_the_next_attempt_until_its_attempts_are_spent(s
     assert directive in {e.directive for e in stage.events}
 
 
-def test_an_interruption_is_no_failure(stage: Stage) -> None:
+def test_an_interruption_is_no_failure(stage: ServiceHarness) -> None:
     _, _, task = started(stage)
     stage.report(TaskInterrupted(seq=1, task=task, attempt=1, reason="the daemon stops", branch="makima/kept"))
     stage.await_event(TaskChanged, task=task, status="pending", attempt=2)
@@ -112,7 +112,9 @@ def test_an_interruption_is_no_failure(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(("daemon", "attempt"), [("d2", 2), ("d1", 1), ("d1", 3)])
-def test_what_is_not_the_live_attempt_of_that_daemon_is_not_theirs(stage: Stage, daemon: str, attempt: int) -> None:
+def test_what_is_not_the_live_attempt_of_that_daemon_is_not_theirs(
+    stage: ServiceHarness, daemon: str, attempt: int
+) -> None:
     directive = stage.rows.directive()
     step = stage.rows.step(directive, status="running")
     task = stage.rows.task(directive, step=step, status="running", attempt=2, daemon="d1", lease_until="2100-01-01")
@@ -122,14 +124,14 @@ def test_what_is_not_the_live_attempt_of_that_daemon_is_not_theirs(stage: Stage,
     assert stage.rows.one("step", step)["branch"] is None
 
 
-def test_a_report_on_a_task_that_is_not_there_is_refused_and_acknowledged(stage: Stage) -> None:
+def test_a_report_on_a_task_that_is_not_there_is_refused_and_acknowledged(stage: ServiceHarness) -> None:
     task = new_id()
     stage.report(TaskStarted(seq=1, task=task, attempt=1))
     stage.await_ack(NotYours, task=task)
     stage.await_acknowledged(1)
 
 
-def test_output_is_kept_in_order_and_once(stage: Stage) -> None:
+def test_output_is_kept_in_order_and_once(stage: ServiceHarness) -> None:
     directive, _, task = started(stage)
     stage.report(TaskAccepted(seq=1, task=task, attempt=1))
     first = OutputBatch(seq=2, task=task, attempt=1, directive=directive, first=0, lines=("a", "b"))
@@ -141,7 +143,7 @@ def test_output_is_kept_in_order_and_once(stage: Stage) -> None:
     assert [(r["first_seq"], r["last_seq"]) for r in rows] == [(0, 1), (2, 2)]
 
 
-def test_output_of_a_task_that_is_not_there_holds_up_nobody(stage: Stage) -> None:
+def test_output_of_a_task_that_is_not_there_holds_up_nobody(stage: ServiceHarness) -> None:
     _, step, task = started(stage)
     stray = OutputBatch(seq=1, task=new_id(), attempt=1, directive=new_id(), first=0, lines=("x",))
     stage.report(stray, TaskSucceeded(seq=2, task=task, attempt=1, branch="b"))
@@ -154,7 +156,7 @@ def test_output_of_a_task_that_is_not_there_holds_up_nobody(stage: Stage) -> Non
     [{"reason": "a NUL \0 in it"}, {"reason": "x", "tokens": 10**17}],
     ids=["a NUL", "more tokens together than Postgres holds"],
 )
-def test_a_report_that_cannot_be_written_holds_up_nobody(stage: Stage, poison: dict[str, Any]) -> None:
+def test_a_report_that_cannot_be_written_holds_up_nobody(stage: ServiceHarness, poison: dict[str, Any]) -> None:
     _, _, broken = started(stage, tokens=2**63 - 10)
     _, step, task = started(stage)
     values: dict[str, Any] = {"seq": 1, "task": broken, "attempt": 1, **poison}
@@ -165,7 +167,7 @@ def test_a_report_that_cannot_be_written_holds_up_nobody(stage: Stage, poison: d
     assert stage.alive
 
 
-def test_a_hello_makes_a_daemon_known_and_a_goodbye_gone(stage: Stage) -> None:
+def test_a_hello_makes_a_daemon_known_and_a_goodbye_gone(stage: ServiceHarness) -> None:
     stage.rows.owner("default")
     stage.report(Hello(daemon="d1", owner="default", capacity=4, labels=('a"b', "c"), agents=("shell",)))
     assert stage.await_event(SlotsFree, owner="default").free == 4
@@ -175,13 +177,13 @@ def test_a_hello_makes_a_daemon_known_and_a_goodbye_gone(stage: Stage) -> None:
     stage.await_row("daemon", name="d1", connected=False)
 
 
-def test_a_hello_of_an_owner_that_is_not_there_makes_nothing(stage: Stage) -> None:
+def test_a_hello_of_an_owner_that_is_not_there_makes_nothing(stage: ServiceHarness) -> None:
     stage.report(Hello(daemon="d9", owner="nobody", capacity=4))
     fence(stage)
     assert stage.rows.all("daemon") == []
 
 
-def test_a_heartbeat_renews_the_leases_of_what_is_theirs_and_names_what_is_not(stage: Stage) -> None:
+def test_a_heartbeat_renews_the_leases_of_what_is_theirs_and_names_what_is_not(stage: ServiceHarness) -> None:
     stage.rows.daemon("d1")
     directive = stage.rows.directive()
     _, theirs = stage.rows.running_step(directive, "theirs")
@@ -195,7 +197,7 @@ def test_a_heartbeat_renews_the_leases_of_what_is_theirs_and_names_what_is_not(s
     assert [a for _, a in stage.acks if isinstance(a, NotYours)] == [NotYours(task=foreign, attempt=1)]
 
 
-def test_a_task_whose_lease_ran_out_goes_on_elsewhere(stage: Stage) -> None:
+def test_a_task_whose_lease_ran_out_goes_on_elsewhere(stage: ServiceHarness) -> None:
     directive = stage.rows.directive()
     _, task = stage.rows.running_step(directive)
     stage.rows.change("task", task, lease_until="2020-01-01")
@@ -216,7 +218,7 @@ def test_a_task_whose_lease_ran_out_goes_on_elsewhere(stage: Stage) -> None:
     ],
     ids=topic,
 )
-def test_any_hint_makes_what_may_run_ready(stage: Stage, hint: Event) -> None:
+def test_any_hint_makes_what_may_run_ready(stage: ServiceHarness, hint: Event) -> None:
     directive = stage.rows.directive()
     first = stage.rows.step(directive, "first")
     stage.rows.step(directive, "second", depends_on=[first])
@@ -225,7 +227,7 @@ def test_any_hint_makes_what_may_run_ready(stage: Stage, hint: Event) -> None:
     assert stage.await_event(StepReady, directive=directive).steps == (first,)
 
 
-def test_a_pending_task_whose_end_was_asked_for_is_cancelled(stage: Stage) -> None:
+def test_a_pending_task_whose_end_was_asked_for_is_cancelled(stage: ServiceHarness) -> None:
     directive = stage.rows.directive()
     step = stage.rows.step(directive, status="ready")
     task = stage.rows.task(directive, step=step, cancel_asked="not wanted")
@@ -234,7 +236,7 @@ def test_a_pending_task_whose_end_was_asked_for_is_cancelled(stage: Stage) -> No
     stage.await_row("step", id=step, status="failed")
 
 
-def test_frames_that_cannot_be_read_are_skipped(stage: Stage) -> None:
+def test_frames_that_cannot_be_read_are_skipped(stage: ServiceHarness) -> None:
     stage.publish_raw(*unreadable_events("task.changed"))
     good = REPORTS.encode([])
     stage.report_raw(*unreadable_batches(b"reports", good, b"d1"))
@@ -244,7 +246,7 @@ def test_frames_that_cannot_be_read_are_skipped(stage: Stage) -> None:
     assert stage.alive
 
 
-def test_of_a_batch_with_messages_of_unknown_types_the_known_are_taken(stage: Stage) -> None:
+def test_of_a_batch_with_messages_of_unknown_types_the_known_are_taken(stage: ServiceHarness) -> None:
     _, step, task = started(stage)
     known = TaskSucceeded(seq=1, task=task, attempt=1, branch="b")
     body = msgspec.msgpack.encode([{"type": "FromTheFuture", "seq": 7}, known, {"type": "TaskFailed", "seq": "x"}])
@@ -252,7 +254,7 @@ def test_of_a_batch_with_messages_of_unknown_types_the_known_are_taken(stage: St
     stage.await_event(StepChanged, step=step, status="completed")
 
 
-def test_a_batch_of_many_tasks_is_acknowledged_whole(stage: Stage) -> None:
+def test_a_batch_of_many_tasks_is_acknowledged_whole(stage: ServiceHarness) -> None:
     tasks = [started(stage)[2] for _ in range(50)]
     stage.report(*(TaskSucceeded(seq=n, task=t, attempt=1, branch="b") for n, t in enumerate(tasks, 1)))
     stage.until(lambda: set(stage.acknowledged()) >= set(range(1, 51)), "fifty acknowledgements")
@@ -260,7 +262,7 @@ def test_a_batch_of_many_tasks_is_acknowledged_whole(stage: Stage) -> None:
     assert any(isinstance(a, Ack) for _, a in stage.acks)
 
 
-def test_a_hello_that_could_not_be_written_is_asked_for_again(stage: Stage) -> None:
+def test_a_hello_that_could_not_be_written_is_asked_for_again(stage: ServiceHarness) -> None:
     """As while Postgres takes no writes: a connection of its own keeps it so for the monitor's."""
     stage.rows.daemon("d1")
     with takes_no_writes(stage):
@@ -275,7 +277,7 @@ def test_a_hello_that_could_not_be_written_is_asked_for_again(stage: Stage) -> N
 
 
 @contextmanager
-def takes_no_writes(stage: Stage) -> Iterator[None]:
+def takes_no_writes(stage: ServiceHarness) -> Iterator[None]:
     stage.connection.commit()
     stage.connection.autocommit = True
     url = dict(autocommit=True, options="-c default_transaction_read_only=off")

@@ -15,12 +15,12 @@ from shared.messages.events import (
     TaskCreated,
 )
 from tests.contract.frames import unreadable_events
-from tests.contract.stage import Stage
+from tests.contract.service_harness import ServiceHarness
 
 SERVICE = "planner"
 
 
-def fence(stage: Stage) -> None:
+def fence(stage: ServiceHarness) -> None:
     """All that the planner was told before has been done when this returns."""
     later = stage.rows.directive(title="Later")
     stage.rows.plan_request(later)
@@ -38,7 +38,7 @@ HINTS = {
 
 
 @pytest.mark.parametrize("hint", HINTS, ids=lambda e: e.__name__)
-def test_any_hint_makes_unserved_requests_one_plan_task(stage: Stage, hint: type[Event]) -> None:
+def test_any_hint_makes_unserved_requests_one_plan_task(stage: ServiceHarness, hint: type[Event]) -> None:
     directive = stage.rows.directive(title="A job", goal="Make it better")
     requests = {stage.rows.plan_request(directive, reason) for reason in ("goal", "user")}
     stage.publish(hint(directive=directive, **HINTS[hint]))
@@ -49,7 +49,7 @@ def test_any_hint_makes_unserved_requests_one_plan_task(stage: Stage, hint: type
     assert {r["id"] for r in stage.rows.all("plan_request", served_by=task["id"])} == requests
 
 
-def test_a_new_plan_is_told_what_completed_steps_changed(stage: Stage) -> None:
+def test_a_new_plan_is_told_what_completed_steps_changed(stage: ServiceHarness) -> None:
     directive = stage.rows.directive()
     task = stage.rows.task(
         directive, status="completed", commits=Jsonb([{"sha": f"{n}", "subject": f"c{n}"} for n in range(9)])
@@ -63,7 +63,7 @@ def test_a_new_plan_is_told_what_completed_steps_changed(stage: Stage) -> None:
     assert "  commits: c4; c5; c6; c7; c8" in prompt
 
 
-def test_a_hint_doubled_or_late_plans_once(stage: Stage) -> None:
+def test_a_hint_doubled_or_late_plans_once(stage: ServiceHarness) -> None:
     directive = stage.rows.directive()
     stage.rows.plan_request(directive)
     stage.publish(*[PlanRequested(directive=directive)] * 3)
@@ -73,7 +73,7 @@ def test_a_hint_doubled_or_late_plans_once(stage: Stage) -> None:
     assert len(stage.rows.all("task", directive_id=directive)) == 1
 
 
-def test_a_request_while_a_plan_task_is_live_waits_for_its_end(stage: Stage) -> None:
+def test_a_request_while_a_plan_task_is_live_waits_for_its_end(stage: ServiceHarness) -> None:
     directive = stage.rows.directive()
     live = stage.rows.task(directive, "plan", status="running")
     request = stage.rows.plan_request(directive)
@@ -87,7 +87,7 @@ def test_a_request_while_a_plan_task_is_live_waits_for_its_end(stage: Stage) -> 
 
 
 @pytest.mark.parametrize("status", ["draft", "paused", "awaiting_approval", "archived"])
-def test_a_directive_that_is_not_active_is_not_planned(stage: Stage, status: str) -> None:
+def test_a_directive_that_is_not_active_is_not_planned(stage: ServiceHarness, status: str) -> None:
     directive = stage.rows.directive(status=status)
     stage.rows.plan_request(directive)
     stage.publish(PlanRequested(directive=directive))
@@ -95,7 +95,7 @@ def test_a_directive_that_is_not_active_is_not_planned(stage: Stage, status: str
     assert stage.rows.all("task", directive_id=directive) == []
 
 
-def test_hints_about_what_is_not_there_change_nothing(stage: Stage) -> None:
+def test_hints_about_what_is_not_there_change_nothing(stage: ServiceHarness) -> None:
     directive = stage.rows.directive()
     stage.publish(
         PlanRequested(directive=directive),
@@ -106,14 +106,14 @@ def test_hints_about_what_is_not_there_change_nothing(stage: Stage) -> None:
     assert stage.rows.all("task", directive_id=directive) == []
 
 
-def test_frames_that_cannot_be_read_are_skipped(stage: Stage) -> None:
+def test_frames_that_cannot_be_read_are_skipped(stage: ServiceHarness) -> None:
     stage.publish_raw(*unreadable_events("plan.requested"))
     fence(stage)
     assert stage.alive
     assert [e for e in stage.events if isinstance(e, TaskCreated)][1:] == []
 
 
-def test_requests_from_before_its_start_are_served_without_any_hint(stage: Stage) -> None:
+def test_requests_from_before_its_start_are_served_without_any_hint(stage: ServiceHarness) -> None:
     stage.kill()
     directives = {stage.rows.directive() for _ in range(3)}
     for directive in directives:
@@ -122,7 +122,7 @@ def test_requests_from_before_its_start_are_served_without_any_hint(stage: Stage
     stage.until(lambda: {t["directive_id"] for t in stage.rows.all("task")} == directives, "a task a directive")
 
 
-def test_of_two_planners_the_other_takes_over_when_the_leader_dies(stage: Stage) -> None:
+def test_of_two_planners_the_other_takes_over_when_the_leader_dies(stage: ServiceHarness) -> None:
     stage.start()
     stage.kill_leader()
     directives = [stage.rows.directive() for _ in range(20)]

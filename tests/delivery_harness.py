@@ -20,7 +20,7 @@ from shared.domain.forge import Forge, forge_of
 from shared.domain.ids import new_id
 from shared.domain.names import delivery_branch, step_ref
 from shared.messages.commands import SpawnTask
-from tests.person import sh as sh
+from tests.shell import sh as sh
 
 TITLE = "A job"
 Edit = Callable[[Path], object]
@@ -37,7 +37,7 @@ def write(name: str, text: str | bytes) -> Edit:
     return edit
 
 
-class Workshop:
+class DeliveryHarness:
     """A remote, a clone to make branches in, and a daemon's workspaces."""
 
     def __init__(self, folder: Path, base: Mapping[str, str | bytes], **settings: str) -> None:

@@ -1,4 +1,4 @@
-"""The broker's door, for those who stand in its place: pyzmq's own authenticator, with the roles' keys."""
+"""The broker's authenticator, for those who stand in its place: pyzmq's own authenticator, with the roles' keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared.config import Settings
 from shared.messages.channels import ADMITTED
 
 
-def door(context: zmq.Context[zmq.Socket[bytes]], settings: Settings) -> ThreadAuthenticator:
+def authenticator(context: zmq.Context[zmq.Socket[bytes]], settings: Settings) -> ThreadAuthenticator:
     """Make the roles' keys, and admit by them to the context's sockets that are `guarded`, until it is stopped."""
     keys = make_keys(settings)
     authenticator = ThreadAuthenticator(context)

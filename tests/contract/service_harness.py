@@ -2,7 +2,7 @@
 
     SERVICE = "planner"                                  # what the module's `theatre` starts
 
-    def test_a_request_becomes_one_plan_task(stage: Stage) -> None:
+    def test_a_request_becomes_one_plan_task(stage: ServiceHarness) -> None:
         directive = stage.rows.directive()
         stage.rows.plan_request(directive)
         stage.publish(PlanRequested(directive=directive))
@@ -44,9 +44,9 @@ from shared.messages.frames import (
 from shared.messages.reports import AnyReport, AnyReportReply
 from shared.messages.topics import prefixes
 from shared.messages.topics import topic as topic_of
+from tests.broker_authenticator import authenticator, guarded
 from tests.contract import ledger
 from tests.contract.rows import Rows
-from tests.door import door, guarded
 from tests.postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ M = TypeVar("M")
 T = TypeVar("T")
 
 
-class Stage:
+class ServiceHarness:
     """What the service under test sees of the world, and what the test sees of the service."""
 
     def __init__(self, server: Postgres, folder: Path, service: str, **settings: str) -> None:
@@ -85,7 +85,7 @@ class Stage:
         self._log = folder / f"{service}.log"
         self._processes: list[subprocess.Popen[bytes]] = []
         self._context = zmq.Context()
-        self._door = door(self._context, self.settings)
+        self._door = authenticator(self._context, self.settings)
         self._events_in = self._bind(zmq.XSUB, "events-in")
         self._events_out = self._bind(zmq.XPUB, "events-out")
         self._commands = self._bind(zmq.ROUTER, "commands")
@@ -98,7 +98,7 @@ class Stage:
             self._poller.register(bound, zmq.POLLIN)
         ledger.install(self.connection)
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> ServiceHarness:
         return self
 
     def __exit__(self, *_: object) -> None:

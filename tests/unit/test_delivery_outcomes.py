@@ -7,8 +7,8 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from shared.domain.deliveries import LONGEST_POLL_SECONDS, Settled, Situation, next_look, settle
 from shared.domain.delivery import Broken, Conflicted, Delivered, Delivery, Nothing, Seen
+from shared.domain.delivery_outcomes import LONGEST_POLL_SECONDS, Settled, Situation, next_look, settle
 from shared.domain.ids import new_id
 from shared.domain.statuses import DirectiveStatus
 
@@ -88,7 +88,7 @@ def test_what_breaks_the_check_is_mended_up_to_the_limit_then_left_out_or_paused
     assert first.status is DirectiveStatus.ACTIVE and first.fix == broken(A, B)
     paused = settle(broken(A, B), at(fixes=2))
     assert paused.status is DirectiveStatus.PAUSED and "'one' and 'two' break the check `just check`" in paused.reason
-    assert "2 fixes did not mend it" in paused.reason
+    assert "2 fixes did not help" in paused.reason
     without = settle(broken(A, B), at(fixes=2, on_failure="continue", dependents={B: [C]}))
     assert without.leave_out == (B, C) and without.status is None and "without 'two' and 'three'" in without.reason
     assert settle(broken(A), at(can_judge=False)).status is DirectiveStatus.PAUSED

@@ -28,15 +28,15 @@ from shared.messages.reports import (
     TaskInterrupted,
     TaskSucceeded,
 )
-from tests.door import door, guarded
-from tests.person import sh as sh
+from tests.broker_authenticator import authenticator, guarded
+from tests.shell import sh as sh
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
 DEADLINE_SECONDS = 30.0
 
 
-class House:
+class DaemonHarness:
     """A broker's socket, a daemon, a remote."""
 
     def __init__(self, folder: Path, wrapper: Sequence[str] = (), **more: str) -> None:
@@ -56,7 +56,7 @@ class House:
         make_home(self.settings.home)
         self.settings.run_folder().mkdir()
         self.context = zmq.Context()
-        self.door = door(self.context, self.settings)
+        self.door = authenticator(self.context, self.settings)
         self.router = guarded(self.context.socket(zmq.ROUTER), "daemons")
         self.router.setsockopt(zmq.LINGER, 0)
         self.router.setsockopt(zmq.ROUTER_HANDOVER, 1)

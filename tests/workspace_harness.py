@@ -8,10 +8,10 @@ from services.daemon.workspaces.work import Worked, push_to_remote
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.domain.ids import new_id
 from shared.messages.commands import SpawnTask
-from tests.person import sh as sh
+from tests.shell import sh as sh
 
 
-class Shop:
+class WorkspaceHarness:
     """A remote with one commit, and a daemon's workspaces."""
 
     def __init__(self, folder: Path) -> None:

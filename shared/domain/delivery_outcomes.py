@@ -32,7 +32,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     fixes: int = 0
     max_fixes: int = 2
     can_judge: bool = True
-    """Its agent understands prose: it can resolve a conflict and mend a check."""
+    """Its agent understands prose: it can resolve a conflict and fix a check."""
     forge_expected: bool = False
     watched: bool = True
     poll_seconds: float = 60.0
@@ -67,7 +67,7 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     resolve: Conflicted | None = None
     """An agent is to resolve it."""
     fix: Broken | None = None
-    """A step that mends it is to be planned."""
+    """A step that fixes it is to be planned."""
     leave_out: tuple[UUID, ...] = ()
     removed: tuple[str, ...] = ()
 
@@ -137,16 +137,16 @@ def _conflicted(result: Conflicted, at: Situation) -> Settled:
 def _broken(result: Broken, at: Situation) -> Settled:
     who = named(result.steps, at.names)
     if not result.steps:
-        reason = f"the check `{result.command}` fails on the base branch by itself: mend it there, then resume"
+        reason = f"the check `{result.command}` fails on the base branch by itself: fix it there, then resume"
         return Settled(status=DirectiveStatus.PAUSED, reason=reason)
     if at.can_judge and at.fixes < at.max_fixes:
-        return Settled(status=DirectiveStatus.ACTIVE, reason=f"{who} break the check: a step mends it", fix=result)
+        return Settled(status=DirectiveStatus.ACTIVE, reason=f"{who} break the check: a step fixes it", fix=result)
     if at.on_failure == "continue":
         left_out = (result.steps[-1], *_all_dependents(result.steps[-1], at.dependents))
         return Settled(leave_out=left_out, reason=f"delivered without {named(left_out, at.names)}: it breaks the check")
-    tried = f"; {at.fixes} fixes did not mend it" if at.fixes else ""
-    mend = "add a step that mends it (makima directive add-step, depending on them), or skip one, then resume"
-    return Settled(status=DirectiveStatus.PAUSED, reason=f"{who} break the check `{result.command}`{tried}: {mend}")
+    tried = f"; {at.fixes} fixes did not help" if at.fixes else ""
+    advice = "add a step that fixes it (makima directive add-step, depending on them), or skip one, then resume"
+    return Settled(status=DirectiveStatus.PAUSED, reason=f"{who} break the check `{result.command}`{tried}: {advice}")
 
 
 def _merged_without(result: Seen, at: Situation) -> Settled | None:

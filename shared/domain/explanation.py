@@ -19,14 +19,14 @@ from shared.domain.statuses import (
     TaskStatus,
 )
 
-MOST_NAMED = 3
+MAX_NAMED = 3
 
 
 class Why(msgspec.Struct, frozen=True, kw_only=True):
     """The answer: what is waited for, and what moves it on (None: it goes on by itself)."""
 
     text: str
-    mend: str | None = None
+    fix: str | None = None
     output: str = ""
     """The end of what was printed where something failed."""
 
@@ -103,14 +103,14 @@ def directive(scene: Scene) -> Why:
     """Why a directive stands where it does."""
     match scene.status:
         case DirectiveStatus.DRAFT:
-            return Why(text="it is a draft", mend=f"makima directive start {scene.id}")
+            return Why(text="it is a draft", fix=f"makima directive start {scene.id}")
         case DirectiveStatus.PAUSED:
             text = f"it is paused: {scene.pause_reason or 'no reason given'}"
-            return Why(text=text, mend=settling(scene), output=_printed(scene))
+            return Why(text=text, fix=settling(scene), output=_printed(scene))
         case DirectiveStatus.AWAITING_APPROVAL:
             found = scene.awaited and scene.awaited_plan is None
             what = "work that its steps found" if found else "its plan"
-            return Why(text=f"{what} waits for approval", mend=settling(scene))
+            return Why(text=f"{what} waits for approval", fix=settling(scene))
         case DirectiveStatus.ARCHIVED:
             return Why(text="it is archived: nothing of it runs any more")
         case DirectiveStatus.COMPLETED:
@@ -134,12 +134,12 @@ def step(scene: Scene, one: Step) -> Why:
         case StepStatus.COMPLETED:
             return Why(text="it is completed")
         case StepStatus.SKIPPED:
-            mend = f"makima directive retry-step {one.skipped_for}" if one.skipped_for else None
-            return Why(text=f"it was skipped: {one.reason or 'by a person'}", mend=mend)
+            fix = f"makima directive retry-step {one.skipped_for}" if one.skipped_for else None
+            return Why(text=f"it was skipped: {one.reason or 'by a person'}", fix=fix)
         case StepStatus.FAILED:
             commands = (f"makima directive {verb}-step {one.id}" for verb in ("retry", "skip"))
             text = f"it failed: {one.reason or 'no reason given'}"
-            return Why(text=text, mend=", or ".join(commands), output=one.tail or "")
+            return Why(text=text, fix=", or ".join(commands), output=one.tail or "")
         case StepStatus.PENDING:
             return _pending(scene, one)
     if live is not None:
@@ -161,8 +161,8 @@ def task(scene: Scene, one: Task) -> Why:
         return Why(text=f"its end was asked for ({one.cancel_asked}), and is waited for")
     match one.status:
         case TaskStatus.PAUSED:
-            mend = f"makima answer {one.question} TEXT" if one.question else "makima questions"
-            return Why(text="its agent waits for an answer", mend=mend)
+            fix = f"makima answer {one.question} TEXT" if one.question else "makima questions"
+            return Why(text="its agent waits for an answer", fix=fix)
         case TaskStatus.RUNNING:
             return Why(text=f"it runs on {one.daemon or 'a daemon'}, attempt {one.attempt}{_after_the_last(one)}")
         case TaskStatus.STARTING if not one.refused_for:
@@ -174,7 +174,7 @@ def task(scene: Scene, one: Task) -> Why:
     if scene.status is not DirectiveStatus.ACTIVE and not _is_delivery(one):
         return _inactive(scene)
     if one.refused_for:
-        return Why(text=f"it can't be sent: {one.refused_for}", mend="makima daemon list")
+        return Why(text=f"it can't be sent: {one.refused_for}", fix="makima daemon list")
     return _undispatched(scene, one.kind) or Why(text="it is due: it is dispatched in a moment")
 
 
@@ -256,7 +256,7 @@ def _active(scene: Scene) -> Why:
             if candidate.status is status and candidate.held_by is None:
                 return _prefixed(f"step {candidate.name!r}: ", step(scene, candidate))
     if not scene.steps:
-        return Why(text="it has no steps", mend=f"makima directive replan {scene.id}")
+        return Why(text="it has no steps", fix=f"makima directive replan {scene.id}")
     return Why(text="all its steps have ended: it becomes idle in a moment")
 
 
@@ -270,8 +270,8 @@ def _pending(scene: Scene, one: Step) -> Why:
     if blocking or skipped:
         named = [f"{s.name!r}, which {_standing(s.status)}" for s in [*blocking, *skipped]]
         stuck = next((s for s in blocking if s.status is StepStatus.FAILED), None)
-        mend = f"makima directive retry-step {stuck.id}, or makima directive skip-step {stuck.id}" if stuck else None
-        return Why(text=f"it waits for {_names(named)}", mend=mend)
+        fix = f"makima directive retry-step {stuck.id}, or makima directive skip-step {stuck.id}" if stuck else None
+        return Why(text=f"it waits for {_names(named)}", fix=fix)
     if scene.status is not DirectiveStatus.ACTIVE:
         return _inactive(scene)
     return Why(text="nothing holds it back: it becomes ready in a moment")
@@ -279,9 +279,9 @@ def _pending(scene: Scene, one: Step) -> Why:
 
 def _held(scene: Scene, what: str, planning: UUID) -> Why:
     if planning == scene.awaited_plan:
-        return Why(text=f"{what} a plan that waits for approval", mend=settling(scene) or f"makima why {scene.id}")
+        return Why(text=f"{what} a plan that waits for approval", fix=settling(scene) or f"makima why {scene.id}")
     if planning in scene.awaited:
-        return Why(text=f"{what} the work that a step found, which waits for approval", mend=_approving(scene.id))
+        return Why(text=f"{what} the work that a step found, which waits for approval", fix=_approving(scene.id))
     return Why(text=f"{what} a plan that is being made, and comes into force when its planning ends well")
 
 
@@ -293,17 +293,17 @@ def _undispatched(scene: Scene, kind: TaskKind) -> Why | None:
     """Why nothing can be sent to a daemon now, if so."""
     slots = scene.slots
     if not slots.daemons and slots.refusing:
-        return Why(text=f"no connected daemon takes more work: {'; '.join(slots.refusing)}", mend="makima daemon list")
+        return Why(text=f"no connected daemon takes more work: {'; '.join(slots.refusing)}", fix="makima daemon list")
     if not slots.daemons:
-        return Why(text="no daemon of this owner is connected", mend="makima daemon run")
+        return Why(text="no daemon of this owner is connected", fix="makima daemon run")
     if slots.max_running is not None and slots.running >= slots.max_running:
         return Why(text=f"{slots.running} of {slots.max_running} tasks run that this owner may run at once")
     if slots.running >= slots.capacity:
-        return Why(text=f"{slots.running} of {slots.capacity} slots are taken", mend="makima daemon run, for more")
+        return Why(text=f"{slots.running} of {slots.capacity} slots are taken", fix="makima daemon run, for more")
     here = sum(t.status in ON_A_DAEMON for t in scene.tasks)
     if kind is TaskKind.STEP and here >= scene.max_parallel:
-        mend = f"makima directive update {scene.id} --max-parallel N"
-        return Why(text=f"{here} of the {scene.max_parallel} tasks run that the directive may run at once", mend=mend)
+        fix = f"makima directive update {scene.id} --max-parallel N"
+        return Why(text=f"{here} of the {scene.max_parallel} tasks run that the directive may run at once", fix=fix)
     return None
 
 
@@ -317,9 +317,9 @@ def _standing(status: StepStatus) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more
 
 
 def _prefixed(before: str, why: Why) -> Why:
-    return Why(text=before + why.text, mend=why.mend)
+    return Why(text=before + why.text, fix=why.fix)

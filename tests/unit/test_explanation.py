@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain import why
+from shared.domain import explanation
+from shared.domain.explanation import Scene, Slots, Step, Task
 from shared.domain.ids import uuid7
 from shared.domain.readiness import idle, ready
 from shared.domain.statuses import LIVE_TASK, DirectiveStatus, PauseCause, StepStatus, TaskKind, TaskStatus
-from shared.domain.why import Scene, Slots, Step, Task
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FREE = Slots(daemons=1, capacity=4)
@@ -47,7 +47,7 @@ READY = one_step(1, StepStatus.READY)
 
 
 @pytest.mark.parametrize(
-    ("scene", "text", "mend"),
+    ("scene", "text", "fix"),
     [
         (active(status=DirectiveStatus.DRAFT), "it is a draft", f"makima directive start {D}"),
         (
@@ -102,8 +102,8 @@ READY = one_step(1, StepStatus.READY)
         ),
     ],
 )
-def test_a_directive_says_what_it_waits_for(scene: Scene, text: str, mend: str | None) -> None:
-    assert why.directive(scene) == why.Why(text=text, mend=mend)
+def test_a_directive_says_what_it_waits_for(scene: Scene, text: str, fix: str | None) -> None:
+    assert explanation.directive(scene) == explanation.Why(text=text, fix=fix)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_directive_says_what_it_waits_for(scene: Scene, text: str, mend: str |
     ],
 )
 def test_a_task_says_what_it_waits_for(one: Task, text: str) -> None:
-    assert why.task(active(one, steps=(one_step(status=StepStatus.READY),)), one).text == text
+    assert explanation.task(active(one, steps=(one_step(status=StepStatus.READY),)), one).text == text
 
 
 def test_a_step_of_a_plan_that_is_not_in_force_says_so() -> None:
@@ -138,24 +138,24 @@ def test_a_step_of_a_plan_that_is_not_in_force_says_so() -> None:
     held, removed = one_step(1, held_by=planning), one_step(2, removed_by=planning)
     being_made = active(steps=(held, removed))
     waiting = msgspec.structs.replace(being_made, status=DirectiveStatus.AWAITING_APPROVAL, awaited_plan=planning)
-    assert "comes into force when its planning ends well" in why.step(being_made, held).text
-    assert why.step(waiting, removed).text == "it is to be removed by a plan that waits for approval"
+    assert "comes into force when its planning ends well" in explanation.step(being_made, held).text
+    assert explanation.step(waiting, removed).text == "it is to be removed by a plan that waits for approval"
 
 
 def test_a_completed_directive_says_what_came_of_its_delivery() -> None:
     done = msgspec.structs.replace(active(), status=DirectiveStatus.COMPLETED, delivered_to="makima/x")
-    assert why.directive(done).text == "it is completed: delivered to makima/x"
+    assert explanation.directive(done).text == "it is completed: delivered to makima/x"
     said = msgspec.structs.replace(done, delivery_outcome="nothing changed: main is as the steps leave it")
-    assert why.directive(said).text == "it is completed: nothing changed: main is as the steps leave it"
+    assert explanation.directive(said).text == "it is completed: nothing changed: main is as the steps leave it"
 
 
 def test_work_that_a_step_found_waits_for_approval_and_names_the_command() -> None:
     finding = identified(7)
     found = one_step(1, held_by=finding)
     scene = msgspec.structs.replace(active(steps=(found,)), awaited=(finding,))
-    told = why.step(scene, found)
+    told = explanation.step(scene, found)
     assert "the work that a step found, which waits for approval" in told.text
-    assert told.mend is not None and f"makima directive approve {scene.id}" in told.mend
+    assert told.fix is not None and f"makima directive approve {scene.id}" in told.fix
 
 
 @st.composite
@@ -199,11 +199,11 @@ def scenes(draw: st.DrawFn) -> Scene:
 
 @given(scenes())
 def test_everything_says_something_and_what_a_person_settles_names_the_command(scene: Scene) -> None:
-    assert why.directive(scene).text
-    assert all(why.step(scene, s).text for s in scene.steps.values())
-    assert all(why.task(scene, t).text for t in scene.tasks)
+    assert explanation.directive(scene).text
+    assert all(explanation.step(scene, s).text for s in scene.steps.values())
+    assert all(explanation.task(scene, t).text for t in scene.tasks)
     if scene.status in (DirectiveStatus.PAUSED, DirectiveStatus.AWAITING_APPROVAL):
-        assert (why.directive(scene).mend or "").startswith("makima ")
+        assert (explanation.directive(scene).fix or "").startswith("makima ")
 
 
 @given(scenes())
@@ -214,4 +214,4 @@ def test_an_active_directive_without_a_live_task_and_nothing_due_says_why(scene:
     in_force = [s for s in scene.steps.values() if s.held_by is None]
     due = ready(in_force) or any(s.status in (StepStatus.READY, StepStatus.RUNNING) for s in in_force)
     if not due and not idle(in_force) and in_force and not scene.failures_pass:
-        assert not why.directive(scene).text.endswith(SOON)
+        assert not explanation.directive(scene).text.endswith(SOON)
