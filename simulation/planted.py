@@ -12,8 +12,9 @@ from unittest.mock import patch
 
 from psycopg import OperationalError
 
-from services.executor import rows
-from services.monitor import consequences
+from services.executor import rows as dispatched
+from services.monitor import ledger
+from services.monitor import rows as watched
 from services.monitor import service as monitor
 from shared.domain import delivery_outcomes, outcomes
 from shared.domain.statuses import ON_A_DAEMON
@@ -23,7 +24,6 @@ from shared.service.reactor import Reactor
 from shared.store.statements import Query, statements
 from simulation.history import Stage, play
 
-Statements = dict[str, LiteralString]
 Plant = Callable[[Stage], AbstractContextManager[None]]
 
 
@@ -36,7 +36,7 @@ class Bug:
 
 
 def _declared(module: ModuleType, name: str, old: str, new: str) -> Plant:
-    """As below, of a statement that a module declares under this name."""
+    """A statement of a module in which `old` reads `new`. Raises AssertionError when it doesn't hold `old` any more."""
 
     @contextlib.contextmanager
     def plant(_: Stage) -> Iterator[None]:
@@ -47,19 +47,6 @@ def _declared(module: ModuleType, name: str, old: str, new: str) -> Plant:
         assert statement.row is not None
         planted = Query(statement.name, text.replace(old, new), statement.row)
         with patch.object(module, name, planted):
-            yield
-
-    return plant
-
-
-def _statement(statements: Statements, name: str, old: str, new: str) -> Plant:
-    """A statement in which `old` reads `new`. Raises AssertionError when it doesn't hold `old` any more."""
-
-    @contextlib.contextmanager
-    def plant(_: Stage) -> Iterator[None]:
-        text = statements[name]
-        assert old in text, f"statement {name} has changed; plant this bug anew: {old!r}"
-        with patch.dict(statements, {name: text.replace(old, new)}):
             yield
 
     return plant
@@ -148,14 +135,14 @@ BUGS = (
     Bug(
         "reports are acknowledged though writing failed", _attribute(monitor.Monitor, "take", _acknowledge_all_the_same)
     ),
-    Bug("leases never run out", _statement(consequences.SQL, "lost", "t.lease_until < makima.now()", "false")),
+    Bug("leases never run out", _declared(watched, "LOST", "t.lease_until < makima.now()", "false")),
     Bug(
         "a claim has no lease",
-        _declared(rows, "CLAIM_STEPS", "(SELECT makima.now()) + %(lease)s::float * interval '1 second'", "NULL"),
+        _declared(dispatched, "CLAIM_STEPS", "(SELECT makima.now()) + %(lease)s::float * interval '1 second'", "NULL"),
     ),
     Bug(
         "output of any daemon is kept",
-        _statement(consequences.SQL, "output", "FROM judged WHERE theirs", "FROM judged"),
+        _declared(watched, "OUTPUT", "FROM judged WHERE theirs", "FROM judged"),
     ),
     Bug("readiness doesn't look at dependencies", _blind_readiness),
     Bug(
@@ -169,12 +156,20 @@ BUGS = (
     Bug("a Hello that was lost is never asked for again", _attribute(monitor.Monitor, "_signs_of_life", _nothing)),
     Bug(
         "an unroutable task is put back whatever became of it since",
-        _declared(rows, "PUT_BACK", "AND t.status = 'starting'", ""),
+        _declared(dispatched, "PUT_BACK", "AND t.status = 'starting'", ""),
     ),
     Bug("a merge is believed whatever it holds", _attribute(delivery_outcomes, "_merged_without", lambda *_: None)),
     Bug(
         "a claim is not in the audit log",
-        _declared(rows, "CLAIM_STEPS", "WHERE u.id IN (SELECT claimed.id FROM claimed)", "WHERE false"),
+        _declared(dispatched, "CLAIM_STEPS", "WHERE u.id IN (SELECT claimed.id FROM claimed)", "WHERE false"),
+    ),
+    Bug(
+        "steps that become ready are not in the audit log",
+        _declared(watched, "ADVANCE", "      FROM found f\n", "      FROM found f WHERE false\n"),
+    ),
+    Bug(
+        "what follows from a failure is forgotten",
+        _attribute(ledger, "ordinary", lambda _: True),
     ),
     Bug("what failed is not tried again", _attribute(Reactor, "_back_off", _nothing)),
 )

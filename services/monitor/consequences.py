@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
-import msgspec
-
+from services.monitor import rows
 from services.monitor.decisions import Decision
+from services.monitor.rows import Advanced, Step
 from shared.domain.budgets import Limits, Spent, exceeded
 from shared.domain.policies import OnFailure, Response, Rounds, after_cancel, after_failure
 from shared.domain.statuses import PauseCause, TaskKind, TaskStatus
@@ -22,10 +22,8 @@ from shared.messages.events import (
     StepRemoved,
     TaskChanged,
 )
-from shared.store.database import Row, UnitOfWork
-from shared.store.statements import statements
+from shared.store.database import UnitOfWork
 
-SQL = statements("services.monitor")
 _PAUSES = {
     TaskKind.PLAN: (PauseCause.PLANNING, "planning"),
     TaskKind.COMPLETION: (PauseCause.DELIVERY, "the delivery"),
@@ -37,26 +35,23 @@ async def settle_plans(unit: UnitOfWork, plans: Sequence[Decision]) -> None:
     """A plan that ended well comes into force whole, or waits for its approval; any other is withdrawn (rule 5)."""
     good = [d for d in plans if d.verdict.status is TaskStatus.COMPLETED]
     if asked := [d.task.id for d in good if d.task.approve_plan]:
-        for row in await unit.rows(SQL["await_approval"], {"tasks": asked}):
-            unit.record(
-                DirectiveChanged(directive=row["id"], status=row["status"], reason="the plan waits for approval")
-            )
+        for row in await unit.fetch(rows.AWAIT_APPROVAL(tasks=asked)):
+            unit.record(DirectiveChanged(directive=row.id, status=row.status, reason="the plan waits for approval"))
     if agreed := [d.task.id for d in good if not d.task.approve_plan]:
         await enforce(unit, agreed)
     if bad := [d for d in plans if d.verdict.status is not TaskStatus.COMPLETED]:
-        gone = await unit.rows(SQL["withdraw_plans"], {"tasks": [d.task.id for d in bad]})
-        unit.record(*(StepRemoved(directive=row["directive_id"], step=row["id"]) for row in gone))
-        over = [d.task.id for d in bad if d.verdict.status is not TaskStatus.PENDING]
-        await unit.rows(SQL["unserve"], {"tasks": over})
+        gone = await unit.fetch(rows.WITHDRAW_PLANS(tasks=[d.task.id for d in bad]))
+        unit.record(*(StepRemoved(directive=row.directive_id, step=row.id) for row in gone))
+        unit.execute(rows.UNSERVE(tasks=[d.task.id for d in bad if d.verdict.status is not TaskStatus.PENDING]))
 
 
 async def enforce(unit: UnitOfWork, plans: Sequence[UUID]) -> None:
     """Plans come into force; what may run at once is made ready."""
-    rows = await unit.rows(SQL["enforce_plans"], {"tasks": list(plans)})
-    unit.record(*(PlanFinished(directive=row["directive_id"], steps=len(row["steps"])) for row in rows))
-    unit.record(*(StepRemoved(directive=row["directive_id"], step=step) for row in rows for step in row["gone"]))
-    await settle_orders(unit, [step for row in rows for step in row["steps"]])
-    await advance_all(unit, [row["directive_id"] for row in rows])
+    enforced = await unit.fetch(rows.ENFORCE_PLANS(tasks=list(plans)))
+    unit.record(*(PlanFinished(directive=one.directive_id, steps=len(one.steps)) for one in enforced))
+    unit.record(*(StepRemoved(directive=one.directive_id, step=step) for one in enforced for step in one.gone))
+    await settle_orders(unit, [step for one in enforced for step in one.steps])
+    await advance_all(unit, [one.directive_id for one in enforced])
 
 
 async def respond(unit: UnitOfWork, over: Sequence[Decision], new_id: Callable[[], UUID]) -> None:
@@ -66,9 +61,9 @@ async def respond(unit: UnitOfWork, over: Sequence[Decision], new_id: Callable[[
     responses = await _responses(unit, steps)
     going_on = [d for d in steps if responses[d.task.id].action is OnFailure.CONTINUE and d.task.step]
     if going_on:
-        skipped = await unit.rows(SQL["skip_dependents"], {"steps": [d.task.step for d in going_on]})
-        record_steps(unit, skipped)
-        await settle_orders(unit, [row["id"] for row in skipped])
+        skipped = await unit.fetch(rows.SKIP_DEPENDENTS(steps=[d.task.step for d in going_on]))
+        unit.record(*map(_step_changed, skipped))
+        await settle_orders(unit, [step.id for step in skipped])
         await advance_all(unit, [d.task.directive for d in going_on])
     if again := [d for d in steps if responses[d.task.id].action is OnFailure.REPLAN]:
         await _request_replans(unit, again, new_id)
@@ -94,10 +89,8 @@ async def _responses(unit: UnitOfWork, steps: Sequence[Decision]) -> dict[UUID, 
     failed = {d.task.directive for d in steps if d.verdict.status is TaskStatus.FAILED}
     rounds: dict[UUID, Rounds] = {}
     if failed:
-        for row in await unit.rows(SQL["rounds"], {"directives": list(failed)}):
-            rounds[row["id"]] = Rounds(
-                has_goal=row["has_goal"], in_a_row=row["in_a_row"], under_this_goal=row["under_this_goal"]
-            )
+        for row in await unit.fetch(rows.ROUNDS(directives=list(failed))):
+            rounds[row.id] = Rounds(has_goal=row.has_goal, in_a_row=row.in_a_row, under_this_goal=row.under_this_goal)
     return {d.task.id: _response(d, rounds) for d in steps}
 
 
@@ -109,37 +102,42 @@ def _response(decision: Decision, rounds: Mapping[UUID, Rounds]) -> Response:
 
 
 async def _request_replans(unit: UnitOfWork, failed: Sequence[Decision], new_id: Callable[[], UUID]) -> None:
-    payloads = [
-        {"step": str(d.task.step), "name": d.task.name, "reason": d.reason or "", "tail": (d.tail or "")[-2000:]}
-        for d in failed
-    ]
-    columns = {
-        "ids": [new_id() for _ in failed],
-        "directives": [d.task.directive for d in failed],
-        "payloads": [msgspec.json.encode(p).decode() for p in payloads],
-    }
-    await unit.rows(SQL["request_replans"], columns)
+    unit.execute(
+        rows.REQUEST_REPLANS(
+            ids=[new_id() for _ in failed],
+            directives=[d.task.directive for d in failed],
+            payloads=[
+                {
+                    "step": str(d.task.step),
+                    "name": d.task.name,
+                    "reason": d.reason or "",
+                    "tail": (d.tail or "")[-2000:],
+                }
+                for d in failed
+            ],
+        )
+    )
     unit.record(*(PlanRequested(directive=d.task.directive, reason="failure") for d in failed))
 
 
 async def hold_to_budgets(unit: UnitOfWork, directives: list[UUID] | None) -> None:
     """Pause whatever has spent its budget or is past its deadline (rule 18). None: all that are past a deadline."""
-    rows = await unit.rows(SQL["spent"], {"directives": directives})
+    limited = await unit.fetch(rows.SPENT(directives=directives))
     pauses = {}
-    for row in rows:
-        limits = Limits(max_cost_usd=row["max_cost_usd"], max_tokens=row["max_tokens"], deadline=row["deadline"])
-        if reason := exceeded(Spent(cost_usd=row["cost_usd"], tokens=row["tokens"]), limits, row["now"]):
-            pauses[row["id"]] = (PauseCause.BUDGET, reason)
+    for one in limited:
+        limits = Limits(max_cost_usd=one.max_cost_usd, max_tokens=one.max_tokens, deadline=one.deadline)
+        if reason := exceeded(Spent(cost_usd=one.cost_usd, tokens=one.tokens), limits, one.now):
+            pauses[one.id] = (PauseCause.BUDGET, reason)
     await pause(unit, pauses)
-    if stopping := [row["id"] for row in rows if row["stop_now"] and row["id"] in pauses]:
-        for row in await unit.rows(SQL["stop_tasks"], {"directives": stopping, "reason": "the budget is spent"}):
+    if stopping := [one.id for one in limited if one.stop_now and one.id in pauses]:
+        for task in await unit.fetch(rows.STOP_TASKS(directives=stopping, reason="the budget is spent")):
             unit.record(
                 TaskChanged(
-                    directive=row["directive_id"],
-                    task=row["id"],
-                    attempt=row["attempt"],
-                    kind=row["kind"],
-                    status=row["status"],
+                    directive=task.directive_id,
+                    task=task.id,
+                    attempt=task.attempt,
+                    kind=task.kind,
+                    status=task.status,
                     reason="cancel asked: the budget is spent",
                     asked=True,
                 )
@@ -149,55 +147,54 @@ async def hold_to_budgets(unit: UnitOfWork, directives: list[UUID] | None) -> No
 async def pause(unit: UnitOfWork, pauses: Mapping[UUID, tuple[PauseCause, str]]) -> None:
     """Pause directives that can't go on by themselves, each with its cause and the reason in words."""
     if pauses:
-        columns = {
-            "directives": list(pauses),
-            "causes": [cause for cause, _ in pauses.values()],
-            "reasons": [reason for _, reason in pauses.values()],
-        }
-        rows = await unit.rows(SQL["pause"], columns)
-        unit.record(*(DirectiveChanged(directive=r["id"], status="paused", reason=r["pause_reason"]) for r in rows))
+        paused = await unit.fetch(
+            rows.PAUSE(
+                directives=list(pauses),
+                causes=[cause for cause, _ in pauses.values()],
+                reasons=[reason for _, reason in pauses.values()],
+            )
+        )
+        unit.record(*(DirectiveChanged(directive=p.id, status="paused", reason=p.pause_reason) for p in paused))
 
 
 async def settle_orders(unit: UnitOfWork, steps: Sequence[UUID]) -> None:
     """Bring the orders that these steps serve up to date."""
     if steps:
-        rows = await unit.rows(SQL["settle_orders"], {"steps": list(steps)})
-        unit.record(*(OrderChanged(directive=r["directive_id"], order=r["id"], status=r["status"]) for r in rows))
+        orders = await unit.fetch(rows.SETTLE_ORDERS(steps=list(steps)))
+        unit.record(*(OrderChanged(directive=o.directive_id, order=o.id, status=o.status) for o in orders))
 
 
 async def advance_all(unit: UnitOfWork, directives: list[UUID] | None) -> None:
     """Readiness, idleness and dead ends of whole directives (None: of all)."""
-    chosen = {"directives": directives}
-    names = ("advance_all", "idle", "await_found", "stuck")
-    ready, idle, awaiting, stuck = await unit.rows_of_each(*((SQL[name], chosen) for name in names))
+    ready, idle, awaiting, stuck = await unit.fetch_all(
+        rows.ADVANCE_ALL(directives=directives),
+        rows.IDLE(directives=directives),
+        rows.AWAIT_FOUND(directives=directives),
+        rows.STUCK(directives=directives),
+    )
     made_ready(unit, ready)
     became_idle(unit, idle)
-    unit.record(
-        *(
-            DirectiveChanged(directive=r["id"], status="awaiting_approval", reason="work that its steps found")
-            for r in awaiting
-        )
-    )
-    unit.record(*(DirectiveChanged(directive=r["id"], status="paused", reason=r["pause_reason"]) for r in stuck))
+    found = "work that its steps found"
+    unit.record(*(DirectiveChanged(directive=d, status="awaiting_approval", reason=found) for d in awaiting))
+    unit.record(*(DirectiveChanged(directive=d.id, status="paused", reason=d.pause_reason) for d in stuck))
 
 
-def became_idle(unit: UnitOfWork, rows: Sequence[Row]) -> None:
-    """Say in which directives nothing is left to do."""
-    unit.record(*(DirectiveChanged(directive=row["id"], status="idle") for row in rows))
+def became_idle(unit: UnitOfWork, directives: Sequence[UUID]) -> None:
+    """Tell in which directives nothing is left to do, as their statement has logged."""
+    unit.announce(*(DirectiveChanged(directive=d, status="idle") for d in directives))
 
 
-def made_ready(unit: UnitOfWork, rows: Sequence[Row]) -> None:
-    """Say which steps were made ready, a directive a row."""
-    unit.record(*(StepReady(directive=r["directive_id"], steps=tuple(r["steps"])) for r in rows if r["steps"]))
+def made_ready(unit: UnitOfWork, advanced: Sequence[Advanced]) -> None:
+    """Tell which steps were made ready, as their statement has logged."""
+    unit.announce(*(StepReady(directive=one.directive_id, steps=one.steps) for one in advanced))
 
 
-def record_steps(unit: UnitOfWork, rows: Sequence[Row]) -> None:
-    """Say what became of steps."""
-    unit.record(
-        *(
-            StepChanged(
-                directive=r["directive_id"], step=r["id"], name=r["name"], status=r["status"], reason=r["reason"]
-            )
-            for r in rows
-        )
+def steps_changed(unit: UnitOfWork, steps: Sequence[Step]) -> None:
+    """Tell what became of steps, as their statement has logged."""
+    unit.announce(*map(_step_changed, steps))
+
+
+def _step_changed(step: Step) -> StepChanged:
+    return StepChanged(
+        directive=step.directive_id, step=step.id, name=step.name, status=step.status, reason=step.reason
     )

@@ -38,6 +38,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     on_failure: OnFailure = OnFailure.REPLAN
     approve_plan: bool = False
     has_budget: bool = False
+    serves: bool = False
+    """Its step serves an order."""
     cancel_cause: CancelCause | None = None
     """Why its end was asked for, when that is no person's wish that it fail."""
     gave_up: str | None = None

@@ -3,7 +3,8 @@
 -- judge readiness of one directive at a time. Relies on the primary keys.
 SELECT t.id, t.directive_id, t.step_id, t.kind, t.name, t.status, t.attempt, t.failures, t.losses, t.daemon,
        t.cancel_cause, t.gave_up, d.max_attempts, d.on_failure, d.approve_plan,
-       d.max_cost_usd IS NOT NULL OR d.max_tokens IS NOT NULL AS has_budget
+       d.max_cost_usd IS NOT NULL OR d.max_tokens IS NOT NULL AS has_budget,
+       EXISTS (SELECT FROM makima.step_order so WHERE so.step_id = t.step_id) AS serves
   FROM makima.task t
   JOIN makima.directive d ON d.id = t.directive_id
  WHERE t.id = ANY (%(tasks)s)
@@ -11,7 +12,8 @@ SELECT t.id, t.directive_id, t.step_id, t.kind, t.name, t.status, t.attempt, t.f
    FOR NO KEY UPDATE OF d, t;
 
 -- name: apply
--- Write what became of tasks and attempts, and with them their steps. One row a task, as decided.
+-- Write what became of tasks and attempts, and with them their steps. One row a task, as decided. Each step that changed
+-- has its entry in the audit log.
 WITH new AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(decisions)s::jsonb)
         AS u (id uuid, attempt integer, status makima.task_status, next_attempt integer, failures integer, losses integer, delay float,
@@ -25,7 +27,7 @@ WITH new AS MATERIALIZED (
 ), tasks AS (
     UPDATE makima.task t
        SET status = new.status, attempt = new.next_attempt, failures = new.failures, losses = new.losses,
-           not_before = makima.now() + new.delay * interval '1 second',
+           not_before = (SELECT makima.now()) + new.delay * interval '1 second',
            daemon = CASE WHEN new.status <> 'pending' THEN coalesce(new.daemon, t.daemon) END, branch = coalesce(new.branch, t.branch),
            head = coalesce(new.head, t.head), base_commit = coalesce(new.base, t.base_commit), session = coalesce(new.session, t.session),
            outcome = CASE WHEN new.outcome = '' THEN t.outcome ELSE new.outcome END,
@@ -34,9 +36,9 @@ WITH new AS MATERIALIZED (
            waiting_reason = CASE WHEN new.status = 'pending' THEN new.reason END,
            cost_usd = t.cost_usd + greatest(new.cost - coalesce((SELECT cost_usd FROM before WHERE task_id = t.id), 0), 0),
            tokens = t.tokens + greatest(new.tokens - coalesce((SELECT tokens FROM before WHERE task_id = t.id), 0), 0),
-           lease_until = CASE WHEN new.status IN ('starting', 'running', 'paused')
-                              THEN makima.now() + %(lease)s * interval '1 second' END,
-           ended_at = CASE WHEN new.status IN ('completed', 'failed', 'cancelled') THEN makima.now() END,
+           lease_until = CASE WHEN new.status IN ({on_a_daemon})
+                              THEN (SELECT makima.now()) + %(lease)s * interval '1 second' END,
+           ended_at = CASE WHEN new.status IN ({ended_task}) THEN (SELECT makima.now()) END,
            gave_up = CASE WHEN new.status <> 'pending' THEN t.gave_up END,
            version = t.version + 1
       FROM new
@@ -45,7 +47,7 @@ WITH new AS MATERIALIZED (
 ), attempts AS (
     INSERT INTO makima.attempt AS a (task_id, number, daemon, agent, session, branch, ended_at, outcome, reason, tail, exit_code,
                                      cost_usd, tokens)
-    SELECT id, attempt, daemon, agent, session, branch, CASE WHEN ended_as IS NOT NULL THEN makima.now() END, ended_as,
+    SELECT id, attempt, daemon, agent, session, branch, CASE WHEN ended_as IS NOT NULL THEN (SELECT makima.now()) END, ended_as,
            reason, tail, exit_code, cost, tokens
       FROM tasks
         ON CONFLICT (task_id, number) DO UPDATE
@@ -54,20 +56,27 @@ WITH new AS MATERIALIZED (
            outcome = coalesce(excluded.outcome, a.outcome), reason = coalesce(excluded.reason, a.reason),
            tail = coalesce(excluded.tail, a.tail), exit_code = coalesce(excluded.exit_code, a.exit_code),
            cost_usd = greatest(excluded.cost_usd, a.cost_usd), tokens = greatest(excluded.tokens, a.tokens)
+), steps AS (
+    UPDATE makima.step s
+       SET status = new.step_status, task_id = new.id, version = s.version + 1,
+           branch = CASE WHEN new.step_status = 'completed' THEN new.branch ELSE s.branch END,
+           outcome = CASE WHEN new.step_status = 'completed' THEN new.outcome ELSE s.outcome END,
+           head = CASE WHEN new.step_status = 'completed' THEN new.head ELSE s.head END,
+           files_changed = CASE WHEN new.step_status = 'completed' THEN new.files ELSE s.files_changed END,
+           reason = CASE WHEN new.step_status = 'failed' THEN new.reason ELSE s.reason END,
+           completed_at = CASE WHEN new.step_status = 'completed' THEN (SELECT makima.now()) END
+      FROM tasks AS new
+     WHERE s.id = new.step_id AND new.step_status IS NOT NULL
+       AND s.status NOT IN ('pending', 'completed', 'failed', 'skipped') AND s.status <> new.step_status
+    RETURNING s.id, s.directive_id, s.name, s.status, s.reason
+), logged AS (
+    INSERT INTO makima.event (type, directive_id, body)
+    SELECT 'step.changed', s.directive_id,
+           jsonb_build_object('type', 'step.changed', 'directive', s.directive_id, 'step', s.id, 'name', s.name,
+                              'status', s.status, 'reason', s.reason)
+      FROM steps s
 )
-UPDATE makima.step s
-   SET status = new.step_status, task_id = new.id, version = s.version + 1,
-       branch = CASE WHEN new.step_status = 'completed' THEN new.branch ELSE s.branch END,
-       outcome = CASE WHEN new.step_status = 'completed' THEN new.outcome ELSE s.outcome END,
-       head = CASE WHEN new.step_status = 'completed' THEN new.head ELSE s.head END,
-       files_changed = CASE WHEN new.step_status = 'completed' THEN new.files ELSE s.files_changed END,
-       reason = CASE WHEN new.step_status = 'failed' THEN new.reason ELSE s.reason END,
-       completed_at = CASE WHEN new.step_status = 'completed' THEN makima.now() END
-  FROM tasks AS new
- WHERE s.id = new.step_id AND new.step_status IS NOT NULL
-   AND s.status NOT IN ('pending', 'completed', 'failed', 'skipped') AND s.status <> new.step_status
-RETURNING s.id, s.directive_id, s.name, s.status, s.reason,
-          EXISTS (SELECT FROM makima.step_order so WHERE so.step_id = s.id) AS serves;
+SELECT id, directive_id, name, status, reason FROM steps;
 
 -- name: agents
 -- The agents that repositories' settings name run in the place of those of their tasks. By primary keys.
@@ -76,8 +85,7 @@ WITH named AS (
 ), tasks AS (
     UPDATE makima.task t SET agent = named.agent, version = t.version + 1 FROM named WHERE t.id = named.task_id
 )
-UPDATE makima.attempt a SET agent = named.agent FROM named WHERE a.task_id = named.task_id AND a.number = named.number
-RETURNING a.task_id;
+UPDATE makima.attempt a SET agent = named.agent FROM named WHERE a.task_id = named.task_id AND a.number = named.number;
 
 -- name: go_unchecked
 -- The check fails on the base branch of these directives by itself, and they go on without.
@@ -85,8 +93,8 @@ UPDATE makima.directive SET check_command = '', version = version + 1 WHERE id =
 
 -- name: advance
 -- After these steps settled: their dependents, and the next order_index where they were the last of theirs, become
--- ready. A row a directive, with those, and whether anything is left to do in it. Under `continue` a failed step holds
--- back no higher order_index. Cost: the settled steps' out-degree. Relies on step_dependents, step_unsettled,
+-- ready. A row a directive, with its entry in the audit log. Under `continue` a failed step holds back no higher
+-- order_index. Cost: the settled steps' out-degree. Relies on step_dependents, step_unsettled,
 -- step_by_directive.
 WITH settled AS (
     SELECT id, directive_id, order_index FROM makima.step WHERE id = ANY (%(steps)s)
@@ -96,7 +104,7 @@ WITH settled AS (
       JOIN makima.directive d ON d.id = x.directive_id
      CROSS JOIN LATERAL (
            SELECT min(u.order_index) AS order_index FROM makima.step u
-            WHERE u.directive_id = x.directive_id AND u.status IN ('pending', 'ready', 'running', 'failed')
+            WHERE u.directive_id = x.directive_id AND u.status IN ({unsettled_step})
               AND u.held_by IS NULL AND NOT (u.status = 'failed' AND d.on_failure = 'continue')) AS n
      WHERE n.order_index > x.order_index
 ), candidates AS (
@@ -110,11 +118,15 @@ WITH settled AS (
       FROM judged
      WHERE s.id = judged.id AND s.status = judged.status
     RETURNING s.id, s.directive_id
+), found AS (
+    SELECT r.directive_id, array_agg(r.id) AS steps FROM ready r GROUP BY r.directive_id
+), logged AS (
+    INSERT INTO makima.event (type, directive_id, body)
+    SELECT 'step.ready', f.directive_id,
+           jsonb_build_object('type', 'step.ready', 'directive', f.directive_id, 'steps', to_jsonb(f.steps))
+      FROM found f
 )
-SELECT x.directive_id, coalesce((SELECT array_agg(r.id) FROM ready r WHERE r.directive_id = x.directive_id), '{}') AS steps,
-       (SELECT true FROM makima.step s
-         WHERE s.directive_id = x.directive_id AND s.status IN ('pending', 'ready', 'running') LIMIT 1) AS goes_on
-  FROM (SELECT DISTINCT directive_id FROM settled) AS x;
+SELECT directive_id, steps FROM found;
 
 -- name: advance_all
 -- The same for whole directives: after a plan came into force, and in the sweep.
@@ -129,19 +141,36 @@ WITH judged AS MATERIALIZED (  -- so that rule 1 is asked of the candidates only
       FROM judged
      WHERE s.id = judged.id AND s.status = judged.status
     RETURNING s.id, s.directive_id
+), found AS (
+    SELECT r.directive_id, array_agg(r.id) AS steps FROM ready r GROUP BY r.directive_id
+), logged AS (
+    INSERT INTO makima.event (type, directive_id, body)
+    SELECT 'step.ready', f.directive_id,
+           jsonb_build_object('type', 'step.ready', 'directive', f.directive_id, 'steps', to_jsonb(f.steps))
+      FROM found f
 )
-SELECT directive_id, array_agg(id) AS steps FROM ready GROUP BY directive_id;
+SELECT directive_id, steps FROM found;
 
 -- name: idle
--- Active directives with steps, every one terminal, and no planning due or live (rule 11).
-UPDATE makima.directive d SET status = 'idle', version = d.version + 1
- WHERE d.status = 'active'
-   AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'active')))
-   AND (SELECT true FROM makima.step s WHERE s.directive_id = d.id LIMIT 1)
-   AND (SELECT true FROM makima.step s
-         WHERE s.directive_id = d.id AND s.status IN ('pending', 'ready', 'running') LIMIT 1) IS NULL
-   AND (SELECT true FROM makima.open_planning p WHERE p.directive_id = d.id LIMIT 1) IS NULL
-RETURNING d.id;
+-- Active directives with steps, every one terminal, and no planning due or live (rule 11), each with its entry in the
+-- audit log.
+WITH idle AS (
+    UPDATE makima.directive d SET status = 'idle', version = d.version + 1
+     WHERE d.status = 'active'
+       AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'active')))
+       AND (SELECT true FROM makima.step s WHERE s.directive_id = d.id LIMIT 1)
+       AND (SELECT true FROM makima.step s
+             WHERE s.directive_id = d.id AND s.status IN ('pending', 'ready', 'running') LIMIT 1) IS NULL
+       AND (SELECT true FROM makima.open_planning p WHERE p.directive_id = d.id LIMIT 1) IS NULL
+    RETURNING d.id
+), logged AS (
+    INSERT INTO makima.event (type, directive_id, body)
+    SELECT 'directive.changed', i.id,
+           jsonb_build_object('type', 'directive.changed', 'directive', i.id, 'status', 'idle', 'reason', NULL,
+                              'changed', '[]'::jsonb, 'version', 0)
+      FROM idle i
+)
+SELECT id FROM idle;
 
 -- name: await_found
 -- Active directives in which nothing runs, may run or is planned, and work that tasks found waits for approval. Relies on
@@ -153,7 +182,7 @@ UPDATE makima.directive d SET status = 'awaiting_approval', version = d.version 
          WHERE s.directive_id = d.id AND s.status IN ('ready', 'running') LIMIT 1) IS NULL
    AND (SELECT true FROM makima.open_planning p WHERE p.directive_id = d.id LIMIT 1) IS NULL
    AND (SELECT true FROM makima.task t
-         WHERE t.directive_id = d.id AND t.status IN ('pending', 'starting', 'running', 'paused') LIMIT 1) IS NULL
+         WHERE t.directive_id = d.id AND t.status IN ({live_task}) LIMIT 1) IS NULL
    AND makima.awaiting_approval(d) <> '{}'
 RETURNING d.id;
 
@@ -171,7 +200,7 @@ UPDATE makima.directive d
          WHERE s.directive_id = d.id AND s.status IN ('ready', 'running') LIMIT 1) IS NULL
    AND (SELECT true FROM makima.open_planning p WHERE p.directive_id = d.id LIMIT 1) IS NULL
    AND (SELECT true FROM makima.task t
-         WHERE t.directive_id = d.id AND t.status IN ('pending', 'starting', 'running', 'paused') LIMIT 1) IS NULL
+         WHERE t.directive_id = d.id AND t.status IN ({live_task}) LIMIT 1) IS NULL
 RETURNING d.id, d.pause_reason;
 
 -- name: planned
@@ -240,7 +269,7 @@ SELECT d.id, d.max_cost_usd, d.max_tokens, d.deadline, d.stop_now, makima.now() 
 -- Ask for the end of what runs, without its having failed: the steps run again when the directive goes on.
 UPDATE makima.task t SET cancel_asked = %(reason)s, cancel_cause = 'stopped', version = t.version + 1
  WHERE t.directive_id = ANY (%(directives)s) AND t.cancel_asked IS NULL AND t.kind IN ('plan', 'step')
-   AND t.status IN ('pending', 'starting', 'running', 'paused')
+   AND t.status IN ({live_task})
 RETURNING t.id, t.directive_id, t.attempt, t.kind, t.status;
 
 -- name: pause
@@ -252,7 +281,7 @@ RETURNING d.id, d.pause_reason;
 
 -- name: settle_orders
 -- The orders that these steps serve, as their steps stand now. Relies on step_order's key and step_order_by_order.
-SELECT * FROM makima.settle_orders(ARRAY(
+SELECT id, directive_id, status FROM makima.settle_orders(ARRAY(
     SELECT DISTINCT so.order_id FROM makima.step_order so WHERE so.step_id = ANY (%(steps)s)));
 
 -- name: skip_dependents
@@ -285,7 +314,7 @@ WITH said AS (
         AS u (daemon, task, attempt, first, last, events)
 ), judged AS (
     SELECT said.*, a.daemon IS NOT DISTINCT FROM said.daemon AS theirs,
-           a.daemon IS NULL AND t.attempt = said.attempt AND t.status IN ('starting', 'running', 'paused')
+           a.daemon IS NULL AND t.attempt = said.attempt AND t.status IN ({on_a_daemon})
            AND coalesce(t.daemon, said.daemon) = said.daemon AS early
       FROM said
       LEFT JOIN makima.task t ON t.id = said.task
@@ -305,7 +334,7 @@ WITH held AS (
     UPDATE makima.task t SET lease_until = makima.now() + %(lease)s * interval '1 second'
       FROM held
      WHERE t.id = held.task AND t.attempt = held.attempt AND coalesce(t.daemon, held.daemon) = held.daemon
-       AND t.status IN ('starting', 'running', 'paused')
+       AND t.status IN ({on_a_daemon})
     RETURNING t.id, t.attempt
 )
 SELECT held.daemon, held.task, held.attempt FROM held
@@ -348,13 +377,13 @@ UPDATE makima.daemon SET connected = false WHERE name = ANY (%(names)s) AND conn
 
 -- name: lost
 -- Tasks whose lease ran out, locked. Relies on task_on_a_daemon.
-SELECT t.id, t.attempt, t.daemon FROM makima.task t
- WHERE t.status IN ('starting', 'running', 'paused') AND t.lease_until < makima.now()
+SELECT t.id FROM makima.task t
+ WHERE t.status IN ({on_a_daemon}) AND t.lease_until < makima.now()
    FOR UPDATE SKIP LOCKED;
 
 -- name: cancelled
 -- Pending tasks that somebody wants cancelled. Relies on task_cancel_asked.
-SELECT t.id, t.attempt, t.cancel_asked FROM makima.task t
+SELECT t.id, t.cancel_asked FROM makima.task t
  WHERE t.cancel_asked IS NOT NULL AND t.status = 'pending' AND (%(directives)s::uuid[] IS NULL OR t.directive_id = ANY (%(directives)s))
    FOR UPDATE SKIP LOCKED;
 
@@ -376,7 +405,7 @@ UPDATE makima.task t SET status = 'paused', version = t.version + 1
 RETURNING t.id, t.directive_id, t.attempt, t.kind, t.daemon;
 
 -- name: resume_answered
--- Paused tasks without an open question: paused -> running. Relies on task_by_lease and question_open.
+-- Paused tasks without an open question: paused -> running. Relies on task_on_a_daemon and question_open.
 UPDATE makima.task t SET status = 'running', version = t.version + 1
  WHERE t.status = 'paused' AND (%(directives)s::uuid[] IS NULL OR t.directive_id = ANY (%(directives)s))
    AND NOT EXISTS (SELECT FROM makima.question q
@@ -388,7 +417,7 @@ RETURNING t.id, t.directive_id, t.attempt, t.kind, t.daemon;
 -- A batch of output that is older than is kept; what a live task printed stays. Relies on task_output_by_age.
 WITH old AS (
     SELECT o.task_id, o.attempt, o.first_seq FROM makima.task_output o
-      JOIN makima.task t ON t.id = o.task_id AND t.status IN ('completed', 'failed', 'cancelled')
+      JOIN makima.task t ON t.id = o.task_id AND t.status IN ({ended_task})
      WHERE o.at < makima.now() - %(days)s * interval '1 day'
      LIMIT %(most)s
 ), gone AS (

@@ -5,45 +5,45 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from services.monitor.consequences import SQL
+from services.monitor import rows
+from services.monitor.rows import Questioned
 from shared.domain.statuses import TaskStatus
 from shared.messages.events import QuestionAnswered, QuestionAsked, TaskChanged
 from shared.messages.topics import ALL, Consumes
 from shared.service.phase import Surroundings
-from shared.store.database import Row
 
 CONSUMES: Consumes = {QuestionAsked: ALL, QuestionAnswered: ALL}
 
 
 async def reconcile(around: Surroundings, directives: frozenset[UUID] | None) -> None:
     """Bring tasks in line with their questions: of these directives, or (None) of all."""
-    chosen = {"directives": None if directives is None else list(directives)}
+    chosen = None if directives is None else list(directives)
     async with around.database.unit_of_work("monitor.questions") as unit:
-        expired, answered, asking = await unit.rows_of_each(
-            (SQL["expire_questions"], chosen), (SQL["resume_answered"], chosen), (SQL["pause_asking"], chosen)
+        expired, answered, asking = await unit.fetch_all(
+            rows.EXPIRE_QUESTIONS(directives=chosen),
+            rows.RESUME_ANSWERED(directives=chosen),
+            rows.PAUSE_ASKING(directives=chosen),
         )
         unit.record(
             *(
-                QuestionAnswered(
-                    directive=row["directive_id"], question=row["id"], task=row["task_id"], settled=row["settled"]
-                )
-                for row in expired
+                QuestionAnswered(directive=q.directive_id, question=q.id, task=q.task_id, settled=q.settled)
+                for q in expired
             ),
             *_changed(answered, TaskStatus.RUNNING, None),
             *_changed(asking, TaskStatus.PAUSED, "waits for an answer"),
         )
 
 
-def _changed(rows: Sequence[Row], status: TaskStatus, reason: str | None) -> list[TaskChanged]:
+def _changed(tasks: Sequence[Questioned], status: TaskStatus, reason: str | None) -> list[TaskChanged]:
     return [
         TaskChanged(
-            directive=row["directive_id"],
-            task=row["id"],
-            attempt=row["attempt"],
-            kind=row["kind"],
+            directive=task.directive_id,
+            task=task.id,
+            attempt=task.attempt,
+            kind=task.kind,
             status=status,
-            daemon=row["daemon"],
+            daemon=task.daemon,
             reason=reason,
         )
-        for row in rows
+        for task in tasks
     ]

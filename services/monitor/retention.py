@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import LiteralString
 
 import structlog
 
+from services.monitor import rows
 from shared.service.phase import Surroundings
 from shared.store.database import UNAVAILABLE
-from shared.store.statements import statements
+from shared.store.statements import Query
 
 log = structlog.get_logger()
 
-SQL = statements("services.monitor")
 BETWEEN_BATCHES_SECONDS = 1.0
 BATCH = 2_000
-_BITMAPS: LiteralString = "SET LOCAL enable_bitmapscan = on"
-"""Ages are indexed by BRIN, which only bitmaps read; a service's connections plan without them."""
 
 
 async def retain(around: Surroundings) -> None:
@@ -25,16 +22,19 @@ async def retain(around: Surroundings) -> None:
     settings = around.settings
     while True:
         await asyncio.sleep(settings.retention_seconds * (0.75 + around.chance.random() / 2))
-        for name, days in (("forget_output", settings.keep_output_days), ("forget_events", settings.keep_events_days)):
+        for statement, days in (
+            (rows.FORGET_OUTPUT, settings.keep_output_days),
+            (rows.FORGET_EVENTS, settings.keep_events_days),
+        ):
             try:
-                while await forget(around, name, days) == BATCH:
+                while await forget(around, statement, days) == BATCH:
                     await asyncio.sleep(BETWEEN_BATCHES_SECONDS)
             except UNAVAILABLE as error:
-                log.warning("retention waits", of=name, error=str(error))
+                log.warning("retention waits", of=statement.name, error=str(error))
 
 
-async def forget(around: Surroundings, name: str, days: float) -> int:
+async def forget(around: Surroundings, statement: Query[int], days: float) -> int:
     """Delete one batch; how many rows it was."""
     async with around.database.unit_of_work("monitor.retention") as unit:
-        _, rows = await unit.rows_of_each((_BITMAPS, None), (SQL[name], {"days": days, "most": BATCH}))
-    return int(rows[0]["deleted"])
+        unit.execute(rows.BITMAPS())
+        return await unit.fetch_one(statement(days=days, most=BATCH))

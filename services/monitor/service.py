@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from uuid import UUID
 
-import msgspec
 import structlog
 
-from services.monitor import consequences, decisions, ledger, questions
+from services.monitor import consequences, decisions, ledger, questions, rows
 from services.monitor.retention import retain
 from shared.bus.bus import MessageChannel
 from shared.bus.skipped import Skipped
@@ -81,7 +80,6 @@ EMITS: frozenset[type[Event]] = frozenset(
 )
 SENDS: ByChannel = {"reports": frozenset({Ack, NotYours, Identify})}
 RECEIVES: ByChannel = {"reports": frozenset(channels.REPORTS)}
-SQL = consequences.SQL
 ANNOUNCE_SECONDS = 2.0
 LEASE_CHECK_SECONDS = 2.0
 
@@ -152,9 +150,10 @@ class Monitor:
         """Write one batch and acknowledge it."""
         refused: list[tuple[bytes, NotYours]] = []
         async with self._around.database.unit_of_work("monitor.take") as unit:
-            await self._presence(unit, [r for _, r in heard])
+            self._presence(unit, [r for _, r in heard])
             unknown = await self._signs_of_life(unit, heard)
             refused += await self._leases(unit, heard)
+            self._messages(unit, [r for _, r in heard if isinstance(r, MessageDelivered)])
             refused += await self._outcomes(unit, heard)
             not_theirs, early = await self._output(unit, heard)
             refused += not_theirs
@@ -177,89 +176,87 @@ class Monitor:
         for identity, answers in replies.items():
             await self._reports.send("monitor.acknowledge", b"acks", identity, REPORT_REPLIES.encode(answers))
 
-    async def _presence(self, unit: UnitOfWork, reports: Sequence[AnyReport]) -> None:
+    def _presence(self, unit: UnitOfWork, reports: Sequence[AnyReport]) -> None:
         last = {r.daemon: r for r in reports if isinstance(r, Hello | Goodbye)}
         if came := [r for r in last.values() if isinstance(r, Hello)]:
-            columns = {
-                "owners": [h.owner for h in came],
-                "names": [h.daemon for h in came],
-                "labels": [as_array(h.labels) for h in came],
-                "agents": [as_array(h.agents) for h in came],
-                "capacities": [h.capacity for h in came],
-                "drainings": [h.draining for h in came],
-                "drains": [h.drain_asked for h in came],
-                "refusals": [h.refuses for h in came],
-            }
-            await unit.rows(SQL["connect_daemons"], columns)
+            unit.execute(
+                rows.CONNECT_DAEMONS(
+                    owners=[h.owner for h in came],
+                    names=[h.daemon for h in came],
+                    labels=[as_array(h.labels) for h in came],
+                    agents=[as_array(h.agents) for h in came],
+                    capacities=[h.capacity for h in came],
+                    drainings=[h.draining for h in came],
+                    drains=[h.drain_asked for h in came],
+                    refusals=[h.refuses for h in came],
+                )
+            )
             unit.record(*(SlotsFree(owner=h.owner, free=max(h.capacity - len(h.running), 0)) for h in came))
         if went := [r.daemon for r in last.values() if isinstance(r, Goodbye)]:
-            await unit.rows(SQL["disconnect_daemons"], {"names": went})
+            unit.execute(rows.DISCONNECT_DAEMONS(names=went))
 
     async def _signs_of_life(self, unit: UnitOfWork, heard: Heard) -> list[str]:
         """Note who is heard; the names of those that have to say Hello, since theirs never came to be written."""
         beats = [h.daemon for _, h in heard if isinstance(h, Heartbeat)]
         if not beats:
             return []
-        rows = await unit.rows(SQL["heard"], {"names": beats, "stale": self._around.settings.lost_seconds / 2})
-        return [row["name"] for row in rows]
+        return await unit.fetch(rows.HEARD(names=beats, stale=self._around.settings.lost_seconds / 2))
 
     async def _leases(self, unit: UnitOfWork, heard: Heard) -> list[tuple[bytes, NotYours]]:
         held = [(i, r) for i, h in heard if isinstance(h, Heartbeat | Hello) for r in h.running]
         if not held:
             return []
-        columns = {
-            "daemons": [i.decode() for i, _ in held],
-            "tasks": [r.task for _, r in held],
-            "attempts": [r.attempt for _, r in held],
-            "lease": self._lease,
-        }
-        rows = await unit.rows(SQL["renew"], columns)
-        return [(r["daemon"].encode(), NotYours(task=r["task"], attempt=r["attempt"])) for r in rows]
+        not_theirs = await unit.fetch(
+            rows.RENEW(
+                daemons=[i.decode() for i, _ in held],
+                tasks=[r.task for _, r in held],
+                attempts=[r.attempt for _, r in held],
+                lease=self._lease,
+            )
+        )
+        return [(one.daemon.encode(), NotYours(task=one.task, attempt=one.attempt)) for one in not_theirs]
 
     async def _outcomes(self, unit: UnitOfWork, heard: Heard) -> list[tuple[bytes, NotYours]]:
+        """Write what became of tasks. Where nothing is left to be written after that, it is committed with it."""
         reports = [
             (i.decode(), r)
             for i, r in heard
             if isinstance(r, Report) and not isinstance(r, OutputBatch | MessageDelivered)
         ]
-        if reports:
-            tasks = await ledger.read(unit, {r.task for _, r in reports})
-            plans = [r.task for _, r in reports if isinstance(r, TaskSucceeded) and _is_plan(tasks.get(r.task))]
-            planned = {}
-            if plans:
-                planned = {
-                    row["id"]: planned_something(row["added"], row["kept"])
-                    for row in await unit.rows(SQL["planned"], {"tasks": plans})
-                }
-            jitters = [self._around.chance.random() for _ in reports]
-            decided, refused = decisions.decide(reports, tasks, planned, jitters)
-            await ledger.write(unit, list(decided.values()), self._lease, self._around.new_id)
+        if not reports:
+            return []
+        tasks = await ledger.read(unit, {r.task for _, r in reports})
+        jitters = [self._around.chance.random() for _ in reports]
+        decided, refused = decisions.decide(reports, tasks, await _planned(unit, reports, tasks), jitters)
+        due = list(decided.values())
+        if due and all(map(ledger.ordinary, due)) and not any(isinstance(r, OutputBatch) for _, r in heard):
+            await ledger.write_last(unit, due, self._lease)
         else:
-            refused = []
-        await self._messages(unit, [r for _, r in heard if isinstance(r, MessageDelivered)])
+            await ledger.write(unit, due, self._lease, self._around.new_id)
         return [(daemon.encode(), refusal) for daemon, refusal in refused]
 
-    async def _messages(self, unit: UnitOfWork, delivered: Sequence[MessageDelivered]) -> None:
+    def _messages(self, unit: UnitOfWork, delivered: Sequence[MessageDelivered]) -> None:
         if delivered:
-            columns = {"messages": [d.message for d in delivered], "hows": [d.how for d in delivered]}
-            await unit.rows(SQL["messages_delivered"], columns)
+            messages, hows = [d.message for d in delivered], [d.how for d in delivered]
+            unit.execute(rows.MESSAGES_DELIVERED(messages=messages, hows=hows))
 
     async def _output(self, unit: UnitOfWork, heard: Heard) -> tuple[list[tuple[bytes, NotYours]], set[Attempt]]:
         """Keep output; refusals, and whose output came before its attempt was known: it is to come again."""
         batches = [(i, r) for i, r in heard if isinstance(r, OutputBatch)]
         if not batches:
             return [], set()
-        columns = {
-            "daemons": [i.decode() for i, _ in batches],
-            "tasks": [b.task for _, b in batches],
-            "attempts": [b.attempt for _, b in batches],
-            "firsts": [b.first for _, b in batches],
-            "lasts": [b.first + len(b.lines) - 1 for _, b in batches],
-            "events": [msgspec.json.encode(b.lines).decode() for _, b in batches],
-        }
-        rows = await unit.rows(SQL["output"], columns)
-        early = {(r["daemon"].encode(), r["task"], r["attempt"]) for r in rows if r["early"]}
-        refused = {(r["daemon"].encode(), r["task"], r["attempt"]) for r in rows} - early
+        unkept = await unit.fetch(
+            rows.OUTPUT(
+                daemons=[i.decode() for i, _ in batches],
+                tasks=[b.task for _, b in batches],
+                attempts=[b.attempt for _, b in batches],
+                firsts=[b.first for _, b in batches],
+                lasts=[b.first + len(b.lines) - 1 for _, b in batches],
+                events=[b.lines for _, b in batches],
+            )
+        )
+        early = {(one.daemon.encode(), one.task, one.attempt) for one in unkept if one.early}
+        refused = {(one.daemon.encode(), one.task, one.attempt) for one in unkept} - early
         return [(i, NotYours(task=task, attempt=attempt)) for i, task, attempt in sorted(refused)], early
 
     async def reconcile(self, directives: frozenset[UUID] | None) -> None:
@@ -269,11 +266,9 @@ class Monitor:
             due = []
             if directives is None:
                 await self._unheard(unit)
-                lost = [row["id"] for row in await unit.rows(SQL["lost"])]
+                lost = await unit.fetch(rows.LOST())
                 due += [decisions.lost(task) for task in (await ledger.read(unit, lost)).values()] if lost else []
-            asked = {
-                row["id"]: row["cancel_asked"] for row in await unit.rows(SQL["cancelled"], {"directives": chosen})
-            }
+            asked = {task.id: task.cancel_asked for task in await unit.fetch(rows.CANCELLED(directives=chosen))}
             if asked:
                 tasks = await ledger.read(unit, asked)
                 due += [decisions.cancelled(task, asked[task.id]) for task in tasks.values()]
@@ -284,8 +279,17 @@ class Monitor:
     async def _unheard(self, unit: UnitOfWork) -> None:
         after = 3 * self._around.settings.lost_seconds
         if asyncio.get_running_loop().time() - self._able_since > after:
-            for row in await unit.rows(SQL["disconnect_unheard"], {"after": after}):
-                log.info("daemon unheard of", daemon=row["name"])
+            for name in await unit.fetch(rows.DISCONNECT_UNHEARD(after=after)):
+                log.info("daemon unheard of", daemon=name)
+
+
+async def _planned(
+    unit: UnitOfWork, reports: Sequence[tuple[str, Report]], tasks: Mapping[UUID, decisions.Known]
+) -> dict[UUID, bool]:
+    """Of the plannings that ended well, whether each planned something."""
+    plans = [r.task for _, r in reports if isinstance(r, TaskSucceeded) and _is_plan(tasks.get(r.task))]
+    found = await unit.fetch(rows.PLANNED(tasks=plans)) if plans else []
+    return {plan.id: planned_something(plan.added, plan.kept) for plan in found}
 
 
 def _is_plan(task: decisions.Known | None) -> bool:

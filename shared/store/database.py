@@ -156,6 +156,11 @@ class UnitOfWork(Reader):
         (rows,) = await self._commit(asked)
         return rows
 
+    async def fetch_all_last(self, a: Asked[A], b: Asked[B], c: Asked[C], /) -> tuple[list[A], list[B], list[C]]:
+        """The rows of the last three statements, and the commit with them."""
+        rows_of_a, rows_of_b, rows_of_c = await self._commit(a, b, c)
+        return rows_of_a, rows_of_b, rows_of_c
+
     def record(self, *events: Event) -> None:
         """Keep events: written to the audit log before the commit, published after it."""
         self._refuse_late()

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from services.monitor import retention
+from services.monitor.rows import FORGET_EVENTS, FORGET_OUTPUT
 from shared.bus.zeromq import ZeroMQ
 from shared.config import load
 from shared.service.phase import Surroundings
@@ -66,8 +67,8 @@ def test_what_is_old_goes_in_batches(faulty: Faulty, origin: Path, monkeypatch: 
         bus = ZeroMQ(settings, "monitor")
         async with connect(settings.postgres()) as database:
             around = Surroundings(settings=settings, database=database, bus=bus, chance=Random(1))
-            kept = await retention.forget(around, "forget_events", 1.0)
-            gone = [await retention.forget(around, name, 0.0) for name in ("forget_output", "forget_events")]
+            kept = await retention.forget(around, FORGET_EVENTS, 1.0)
+            gone = [await retention.forget(around, forget, 0.0) for forget in (FORGET_OUTPUT, FORGET_EVENTS)]
         bus.close()
         return [kept, *gone]
 
