@@ -124,7 +124,7 @@ def _blind_readiness(stage: Stage) -> Iterator[None]:
 _RUNNABLE: LiteralString = "CREATE OR REPLACE VIEW makima.runnable AS"
 _WHATEVER_IT_DEPENDS_ON: LiteralString = """
     SELECT s.id, s.directive_id, s.status FROM makima.step s
-     WHERE s.status = (SELECT 'pending') AND s.held_by IS NULL AND s.removed_by IS NULL
+     WHERE s.status = (SELECT 'pending'::makima.step_status) AND s.held_by IS NULL AND s.removed_by IS NULL
 """
 
 
