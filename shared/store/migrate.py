@@ -104,21 +104,22 @@ def refuse_foreign(url: str) -> None:
 def revert(url: str, to: int = 0) -> list[str]:
     """Take back every migration above number `to`, newest first; the names of what was taken back.
 
-    Definitions stay as they are, but for what a migration changes of them; the next makima to start applies its own.
+    Views are gone with the first, and functions stay; the next makima to start applies its own definitions.
     """
-    reverted = []
     with psycopg.connect(url, autocommit=True) as connection:
         done = _prepare(connection)
-        for migration in reversed(_files("down")):
-            if migration.number > to and migration.number in done:
-                hit("store.revert", "before")
-                with connection.transaction():
-                    connection.execute("COMMENT ON SCHEMA makima IS NULL")
-                    connection.execute(migration.text)
-                    connection.execute("DELETE FROM public.makima_migration WHERE number = %s", (migration.number,))
-                hit("store.revert", "after")
-                reverted.append(migration.name)
-    return reverted
+        due = [
+            migration for migration in reversed(_files("down")) if to < migration.number and migration.number in done
+        ]
+        if due and _defined(connection):
+            connection.execute(_UNDEFINE)
+        for migration in due:
+            hit("store.revert", "before")
+            with connection.transaction():
+                connection.execute(migration.text)
+                connection.execute("DELETE FROM public.makima_migration WHERE number = %s", (migration.number,))
+            hit("store.revert", "after")
+    return [migration.name for migration in due]
 
 
 def definitions() -> LiteralString:

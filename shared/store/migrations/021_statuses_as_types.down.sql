@@ -1,7 +1,4 @@
 DROP FUNCTION IF EXISTS makima.refuse_transition() CASCADE;
-DROP VIEW makima.task_to_send, makima.delivery_told, makima.runnable, makima.open_planning, makima.undelivered_step,
-          makima.open_delivery;
-DROP VIEW IF EXISTS makima.free_slots;  -- which the definitions make again
 DROP TRIGGER directive_status ON makima.directive;
 DROP INDEX makima.directive_deadline, makima.directive_waits_for_a_person, makima.directive_watched,
            makima.step_ready, makima.step_unsettled, makima.step_completed, makima.step_undelivered,
@@ -153,11 +150,3 @@ SELECT t.directive_id FROM makima.task t
  UNION ALL
 SELECT t.directive_id FROM makima.task t
  WHERE t.kind NOT IN ('plan', 'step') AND t.status = 'completed' AND NOT t.settled;
-
-CREATE VIEW makima.free_slots AS
-SELECT w.owner_id,
-       least(w.capacity, (SELECT o.max_running FROM makima.owner o WHERE o.id = w.owner_id))
-       - (SELECT count(*) FROM makima.task t
-           WHERE t.owner_id = w.owner_id AND t.status IN ('starting', 'running', 'paused')) AS free
-  FROM (SELECT owner_id, sum(capacity) AS capacity
-          FROM makima.daemon WHERE connected AND NOT draining GROUP BY owner_id) AS w;
