@@ -51,6 +51,7 @@ def test_a_whole_life_in_one_batch_is_one_decision() -> None:
     assert decision is not None
     assert (decision.verdict.status, decision.verdict.step) == (TaskStatus.COMPLETED, StepStatus.COMPLETED)
     assert (decision.branch, decision.daemon, refused) == ("b", "d", [])
+    assert decision.verdict.delay_seconds == 0
 
 
 def test_a_failure_runs_again_with_a_pause_until_its_attempts_are_spent() -> None:

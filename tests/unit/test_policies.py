@@ -49,9 +49,12 @@ def test_nothing_re_plans_for_ever(worst: list[tuple[int, bool]]) -> None:
 def test_each_policy_answers_a_failure_in_its_way() -> None:
     fresh = Rounds()
     assert [after_failure(p, "A", "no", fresh).action for p in OnFailure] == list(OnFailure)
+    assert (fresh.has_goal, fresh.in_a_row, fresh.under_this_goal) == (True, 0, 0)
     limit = after_failure(OnFailure.REPLAN, "A", "no", Rounds(in_a_row=REPLANS_IN_A_ROW))
     assert limit.action is OnFailure.PAUSE
     assert limit.reason == "step 'A' failed: no; re-planned 2 times without a step completed in between"
+    under_this_goal = [after_failure(OnFailure.REPLAN, "A", "no", Rounds(under_this_goal=n)).action for n in (9, 10)]
+    assert under_this_goal == [OnFailure.REPLAN, OnFailure.PAUSE]
 
 
 @pytest.mark.parametrize(("added", "kept", "counts"), [(0, 0, False), (1, 0, True), (0, 1, True), (3, 2, True)])
@@ -71,6 +74,8 @@ def test_a_persons_cancel_asks_for_no_new_plan(policy: OnFailure) -> None:
         (Spent(), Limits(), None),
         (Spent(cost_usd=Decimal("0.99")), Limits(max_cost_usd=Decimal(1)), None),
         (Spent(cost_usd=Decimal(1)), Limits(max_cost_usd=Decimal(1)), "the budget is spent: $1.00 of $1.00"),
+        (Spent(), Limits(max_tokens=0), "the budget is spent: 0 of 0 tokens"),
+        (Spent(), Limits(max_tokens=1), None),
         (Spent(tokens=11), Limits(max_tokens=10), "the budget is spent: 11 of 10 tokens"),
         (Spent(), Limits(deadline=NOW), "the deadline has passed: 2026-01-01 12:00 UTC"),
         (Spent(), Limits(deadline=NOW.replace(hour=13)), None),

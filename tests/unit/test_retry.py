@@ -42,6 +42,7 @@ def test_a_provider_in_trouble_is_asked_again_ever_more_rarely() -> None:
     assert [wait_seconds(waits, 0.5) / FIRST_WAIT_SECONDS for waits in (0, 1, 2)] == [1, 2, 4]
     assert wait_seconds(1, 0.0) == FIRST_WAIT_SECONDS
     assert wait_seconds(1000, 0.9) == LONGEST_WAIT_SECONDS
+    assert (FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS) == (10, 900)
 
 
 @given(st.integers(0, 5000), st.floats(0, 1, exclude_max=True))
