@@ -3,8 +3,8 @@
 -- requests, the goals before, the open orders when they are to be picked up. Where the planner's worktree starts is as
 -- for a step without dependencies (rule 7). Relies on plan_request_unserved, task_one_live_planning,
 -- goal_history_by_directive, work_order_by_directive, step_completed.
-SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.generation, d.version, d.max_parallel,
-       coalesce(d.agent, %(agent)s) AS agent, requests.ids AS requests, requests.reasons, requests.payloads,
+SELECT d.id, d.title, d.goal, d.repository_url, d.generation, d.version, d.max_parallel,
+       coalesce(d.agent, %(agent)s::text) AS agent, requests.ids AS requests, requests.reasons, requests.payloads,
        coalesce(d.pr_branch, latest.branch) AS start_from,
        coalesce(goals.earlier, '[]') AS earlier_goals, coalesce(orders.open, '[]') AS orders
   FROM makima.directive d
@@ -32,7 +32,7 @@ SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.generation, d.vers
    AND requests.ids IS NOT NULL
    AND (SELECT true FROM makima.task t
          WHERE t.directive_id = d.id AND t.kind = 'plan'
-           AND t.status IN ('pending', 'starting', 'running', 'paused') LIMIT 1) IS NULL;
+           AND t.status IN ({live_task}) LIMIT 1) IS NULL;
 
 -- name: steps
 -- The steps in force of these directives, as a planner is told of them. Relies on step_by_directive.

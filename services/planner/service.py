@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
-import msgspec
-
-from services.planner import prompts
-from services.planner.prompts import EarlierGoal, ExistingStep, OpenOrder, Planning
+from services.planner import prompts, rows
+from services.planner.prompts import ExistingStep, Planning
+from services.planner.rows import Due, Step
 from shared.config import Settings
-from shared.domain.statuses import ENDED_TASK, DirectiveStatus, StepStatus, TaskKind
+from shared.domain.statuses import ENDED_TASK, DirectiveStatus, TaskKind
 from shared.domain.texts import without_credentials
 from shared.messages.events import (
     DirectiveChanged,
@@ -27,8 +26,6 @@ from shared.messages.topics import ALL, Consumes
 from shared.service.leadership import lead
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
-from shared.store.database import Row
-from shared.store.statements import statements
 
 CONSUMES: Consumes = {
     DirectiveCreated: ALL,
@@ -39,71 +36,60 @@ CONSUMES: Consumes = {
 }
 """Planning may be due when it is asked for, when one has ended, and when a directive becomes active."""
 EMITS: frozenset[type[Event]] = frozenset({TaskCreated})
-SQL = statements("services.planner")
-
-
-class Payload(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plan request carries: a person's words, or a failed step's name, reason and last output."""
-
-    text: str = ""
-    name: str = ""
-    reason: str = ""
-    tail: str = ""
 
 
 async def reconcile(around: Surroundings, directives: frozenset[UUID] | None) -> None:
     """Make a plan task for each directive that is due for planning."""
     chosen = None if directives is None else list(directives)
-    due = await around.database.rows(SQL["due"], {"directives": chosen, "agent": around.settings.agent})
+    due = await around.database.fetch(rows.DUE(directives=chosen, agent=around.settings.agent))
     if not due:
         return
-    steps: dict[UUID, list[Row]] = {d["id"]: [] for d in due}
-    for row in await around.database.rows(SQL["steps"], {"directives": list(steps)}):
-        steps[row["directive_id"]].append(row)
+    steps: dict[UUID, list[Step]] = {d.id: [] for d in due}
+    for step in await around.database.fetch(rows.STEPS(directives=list(steps))):
+        steps[step.directive_id].append(step)
     async with around.database.unit_of_work("planner.plan") as unit:
-        claimed = await unit.rows(
-            SQL["plan"],
-            {
-                "ids": [around.new_id() for _ in due],
-                "directives": [d["id"] for d in due],
-                "versions": [d["version"] for d in due],
-                "agents": [d["agent"] for d in due],
-                "starts": [d["start_from"] for d in due],
-                "prompts": [prompts.render(planning(d, steps[d["id"]])) for d in due],
-                "requests": [request for d in due for request in d["requests"]],
-            },
-        )
-        unit.record(*(TaskCreated(directive=c["directive_id"], task=c["id"], kind="plan") for c in claimed))
-
-
-def planning(due: Row, steps: Sequence[Row]) -> Planning:
-    """A row of `due` with its steps, as the prompt takes it."""
-    requests = [msgspec.convert(p, Payload) for p in due["payloads"]]
-    return Planning(
-        title=due["title"],
-        goal=due["goal"],
-        repository=without_credentials(due["repository_url"]) if due["repository_url"] else None,
-        generation=due["generation"] + 1,
-        reasons=frozenset(due["reasons"]),
-        wishes=tuple(r.text for r in requests if r.text),
-        failures=tuple(f"{r.name}: {r.reason}\n{r.tail}".strip() for r in requests if r.reason),
-        earlier_goals=tuple(msgspec.convert(g, EarlierGoal) for g in due["earlier_goals"]),
-        orders=tuple(msgspec.convert(o, OpenOrder) for o in due["orders"]),
-        steps=tuple(
-            ExistingStep(
-                id=s["id"],
-                name=s["name"],
-                status=StepStatus(s["status"]),
-                description=s["description"],
-                reason=s["reason"],
-                outcome=s["outcome"],
-                files=tuple(s["files"]),
-                all_files=s["all_files"],
-                commits=tuple(c["subject"] for c in s["commits"]),
+        claimed = await unit.fetch(
+            rows.PLAN(
+                ids=[around.new_id() for _ in due],
+                directives=[d.id for d in due],
+                versions=[d.version for d in due],
+                agents=[d.agent for d in due],
+                starts=[d.start_from for d in due],
+                prompts=[prompts.render(planning(d, steps[d.id])) for d in due],
+                requests=[request for d in due for request in d.requests],
             )
-            for s in steps
-        ),
-        max_parallel=due["max_parallel"],
+        )
+        unit.record(*(TaskCreated(directive=task.directive_id, task=task.id, kind=TaskKind.PLAN) for task in claimed))
+
+
+def planning(due: Due, steps: Sequence[Step]) -> Planning:
+    """A directive with its steps, as the prompt takes it."""
+    return Planning(
+        title=due.title,
+        goal=due.goal,
+        repository=without_credentials(due.repository_url) if due.repository_url else None,
+        generation=due.generation + 1,
+        reasons=frozenset(due.reasons),
+        wishes=tuple(p.text for p in due.payloads if p.text),
+        failures=tuple(f"{p.name}: {p.reason}\n{p.tail}".strip() for p in due.payloads if p.reason),
+        earlier_goals=due.earlier_goals,
+        orders=due.orders,
+        steps=tuple(map(_existing, steps)),
+        max_parallel=due.max_parallel,
+    )
+
+
+def _existing(step: Step) -> ExistingStep:
+    return ExistingStep(
+        id=step.id,
+        name=step.name,
+        status=step.status,
+        description=step.description,
+        reason=step.reason,
+        outcome=step.outcome,
+        files=step.files,
+        all_files=step.all_files,
+        commits=tuple(commit.subject for commit in step.commits),
     )
 
 
