@@ -192,6 +192,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How steps are delivered: by merge commits, or each as one commit."""
     pull_request_draft: bool = False
     """Open pull requests as drafts."""
+    pull_request_cost: bool = False
+    """Say in pull requests what they cost, in dollars and tokens."""
     pull_request_labels: tuple[str, ...] = ()
     """Labels that a new pull request gets."""
     pull_request_reviewers: tuple[str, ...] = ()

@@ -30,7 +30,7 @@ _CLOSING = re.compile(
 _ONE = re.compile(_REFERENCE, re.IGNORECASE)
 _NUMBER = re.compile(r"(?<=[#!/-])(?=\d+$)")
 _MENTION = re.compile(r"(?<![\w.+-])@(?=[\w-])")
-_NOTHING = "\u200b"
+NOTHING = "\u200b"
 """A zero-width space: the text reads as before, and no pattern of a forge takes it for a name or a number."""
 
 
@@ -41,7 +41,12 @@ def inert_subject(text: str) -> str:
     'Write notes; then close `#1164`'
     """
     line = _CLOSING.sub(lambda found: found["words"] + _ONE.sub(_quoted, found["references"]), one_line(text))
-    return _MENTION.sub(f"@{_NOTHING}", line)
+    return inert_mentions(line)
+
+
+def inert_mentions(text: str) -> str:
+    """A text that calls nobody."""
+    return _MENTION.sub(f"@{NOTHING}", text)
 
 
 def inert_body(text: str) -> str:
@@ -54,4 +59,4 @@ def _quoted(reference: re.Match[str]) -> str:
 
 
 def _broken(reference: re.Match[str]) -> str:
-    return _NUMBER.sub(_NOTHING, reference[0])
+    return _NUMBER.sub(NOTHING, reference[0])

@@ -23,7 +23,12 @@ def quoted(text: str) -> str:
     >>> quoted("one\\ntwo")
     '  > one\\n  > two'
     """
-    return "\n".join(f"  > {line}".rstrip() for line in _LINE_ENDS.sub("\n", text).strip("\n").split("\n"))
+    return "\n".join(f"  > {line}".rstrip() for line in lines_of(text.strip("\r\n")))
+
+
+def lines_of(text: str) -> list[str]:
+    """A text's lines, whatever ends them."""
+    return _LINE_ENDS.sub("\n", text).split("\n")
 
 
 def without_credentials(url: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.domain.delivery import Delivered, Nothing, Seen
-from shared.domain.descriptions import BEGIN, END
+from shared.domain.descriptions import BEGIN, CHECKED, END, FILES
 from shared.domain.names import delivery_branch
 from tests import forge_branches
 from tests import github as fake
@@ -385,3 +385,21 @@ async def test_a_merge_without_what_was_delivered_names_the_steps_that_are_missi
     watch = {"action": "watch", "forge": forge(hub.url), "pr_url": proposed.pr_url, "remove_branches": True}
     seen = await shop.deliver(url=hub.url, **watch, heads=(proposed.head,))
     assert isinstance(seen, Seen) and seen.missing == (two.id,) and seen.removed == ()
+
+
+async def test_it_says_what_was_checked_and_which_files_change_within_the_repositorys_own_template(
+    shop: PullRequestHarness, hub: GitHub
+) -> None:
+    shop.commit("main", write("PULL_REQUEST_TEMPLATE.md", "## Summary\n\n<!-- why? -->\n\n## Tests\n"), start="main")
+    wanted = pull_request(body=f"did it\n\n{CHECKED}\n\n{FILES}")
+    await shop.propose(pull_request=wanted, check="test -e one.txt")
+    ours = (
+        "did it\n\n### Checks\n\n\u2714 `test -e one.txt` passes on the merged result.\n\n\n"
+        "### Files\n\n- at the root (+1 \u22120): `one.txt`"
+    )
+    template = "## Summary\n\n{ours}\n<!-- why? -->\n\n## Tests\n"
+    assert hub.pulls[0]["body"] == template.format(ours=f"{BEGIN}\n{ours}\n{END}\n")
+    shop.step("two", write("two.txt", "2\n"))
+    await shop.propose(pull_request=wanted, check="")
+    assert hub.pulls[0]["body"].startswith(f"## Summary\n\n{BEGIN}\ndid it\n\n### Checks\n\nNothing was checked: ")
+    assert hub.pulls[0]["body"].endswith(f"`one.txt`, `two.txt`\n{END}\n\n<!-- why? -->\n\n## Tests\n")

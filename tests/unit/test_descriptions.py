@@ -57,25 +57,25 @@ def test_it_tells_goal_steps_failures_cost_and_time() -> None:
         goal="Make `it` <b>work</b>",
         steps=[step("Build", outcome="built it"), step("Ship", status="failed", reason="no wind"), left],
         left_out=[left.id],
-        orders=["high: Faster"],
+        orders=["Faster, closes #7"],
         cost_usd=1.5,
         tokens=12000,
         seconds=3720,
     )
-    assert "```text\nMake `it` <b>work</b>\n```" in text
-    assert "- **done** `Build` (abcdef012345)" in text and "built it" in text
-    assert "- **failed** `Ship` (abcdef012345): `no wind`" in text
-    assert "- `Left` breaks the check" in text and "- `Ship` failed" in text and "- `high: Faster`" in text
+    assert text.startswith("Make `it` &lt;b>work&lt;/b>\n")
+    assert "- \u2714 **Build**\n" in text and "**Build** (abcdef012345)\n" in text and "\nbuilt it\n" in text
+    assert "- \u2718 failed: **Ship**\n" in text and "- left out: **Left**\n" in text
+    assert "- Left breaks the check" in text and "- Ship failed: no wind" in text and "- Faster, closes #7\n" in text
     assert "1.50 USD, 12,000 tokens, 62 min from the goal to here." in text
 
 
 def test_a_steps_commits_are_listed_exactly_the_newest_of_very_many() -> None:
     few = tuple(Commit(sha=f"{n}" * 40, subject=f"Say `{n}`") for n in range(2))
     text = prompts.pull_request(goal="g", steps=[step("Build", commits=few)])
-    assert "- **done** `Build`\n  - 000000000000 `` Say `0` ``\n  - 111111111111 `` Say `1` ``\n" in text
+    assert "**Build**\n\n- 000000000000 Say \\`0\\`\n- 111111111111 Say \\`1\\`\n" in text
     many = tuple(Commit(sha=f"{n:040}", subject=f"c{n}") for n in range(30))
     text = prompts.pull_request(goal="g", steps=[step("Build", commits=many)])
-    assert "  - earlier ones\n" in text and "`c10`" in text and "`c9`" not in text and "`c29`" in text
+    assert "- earlier ones\n" in text and " c10\n" in text and " c9\n" not in text and " c29\n" in text
 
 
 @pytest.mark.parametrize("count", [200, 5000])

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.completer.prompts import pull_request
 from shared.domain.descriptions import fenced, inline, marked, refreshed
 from shared.domain.inert import inert_body, inert_subject
 
@@ -74,5 +75,5 @@ def test_what_was_made_inert_once_stays_as_it_is(text: str) -> None:
 
 
 def test_a_pull_requests_body_closes_nothing_by_our_words_and_what_a_person_wrote_still_does() -> None:
-    body = refreshed(f"Closes #1\n\n{marked('before')}", fenced("closes #2"))
+    body = refreshed(f"Closes #1\n\n{marked('before')}", pull_request(goal="```\ncloses #2\n```", steps=[]))
     assert GITLAB.findall(body) == GITLAB.findall("Closes #1\n\n")

@@ -8,7 +8,10 @@ from uuid import UUID
 import msgspec
 
 from shared.domain.delivery import Broken, Commit, Conflicted
-from shared.domain.descriptions import cut, fenced, inline
+from shared.domain.descriptions import CHECKED, FILES, cut, fenced
+from shared.domain.inert import inert_body
+from shared.domain.markdown import plain, safe, unmarked
+from shared.domain.texts import one_line
 from shared.service.prompts import templates
 
 MOST_DETAILS = 40
@@ -16,7 +19,12 @@ MOST_DETAILS = 40
 OUTCOME_LETTERS = 1000
 MOST_COMMITS = 20
 """Of a step's, the newest; one more may be given, which says that there are earlier ones."""
-_SIGNS = {"completed": "done", "failed": "failed", "skipped": "skipped"}
+GOAL_LETTERS = 10_000
+ALL_OUTCOMES_LETTERS = 24_000
+"""Of all steps' closing words together."""
+REASON_LETTERS = 300
+TITLE_LETTERS = 200
+_SIGNS = {"completed": "\u2714", "failed": "\u2718 failed:", "skipped": "skipped:", "left out": "left out:"}
 
 _templates = templates("services.completer")
 
@@ -32,6 +40,8 @@ class StepText(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     outcome: str = ""
     reason: str | None = None
+    tail: str | None = None
+    """The end of what a failed one printed."""
     commits: tuple[Commit, ...] | None = None
 
 
@@ -45,30 +55,57 @@ def pull_request(
     tokens: int = 0,
     seconds: float = 0.0,
 ) -> str:
-    """The text of a pull request. Whatever people and agents typed stands in it exactly, as code."""
-    told = [
-        {
-            "sign": "left out" if s.id in left_out else _SIGNS.get(s.status, s.status),
-            "name": inline(s.name),
-            "commit": "" if s.commits else (s.head or "")[:12],
-            "commits": _commits(s.commits or ()) if at < MOST_DETAILS else [],
-            "note": inline((s.reason or "")[:300]) if s.status in ("failed", "skipped") else "",
-            "did": _indented(fenced(s.outcome[:OUTCOME_LETTERS])) if at < MOST_DETAILS and s.outcome.strip() else "",
-        }
-        for at, s in enumerate(steps)
+    """The text of a pull request, but for what only the delivery knows: what was checked, and the files.
+
+    Whatever people and agents typed stands in it as Markdown that reaches no further than itself; only what an order
+    says to the forge counts there.
+    """
+    gone = [s for s in steps if s.status in ("failed", "skipped")]
+    room = min(OUTCOME_LETTERS, ALL_OUTCOMES_LETTERS // max(len(steps), 1))
+    missing = [{"what": f"{plain(s.name)} breaks the check", "tail": ""} for s in steps if s.id in left_out]
+    missing += [
+        {"what": _gone(s), "tail": _indented(fenced(inert_body(unmarked(s.tail)))) if s.tail else ""} for s in gone
     ]
-    missing = [f"{inline(s.name)} breaks the check" for s in steps if s.id in left_out]
-    missing += [f"{inline(s.name)} {s.status}" for s in steps if s.status in ("failed", "skipped")]
-    cost = f"{cost_usd:.2f} USD, {tokens:,} tokens, " if cost_usd or tokens else ""
+    figures = f"{cost_usd:.2f} USD, {tokens:,} tokens, {_duration(seconds)} from the goal to here."
     return cut(
         _templates.get_template("pull_request.md.j2").render(
-            goal=fenced(goal) if goal.strip() else "",
-            steps=told,
-            orders=[inline(o) for o in orders],
+            goal=safe(goal, GOAL_LETTERS),
+            steps=[
+                {
+                    "sign": _SIGNS["left out"] if s.id in left_out else _SIGNS.get(s.status, s.status),
+                    "name": plain(s.name),
+                    "note": plain(_first_sentence(s.description)) if at < MOST_DETAILS else "",
+                }
+                for at, s in enumerate(steps)
+            ],
+            told=[
+                {
+                    "name": plain(s.name),
+                    "commit": "" if s.commits else (s.head or "")[:12],
+                    "commits": _commits(s.commits or ()),
+                    "did": safe(s.outcome, room),
+                }
+                for s in steps[:MOST_DETAILS]
+                if s.outcome.strip() or s.commits
+            ],
+            checked=CHECKED,
+            files=FILES,
+            orders=[safe(one_line(o), TITLE_LETTERS, orders=True) for o in orders],
             missing=missing,
-            figures=f"{cost}{_duration(seconds)} from the goal to here.",
+            figures=figures if cost_usd or tokens or seconds else "",
         )
     )
+
+
+def _gone(step: StepText) -> str:
+    reason = f": {plain(step.reason[:REASON_LETTERS])}" if step.reason else ""
+    return f"{plain(step.name)} {step.status}{reason}"
+
+
+def _first_sentence(text: str) -> str:
+    line = one_line(text)
+    end = line.find(". ")
+    return (line[:end] if end > 0 else line)[:TITLE_LETTERS]
 
 
 def completion(*, title: str, goal: str, conflict: Conflicted, steps: Sequence[StepText]) -> str:
@@ -87,7 +124,7 @@ def fix(*, broken: Broken, names: Sequence[str]) -> str:
 
 
 def _commits(commits: Sequence[Commit]) -> list[str]:
-    listed = [f"{c.sha[:12]} {inline(c.subject)}" for c in commits[-MOST_COMMITS:]]
+    listed = [f"{c.sha[:12]} {plain(c.subject)}" for c in commits[-MOST_COMMITS:]]
     return ["earlier ones", *listed] if len(commits) > MOST_COMMITS else listed
 
 

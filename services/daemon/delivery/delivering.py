@@ -7,6 +7,9 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
+from services.daemon.delivery import describing
 from services.daemon.delivery.checking import Checks, Outcome, culprits
 from services.daemon.delivery.proposing import Proposing, RoundOver, branch_of, push_options
 from services.daemon.delivery.remote import Remote
@@ -41,9 +44,11 @@ from shared.domain.delivery import (
     Delivered,
     Delivery,
     Nothing,
+    PullRequest,
     Result,
     StepBranch,
 )
+from shared.domain.descriptions import by_area, filled
 from shared.domain.forge import pull_request_url
 from shared.domain.names import delivery_branch
 from shared.domain.retry import backoff_seconds
@@ -83,6 +88,8 @@ class Delivering:
         self._remote = Remote(command, workspaces)
         self._cache = Path()
         self._notes: list[str] = []
+        self._checked = describing.UNCHECKED
+        """How the check ended, for the pull request."""
         self._attributes: dict[str, str] = {}
         """What counts of the attributes of a commit at which a merge began."""
         self._told: str | None = None
@@ -123,7 +130,7 @@ class Delivering:
             url = self._told
             try:
                 if proposing is not None and wanted is not None:
-                    url = await proposing.see_to(target, await self._remote.base_name(), wanted)
+                    url = await self._proposed(proposing, target, outcome, wanted)
             except RoundOver as over:
                 await self._remote.refresh()
                 if over.found.state != "merged" or not await self._is_in(over.found, outcome):
@@ -149,6 +156,16 @@ class Delivering:
                 overtaken=tuple(dict.fromkeys(head for head in pushed if head != outcome)),
             )
         raise PushRefused(f"{target} was merged, closed or removed each of {PUSHES} times that it was pushed", False)
+
+    async def _proposed(self, proposing: Proposing, target: str, head: str, wanted: PullRequest) -> str | None:
+        """Have the pull request of what was pushed; its address."""
+        base = await self._remote.base()
+        files = by_area(await describing.files_of(self._cache, base.commit, head))
+        body = filled(wanted.body, self._checked, files)
+        kind = self._order.forge.kind if self._order.forge else ""
+        template = await describing.template_of(self._cache, base.commit, kind)
+        name = await self._remote.base_name()
+        return await proposing.see_to(target, name, msgspec.structs.replace(wanted, body=body), template)
 
     async def _is_in(self, found: Found, delivered: str) -> bool:
         """Whether a pull request that was merged meanwhile was so with what is delivered."""
@@ -311,6 +328,7 @@ class Delivering:
         settings = await repository.read(self._cache, base)
         line = settings.check if self._order.check is None else self._order.check
         if not line or not tips:
+            self._checked = describing.GONE_WITHOUT if line == "" else self._checked
             return None
 
         async def run(commit: str) -> Outcome:
@@ -328,6 +346,7 @@ class Delivering:
         checks = Checks(run)
         outcome = await checks.of(await tree_of(self._cache, head), head)
         if outcome.passed:
+            self._checked = describing.passed(line)
             return None
         self._said(f"the check fails on the merged result: looking for what breaks it among {len(tips)} steps")
 

@@ -11,7 +11,7 @@ from services.daemon.forges.client import AlreadyThere, Client, ForgeFailed, Fou
 from services.daemon.forges.patience import Patience
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.domain.delivery import Delivery, PullRequest
-from shared.domain.descriptions import marked, refreshed
+from shared.domain.descriptions import marked, placed, refreshed
 from shared.domain.inert import inert_subject
 from shared.domain.masking import Mask
 from shared.domain.names import delivery_branch
@@ -54,8 +54,10 @@ class Proposing:
         """The pull requests of a branch, newest first."""
         return list(await self._patience.ask(lambda: self._client.find(branch)))
 
-    async def see_to(self, branch: str, base: str, wanted: PullRequest) -> str | None:
+    async def see_to(self, branch: str, base: str, wanted: PullRequest, template: str = "") -> str | None:
         """Have one open pull request of a branch that was pushed to; its address, or None: there is nothing to propose.
+
+        `template`: the repository's own text for a new one.
 
         How it stands is asked again: what was open may be over by now. Raises RoundOver.
         """
@@ -66,7 +68,7 @@ class Proposing:
         if there:
             raise RoundOver(there[0])
         try:
-            made, new = await self._patience.ask(lambda: self._create(branch, base, wanted))
+            made, new = await self._patience.ask(lambda: self._create(branch, base, wanted, template))
         except NothingToPropose as error:
             self._noted(f"no pull request: {error}")
             return None
@@ -87,13 +89,13 @@ class Proposing:
             await self._patience.ask(lambda: self._client.update(now, body))
         return now.url
 
-    async def _create(self, branch: str, base: str, wanted: PullRequest) -> tuple[Found, bool]:
+    async def _create(self, branch: str, base: str, wanted: PullRequest, template: str) -> tuple[Found, bool]:
         """Make it, unless it is there: an answer that was lost may have made it, or a person. Whether it is new."""
         there = await self._opened(branch)
         if there is not None:
             return there, False
         try:
-            return await self._client.create(branch, base, wanted, marked(wanted.body)), True
+            return await self._client.create(branch, base, wanted, placed(template, marked(wanted.body))), True
         except AlreadyThere as error:
             there = await self._opened(branch)
             if there is None:  # it is not listed yet

@@ -1,7 +1,7 @@
 -- What a pull request tells of a directive.
 CREATE VIEW makima.delivery_told AS
 SELECT d.id, extract(epoch FROM makima.now() - d.created_at)::float AS seconds, cost.usd, cost.tokens, steps.all AS steps,
-       coalesce((SELECT array_agg(o.priority || ': ' || o.title ORDER BY o.id) FROM makima.work_order o
+       coalesce((SELECT array_agg(o.title ORDER BY o.id) FROM makima.work_order o
                   WHERE o.directive_id = d.id AND o.status = 'done'), '{}') AS orders
   FROM makima.directive d
  CROSS JOIN LATERAL (SELECT coalesce(sum(t.cost_usd), 0)::float AS usd, coalesce(sum(t.tokens), 0)::bigint AS tokens
@@ -11,6 +11,10 @@ SELECT d.id, extract(epoch FROM makima.now() - d.created_at)::float AS seconds, 
                                 'base', t.base_commit,
                                 'commits', jsonb_path_query_array(t.commits, '$[last - 20 to last]'),
                                 'outcome', left(s.outcome, 2000), 'reason', s.reason, 'delivered', s.delivered,
+                                'description', left(s.description, 1000),
+                                'tail', CASE s.status WHEN 'failed' THEN (
+                                    SELECT right(a.tail, 2000) FROM makima.attempt a
+                                     WHERE a.task_id = s.task_id ORDER BY a.number DESC LIMIT 1) END,
                                 'branch_removed', s.branch_removed)
                                 ORDER BY s.order_index, s.completed_at, s.id) AS all
                        FROM makima.step s LEFT JOIN makima.task t ON t.id = s.task_id

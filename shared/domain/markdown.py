@@ -1,0 +1,109 @@
+"""Markdown that people and agents wrote, made fit to stand inside a text of ours on a forge. Pure.
+
+It stays Markdown: lists, emphasis, code and links are as they were meant. But it holds no HTML, no images and no
+headings, it calls nobody, closes nothing, and whatever it leaves open ends with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from shared.domain.inert import NOTHING, inert_body, inert_mentions
+from shared.domain.texts import lines_of, one_line
+
+MARKER = "<!-- makima:"
+"""How comments begin by which our texts are found again."""
+DEEPEST = 20
+"""Levels of lists and quotes; a text with more is shown as it stands."""
+
+_PARSER = MarkdownIt("commonmark", {"html": False, "maxNesting": DEEPEST})
+_CODE_OR_TEXT = re.compile(r"\\.|(?<!`)(?P<ticks>`+)(?!`)(?P<code>.+?)(?<!`)(?P=ticks)(?!`)", re.DOTALL)
+_HEADING = re.compile(r"^(?P<before>\W*?)#{1,6}(?:[ \t]+(?P<text>.*?))?(?:[ \t]+#+)?[ \t]*$")
+_UNDERLINE = re.compile(r"^[\s>]*(?:=+|-+)\s*$")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|!~&])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def safe(text: str, most_letters: int, orders: bool = False) -> str:
+    """A text as Markdown that may stand anywhere; with `orders` what it says to the forge (closes #1, @name) counts."""
+    cut = text if len(text) <= most_letters else f"{text[:most_letters].rstrip()} ..."
+    lines = [_CONTROL.sub("", line) for line in lines_of(cut.strip("\n"))]
+    tokens = _PARSER.parse("\n".join(lines))
+    if any(token.level >= DEEPEST - 1 for token in tokens):
+        return _closed([f"    {line}" for line in lines], [], orders)
+    code = {at for token in tokens if token.type in ("fence", "code_block") for at in range(*_span(token))}
+    for token in tokens:
+        if token.type == "heading_open":
+            _flatten(lines, *_span(token))
+    parts = [_block(lines[a:b], orders) if not verbatim else lines[a:b] for a, b, verbatim in _blocks(len(lines), code)]
+    return _closed([line for part in parts for line in part], tokens, orders)
+
+
+def plain(text: str) -> str:
+    """A name on one line, which reads as it was typed: nothing in it is mark-up, calls anybody or closes anything.
+
+    >>> plain("Add *args* <b>")
+    'Add \\\\*args\\\\* \\\\<b\\\\>'
+    """
+    return inert_mentions(inert_body(_SPECIAL.sub(r"\\\1", one_line(text))))
+
+
+def unmarked(text: str) -> str:
+    """A text in which nothing reads as one of our marks."""
+    return text.replace(MARKER, MARKER.replace("<!", f"<{NOTHING}!"))
+
+
+def _closed(lines: Sequence[str], tokens: Sequence[Token], orders: bool) -> str:
+    """The lines, with the fence that the last of them leaves open closed."""
+    last = next((t for t in reversed(tokens) if t.level == 0 and t.map), None)
+    closed = [*lines, *([last.markup] if last is not None and last.type == "fence" and _open(last, lines) else [])]
+    joined = unmarked("\n".join(closed))
+    return joined if orders else inert_body(joined)
+
+
+def _open(fence: Token, lines: Sequence[str]) -> bool:
+    begin, end = _span(fence)
+    ends = lines[end - 1].strip()
+    return end - begin < 2 or len(ends) < len(fence.markup) or set(ends) != set(fence.markup)
+
+
+def _span(token: Token) -> tuple[int, int]:
+    begin, end = token.map or (0, 0)
+    return begin, end
+
+
+def _blocks(count: int, code: set[int]) -> Iterator[tuple[int, int, bool]]:
+    """Runs of lines that are all code, or none."""
+    begin = 0
+    for at in range(1, count + 1):
+        if at == count or (at in code) != (begin in code):
+            yield begin, at, begin in code
+            begin = at
+
+
+def _block(lines: Sequence[str], orders: bool) -> list[str]:
+    """Lines outside of code blocks, with code spans as they are, and all else without HTML, images and names."""
+    text, at, parts = "\n".join(lines), 0, []
+    for found in _CODE_OR_TEXT.finditer(text):
+        if found["code"] is not None and "\n\n" not in found["code"]:
+            parts += [_harmless(text[at : found.start()], orders), found[0]]
+            at = found.end()
+    return "".join((*parts, _harmless(text[at:], orders))).split("\n")
+
+
+def _harmless(text: str, orders: bool) -> str:
+    shown = text.replace("<", "&lt;").replace("![", "\\![")
+    return shown if orders else inert_mentions(shown)
+
+
+def _flatten(lines: list[str], begin: int, end: int) -> None:
+    """Make a heading a paragraph in bold: the headings of the page are ours."""
+    if found := _HEADING.match(lines[begin]):
+        words = (found["text"] or "").strip()
+        lines[begin] = f"{found['before']}**{words}**" if words else found["before"].rstrip()
+    elif end - begin > 1 and _UNDERLINE.match(lines[end - 1]):
+        lines[end - 1] = re.sub(r"[=-]", "", lines[end - 1]).rstrip()
