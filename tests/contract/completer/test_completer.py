@@ -109,9 +109,9 @@ def test_an_idle_directive_is_ordered_to_be_delivered_once_with_all_that_a_daemo
     assert [s.id for s in told.steps] == [one, two] and told.merge_into_base and told.check == "just check"
     assert told.forge is not None and told.forge.path == "acme/shop"
     assert told.pull_request is not None and told.pull_request.title == "A job"
-    for part in ("```text\nMake it `so`\n```", "`One`", "did one", "`Three` failed", "  - 000000000000 `Say $(29)`"):
+    for part in ("Make it `so`\n", "**One**", "did one", "- Three failed", "- 000000000000 Say $(29)\n"):
         assert part in told.pull_request.body
-    assert "earlier ones" in told.pull_request.body and "`Say $(9)`" not in told.pull_request.body
+    assert "earlier ones" in told.pull_request.body and " Say $(9)\n" not in told.pull_request.body
 
 
 @pytest.mark.parametrize("status", ["active", "paused", "completed", "archived", "draft"])
