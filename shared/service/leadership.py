@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import LiteralString, Protocol
+from typing import Protocol
 
 import structlog
 from anyio import create_task_group
-from psycopg import AsyncConnection, OperationalError
+from psycopg import OperationalError
+
+from shared.store.connection import Connection
+from shared.store.statements import Command, Query
 
 log = structlog.get_logger()
 
@@ -24,8 +27,9 @@ BEAT_SECONDS = 0.4
 RETRY_SECONDS = 0.5
 CONNECT_SECONDS = 10
 _CLASS = 0x6D616B69
-_WAIT: LiteralString = "SELECT pg_advisory_lock(%s, hashtext(%s))"
-_TRY: LiteralString = "SELECT pg_try_advisory_lock(%s, hashtext(%s))"
+_WAIT = Query("leadership.wait", "SELECT pg_advisory_lock(%(class)s, hashtext(%(role)s)) IS NOT NULL AS locked", bool)
+_TRY = Query("leadership.try", "SELECT pg_try_advisory_lock(%(class)s, hashtext(%(role)s)) AS locked", bool)
+_BEAT = Command("leadership.beat", "SELECT")
 
 
 class Leadership(Protocol):
@@ -61,7 +65,7 @@ class SessionLock:
     def __init__(self, url: str, role: str) -> None:
         self._url = url
         self._role = role
-        self._session: AsyncConnection | None = None
+        self._session: Connection | None = None
 
     async def won(self) -> None:
         """Wait until the lock is held, for as long as it takes."""
@@ -87,13 +91,13 @@ class SessionLock:
             return False
         try:
             async with asyncio.timeout(SILENT_SECONDS):
-                await self._session.execute("SELECT 1")
+                await self._session.exchange([_BEAT()])
         except (OperationalError, TimeoutError):
             await self.resign()
             return False
         return True
 
-    async def _locked(self, how: LiteralString) -> bool | None:
+    async def _locked(self, how: Query[bool]) -> bool | None:
         """Whether a new session got the lock; None when there is no Postgres to ask."""
         try:
             session = await self._connected()
@@ -101,22 +105,22 @@ class SessionLock:
             log.info("can't ask who leads", error=str(error))
             return None
         try:
-            found = await (await session.execute(how, (_CLASS, self._role))).fetchone()
+            ((locked,),) = await session.exchange([how(**{"class": _CLASS, "role": self._role})])
         except BaseException as error:
             await session.close()
             if isinstance(error, OperationalError):
                 return None
             raise
-        if found == (False,):
+        if not locked:
             await session.close()
             return False
         self._session = session
         return True
 
-    async def _connected(self) -> AsyncConnection:
+    async def _connected(self) -> Connection:
         """A session that Postgres ends when this process stalls, or dies while it waits."""
         milliseconds = int(SILENT_SECONDS * 1000)
-        return await AsyncConnection.connect(
+        return await Connection.connect(
             self._url,
             autocommit=True,
             connect_timeout=CONNECT_SECONDS,
