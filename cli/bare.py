@@ -20,13 +20,17 @@ def bare() -> int:
     else:
         counted = found["overview"]["directives"]
         under_way = sum(counted.get(status, 0) for status in ("active", "awaiting_approval", "paused"))
-        slots = f"{found['overview']['daemons'].get('connected', 0)} daemons connected"
-        say(f"makima runs: {under_way or 'no'} directive{'' if under_way == 1 else 's'} under way, {slots}")
+        daemons = found["overview"]["daemons"].get("connected", 0)
+        say(f"makima runs: {_many(under_way, 'directive')} under way, {_many(daemons, 'daemon')} connected")
         likely = list(_likely(found["inbox"] or 0, under_way))[:3]
     say("")
     for line in aligned(likely):
         say(f"  {line}")
     return say("\nmakima --help names all commands.")
+
+
+def _many(number: int, of: str) -> str:
+    return f"{number or 'no'} {of}{'' if number == 1 else 's'}"
 
 
 def _likely(waiting: int, under_way: int) -> Iterator[tuple[str, str]]:

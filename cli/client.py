@@ -10,11 +10,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from shared.places import cluster_file, home_of
 
+A = TypeVar("A")
 PATIENCE_SECONDS = 30.0
 """How long an agent waits for a gateway that is being started again. A person is told at once."""
 ANSWER_SECONDS = 60.0
@@ -63,7 +64,37 @@ def _socket() -> str:
 
 
 def call(method: str, path: str, body: object = None, within_seconds: float = ANSWER_SECONDS) -> Any:  # noqa: ANN401
-    """The answer to a request, decoded. Raises Failed.
+    """The answer to a request, decoded. Raises Failed."""
+    text, _ = _answered(method, path, body, within_seconds)
+    return json.loads(text) if text else None
+
+
+def ask(shape: type[A], method: str, path: str, body: object = None) -> A:
+    """The answer to a request, in its shape. Raises Failed."""
+    text, _ = _answered(method, path, body, ANSWER_SECONDS)
+    return _decoded(text, shape)
+
+
+def pages(shape: type[A], path: str) -> Iterator[A]:
+    """All of a list, page by page as its links lead. Raises Failed."""
+    following: str | None = path
+    while following is not None:
+        text, link = _answered("GET", following, None, ANSWER_SECONDS)
+        yield from _decoded(text, list[shape])  # type: ignore[valid-type]
+        following = link.partition(">")[0].removeprefix("<") if link else None
+
+
+def _decoded(text: bytes, shape: type[A]) -> A:
+    import msgspec
+
+    try:
+        return msgspec.json.decode(text, type=shape)
+    except msgspec.MsgspecError as error:
+        raise Failed(f"the gateway's answer can't be read ({error}): is it of another version?") from None
+
+
+def _answered(method: str, path: str, body: object, within_seconds: float) -> tuple[bytes, str | None]:
+    """The answer to a request and where it goes on, if it does. Raises Failed.
 
     A change carries an Idempotency-Key, so it may be asked again when its answer got lost: it is done once.
     """
@@ -90,7 +121,7 @@ def call(method: str, path: str, body: object = None, within_seconds: float = AN
             continue
         if answer.status >= 400:
             raise _refused(answer.status, text)
-        return json.loads(text) if text else None
+        return text, answer.headers.get("Link")
 
 
 def _masked(body: object) -> object:

@@ -50,7 +50,11 @@ def settings() -> Settings:
 
 
 def print_json(value: object) -> int:
-    """Print for programs; exit code 0."""
+    """Print for programs; exit code 0. Structs are told as the gateway tells them."""
+    if not isinstance(value, str | int | float | None):
+        import msgspec
+
+        value = msgspec.to_builtins(value)
     print(json.dumps(value, indent=2))
     return 0
 
@@ -61,12 +65,20 @@ def say(text: str) -> int:
     return 0
 
 
+def say_line(text: str) -> None:
+    """Print a line for people, cut where a terminal would wrap it."""
+    from cli.text import cut, terminal_width
+
+    width = terminal_width()
+    print(cut(text, width) if width else text)
+
+
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows in columns, under a head where a person reads it."""
-    from cli.text import columns
+    from cli.text import columns, terminal_width
 
     if rows:
-        print("\n".join(columns([head, *rows] if head and sys.stdout.isatty() else rows)))
+        print("\n".join(columns([head, *rows] if head and sys.stdout.isatty() else rows, terminal_width())))
 
 
 def listing(path: str, *columns: str) -> Verb:

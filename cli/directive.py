@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cli import planning, steps, views
+from cli import naming, planning, steps, views
 from cli.agents import find_agent
 from cli.client import Failed, call
-from cli.command import Arguments, Verb, add_verb, print_json, say, verbs_of
+from cli.command import Arguments, Verb, add_verb, print_json, say, say_line, verbs_of
+from cli.text import clean
 
 
 def register(command: argparse.ArgumentParser) -> None:
@@ -31,7 +32,7 @@ def register(command: argparse.ArgumentParser) -> None:
     create.add_argument("--quiet", action="store_true", help="print the id alone")
     for name in ("start", "pause", "resume", "archive"):
         verb = add_verb(verbs, name, _changing(name), f"{name} it")
-        verb.add_argument("id")
+        naming.name(verb, "id", kind="directive")
         if name == "pause":
             verb.add_argument("--now", action="store_true", help="end what runs; it runs again when resumed")
     planning.register(verbs)
@@ -76,7 +77,10 @@ def _create(arguments: Arguments) -> int:
         return watch(made["id"], None)
     if arguments.output == "json":
         return print_json(made)
-    return say(made["id"] if arguments.quiet else f"{made['id']}  {made['status']}  {made['title']}")
+    if arguments.quiet:
+        return say(made["id"])
+    say_line(f"{made['number']}  {made['status']}  {clean(made['title'])}")
+    return 0 if made["status"] != "draft" else say(f"to start it: makima directive start {made['number']}")
 
 
 def _found_agent() -> str | None:

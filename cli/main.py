@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from cli.client import Failed
 from cli.command import Verb
+from cli.naming import resolve
 from cli.output import SIGINT, SIGNALLED, finish, make_safe, refused
 from cli.parsing import Parser
 
@@ -23,6 +24,7 @@ COMMANDS = {
         "a goal on a sample repository, from its plan to the delivered branch, on a cluster of its own",
     ),
     "doctor": ("cli.doctor:register", "what is in force and what is missing, each with its mend"),
+    "logs": ("cli.logs:register", "what the cluster's processes here write, one's or all"),
     "directive": ("cli.directive:register", "goals on repositories, and their steps"),
     "order": ("cli.order:register", "small work items that a directive picks up"),
     "ask": ("cli.question:ask", "ask a person, inside a task; waits, and prints the answer"),
@@ -68,6 +70,7 @@ def _carried_out(words: Sequence[str]) -> int:
         from cli.bare import bare
 
         return bare()
+    resolve(arguments)
     return verb(arguments)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 from urllib.parse import quote, urlencode
 
-from cli.client import call
-from cli.command import Arguments, add_verb, print_json, say, verbs_of
-from cli.text import clean
+from cli import naming
+from cli.client import ask, call, pages
+from cli.command import Arguments, add_verb, print_json, print_table, say, verbs_of
+from cli.text import ago, clean, short
+from shared.api.orders import OrderShown
 
 PRIORITIES = ("critical", "high", "medium", "low", "none")
 TYPES = ("feature", "bug", "spike", "chore", "improvement")
@@ -22,17 +23,17 @@ def register(command: argparse.ArgumentParser) -> None:
     add.add_argument("--description", default="")
     add.add_argument("--priority", choices=PRIORITIES, default="medium")
     add.add_argument("--type", choices=TYPES, default="feature")
-    add.add_argument("--directive", metavar="ID", help="link it at once")
+    naming.name(add, "--directive", kind="directive", metavar="NAME")
     add.add_argument("--quiet", action="store_true", help="print the id alone")
     listed = add_verb(verbs, "list", _list, "the most urgent first")
-    listed.add_argument("--directive", metavar="ID")
+    naming.name(listed, "--directive", kind="directive", metavar="NAME")
     listed.add_argument("--status", choices=("open", "in_progress", "done", "cancelled"))
     link = add_verb(verbs, "link", _link, "let a directive pick it up")
-    link.add_argument("id")
-    link.add_argument("directive")
+    naming.name(link, "id", kind="order")
+    naming.name(link, "directive", kind="directive")
     pick_up = add_verb(verbs, "pick-up", _pick_up, "plan a directive's open orders")
-    pick_up.add_argument("directive")
-    add_verb(verbs, "cancel", _cancel, "it is wanted no more").add_argument("id")
+    naming.name(pick_up, "directive", kind="directive")
+    naming.name(add_verb(verbs, "cancel", _cancel, "do without it; steps that serve it stay"), "id", kind="order")
 
 
 def _add(arguments: Arguments) -> int:
@@ -43,22 +44,22 @@ def _add(arguments: Arguments) -> int:
         "order_type": arguments.type,
         "directive": arguments.directive,
     }
-    order = call("POST", "/v1/orders", body)
-    return say(order["id"]) if arguments.quiet else _print(arguments, order)
+    order = ask(OrderShown, "POST", "/v1/orders", body)
+    return say(str(order.id)) if arguments.quiet else _print(arguments, order)
 
 
 def _list(arguments: Arguments) -> int:
     asked = {k: v for k, v in (("directive", arguments.directive), ("status", arguments.status)) if v}
-    orders = call("GET", f"/v1/orders?{urlencode(asked)}")
+    orders = list(pages(OrderShown, f"/v1/orders?{urlencode(asked)}"))
     if arguments.output == "json":
         return print_json(orders)
-    for order in orders:
-        print(_line(order))
+    print_table(("ORDER", "STATUS", "PRIORITY", "TYPE", "MADE", "TITLE"), [_row(order) for order in orders])
     return 0
 
 
 def _link(arguments: Arguments) -> int:
-    order = call("POST", f"/v1/orders/{quote(arguments.id)}/link", {"directive": arguments.directive})
+    path = f"/v1/orders/{quote(arguments.id)}/link"
+    order = ask(OrderShown, "POST", path, {"directive": arguments.directive})
     return _print(arguments, order)
 
 
@@ -68,14 +69,18 @@ def _pick_up(arguments: Arguments) -> int:
 
 
 def _cancel(arguments: Arguments) -> int:
-    return _print(arguments, call("POST", f"/v1/orders/{quote(arguments.id)}/cancel"))
+    return _print(arguments, ask(OrderShown, "POST", f"/v1/orders/{quote(arguments.id)}/cancel"))
 
 
-def _print(arguments: Arguments, order: dict[str, Any]) -> int:
-    return print_json(order) if arguments.output == "json" else say(_line(order))
+def _print(arguments: Arguments, order: OrderShown) -> int:
+    if arguments.output == "json":
+        return print_json(order)
+    print_table((), [_row(order)])
+    return 0
 
 
-def _line(order: dict[str, Any]) -> str:
+def _row(order: OrderShown) -> tuple[str, ...]:
+    status = order.status.replace("_", " ")
     return (
-        f"{order['id']}  {order['status']:<11} {order['priority']:<8} {order['order_type']:<11} {clean(order['title'])}"
-    )
+        short(order.id), status, order.priority, order.order_type, ago(order.created_at), clean(order.title),
+    )  # fmt: skip

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from cli import delivery
+from cli import delivery, naming
 from cli.client import Failed, call
 from cli.command import Arguments, Verb, add_verb, print_json, say
 from cli.text import clean
@@ -24,14 +24,15 @@ _LIMITS = {"budget_usd": "max_cost_usd", "max_tokens": "max_tokens", "deadline":
 def register(verbs: Verbs) -> None:
     """Declare the verbs."""
     goal = add_verb(verbs, "goal", _goal, "replace the goal: planning is due again")
-    goal.add_argument("id")
+    naming.name(goal, "id", kind="directive")
     goal.add_argument("text", metavar="TEXT|@FILE|-")
     replan = add_verb(verbs, "replan", _telling("replan"), "ask for a new plan of the same goal")
-    replan.add_argument("id")
+    naming.name(replan, "id", kind="directive")
     replan.add_argument("--reason", default="", help="what the planner is told")
-    add_verb(verbs, "approve", _approve, "let the plan that waits come into force").add_argument("id")
+    approve = add_verb(verbs, "approve", _approve, "let the plan that waits come into force")
+    naming.name(approve, "id", kind="directive")
     reject = add_verb(verbs, "reject", _telling("reject"), "withdraw the plan that waits, and plan again")
-    reject.add_argument("id")
+    naming.name(reject, "id", kind="directive")
     reject.add_argument("--reason", required=True, help="what the planner is told")
     update = add_verb(
         verbs,
@@ -39,7 +40,7 @@ def register(verbs: Verbs) -> None:
         _update,
         "change its agent, base, check, policies and limits (`none` lifts one); tell of its pull request",
     )
-    update.add_argument("id", nargs="?", default=os.environ.get("MAKIMA_DIRECTIVE_ID"))
+    naming.name(update, "id", kind="directive", nargs="?", default=os.environ.get("MAKIMA_DIRECTIVE_ID"))
     delivery.options(update)
     limits(update)
     update.add_argument("--agent", metavar="NAME", help="who plans, and works on the steps that begin from now on")

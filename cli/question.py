@@ -6,9 +6,10 @@ import argparse
 import os
 from urllib.parse import quote
 
-from cli.client import Failed, call
-from cli.command import Arguments, declare, print_json, say
-from cli.text import clean
+from cli import naming
+from cli.client import Failed, call, pages
+from cli.command import Arguments, declare, print_json, say, say_line
+from cli.text import ago, clean, short
 
 WAIT_SECONDS = 20.0
 """Of one request for the answer; it is asked again until there is one."""
@@ -31,7 +32,7 @@ def questions(command: argparse.ArgumentParser) -> None:
 def answer(command: argparse.ArgumentParser) -> None:
     """Declare `answer`."""
     declare(command, _answer)
-    command.add_argument("id")
+    naming.name(command, "id", kind="question")
     command.add_argument("text", metavar="TEXT|@FILE|-")
 
 
@@ -59,14 +60,18 @@ def _ask(arguments: Arguments) -> int:
 
 
 def _questions(arguments: Arguments) -> int:
-    rows = call("GET", "/v1/questions")
+    from shared.api.questions import QuestionShown
+
+    questions = list(pages(QuestionShown, "/v1/questions"))
     if arguments.output == "json":
-        return print_json(rows)
-    for row in rows:
-        print(f"{row['id']}  {clean(row['title'])} / {clean(row['task_name'])}: {clean(row['text'])}")
-        for option in row["options"]:
+        return print_json(questions)
+    for one in questions:
+        say_line(f"{short(one.id)}  {ago(one.asked_at):<8}  {clean(one.title)} / {clean(one.task_name)}")
+        for line in one.text.splitlines() or [""]:
+            print(f"    {clean(line)}")
+        for option in one.options:
             print(f"    - {clean(option)}")
-    return 0
+    return say("\nmakima answer QUESTION TEXT answers one") if questions else say("nobody asks anything")
 
 
 def _answer(arguments: Arguments) -> int:

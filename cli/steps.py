@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from cli import naming
 from cli.client import Failed, call
 from cli.command import Arguments, Verb, add_verb, print_json, say
 
@@ -29,13 +30,14 @@ def register(verbs: Verbs) -> None:
     batch = add_verb(verbs, "batch-add-steps", _batch, "several steps at once")
     batch.add_argument("--json", required=True, metavar="TEXT|@FILE|-")
     remove = add_verb(verbs, "remove-step", _remove_step, "one that hasn't run")
-    remove.add_argument("id")
+    naming.name(remove, "id", kind="step")
     retry = add_verb(verbs, "retry-step", _settle("retry"), "let a failed one run again")
-    retry.add_argument("id")
+    naming.name(retry, "id", kind="step")
     skip = add_verb(verbs, "skip-step", _settle("skip"), "go on without one that is pending, ready or failed")
-    skip.add_argument("id")
+    naming.name(skip, "id", kind="step")
     for command in (add, batch, remove, retry, skip):
-        command.add_argument("--directive", default=os.environ.get("MAKIMA_DIRECTIVE_ID"))
+        directive = os.environ.get("MAKIMA_DIRECTIVE_ID")
+        naming.name(command, "--directive", kind="directive", default=directive, metavar="NAME")
 
 
 def directive_of(arguments: Arguments) -> str:
@@ -73,7 +75,7 @@ def _batch(arguments: Arguments) -> int:
 
 
 def _remove_step(arguments: Arguments) -> int:
-    directive = directive_of(arguments)
+    directive = _directive_of_step(arguments)
     removed = call("DELETE", f"/v1/directives/{quote(directive)}/steps/{quote(arguments.id)}")
     warn(removed["warnings"])
     return print_json(removed) if arguments.output == "json" else 0
@@ -81,7 +83,7 @@ def _remove_step(arguments: Arguments) -> int:
 
 def _settle(verb: str) -> Verb:
     def carry_out(arguments: Arguments) -> int:
-        directive = arguments.directive or call("GET", f"/v1/steps/{quote(arguments.id)}")["directive_id"]
+        directive = _directive_of_step(arguments)
         moved = call("POST", f"/v1/directives/{quote(directive)}/steps/{quote(arguments.id)}/{verb}")
         if arguments.output == "json":
             return print_json(moved)
@@ -90,6 +92,10 @@ def _settle(verb: str) -> Verb:
         return say(f"{moved['name']}  {moved['status']}")
 
     return carry_out
+
+
+def _directive_of_step(arguments: Arguments) -> str:
+    return str(arguments.directive or call("GET", f"/v1/steps/{quote(arguments.id)}")["directive_id"])
 
 
 def warn(warnings: Sequence[str]) -> None:

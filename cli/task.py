@@ -3,74 +3,80 @@
 from __future__ import annotations
 
 import argparse
+from urllib.parse import urlencode
 
-from cli.client import call
-from cli.command import Arguments, add_verb, print_json, print_table, say, verbs_of
-from cli.text import clean
+from cli import naming
+from cli.client import ask, call, pages
+from cli.command import Arguments, add_verb, print_json, print_table, say, say_line, verbs_of
+from cli.text import ago, clean, short
 
 
 def register(command: argparse.ArgumentParser) -> None:
     """Declare `task` and its verbs."""
     verbs = verbs_of(command)
     listed = add_verb(verbs, "list", _list, "the newest first")
-    listed.add_argument("--directive", metavar="ID", help="only those of one directive")
+    naming.name(listed, "--directive", kind="directive", metavar="NAME")
     listed.add_argument("--status", help="only those with this status")
-    add_verb(verbs, "show", _show, "one with its attempts").add_argument("id")
+    naming.name(add_verb(verbs, "show", _show, "one with its attempts"), "id", kind="task")
     log = add_verb(verbs, "log", _log, "what it printed")
-    log.add_argument("id")
+    naming.name(log, "id", kind="task")
     log.add_argument("-f", "--follow", action="store_true", help="and what it prints, until it ends")
-    add_verb(verbs, "cancel", _cancel, "ask for its end").add_argument("id")
+    naming.name(add_verb(verbs, "cancel", _cancel, "end it"), "id", kind="task")
     tell = add_verb(verbs, "tell", _tell, "tell its agent something: at once where it listens, else as its next turn")
-    tell.add_argument("id")
+    naming.name(tell, "id", kind="task")
     tell.add_argument("text")
 
 
 def _list(arguments: Arguments) -> int:
-    asked = [f"{key}={value}" for key in ("directive", "status") if (value := getattr(arguments, key))]
-    tasks = call("GET", "/v1/tasks" + ("?" + "&".join(asked) if asked else ""))
+    from shared.api.tasks import TaskListed
+
+    asked = {k: v for k in ("directive", "status") if (v := getattr(arguments, k))}
+    tasks = list(pages(TaskListed, f"/v1/tasks?{urlencode(asked)}"))
     if arguments.output == "json":
         return print_json(tasks)
     rows = [
         (
-            t["id"],
-            t["kind"],
-            t["status"],
-            t["daemon"] or "-",
-            clean(t["name"]),
-            clean(t["reason"] or t["waiting_reason"] or ""),
+            short(t.id),
+            t.kind,
+            t.status,
+            t.daemon or "-",
+            ago(t.created_at),
+            clean(t.name),
+            clean(t.reason or t.waiting_reason or ""),
         )
         for t in tasks
     ]
-    print_table(("ID", "KIND", "STATUS", "DAEMON", "NAME", ""), rows)
+    print_table(("TASK", "KIND", "STATUS", "DAEMON", "MADE", "NAME", ""), rows)
     return 0
 
 
 def _show(arguments: Arguments) -> int:
-    task = call("GET", f"/v1/tasks/{arguments.id}")
+    from shared.api.tasks import TaskShown
+
+    task = ask(TaskShown, "GET", f"/v1/tasks/{arguments.id}")
     if arguments.output == "json":
         return print_json(task)
-    why = task["reason"] or task["waiting_reason"]
-    print(f"{clean(task['name'])}  {task['kind']} {task['status']}" + (f": {clean(why)}" if why else ""))
-    for key in ("directive_id", "step_id", "agent", "branch"):
-        if task[key]:
-            print(f"  {key.removesuffix('_id'):<10} {clean(task[key])}")
-    if task["tokens"]:
-        print(f"  {'spent':<10} ${task['cost_usd']:.2f}, {task['tokens']} tokens")
+    why = task.reason or task.waiting_reason
+    say_line(f"{clean(task.name)}  {task.kind} {task.status}" + (f": {clean(why)}" if why else ""))
+    spent = f"${task.cost_usd:.2f}, {task.tokens} tokens" if task.tokens else None
+    for what, value in (("agent", task.agent), ("branch", task.branch), ("spent", spent)):
+        if value:
+            say_line(f"  {what:<10} {clean(value)}")
     rows = [
         (
-            f"  attempt {a['number']}",
-            a["daemon"] or "-",
-            a["outcome"] or "under way",
-            a["started_at"],
-            clean(a["reason"] or ""),
+            f"  attempt {a.number}",
+            a.daemon or "-",
+            a.outcome or "under way",
+            ago(a.started_at),
+            clean(a.reason or ""),
         )
-        for a in task["attempts"]
+        for a in task.attempts
     ]
     print_table((), rows)
-    for commit in task["commits"]:
-        print(f"  {clean(commit['sha'])[:12]} {clean(commit['subject'])}")
-    if task["outcome"]:
-        print("\n" + "\n".join(clean(line) for line in task["outcome"].splitlines()))
+    for commit in task.commits:
+        say_line(f"  {clean(commit.sha)[:12]} {clean(commit.subject)}")
+    if task.outcome:
+        print("\n" + "\n".join(clean(line) for line in task.outcome.splitlines()))
     return 0
 
 
@@ -90,7 +96,8 @@ def _log(arguments: Arguments) -> int:
 
 
 def _tell(arguments: Arguments) -> int:
-    return say(call("POST", f"/v1/tasks/{arguments.id}/tell", {"text": arguments.text})["status"])
+    answer = call("POST", f"/v1/tasks/{arguments.id}/tell", {"text": arguments.text})
+    return print_json(answer) if arguments.output == "json" else say(answer["status"])
 
 
 def _cancel(arguments: Arguments) -> int:

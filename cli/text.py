@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import re
+import shutil
+import sys
+import textwrap
+import unicodedata
 from collections.abc import Sequence
+from datetime import UTC, datetime
+
+WIDEST = 40
+"""Letters of a column but the last: one long cell doesn't push all others away."""
+LEAST, LEAST_LAST = 8, 12
+"""Letters that a column, and the last one, keep where there is little room."""
 
 _UNPRINTABLE = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?"
@@ -60,14 +70,83 @@ def size(number: float) -> str:
     return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
 
 
-def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines, each column as wide as its widest cell.
+def columns(rows: Sequence[Sequence[str]], width: int | None = None) -> list[str]:
+    """Rows as lines, each column as wide as its widest cell, but no wider than it is worth. What is past it sticks out;
+    where a line may have only `width` letters, it is cut, the last column most.
 
     >>> columns([("a", "bb"), ("ccc", "d")])
     ['a    bb', 'ccc  d']
+    >>> columns([("1", "A title that is long", "and why")], 20)
+    ['1  A title…  and why']
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    *widths, _ = ([min(max(map(cells, column)), WIDEST) for column in zip(*rows, strict=True)]) if rows else [0]
+    if width is not None:
+        while widths and sum(widths) + 2 * len(widths) + LEAST_LAST > width and max(widths) > LEAST:
+            widths[widths.index(max(widths))] -= 1
+    lines = []
+    for *row, last in rows:
+        told = [padded(cut(c, w) if width else c, w) for c, w in zip(row, widths, strict=True)]
+        line = "  ".join([*told, last]).rstrip()
+        lines.append(cut(line, width) if width else line)
+    return lines
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else not unicodedata.combining(c) for c in text)
+
+
+def padded(text: str, width: int) -> str:
+    """A text with spaces behind it, up to a width."""
+    return text + " " * (width - cells(text))
+
+
+def cut(text: str, width: int) -> str:
+    """A text within a width; a mark where something was cut off.
+
+    >>> cut("a long one", 6), cut("short", 6)
+    ('a lon…', 'short')
+    """
+    if cells(text) <= width:
+        return text
+    kept, left = "", width - 1
+    for letter in text:
+        left -= cells(letter)
+        if left < 0:
+            break
+        kept += letter
+    return kept + "…"
+
+
+def terminal_width() -> int | None:
+    """How many letters a line has where a person reads it; None where a program does."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def wrapped(text: str) -> list[str]:
+    """A text in lines that fit a terminal, broken between words; one line where no person reads it."""
+    width = terminal_width()
+    return textwrap.wrap(text, width, break_on_hyphens=False) if width else [text]
+
+
+def short(thing: object) -> str:
+    """The beginning of an id, which commands take for it."""
+    return str(thing)[:13]
+
+
+def ago(at: datetime) -> str:
+    """How long ago, short.
+
+    >>> from datetime import timedelta
+    >>> [ago(datetime.now(UTC) - timedelta(seconds=s)) for s in (5, 130, 7300, 400_000)]
+    ['now', '2m ago', '2h ago', '4d ago']
+    """
+    seconds = int((datetime.now(UTC) - at).total_seconds())
+    if seconds < 60:
+        return "now"
+    if seconds < 3600:
+        return f"{seconds // 60}m ago"
+    return f"{seconds // 3600}h ago" if seconds < 86_400 else f"{seconds // 86_400}d ago"
 
 
 def aligned(rows: Sequence[tuple[str, str]]) -> list[str]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
-from cli.client import Failed, call
-from cli.command import Arguments, add_verb, print_json, print_table, say
-from cli.text import clean, duration
+from cli import naming
+from cli.client import Failed, ask, call, pages
+from cli.command import Arguments, add_verb, print_json, print_table, say, say_line
+from cli.text import ago, amount, clean
 
 if TYPE_CHECKING:
     from cli.command import Verbs
+    from shared.api.directives import DirectiveListed, DirectiveShown
+    from shared.api.steps import StepShown
 
 
 PROPOSED = {"added": "+ ", "removed": "- ", None: "  "}
@@ -24,74 +27,102 @@ def register(verbs: Verbs) -> None:
     """Declare the verbs."""
     listed = add_verb(verbs, "list", _list, "all of them, the newest last")
     listed.add_argument("--status", help="only those with this status")
-    add_verb(verbs, "show", _show, "one with its steps").add_argument("id")
+    naming.name(add_verb(verbs, "show", _show, "one with its steps"), "id", kind="directive", newest=True)
     watch = add_verb(verbs, "watch", _watch, "live until it ends: exit code 0 delivered, 1 stopped, 124 time is up")
-    watch.add_argument("id")
+    naming.name(watch, "id", kind="directive", newest=True)
     watch.add_argument("--timeout", type=float, metavar="SECONDS")
-    add_verb(verbs, "log", _log, "every event of it").add_argument("id")
+    naming.name(add_verb(verbs, "log", _log, "what happened, in order"), "id", kind="directive", newest=True)
     graph = add_verb(verbs, "graph", _graph, "its steps as a graph: in the terminal, as SVG, or as Mermaid")
-    graph.add_argument("id")
+    naming.name(graph, "id", kind="directive", newest=True)
     graph.add_argument("--svg", metavar="FILE", help="write a picture (- for standard output)")
     graph.add_argument("--mermaid", action="store_true", help="print a Mermaid flowchart")
     export = add_verb(verbs, "export", _export, "its plan as YAML that --plan takes again")
-    export.add_argument("id")
+    naming.name(export, "id", kind="directive", newest=True)
 
 
-def print_directive(shown: dict[str, Any]) -> None:
+def print_directive(shown: DirectiveShown) -> None:
     """A directive for people."""
-    from cli.graph import MARKS, in_order
+    from cli.graph import MARKS
 
-    reason = f": {clean(shown['pause_reason'])}" if shown["pause_reason"] else ""
-    print(f"{clean(shown['title'])}  {shown['status']}{reason}")
-    for key in ("repository_url", "pr_branch", "pr_url"):
-        if shown[key]:
-            print(f"  {key.removesuffix('_url').replace('_', ' '):<11} {clean(shown[key])}")
-    if shown["delivery_outcome"] and shown["delivery_outcome"] != shown["pause_reason"]:
-        print(f"  {'delivery':<11} {clean(shown['delivery_outcome'])}")
-    if shown["tokens"]:
-        print(f"  {'spent':<11} ${shown['cost_usd']:.2f}, {shown['tokens']} tokens")
+    reason = f": {clean(shown.pause_reason)}" if shown.pause_reason else ""
+    say_line(f"{shown.number}  {clean(shown.title)}  {standing(shown)}{reason}")
+    outcome = shown.delivery_outcome if shown.delivery_outcome != shown.pause_reason else None
+    spent = f"${shown.cost_usd:.2f}, {amount(shown.tokens)} tokens" if shown.tokens else None
+    for what, value in (
+        ("goal", shown.goal),
+        ("repository", shown.repository_url),
+        ("base", shown.base_branch),
+        ("agent", shown.agent),
+        ("branch", shown.pr_branch),
+        ("pull request", shown.pr_url),
+        ("delivery", outcome),
+        ("spent", spent),
+        ("made", ago(shown.created_at)),
+    ):
+        if value:
+            say_line(f"  {what:<12} {clean(value)}")
     rows = [
         (
-            f"{PROPOSED[s['proposed']]}{MARKS[s['status']]} {s['status']}",
-            clean(s["name"]),
-            s["id"],
-            clean(s["branch"] or s["reason"] or s["waiting_reason"] or ""),
+            f"{PROPOSED[s.proposed]}{MARKS[s.status]} {s.status}",
+            f"{shown.number}/{s.number}",
+            clean(s.name),
+            clean(s.branch or s.reason or s.waiting_reason or ""),
         )
-        for s in in_order(shown["steps"])
+        for s in _in_order(shown.steps)
     ]
     print_table((), rows)
-    if shown["awaited"]:
-        what = "a plan" if shown["awaited_plan"] else "work that steps found"
-        print(f"{what} waits: makima directive approve {shown['id']}, or reject {shown['id']} --reason WHY")
+    if shown.awaited:
+        what = "a plan" if shown.awaited_plan else "work that steps found"
+        say(f"{what} waits: makima directive approve {shown.number}, or reject {shown.number} --reason WHY")
+
+
+def _in_order(steps: Sequence[StepShown]) -> list[StepShown]:
+    """Steps as `graph` orders them."""
+    import msgspec
+
+    from cli.graph import in_order
+
+    by_id = {str(step.id): step for step in steps}
+    return [by_id[step["id"]] for step in in_order(msgspec.to_builtins(steps))]
+
+
+def standing(directive: DirectiveShown | DirectiveListed) -> str:
+    """A status as people call it: what is delivered and waits for its pull request is no idler."""
+    if directive.status == "idle" and directive.pr_url:
+        return "delivered"
+    return directive.status.replace("_", " ")
 
 
 def _list(arguments: Arguments) -> int:
-    only = f"?status={arguments.status}" if arguments.status else ""
-    directives = call("GET", f"/v1/directives{only}")[::-1]
+    from shared.api.directives import DirectiveListed
+
+    only = f"?{urlencode({'status': arguments.status})}" if arguments.status else ""
+    directives = list(pages(DirectiveListed, f"/v1/directives{only}"))[::-1]
     if arguments.output == "json":
         return print_json(directives)
     rows = []
     for directive in directives:
-        steps = directive["steps"]
-        done, all_of = steps.get("completed", 0) + steps.get("skipped", 0), sum(steps.values())
-        age = (datetime.now(UTC) - datetime.fromisoformat(directive["created_at"])).total_seconds()
+        counts = {str(status): many for status, many in directive.steps.items()}
+        done, all_of = counts.get("completed", 0) + counts.get("skipped", 0), sum(counts.values())
         rows.append(
             (
-                directive["id"],
-                directive["status"].replace("_", " "),
+                str(directive.number),
+                standing(directive),
                 f"{done}/{all_of}" if all_of else "-",
-                f"${directive['cost_usd']:.2f}" if directive["cost_usd"] else "-",
-                duration(age),
-                clean(directive["title"]),
-                clean(directive["pause_reason"] or directive["pr_url"] or directive["pr_branch"] or ""),
+                f"${directive.cost_usd:.2f}" if directive.cost_usd else "-",
+                ago(directive.created_at),
+                clean(directive.title),
+                clean(directive.pause_reason or directive.pr_url or directive.pr_branch or ""),
             )
         )
-    print_table(("ID", "STATUS", "STEPS", "COST", "AGE", "TITLE", ""), rows)
+    print_table(("#", "STATUS", "STEPS", "COST", "MADE", "TITLE", ""), rows)
     return 0
 
 
 def _show(arguments: Arguments) -> int:
-    shown = call("GET", f"/v1/directives/{arguments.id}")
+    from shared.api.directives import DirectiveShown
+
+    shown = ask(DirectiveShown, "GET", f"/v1/directives/{arguments.id}")
     if arguments.output == "json":
         return print_json(shown)
     print_directive(shown)
@@ -106,13 +137,16 @@ def _watch(arguments: Arguments) -> int:
 
 
 def _log(arguments: Arguments) -> int:
-    events: list[dict[str, Any]] = []
-    while page := call("GET", f"/v1/directives/{arguments.id}/events?after={events[-1]['seq'] if events else 0}"):
-        events += page
+    from cli.story import told
+    from shared.api.directives import DirectiveShown
+    from shared.api.events import EventShown
+
+    events = list(pages(EventShown, f"/v1/directives/{arguments.id}/events"))
     if arguments.output == "json":
         return print_json(events)
-    for event in events:
-        print(f"{event['at']}  {event['type']:<20} {json.dumps(event['body'])}")
+    shown = ask(DirectiveShown, "GET", f"/v1/directives/{arguments.id}")
+    for line in told(events, {str(step.id): step.name for step in shown.steps}):
+        say_line(line)
     return 0
 
 

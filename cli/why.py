@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from urllib.parse import quote
 
-from cli.client import call
-from cli.command import Arguments, declare, print_json, say
-from cli.text import clean
+from cli import naming
+from cli.client import ask, pages
+from cli.command import Arguments, declare, print_json, say, say_line
+from cli.text import ago, clean, wrapped
 
 SHOWN_LINES = 20
 """Of the output where something failed."""
@@ -16,7 +17,7 @@ SHOWN_LINES = 20
 def why(command: argparse.ArgumentParser) -> None:
     """Declare `why`."""
     declare(command, _why)
-    command.add_argument("id", help="of a directive, a step or a task")
+    naming.name(command, "id", kind="anything", newest=True)
 
 
 def inbox(command: argparse.ArgumentParser) -> None:
@@ -25,22 +26,25 @@ def inbox(command: argparse.ArgumentParser) -> None:
 
 
 def _why(arguments: Arguments) -> int:
-    told = call("GET", f"/v1/why/{quote(arguments.id)}")
+    from shared.api.waiting import WhyShown
+
+    told = ask(WhyShown, "GET", f"/v1/why/{quote(arguments.id)}")
     if arguments.output == "json":
         return print_json(told)
-    print(clean(f"{told['kind']} {told['name']} is {told['status']}: {told['why']}"))
-    if told.get("output"):
-        print("\n".join(f"  | {clean(line)}" for line in told["output"].splitlines()[-SHOWN_LINES:]))
-    return say(f"  {told['fix']}") if told["fix"] else 0
+    for line in wrapped(clean(f"{told.kind} {told.name} is {told.status.replace('_', ' ')}: {told.why}")):
+        print(line)
+    for line in (told.output or "").splitlines()[-SHOWN_LINES:]:
+        say_line(f"  | {clean(line)}")
+    return say(f"  {told.fix}") if told.fix else 0
 
 
 def _inbox(arguments: Arguments) -> int:
-    items = call("GET", "/v1/inbox")
+    from shared.api.waiting import InboxItem
+
+    items = list(pages(InboxItem, "/v1/inbox"))
     if arguments.output == "json":
         return print_json(items)
     for item in items:
-        print(
-            f"{item['since'][:16].replace('T', ' ')}  {item['kind']:<9} {clean(item['title'])}: {clean(item['text'])}"
-        )
-        print(f"    {item['command']}")
+        say_line(f"{ago(item.since):<8}  {item.kind:<9} {clean(item.title)}: {clean(item.text)}")
+        print(f"          {item.command}")
     return 0 if items else say("nothing needs you")

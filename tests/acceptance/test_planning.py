@@ -277,7 +277,7 @@ def test_a_plan_is_held_until_it_is_approved_and_planned_anew_when_rejected(
     assert [(s["name"], s["proposed"]) for s in cluster.show(directive)["steps"]] == [("Wrong", "added")]
     shown = cluster.makima("directive", "show", directive)
     assert "\n+ " in shown
-    assert f"makima directive approve {directive}" in shown
+    assert f"makima directive approve {cluster.show(directive)['number']}" in shown
     cluster.makima("directive", "reject", directive, "--reason", "not that way")
     until(lambda: [s["name"] for s in cluster.show(directive)["steps"]] == ["Right"]
           and cluster.show(directive)["status"] == "awaiting_approval", "the second plan waits")  # fmt: skip
@@ -336,7 +336,8 @@ def test_the_inbox_holds_what_waits_for_a_person_with_the_command_that_settles_i
     assert "step 'Ask' failed" in paused(cluster, directive)
     (item,) = waiting()
     first, then = cluster.show(directive)["steps"]
-    assert item["command"] == f"makima directive retry-step {first['id']}, or makima directive skip-step {first['id']}"
+    called = f"{cluster.show(directive)['number']}/{first['number']}"
+    assert item["command"] == f"makima directive retry-step {called}, or makima directive skip-step {called}"
     assert "waits for 'Ask', which failed" in cluster.makima("why", then["id"])
     assert "it failed: the agent shell ended with exit code 3" in cluster.makima("why", first["id"])
     assert item["command"] in cluster.makima("why", directive)

@@ -88,7 +88,7 @@ def refused(request: AnyRequest, error: HTTPException) -> Response[Problem]:
     """What a handler or the framework refused."""
     detail = error.detail
     if isinstance(error, NotFoundException) and detail == "Not Found":
-        detail = f"there is nothing at {request.url.path}; ids are whole UUIDs, as the lists show them"
+        detail = f"there is nothing at {request.url.path}"
     elif isinstance(error, MethodNotAllowedException):
         detail = f"{request.url.path} doesn't take {request.method}"
     elif error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:

@@ -14,7 +14,7 @@ from litestar.params import FromPath
 from services.gateway.access import Caller
 from services.gateway.http.problems import AnyRequest
 from services.gateway.pages import NEXT, Cursor, Limit, after, page
-from services.gateway.rows.why import INBOX, WHY_DIRECTIVE, WHY_FIND, WHY_STEPS, WHY_TASKS, Item
+from services.gateway.rows.why import INBOX, WHY_CALLED, WHY_DIRECTIVE, WHY_FIND, WHY_STEPS, WHY_TASKS, Item
 from services.gateway.troubles import troubles
 from shared.api.waiting import InboxItem, WhyShown
 from shared.config import Settings
@@ -50,6 +50,9 @@ async def explain(
         case "task":
             answer = explanation.task(told, next(t for t in told.tasks if t.id == anything))
     text, fix = answer.text, answer.fix
+    if fix is not None:
+        for thing in await database.fetch(WHY_CALLED(directive=found.directive_id)):
+            fix = fix.replace(str(thing.id), thing.called)
     if broken := troubles(settings):
         text += f" (but {', '.join(f'{name}: {trouble}' for name, trouble in broken.items())})"
         fix = fix or "makima status"
@@ -126,8 +129,10 @@ def _command(row: Item) -> str:
     steps = {}
     if row.failed_step is not None:
         steps[row.failed_step] = Step(id=row.failed_step, status=StepStatus.FAILED)
-    told = Scene(id=row.id, status=row.status, paused_for=row.paused_for, steps=steps, now=row.since)
-    return explanation.settling(told) or f"makima why {row.id}"
+    told = Scene(id=row.directive_id, status=row.status, paused_for=row.paused_for, steps=steps, now=row.since)
+    command = explanation.settling(told) or f"makima why {row.directive_id}"
+    step = f"{row.number}/{row.failed_number}"
+    return command.replace(str(row.directive_id), str(row.number)).replace(str(row.failed_step), step)
 
 
 ROUTES = (explain, inbox)

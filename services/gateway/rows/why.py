@@ -45,6 +45,13 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     now: datetime
 
 
+class CalledThing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a directive or a step of it is called."""
+
+    id: UUID
+    called: str
+
+
 class Item(msgspec.Struct, frozen=True, kw_only=True):
     """Something that waits for a person."""
 
@@ -57,10 +64,14 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     status: DirectiveStatus
     paused_for: PauseCause | None
     failed_step: UUID | None
+    number: int | None
+    """The directive's."""
+    failed_number: int | None
 
 
 WHY_FIND = SQL.query("why_find", Found)
 WHY_DIRECTIVE = SQL.query("why_directive", Waiting)
 WHY_STEPS = SQL.query("why_steps", Step)
+WHY_CALLED = SQL.query("why_called", CalledThing)
 WHY_TASKS = SQL.query("why_tasks", Task)
 INBOX = SQL.query("inbox", Item)

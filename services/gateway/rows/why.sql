@@ -35,6 +35,13 @@ SELECT s.id, s.name, s.status, s.order_index, s.held_by, s.removed_by, s.skipped
        ARRAY(SELECT e.depends_on FROM makima.step_dependency e WHERE e.step_id = s.id ORDER BY e.position) AS depends_on
   FROM makima.step s WHERE s.directive_id = %(directive)s ORDER BY s.order_index, s.id;
 
+-- name: why_called
+-- What a directive and its steps are called (step_by_directive).
+SELECT d.id, d.number::text AS called FROM makima.directive d WHERE d.id = %(directive)s
+UNION ALL
+SELECT s.id, d.number || '/' || s.number FROM makima.directive d JOIN makima.step s ON s.directive_id = d.id
+ WHERE d.id = %(directive)s;
+
 -- name: why_tasks
 -- The live tasks, and the one that is asked about. Relies on task_by_directive and question_open.
 SELECT t.id, t.kind, t.name, t.status, t.attempt, t.step_id AS step, t.not_before, t.cancel_asked,
@@ -51,9 +58,11 @@ SELECT t.id, t.kind, t.name, t.status, t.attempt, t.step_id AS step, t.not_befor
  ORDER BY t.id;
 
 -- name: inbox
--- All that waits for a person after an item, oldest first: questions, approvals, paused directives, and what no daemon has taken for a
--- minute. Relies on question_open, directive_waits_for_a_person, directive_by_status, step_proposed, task_refused.
-SELECT * FROM (
+-- All that waits for a person after an item, oldest first: questions, approvals, paused directives, and what no daemon
+-- has taken for a minute. Relies on question_open, directive_waits_for_a_person, directive_by_status, step_proposed, task_refused.
+SELECT waiting.*, (SELECT d.number FROM makima.directive d WHERE d.id = waiting.directive_id) AS number,
+       (SELECT s.number FROM makima.step s WHERE s.id = waiting.failed_step) AS failed_number
+  FROM (
 SELECT 'question' AS kind, q.id, q.directive_id, d.title, t.name || ' asks: ' || q.text AS text, q.asked_at AS since,
        d.status, NULL AS paused_for, NULL::uuid AS failed_step
   FROM makima.question q

@@ -63,6 +63,7 @@ RIGHTS: dict[tuple[str, str], tuple[tuple[str, ...], object]] = {
     ("GET", "/v1/questions/{question}"): (ALL, None),
     ("POST", "/v1/questions/{question}/answer"): (PERSON, {"answer": "a"}),
     ("GET", "/v1/why/{anything}"): (ALL, None),
+    ("GET", "/v1/names"): (ANYONE[1:], None),
     ("GET", "/v1/inbox"): (PERSON, None),
     ("GET", "/v1/tasks"): (PERSON, None),
     ("GET", "/v1/tasks/{task}"): (PERSON, None),
@@ -180,7 +181,7 @@ def test_work_that_a_task_found_is_held_for_approval_where_plans_are(stage: Serv
     stage.await_event(StepAdded, directive=world.directive, steps=(found,))
     person = world.client("person")
     (item,) = [i for i in person.get("/v1/inbox").json() if i["directive_id"] == str(world.directive)]
-    assert item["kind"] == "approval" and f"approve {world.directive}" in item["command"]
+    assert item["kind"] == "approval" and "directive approve " in item["command"]
     assert "waits for approval" in person.get(f"/v1/why/{found}").json()["why"]
     assert person.post(f"/v1/directives/{world.directive}/approve").status_code == 200
     stage.await_event(StepReady, directive=world.directive, steps=(found,))

@@ -1,0 +1,112 @@
+"""`makima logs`: what the cluster's processes here write, as sentences, one process's or all."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from cli.client import Failed, home
+from cli.command import Arguments, declare
+from cli.parsing import meant
+from cli.text import clean
+
+LAST_BYTES = 64 << 10
+"""Of each log that is shown from its end."""
+LOOK_SECONDS = 0.3
+_TOLD = ("timestamp", "event", "level", "exception")
+
+
+def register(command: argparse.ArgumentParser) -> None:
+    """Declare `logs`."""
+    declare(command, _logs)
+    command.add_argument("service", nargs="?", metavar="SERVICE", help="gateway, monitor, daemon-1, ...; else all")
+    command.add_argument("-f", "--follow", action="store_true", help="and what they write from now on")
+    command.add_argument("-n", "--lines", type=int, default=50, help="how many of the last lines")
+
+
+def _logs(arguments: Arguments) -> int:
+    files = _files(arguments.service)
+    lines = sorted(line for file in files for line in _last(file, arguments.service is None))
+    for _, line in lines[-arguments.lines :] if arguments.lines > 0 else ():
+        _print(line, arguments.output)
+    if arguments.follow:
+        for line in _following(files, arguments.service is None):
+            _print(line, arguments.output)
+    return 0
+
+
+def _files(service: str | None) -> list[Path]:
+    """The logs of a process, or all. Raises Failed."""
+    files = sorted((home() / "logs").glob("*.log"))
+    if service is None and files:
+        return files
+    if chosen := [file for file in files if file.stem == service]:
+        return chosen
+    if not files:
+        raise Failed(f"there are no logs in {home() / 'logs'}: no cluster has run here")
+    raise Failed(f"there is no log of {clean(service)}{meant(service or '', [f.stem for f in files])}")
+
+
+def _last(file: Path, named: bool) -> Iterator[tuple[str, str]]:
+    """The last lines of a log, each with what it is sorted by."""
+    with file.open("rb") as log:
+        log.seek(max(log.seek(0, 2) - LAST_BYTES, 0))
+        text = log.read().decode(errors="replace")
+    at = ""
+    for line in text.splitlines()[1 if len(text) >= LAST_BYTES else 0 :]:
+        at = _time(line) or at
+        yield at, _named(file, line, named)
+
+
+def _following(files: list[Path], named: bool) -> Iterator[str]:
+    logs = {file: file.open("rb") for file in files}
+    for log in logs.values():
+        log.seek(0, 2)
+    while True:
+        fresh = [_named(file, line, named) for file, log in logs.items() for line in _whole_lines(log)]
+        yield from fresh
+        if not fresh:
+            time.sleep(LOOK_SECONDS)
+
+
+def _whole_lines(log: IO[bytes]) -> Iterator[str]:
+    while (line := log.readline()).endswith(b"\n"):
+        yield line.decode(errors="replace").rstrip("\n")
+    log.seek(-len(line), 1)
+
+
+def _named(file: Path, line: str, named: bool) -> str:
+    return f"{file.stem}\t{line}" if named else f"\t{line}"
+
+
+def _time(line: str) -> str:
+    try:
+        return str(json.loads(line)["timestamp"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _print(line: str, output: str) -> None:
+    process, _, written = line.partition("\t")
+    print(written if output == "json" else f"{process + '  ' if process else ''}{told(written)}", flush=True)
+
+
+def told(line: str) -> str:
+    """A line of a log for people.
+
+    >>> told('{"timestamp": "2026-01-01T10:00:00.1Z", "level": "error", "event": "it failed", "error": "no room"}')
+    '10:00:00 error: it failed  error=no room'
+    """
+    try:
+        entry = json.loads(line)
+        at, event = str(entry["timestamp"]), clean(entry["event"])
+    except (ValueError, KeyError, TypeError):
+        return clean(line)
+    level = f" {entry['level']}:" if entry.get("level") not in (None, "info") else ""
+    more = "  ".join(f"{key}={clean(value)}" for key, value in entry.items() if key not in _TOLD)
+    trace = "".join(f"\n  {clean(one)}" for one in str(entry.get("exception", "")).splitlines())
+    return f"{at[11:19]}{level} {event}{'  ' + more if more else ''}{trace}"

@@ -1,0 +1,74 @@
+"""What people call things: a number, a title, the beginning of an id; nothing at all for the newest directive."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from cli.client import Failed, call
+from cli.text import clean
+
+if TYPE_CHECKING:
+    from shared.api.names import Kind
+
+CALLED: dict[Kind, str] = {
+    "directive": "its number (12), its title in quotes, or the beginning of its id",
+    "step": "as DIRECTIVE/STEP by numbers or names (12/3, 12/Test), or the beginning of its id",
+    "task": "as its step, DIRECTIVE/STEP (12/3), or the beginning of its id",
+    "order": "its title in quotes, or the beginning of its id",
+    "question": "the beginning of its id",
+    "anything": "a directive (12), a step (12/3), or the beginning of an id, a task's too",
+}
+_WHOLE = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_UNDER_WAY = ("active", "awaiting_approval", "paused", "idle")
+
+
+def name(command: argparse.ArgumentParser, *flags: str, kind: Kind, newest: bool = False, **more: str | None) -> None:
+    """Declare an argument that names something; with `newest`, left out it is the directive of the moment."""
+    nargs = {"nargs": "?"} if newest else {}
+    help_text = CALLED[kind] + ("; without one, the only one under way, or the newest" if newest else "")
+    action = command.add_argument(*flags, **{"help": help_text, **nargs, **more})  # type: ignore[arg-type]
+    named = [*(command.get_default("named") or ()), (action.dest, kind, newest)]
+    command.set_defaults(named=named)
+
+
+def resolve(arguments: argparse.Namespace) -> None:
+    """Put the ids in the place of what things are called. Raises Failed."""
+    named: Iterable[tuple[str, Kind, bool]] = getattr(arguments, "named", ())
+    for where, kind, newest in named:
+        said = getattr(arguments, where)
+        if said is not None:
+            setattr(arguments, where, find(kind, said))
+        elif newest:
+            setattr(arguments, where, os.environ.get("MAKIMA_DIRECTIVE_ID") or _newest())
+
+
+def find(kind: Kind, said: str) -> str:
+    """The id of what is called so. Raises Failed."""
+    if _WHOLE.fullmatch(said):
+        return said.lower()
+    what = "directive, step or task" if kind == "anything" else kind
+    if not said.strip():
+        raise Failed(f"which {what}? say {CALLED[kind]}")
+    found = call("GET", f"/v1/names?{urlencode({'name': said, 'kind': kind})}")
+    if len(found) == 1:
+        return str(found[0]["id"])
+    if not found:
+        raise Failed(f"no {what} is called {clean(said)!r}; say {CALLED[kind]}")
+    several = ", ".join(f"{one['label']} {clean(one['name'])} ({one['id']})" for one in found[:3])
+    raise Failed(f"{clean(said)!r} is what {len(found)} are called: {several}{', …' if len(found) > 3 else ''}")
+
+
+def _newest() -> str:
+    """The only directive that is under way, else the one that was made last and has begun, else the last one."""
+    newest = call("GET", "/v1/directives?limit=50")
+    if not newest:
+        raise Failed("there is no directive yet; `makima run 'What you want'` makes one")
+    under_way = [one for one in newest if one["status"] in _UNDER_WAY]
+    begun = [one for one in newest if one["status"] != "draft"]
+    chosen = under_way if len(under_way) == 1 else begun or newest
+    return str(chosen[0]["id"])

@@ -1,0 +1,122 @@
+"""Names: what people call things, looked up. 12 is a directive, 12/3 or 12/NAME a step; a title, an id's beginning."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import QueryParameter
+
+from services.gateway.access import Caller
+from services.gateway.rows.names import (
+    DIRECTIVE_BY_NUMBER,
+    DIRECTIVES_BETWEEN,
+    DIRECTIVES_CALLED,
+    NEWEST_TASK,
+    ORDERS_CALLED,
+    QUESTIONS_BETWEEN,
+    STEPS_BETWEEN,
+    STEPS_CALLED,
+    TASKS_BETWEEN,
+    Called,
+    CalledOrder,
+)
+from services.gateway.showing import show_all
+from shared.api.names import Kind, Named
+from shared.store.database import Database
+
+FEWEST_LETTERS = 4
+"""Of an id's beginning."""
+_NUMBER = re.compile(r"[0-9]{1,9}")
+Name = Annotated[str, QueryParameter(min_length=1, max_length=500, description="As a person wrote it.")]
+Found = Sequence[Called | CalledOrder]
+
+
+@get("/v1/names", operation_id="findNamed", tags=["waiting"])
+async def find_named(
+    name: Name, kind: Kind, caller: NamedDependency[Caller], database: NamedDependency[Database]
+) -> list[Named]:
+    """What is called so, at most ten: a directive by number or title, a step as 12/3 or 12/NAME, its newest task
+    likewise; any of them, and questions and orders, by the beginning of its id."""
+    found = await _Search(database, caller.owner).of(kind, name.strip())
+    return show_all(Named, [one for one in found if caller.directive in (None, one.directive_id)])
+
+
+class _Search:
+    """Looks names of an owner's things up."""
+
+    def __init__(self, database: Database, owner: UUID) -> None:
+        self._database = database
+        self._owner = owner
+
+    async def of(self, kind: Kind, name: str) -> Found:
+        """Things of a kind that are called so."""
+        match kind:
+            case "directive":
+                return await self.directives(name)
+            case "step":
+                return await self.steps(name)
+            case "task":
+                return await self.tasks(name)
+            case "question":
+                first, last = between(name)
+                return await self._database.fetch(QUESTIONS_BETWEEN(owner=self._owner, first=first, last=last))
+            case "order":
+                first, last = between(name)
+                return await self._database.fetch(ORDERS_CALLED(owner=self._owner, first=first, last=last, name=name))
+            case "anything":
+                return await self.directives(name) or await self.steps(name) or await self.tasks(name)
+
+    async def directives(self, name: str) -> Sequence[Called]:
+        """By number, else by title, else by the id's beginning."""
+        if _NUMBER.fullmatch(name):
+            numbered = await self._database.fetch(DIRECTIVE_BY_NUMBER(owner=self._owner, number=int(name)))
+            if numbered:
+                return numbered
+        first, last = between(name)
+        titled, begun = await self._database.fetch_all(
+            DIRECTIVES_CALLED(owner=self._owner, name=name),
+            DIRECTIVES_BETWEEN(owner=self._owner, first=first, last=last),
+        )
+        return titled or begun
+
+    async def steps(self, name: str) -> Sequence[Called]:
+        """As DIRECTIVE/STEP, else by the id's beginning."""
+        directive, _, step = name.partition("/")
+        if not step:
+            first, last = between(name)
+            return await self._database.fetch(STEPS_BETWEEN(owner=self._owner, first=first, last=last))
+        number = int(step) if _NUMBER.fullmatch(step) else None
+        found: list[Called] = []
+        for one in await self.directives(directive):
+            found += await self._database.fetch(STEPS_CALLED(directive=one.id, number=number, name=step))
+        return found
+
+    async def tasks(self, name: str) -> Sequence[Called]:
+        """The newest of a step, else by the id's beginning."""
+        if "/" not in name:
+            first, last = between(name)
+            return await self._database.fetch(TASKS_BETWEEN(owner=self._owner, first=first, last=last))
+        found: list[Called] = []
+        for step in await self.steps(name):
+            found += await self._database.fetch(NEWEST_TASK(directive=step.directive_id, step=step.id))
+        return found
+
+
+def between(name: str) -> tuple[UUID, UUID]:
+    """The first and the last id that begin so; none that there is, when it is no beginning of one.
+
+    >>> [str(one)[:13] for one in between("01a2-1f")]
+    ['01a21f00-0000', '01a21fff-ffff']
+    """
+    letters = name.replace("-", "").lower()
+    if not FEWEST_LETTERS <= len(letters) <= 32 or not re.fullmatch("[0-9a-f]+", letters):
+        letters = "0" * 32
+    return UUID(letters.ljust(32, "0")), UUID(letters.ljust(32, "f"))
+
+
+ROUTES = (find_named,)

@@ -1,0 +1,46 @@
+-- name: directive_by_number
+-- Relies on directive_by_number.
+SELECT d.id, d.id AS directive_id, d.number::text AS label, d.title AS name
+  FROM makima.directive d WHERE d.owner_id = %(owner)s AND d.number = %(number)s;
+
+-- name: directives_called
+-- Of an owner's, those whose title this is (directive_by_owner).
+SELECT d.id, d.id AS directive_id, d.number::text AS label, d.title AS name
+  FROM makima.directive d WHERE d.owner_id = %(owner)s AND d.title = %(name)s ORDER BY d.id DESC LIMIT 10;
+
+-- name: directives_between
+SELECT d.id, d.id AS directive_id, d.number::text AS label, d.title AS name
+  FROM makima.directive d
+ WHERE d.id BETWEEN %(first)s AND %(last)s AND d.owner_id = %(owner)s ORDER BY d.id LIMIT 10;
+
+-- name: steps_called
+-- Of a directive, those of this number or name (step_by_directive).
+SELECT s.id, s.directive_id, d.number || '/' || s.number AS label, s.name
+  FROM makima.directive d JOIN makima.step s ON s.directive_id = d.id
+ WHERE d.id = %(directive)s AND (s.number = %(number)s OR s.name = %(name)s) ORDER BY s.id LIMIT 10;
+
+-- name: steps_between
+SELECT s.id, s.directive_id, d.number || '/' || s.number AS label, s.name
+  FROM makima.step s JOIN makima.directive d ON d.id = s.directive_id
+ WHERE s.id BETWEEN %(first)s AND %(last)s AND d.owner_id = %(owner)s ORDER BY s.id LIMIT 10;
+
+-- name: newest_task
+-- The newest task of a step (task_by_directive).
+SELECT t.id, t.directive_id, t.kind::text AS label, t.name
+  FROM makima.task t
+ WHERE t.directive_id = %(directive)s AND t.step_id = %(step)s ORDER BY t.id DESC LIMIT 1;
+
+-- name: tasks_between
+SELECT t.id, t.directive_id, t.kind::text AS label, t.name
+  FROM makima.task t WHERE t.id BETWEEN %(first)s AND %(last)s AND t.owner_id = %(owner)s ORDER BY t.id LIMIT 10;
+
+-- name: questions_between
+SELECT q.id, q.directive_id, 'question' AS label, q.text AS name
+  FROM makima.question q JOIN makima.directive d ON d.id = q.directive_id
+ WHERE q.id BETWEEN %(first)s AND %(last)s AND d.owner_id = %(owner)s ORDER BY q.id LIMIT 10;
+
+-- name: orders_called
+-- Orders by the beginning of their id, or by their title.
+SELECT o.id, o.directive_id, 'order' AS label, o.title AS name
+  FROM makima.work_order o
+ WHERE o.owner_id = %(owner)s AND (o.id BETWEEN %(first)s AND %(last)s OR o.title = %(name)s) ORDER BY o.id LIMIT 10;
