@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from typing import Any
+
+from msgspec.structs import asdict
 
 from cli.client import Failed, address, call, home
 from cli.cluster import sandbox_warning
 from cli.command import Arguments, declare, print_json
 from cli.text import clean, columns, duration
-from shared.places import cluster_file, short_of_room
+from shared.places import short_of_room
+from shared.running import Running, read
 
 READY_SECONDS = 8.0
 """A gateway that doesn't say within this whether it is ready stands still."""
@@ -38,10 +40,10 @@ def look() -> dict[str, Any]:
     found: dict[str, Any] = {
         "address": address(),
         "home": str(home()),
-        "pid": state and state["pid"],
-        "up_seconds": state and round(time.time() - state["started"], 1),
-        "processes": state["processes"] if state else {},
-        "broken": state.get("broken", {}) if state else {},
+        "pid": state and state.pid,
+        "up_seconds": state and round(time.time() - state.started, 1),
+        "processes": state.processes if state else {},
+        "broken": {name: asdict(one) for name, one in state.broken.items()} if state else {},
         "sandbox_warning": "",
         "refusing": {},
         "overview": None,
@@ -80,14 +82,16 @@ def runs() -> bool:
     return True
 
 
-def _state() -> dict[str, Any] | None:
+def _state() -> Running | None:
     """What the supervisor wrote of itself, if it lives."""
+    state = read(home())
+    if state is None:
+        return None
     try:
-        state: dict[str, Any] = json.loads(cluster_file(home()).read_text())
-        os.kill(state["pid"], 0)
+        os.kill(state.pid, 0)
     except PermissionError:
         return state
-    except (OSError, ValueError, KeyError):
+    except OSError:
         return None
     return state
 

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import IO
 
-import msgspec
 import psycopg
 import structlog
 
@@ -22,6 +21,7 @@ from shared.bus.keys import make_keys
 from shared.config import Settings
 from shared.config.home import check_home, make_home
 from shared.places import cluster_file
+from shared.running import Broken, Running, read, write
 from shared.store import embedded, leftover
 from shared.store.embedded import Launch
 from shared.store.migrate import DatabaseRefused, refuse_foreign
@@ -39,40 +39,22 @@ class ClusterFailed(RuntimeError):
     """Why the cluster can't start, with the mend."""
 
 
-class Broken(msgspec.Struct, frozen=True, kw_only=True):
-    """A process that died and is not ready again, or that stands still.
-
-    Why, since when (Unix time), and how often it was started again.
-    """
-
-    why: str
-    since: float
-    restarts: int
-
-
-class State(msgspec.Struct, frozen=True, kw_only=True):
-    """What `{home}/run/cluster.json` says of a running cluster."""
-
-    pid: int
-    address: str
-    socket: str
-    started: float
-    processes: dict[str, int]
-    broken: dict[str, Broken] = {}
-
-
-def running(settings: Settings) -> State | None:
-    """The cluster that runs on this home, if one does."""
+def running(settings: Settings) -> Running | None:
+    """The cluster that runs on this home, if one does. Raises ClusterFailed when what it says can't be read."""
     while True:
         try:
             with _lock_file(settings).open("ab") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return None
         except BlockingIOError:
-            try:
-                return msgspec.json.decode(cluster_file(settings.home).read_bytes(), type=State)
-            except FileNotFoundError:
-                time.sleep(0.01)  # it begins or ends at this very moment: look again
+            there = cluster_file(settings.home).exists()
+            if found := read(settings.home):
+                return found
+            if there and cluster_file(settings.home).exists():
+                raise ClusterFailed(
+                    f"{cluster_file(settings.home)} can't be read; end what runs on this home"
+                ) from None
+            time.sleep(0.01)  # it begins or ends at this very moment: look again
         except OSError:
             return None
 
@@ -237,7 +219,7 @@ def _write_state(settings: Settings, children: list[Child], started: float) -> N
         for c in children
         if (trouble := c.trouble) is not None
     }
-    state = State(
+    state = Running(
         pid=os.getpid(),
         address=_address(settings),
         socket=str(settings.gateway_socket()),
@@ -245,9 +227,7 @@ def _write_state(settings: Settings, children: list[Child], started: float) -> N
         processes=processes,
         broken=broken,
     )
-    draft = settings.home / "run" / ".cluster.json"
-    draft.write_bytes(msgspec.json.encode(state))
-    draft.replace(cluster_file(settings.home))
+    write(settings.home, state)
 
 
 def _try_to_write_state(settings: Settings, children: list[Child], started: float, was_full: bool) -> bool:
