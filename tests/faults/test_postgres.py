@@ -109,7 +109,7 @@ def test_while_it_takes_no_writes_that_is_said_and_waited_for(faulty: Faulty, se
     try:
         until(lambda: "Postgres takes no writes" in trouble(faulty), "/readyz says so")
         refused = faulty.makima("directive", "create", "--title", "x", "--goal", "y", code=1)
-        assert refused == "makima: Postgres takes no writes just now; ask again\n"
+        assert refused.endswith("makima: Postgres takes no writes just now; ask again\n")
         asked = "SELECT count(*) AS unwritten FROM makima.task WHERE status = 'running' AND lease_until < makima.now()"
         until(lambda: rows(faulty, asked)[0]["unwritten"] > 0, "reports that could not be written")
     finally:
