@@ -24,6 +24,8 @@ from shared.messages.events import (
 )
 from shared.store.database import UnitOfWork
 
+SPENT = "the budget is spent"
+FAILED_TOO = "another step failed meanwhile: one planning serves both"
 _PAUSES = {
     TaskKind.PLAN: (PauseCause.PLANNING, "planning"),
     TaskKind.COMPLETION: (PauseCause.DELIVERY, "the delivery"),
@@ -118,6 +120,8 @@ async def _request_replans(unit: UnitOfWork, failed: Sequence[Decision], new_id:
         )
     )
     unit.record(*(PlanRequested(directive=d.task.directive, reason="failure") for d in failed))
+    directives = list({d.task.directive for d in failed})
+    _ends_asked(unit, await unit.fetch(rows.SUPERSEDE_REPLANS(directives=directives, reason=FAILED_TOO)), FAILED_TOO)
 
 
 async def hold_to_budgets(unit: UnitOfWork, directives: list[UUID] | None) -> None:
@@ -130,18 +134,25 @@ async def hold_to_budgets(unit: UnitOfWork, directives: list[UUID] | None) -> No
             pauses[one.id] = (PauseCause.BUDGET, reason)
     await pause(unit, pauses)
     if stopping := [one.id for one in limited if one.stop_now and one.id in pauses]:
-        for task in await unit.fetch(rows.STOP_TASKS(directives=stopping, reason="the budget is spent")):
-            unit.record(
-                TaskChanged(
-                    directive=task.directive_id,
-                    task=task.id,
-                    attempt=task.attempt,
-                    kind=task.kind,
-                    status=task.status,
-                    reason="cancel asked: the budget is spent",
-                    asked=True,
-                )
+        _ends_asked(unit, await unit.fetch(rows.STOP_TASKS(directives=stopping, reason=SPENT)), SPENT)
+
+
+def _ends_asked(unit: UnitOfWork, tasks: Sequence[rows.Asked], why: str) -> None:
+    """Say of which tasks the end was asked for."""
+    unit.record(
+        *(
+            TaskChanged(
+                directive=task.directive_id,
+                task=task.id,
+                attempt=task.attempt,
+                kind=task.kind,
+                status=task.status,
+                reason=f"cancel asked: {why}",
+                asked=True,
             )
+            for task in tasks
+        )
+    )
 
 
 async def pause(unit: UnitOfWork, pauses: Mapping[UUID, tuple[PauseCause, str]]) -> None:

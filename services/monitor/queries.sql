@@ -232,8 +232,8 @@ SELECT directive_id, id FROM makima.withdraw_plans(%(tasks)s::uuid[]);
 UPDATE makima.plan_request SET served_by = NULL WHERE served_by = ANY (%(tasks)s);
 
 -- name: rounds
--- Plannings for failures so far: since a step last completed, and under the present goal. Unserved requests will share
--- one planning with the next. Relies on plan_request_by_directive, step_completed, goal_history_by_directive.
+-- Plannings for failures so far: since a step last completed, and under the present goal. Requests that are
+-- unserved, or served by a planning that still runs, will share one planning with the next. Relies on plan_request_by_directive, step_completed, goal_history_by_directive.
 SELECT d.id, d.goal ~ '\S' AS has_goal,
        count(DISTINCT r.served_by) FILTER (WHERE r.created_at > coalesce(latest.at, '-infinity'))::integer AS in_a_row,
        count(DISTINCT r.served_by)::integer AS under_this_goal
@@ -242,6 +242,7 @@ SELECT d.id, d.goal ~ '\S' AS has_goal,
                       WHERE s.directive_id = d.id AND s.status = 'completed') AS latest ON true
   LEFT JOIN makima.plan_request r
     ON r.directive_id = d.id AND r.reason = 'failure' AND r.served_by IS NOT NULL
+   AND (SELECT t.status FROM makima.task t WHERE t.id = r.served_by) NOT IN ({live_task})
    AND r.created_at > coalesce((SELECT max(h.replaced_at) FROM makima.goal_history h WHERE h.directive_id = d.id), '-infinity')
  WHERE d.id = ANY (%(directives)s) GROUP BY d.id;
 
@@ -250,6 +251,15 @@ SELECT d.id, d.goal ~ '\S' AS has_goal,
 INSERT INTO makima.plan_request (id, directive_id, reason, payload)
 SELECT u.id, u.directive, 'failure', u.payload
   FROM unnest(%(ids)s::uuid[], %(directives)s::uuid[], %(payloads)s::jsonb[]) AS u (id, directive, payload);
+
+-- name: supersede_replans
+-- More steps failed while plannings for failures were under way: those end, and one planning serves them all (rule 10).
+-- Relies on task_one_live_planning and plan_request_by_directive.
+UPDATE makima.task t SET cancel_asked = %(reason)s, cancel_cause = 'superseded', version = t.version + 1
+ WHERE t.directive_id = ANY (%(directives)s) AND t.kind = 'plan' AND t.status IN ({live_task}) AND t.cancel_asked IS NULL
+   AND EXISTS (SELECT FROM makima.plan_request r
+                WHERE r.directive_id = t.directive_id AND r.served_by = t.id AND r.reason = 'failure')
+RETURNING t.id, t.directive_id, t.attempt, t.kind, t.status;
 
 -- name: spent
 -- What directives with limits have spent; of all directives, only the ones past their deadline.

@@ -133,6 +133,32 @@ def test_a_failed_step_asks_for_a_new_plan_told_what_failed(stage: ServiceHarnes
     assert status(stage, directive) == ("active", None)
 
 
+@pytest.mark.parametrize("reason", ["failure", "goal"])
+def test_a_step_that_fails_while_a_failure_is_planned_for_shares_one_planning_with_it(
+    stage: ServiceHarness, reason: str
+) -> None:
+    directive = stage.rows.directive(on_failure="replan")
+    earlier = stage.rows.task(directive, "plan", status="completed")
+    stage.rows.plan_request(directive, "failure", served_by=earlier)
+    plan = planning(stage, directive, lease_until="2100-01-01")
+    first = stage.rows.plan_request(directive, reason, served_by=plan)
+    _, task = stage.rows.running_step(directive, "Break too")
+    heard(stage, badly(task))
+    stage.await_event(PlanRequested, directive=directive, reason="failure")
+    asked = stage.rows.one("task", plan)
+    if reason == "goal":
+        assert asked["cancel_asked"] is None, "a plan for a goal is not thrown away"
+        return
+    assert (asked["cancel_cause"], asked["cancel_asked"]) == (
+        "superseded",
+        "another step failed meanwhile: one planning serves both",
+    )
+    heard(stage, TaskInterrupted(seq=2, task=plan, attempt=1, reason="cancelled", cancelled=True))
+    requests = stage.rows.all("plan_request", directive_id=directive)
+    assert [r["served_by"] for r in requests if r["id"] != first].count(None) == 1
+    assert stage.rows.one("plan_request", first)["served_by"] is None and status(stage, directive) == ("active", None)
+
+
 @pytest.mark.parametrize(("columns", "why"), [({"goal": " "}, "there is no goal to plan anew from"), ({}, "2 times")])
 def test_what_cannot_be_planned_anew_pauses(stage: ServiceHarness, columns: dict[str, str], why: str) -> None:
     directive = stage.rows.directive(on_failure="replan", **columns)
