@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from cli.client import Failed
-from cli.command import Arguments, add_verb, settings
+from cli.command import Arguments, add_verb, print_json, say, settings
 
 
 def register(command: argparse.ArgumentParser) -> None:
@@ -25,8 +25,10 @@ def _backup(arguments: Arguments) -> int:
         backup.save(settings().postgres(), arguments.file.absolute())
     except backup.BackupFailed as error:
         raise Failed(f"{error}; is the cluster up?") from None
-    print(f"{arguments.file}: {arguments.file.stat().st_size:,} bytes")
-    return 0
+    size = arguments.file.stat().st_size
+    if arguments.output == "json":
+        return print_json({"file": str(arguments.file), "bytes": size})
+    return say(f"{arguments.file}: {size:,} bytes")
 
 
 def _restore(arguments: Arguments) -> int:
@@ -42,5 +44,6 @@ def _restore(arguments: Arguments) -> int:
         backup.restore(found.home, arguments.file.absolute())
     except (backup.BackupFailed, ConfigError) as error:
         raise Failed(str(error)) from None
-    print(f"restored to {found.home}; `makima up` carries on with it")
-    return 0
+    if arguments.output == "json":
+        return print_json({"home": str(found.home)})
+    return say(f"restored to {found.home}; `makima up` carries on with it")

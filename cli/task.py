@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from urllib.parse import urlencode
 
 from cli import naming
@@ -83,12 +84,12 @@ def _show(arguments: Arguments) -> int:
 def _log(arguments: Arguments) -> int:
     from cli.tail import follow, stored
 
-    if arguments.output == "json":
-        return print_json(list(stored(arguments.id)))
     if arguments.follow:
         for line in follow(arguments.id):
-            print(clean(line), flush=True)
+            print(json.dumps(line) if arguments.output == "json" else clean(line), flush=True)
         return 0
+    if arguments.output == "json":
+        return print_json(list(stored(arguments.id)))
     for batch in stored(arguments.id):
         for line in batch["events"]:
             print(clean(line))

@@ -154,13 +154,15 @@ def _graph(arguments: Arguments) -> int:
     from cli.graph import as_mermaid, as_svg, as_text, layers
 
     shown = call("GET", f"/v1/directives/{arguments.id}")
+    if arguments.svg:
+        _write(arguments.svg, as_svg(shown["title"], shown["steps"]))
     if arguments.output == "json":
         return print_json([[step["id"] for step in layer] for layer in layers(shown["steps"])])
+    if arguments.svg:
+        return 0 if arguments.svg == "-" else say(arguments.svg)
     if arguments.mermaid:
         print(as_mermaid(shown["steps"]), end="")
         return 0
-    if arguments.svg:
-        return _write(arguments.svg, as_svg(shown["title"], shown["steps"]))
     for line in as_text(shown["steps"]):
         print(line)
     return 0
@@ -180,12 +182,12 @@ def _export(arguments: Arguments) -> int:
     return 0
 
 
-def _write(path: str, text: str) -> int:
+def _write(path: str, text: str) -> None:
+    """Write a file; `-` is standard output. Raises Failed."""
     if path == "-":
         sys.stdout.write(text)
-        return 0
+        return
     try:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
         raise Failed(f"{path} can't be written: {error.strerror}") from None
-    return say(path)
