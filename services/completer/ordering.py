@@ -8,15 +8,13 @@ from uuid import UUID
 import msgspec
 
 from services.completer import prompts
-from services.completer.prompts import StepText
+from services.completer.rows import DeliveryDue, LookDue, Step, Told, Unsettled
 from shared.config import Settings
 from shared.config.agents import DEFAULT_AGENTS
 from shared.domain.delivery import Conflicted, Delivery, PullRequest, StepBranch
 from shared.domain.delivery_outcomes import Situation
 from shared.domain.forge import Forge, forge_of
 from shared.domain.names import delivery_branch
-from shared.domain.statuses import DirectiveStatus
-from shared.store.database import Row
 
 NATIVE = "native"
 LONGEST_TITLE = 256
@@ -35,121 +33,109 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str = ""
 
 
-class _Step(StepText, frozen=True, kw_only=True):
-    delivered: bool = False
-    branch_removed: bool = False
-    base: str | None = None
-    order_index: int = 0
-    depends_on: tuple[UUID, ...] = ()
-
-
-def deliver(row: Row, settings: Settings) -> Task:
+def deliver(row: DeliveryDue, settings: Settings) -> Task:
     """The delivery of a row of `due`."""
-    steps = msgspec.convert(row["steps"], list[_Step])
-    left_out = set(row["left_out"])
-    over = row["pr_state"] in ("merged", "closed")
-    number = row["pr_round"] + over
+    steps = row.steps
+    left_out = set(row.left_out)
+    over = row.pr_state in ("merged", "closed")
+    number = row.pr_round + over
     # What a closed pull request held is in no branch that anybody will merge: it comes along again.
-    again = row["pr_state"] == "closed"
+    again = row.pr_state == "closed"
     done = [s for s in steps if s.status == "completed" and s.branch and s.id not in left_out]
     order = Delivery(
         action="deliver",
-        title=row["title"],
+        title=row.title,
         round=number,
         steps=tuple(_branch(s) for s in done if again or not s.delivered),
         earlier=tuple(_branch(s) for s in done if s.delivered and not again),
-        heads=tuple(row["delivered_heads"]),
+        heads=row.delivered_heads,
         strategy=settings.merge_strategy,
-        merge_into_base=row["merge_into_base"],
-        check=row["check_command"],
-        without=tuple(row["left_out"]),
+        merge_into_base=row.merge_into_base,
+        check=row.check_command,
+        without=row.left_out,
         forge=_forge(row, settings),
         pull_request=_pull_request(row, steps, settings),
-        pr_url=row["pr_url"],
+        pr_url=row.pr_url,
     )
-    target = delivery_branch(row["title"], row["id"], number) if over or not row["pr_branch"] else row["pr_branch"]
-    return Task(
-        owner=row["owner_id"], directive=row["id"], kind="completion", name="deliver", target=target, order=order
-    )
+    target = delivery_branch(row.title, row.id, number) if over or not row.pr_branch else row.pr_branch
+    return Task(owner=row.owner_id, directive=row.id, kind="completion", name="deliver", target=target, order=order)
 
 
-def look(row: Row, settings: Settings) -> Task:
+def look(row: LookDue, settings: Settings) -> Task:
     """The verification or the look of a row of `looks_due`."""
-    verifying = row["action"] == "verify"
+    verifying = row.action == "verify"
     order = Delivery(
-        action=row["action"],
-        title=row["title"],
-        round=row["pr_round"],
-        steps=tuple(msgspec.convert(row["steps"], list[StepBranch])),
+        action=row.action,
+        title=row.title,
+        round=row.pr_round,
+        steps=row.steps,
         strategy=settings.merge_strategy,
         forge=_forge(row, settings),
-        heads=tuple(row["delivered_heads"]),
-        pull_request=_pull_request(row, msgspec.convert(row["all_steps"], list[_Step]), settings)
-        if verifying
-        else None,
-        pr_url=row["pr_url"],
-        etag=row["pr_etag"],
+        heads=row.delivered_heads,
+        pull_request=_pull_request(row, row.all_steps or (), settings) if verifying else None,
+        pr_url=row.pr_url,
+        etag=row.pr_etag,
         remove_branches=settings.remove_step_branches,
     )
     name = "verify" if verifying else "look at the pull request"
     return Task(
-        owner=row["owner_id"],
-        directive=row["id"],
+        owner=row.owner_id,
+        directive=row.id,
         kind="verification",
         name=name,
-        target=row["pr_branch"] or "",
+        target=row.pr_branch or "",
         order=order,
     )
 
 
-def resolve(row: Row, order: Delivery, conflict: Conflicted, settings: Settings) -> Task:
+def resolve(row: Unsettled, order: Delivery, conflict: Conflicted, settings: Settings) -> Task:
     """The same delivery once more, with the directive's agent for what conflicts."""
-    steps = msgspec.convert(row["steps"], list[_Step])
+    steps = row.steps
     return Task(
-        owner=row["owner_id"],
-        directive=row["id"],
+        owner=row.owner_id,
+        directive=row.id,
         kind="completion",
         name="resolve and deliver",
-        target=row["target_branch"],
+        target=row.target_branch or "",
         order=order,
         agent=agent_of(row, settings),
-        prompt=prompts.completion(title=row["title"], goal=row["goal"], conflict=conflict, steps=steps),
+        prompt=prompts.completion(title=row.title, goal=row.goal, conflict=conflict, steps=steps),
     )
 
 
-def situation(row: Row, order: Delivery, settings: Settings) -> Situation:
+def situation(row: Unsettled, order: Delivery, settings: Settings) -> Situation:
     """What of a row of `unsettled` decides what follows."""
-    steps = msgspec.convert(row["steps"], list[_Step])
+    steps = row.steps
     dependents: dict[UUID, list[UUID]] = {}
     for step in steps:
         for need in step.depends_on:
             dependents.setdefault(need, []).append(step.id)
     return Situation(
         order=order,
-        status=DirectiveStatus(row["status"]),
-        on_failure=row["on_failure"],
-        fixes=row["delivery_fixes"],
+        status=row.status,
+        on_failure=row.on_failure,
+        fixes=row.delivery_fixes,
         max_fixes=settings.max_delivery_fixes,
         can_judge=can_judge(agent_of(row, settings), settings),
         forge_expected=order.forge is not None,
         watched=settings.pull_request_watch,
         poll_seconds=settings.pull_request_poll_seconds,
-        looks=row["pr_looks"],
-        pr_url=row["pr_url"],
-        etag=row["pr_etag"],
+        looks=row.pr_looks,
+        pr_url=row.pr_url,
+        etag=row.pr_etag,
         names={s.id: s.name for s in steps},
         dependents=dependents,
     )
 
 
-def highest_index(row: Row, steps: Sequence[UUID]) -> int:
+def highest_index(row: Unsettled, steps: Sequence[UUID]) -> int:
     """The highest order_index of these steps: a step that depends on them may not lie lower."""
-    return max((s.order_index for s in msgspec.convert(row["steps"], list[_Step]) if s.id in steps), default=0)
+    return max((s.order_index for s in row.steps if s.id in steps), default=0)
 
 
-def agent_of(row: Row, settings: Settings) -> str:
+def agent_of(row: Unsettled, settings: Settings) -> str:
     """The agent of a directive."""
-    return str(row["agent"] or settings.agent)
+    return row.agent or settings.agent
 
 
 def can_judge(agent: str, settings: Settings) -> bool:
@@ -158,21 +144,21 @@ def can_judge(agent: str, settings: Settings) -> bool:
     return known is None or known.kind != "shell"
 
 
-def _branch(step: _Step) -> StepBranch:
+def _branch(step: Step) -> StepBranch:
     return StepBranch(id=step.id, name=step.name, branch=step.branch or "", head=step.head, base=step.base)
 
 
-def _pull_request(row: Row, steps: Sequence[_Step], settings: Settings) -> PullRequest:
+def _pull_request(row: Told, steps: Sequence[Step], settings: Settings) -> PullRequest:
     return PullRequest(
-        title=" ".join(row["title"].split())[:LONGEST_TITLE],
+        title=" ".join(row.title.split())[:LONGEST_TITLE],
         body=prompts.pull_request(
-            goal=row["goal"],
+            goal=row.goal,
             steps=steps,
-            left_out=row["left_out"],
-            orders=row["orders"],
-            cost_usd=row["usd"] if settings.pull_request_cost else 0.0,
-            tokens=row["tokens"] if settings.pull_request_cost else 0,
-            seconds=row["seconds"] if settings.pull_request_cost else 0.0,
+            left_out=row.left_out,
+            orders=row.orders or (),
+            cost_usd=row.usd or 0.0 if settings.pull_request_cost else 0.0,
+            tokens=row.tokens or 0 if settings.pull_request_cost else 0,
+            seconds=row.seconds or 0.0 if settings.pull_request_cost else 0.0,
         ),
         draft=settings.pull_request_draft,
         labels=settings.pull_request_labels,
@@ -180,5 +166,5 @@ def _pull_request(row: Row, steps: Sequence[_Step], settings: Settings) -> PullR
     )
 
 
-def _forge(row: Row, settings: Settings) -> Forge | None:
-    return forge_of(row["repository_url"], settings.forges)
+def _forge(row: Told, settings: Settings) -> Forge | None:
+    return forge_of(row.repository_url, settings.forges)

@@ -1,9 +1,8 @@
 -- name: unsettled
 -- Deliveries, verifications and looks at pull requests that ended well and of which nothing was drawn yet, with
 -- their directives locked. Relies on task_unsettled_delivery.
-SELECT t.id AS task_id, t.agent AS task_agent, t.delivery, t.result, t.created_at, d.id, d.owner_id, d.title, d.goal, d.agent,
-       d.status, d.on_failure, d.repository_url, d.delivery_fixes, d.pr_url, d.pr_branch, d.pr_etag, d.pr_looks, d.generation,
-       t.target_branch,
+SELECT t.id AS task_id, t.delivery, t.result, d.id, d.owner_id, d.title, d.goal, d.agent, d.status, d.on_failure,
+       d.delivery_fixes, d.pr_url, d.pr_etag, d.pr_looks, d.generation, t.target_branch,
        coalesce((SELECT jsonb_agg(jsonb_build_object(
                      'id', s.id, 'name', s.name, 'description', s.description, 'outcome', left(s.outcome, 2000),
                      'status', s.status, 'branch', s.branch, 'order_index', s.order_index,
@@ -65,7 +64,7 @@ UPDATE makima.directive d
        version = d.version + 1
   FROM new, makima.directive old
  WHERE d.id = new.id AND old.id = d.id
-RETURNING d.id, d.status, old.status AS before, d.pr_branch, d.pr_url, new.reason, new.delivered, new.forgotten;
+RETURNING d.id, d.status, old.status AS before, d.pr_branch, d.pr_url, new.reason, new.delivered;
 
 -- name: add_fixes
 -- Steps that mend what breaks the check, each depending on the steps that break it, so that it starts from just those.
@@ -84,8 +83,9 @@ SELECT new.id, n.need, n.at - 1 FROM new CROSS JOIN LATERAL unnest(new.all_needs
 -- name: due
 -- Idle directives with completed steps that are not delivered and no live delivery (rule 11), a row a directive with
 -- all of its steps. Relies on directive_by_status.
-SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.base_branch, d.pr_branch, d.pr_url, d.pr_state, d.pr_round,
-       d.merge_into_base, d.check_command, d.left_out, d.delivered_heads, told.seconds, told.usd, told.tokens, told.steps,
+SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.pr_branch, d.pr_url, d.pr_state, d.pr_round,
+       d.merge_into_base, d.check_command, d.left_out, d.delivered_heads, told.seconds, told.usd, told.tokens,
+       coalesce(told.steps, '[]') AS steps,
        told.orders
   FROM makima.directive d JOIN makima.delivery_told told ON told.id = d.id
  WHERE d.status = 'idle' AND d.repository_url IS NOT NULL

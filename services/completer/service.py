@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
-import msgspec
-
-from services.completer import ordering, prompts
+from services.completer import ordering, prompts, rows
 from services.completer.ordering import Task
+from services.completer.rows import Drawn, Unsettled
 from shared.config import Settings
-from shared.domain.delivery import Broken, Conflicted, Delivered, Delivery, Nothing, Result, Seen
+from shared.domain.delivery import Broken, Delivery, Nothing, Result
 from shared.domain.delivery_outcomes import Settled, settle
 from shared.domain.statuses import ENDED_TASK, DirectiveStatus, TaskKind
 from shared.messages.events import (
@@ -28,8 +27,8 @@ from shared.messages.topics import Consumes
 from shared.service.leadership import lead
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
-from shared.store.database import Row, UnitOfWork, as_array, as_json
-from shared.store.statements import statements
+from shared.store.database import UnitOfWork, as_array
+from shared.store.statements import Asked
 
 CONSUMES: Consumes = {
     DirectiveChanged: (f"{DirectiveStatus.IDLE}/",),
@@ -39,8 +38,6 @@ CONSUMES: Consumes = {
 }
 """Something may be due when a directive becomes idle, or changes while it is, and when a delivery has ended."""
 EMITS: frozenset[type[Event]] = frozenset({TaskCreated, DeliveryFinished, DirectiveChanged, StepAdded, StepReady})
-SQL = statements("services.completer")
-_RESULT = Delivered | Conflicted | Broken | Seen | Nothing
 
 
 class Completer:
@@ -53,85 +50,82 @@ class Completer:
 
     async def reconcile(self, directives: frozenset[UUID] | None) -> None:
         """Draw what came of deliveries, then order what is due."""
-        chosen = {"directives": None if directives is None else list(directives)}
+        chosen = None if directives is None else list(directives)
         async with self._around.database.unit_of_work("completer.settle") as unit:
-            if rows := await unit.rows(SQL["unsettled"], chosen):
-                await self._settle(unit, rows)
-            for over in await unit.rows_of_each((SQL["nothing_to_deliver"], chosen), (SQL["came_to_nothing"], chosen)):
-                unit.record(
-                    *(DirectiveChanged(directive=r["id"], status=r["status"], reason=r["reason"]) for r in over)
-                )
-        (next_look,), deliveries, looks = await self._around.database.rows_of_each(
-            (SQL["next_look"], None), (SQL["due"], chosen), (SQL["looks_due"], chosen)
+            if unsettled := await unit.fetch(rows.UNSETTLED(directives=chosen)):
+                await self._settle(unit, unsettled)
+            for over in await unit.fetch_all(
+                rows.NOTHING_TO_DELIVER(directives=chosen), rows.CAME_TO_NOTHING(directives=chosen)
+            ):
+                unit.record(*(DirectiveChanged(directive=d.id, status=d.status, reason=d.reason) for d in over))
+        (next_look,), deliveries, looks = await self._around.database.fetch_all(
+            rows.NEXT_LOOK(), rows.DUE(directives=chosen), rows.LOOKS_DUE(directives=chosen)
         )
         settings = self._around.settings
         due = [ordering.deliver(row, settings) for row in deliveries] + [ordering.look(row, settings) for row in looks]
         if due:
             async with self._around.database.unit_of_work("completer.order") as unit:
                 await self._order(unit, due)
-        self._look_again(next_look["seconds"])
+        self._look_again(next_look.seconds)
 
-    async def _settle(self, unit: UnitOfWork, rows: Sequence[Row]) -> None:
-        """Write what follows from the results of tasks, a row each."""
+    async def _settle(self, unit: UnitOfWork, unsettled: Sequence[Unsettled]) -> None:
+        """Write what follows from the results of tasks."""
         settings = self._around.settings
-        orders = [msgspec.convert(row["delivery"] or _UNKNOWN, Delivery) for row in rows]
+        orders = [one.delivery or _UNKNOWN for one in unsettled]
         settled = [
-            settle(_result(row), ordering.situation(row, order, settings))
-            for row, order in zip(rows, orders, strict=True)
+            settle(_result(one), ordering.situation(one, order, settings))
+            for one, order in zip(unsettled, orders, strict=True)
         ]
-        for row in await unit.rows(SQL["settle"], _columns(rows, settled)):
-            if row["delivered"]:
-                unit.record(DeliveryFinished(directive=row["id"], branch=row["pr_branch"] or "", pr_url=row["pr_url"]))
-            if row["status"] != row["before"] or row["reason"]:
-                unit.record(DirectiveChanged(directive=row["id"], status=row["status"], reason=row["reason"]))
-        fixes = [(row, s.fix) for row, s in zip(rows, settled, strict=True) if s.fix and row["status"] == "idle"]
-        if fixes:
-            await self._add_fixes(unit, fixes)
-        resolving = [
-            ordering.resolve(row, order, s.resolve, settings)
-            for row, order, s in zip(rows, orders, settled, strict=True)
-            if s.resolve and row["status"] == DirectiveStatus.IDLE
+        for drawn in await unit.fetch(_settling(unsettled, settled)):
+            if drawn.delivered:
+                unit.record(DeliveryFinished(directive=drawn.id, branch=drawn.pr_branch or "", pr_url=drawn.pr_url))
+            if drawn.status is not drawn.before or drawn.reason:
+                unit.record(DirectiveChanged(directive=drawn.id, status=drawn.status, reason=drawn.reason))
+        idle = [
+            (one, order, s)
+            for one, order, s in zip(unsettled, orders, settled, strict=True)
+            if one.status is DirectiveStatus.IDLE
         ]
-        if resolving:
+        if fixes := [(one, s.fix) for one, _, s in idle if s.fix]:
+            self._add_fixes(unit, fixes)
+        if resolving := [ordering.resolve(one, order, s.resolve, settings) for one, order, s in idle if s.resolve]:
             await self._order(unit, resolving)
 
-    async def _add_fixes(self, unit: UnitOfWork, fixes: Sequence[tuple[Row, Broken]]) -> None:
+    def _add_fixes(self, unit: UnitOfWork, fixes: Sequence[tuple[Unsettled, Broken]]) -> None:
         ids = [self._around.new_id() for _ in fixes]
-        names = [[_name(row, step) for step in broken.steps] for row, broken in fixes]
-        await unit.rows(
-            SQL["add_fixes"],
-            {
-                "ids": ids,
-                "directives": [row["id"] for row, _ in fixes],
-                "names": [f"Mend the check: {' with '.join(named)}"[:200] for named in names],
-                "plans": [
+        names = [[_name(one, step) for step in broken.steps] for one, broken in fixes]
+        unit.execute(
+            rows.ADD_FIXES(
+                ids=ids,
+                directives=[one.id for one, _ in fixes],
+                names=[f"Mend the check: {' with '.join(named)}"[:200] for named in names],
+                plans=[
                     prompts.fix(broken=broken, names=named) for (_, broken), named in zip(fixes, names, strict=True)
                 ],
-                "indexes": [ordering.highest_index(row, broken.steps) for row, broken in fixes],
-                "generations": [row["generation"] for row, _ in fixes],
-                "needs": [as_array(map(str, broken.steps)) for _, broken in fixes],
-            },
+                indexes=[ordering.highest_index(one, broken.steps) for one, broken in fixes],
+                generations=[one.generation for one, _ in fixes],
+                needs=[as_array(map(str, broken.steps)) for _, broken in fixes],
+            )
         )
-        for step, (row, _) in zip(ids, fixes, strict=True):
-            unit.record(StepAdded(directive=row["id"], steps=(step,)), StepReady(directive=row["id"], steps=(step,)))
+        for step, (one, _) in zip(ids, fixes, strict=True):
+            unit.record(StepAdded(directive=one.id, steps=(step,)), StepReady(directive=one.id, steps=(step,)))
 
     async def _order(self, unit: UnitOfWork, tasks: Sequence[Task]) -> None:
-        claimed = await unit.rows(
-            SQL["order"],
-            {
-                "ids": [self._around.new_id() for _ in tasks],
-                "owners": [t.owner for t in tasks],
-                "directives": [t.directive for t in tasks],
-                "kinds": [t.kind for t in tasks],
-                "names": [t.name for t in tasks],
-                "agents": [t.agent for t in tasks],
-                "prompts": [t.prompt for t in tasks],
-                "targets": [t.target for t in tasks],
-                "merges": [as_array(s.branch for s in t.order.steps) for t in tasks],
-                "deliveries": [as_json(t.order) for t in tasks],
-            },
+        ordered = await unit.fetch(
+            rows.ORDER(
+                ids=[self._around.new_id() for _ in tasks],
+                owners=[t.owner for t in tasks],
+                directives=[t.directive for t in tasks],
+                kinds=[t.kind for t in tasks],
+                names=[t.name for t in tasks],
+                agents=[t.agent for t in tasks],
+                prompts=[t.prompt for t in tasks],
+                targets=[t.target for t in tasks],
+                merges=[as_array(s.branch for s in t.order.steps) for t in tasks],
+                deliveries=[t.order for t in tasks],
+            )
         )
-        unit.record(*(TaskCreated(directive=c["directive_id"], task=c["id"], kind=c["kind"]) for c in claimed))
+        unit.record(*(TaskCreated(directive=task.directive_id, task=task.id, kind=task.kind) for task in ordered))
 
     def _look_again(self, seconds: float | None) -> None:
         """Wake up when the next pull request is to be looked at, in so many seconds; None: there is none."""
@@ -143,43 +137,40 @@ class Completer:
         self._alarm = loop.call_later(min(seconds, 3600.0) + 0.01, self.reactor.wake, (None,))
 
 
-_UNKNOWN = {"action": "deliver", "title": ""}
+_UNKNOWN = Delivery(action="deliver", title="")
 """The order of a delivery from before orders were stored."""
 
 
-def _result(row: Row) -> Result:
-    if row["result"] is None:
-        return Nothing(reason=f"on {row['target_branch']}")
-    result: Result = msgspec.convert(row["result"], _RESULT)
-    return result
+def _result(unsettled: Unsettled) -> Result:
+    return unsettled.result or Nothing(reason=f"on {unsettled.target_branch}")
 
 
-def _columns(rows: Sequence[Row], settled: Sequence[Settled]) -> dict[str, list[object]]:
-    return {
-        "tasks": [r["task_id"] for r in rows],
-        "directives": [r["id"] for r in rows],
-        "statuses": [s.status for s in settled],
-        "reasons": [s.reason for s in settled],
-        "branches": [s.branch for s in settled],
-        "rounds": [s.round for s in settled],
-        "urls": [s.url for s in settled],
-        "states": [s.state for s in settled],
-        "etags": [s.etag for s in settled],
-        "looks_in": [s.look_in for s in settled],
-        "looks": [s.looks for s in settled],
-        "delivered": [s.delivered for s in settled],
-        "verified": [s.verified for s in settled],
-        "fixes": [int(s.fix is not None) for s in settled],
-        "left_outs": [as_array(map(str, s.leave_out)) for s in settled],
-        "removed": [as_array(s.removed) for s in settled],
-        "heads": [as_array(s.heads) for s in settled],
-        "undelivered": [as_array(map(str, s.undelivered)) for s in settled],
-        "forgotten": [s.forgotten for s in settled],
-    }
+def _settling(unsettled: Sequence[Unsettled], settled: Sequence[Settled]) -> Asked[Drawn]:
+    return rows.SETTLE(
+        tasks=[one.task_id for one in unsettled],
+        directives=[one.id for one in unsettled],
+        statuses=[s.status for s in settled],
+        reasons=[s.reason for s in settled],
+        branches=[s.branch for s in settled],
+        rounds=[s.round for s in settled],
+        urls=[s.url for s in settled],
+        states=[s.state for s in settled],
+        etags=[s.etag for s in settled],
+        looks_in=[s.look_in for s in settled],
+        looks=[s.looks for s in settled],
+        delivered=[s.delivered for s in settled],
+        verified=[s.verified for s in settled],
+        fixes=[int(s.fix is not None) for s in settled],
+        left_outs=[as_array(map(str, s.leave_out)) for s in settled],
+        removed=[as_array(s.removed) for s in settled],
+        heads=[as_array(s.heads) for s in settled],
+        undelivered=[as_array(map(str, s.undelivered)) for s in settled],
+        forgotten=[s.forgotten for s in settled],
+    )
 
 
-def _name(row: Row, step: UUID) -> str:
-    return next((str(s["name"]) for s in row["steps"] if s["id"] == str(step)), str(step))
+def _name(unsettled: Unsettled, step: UUID) -> str:
+    return next((s.name for s in unsettled.steps if s.id == step), str(step))
 
 
 async def run(around: Surroundings, stop: asyncio.Event) -> None:

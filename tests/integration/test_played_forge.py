@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from services.completer import ordering
+from services.completer.rows import DeliveryDue, LookDue, Unsettled
 from services.daemon.delivery import delivering, watching
 from shared.config import Settings
 from shared.domain.delivery import Delivery
@@ -24,6 +26,11 @@ from tests import delivery_harness, forge_branches
 from tests import github as fake
 from tests.delivery_harness import TITLE, DeliveryHarness, write
 from tests.github import GitHub
+
+NOBODYS_TASK = {
+    "task_id": new_id(), "delivery": None, "result": None, "generation": 1, "target_branch": None,
+}  # fmt: skip
+"""What of a task that ended doesn't decide here."""
 
 pytestmark = pytest.mark.anyio
 
@@ -117,7 +124,7 @@ class Story:
     async def deliver(self) -> None:
         """What the completer orders of what is not delivered, and what it draws from that."""
         steps = [{**s, "delivered": UUID(s["id"]) in self.delivered} for s in self.steps()]
-        task = ordering.deliver({**self.row, "steps": steps}, self.settings)
+        task = ordering.deliver(msgspec.convert({**self.row, "steps": steps}, DeliveryDue), self.settings)
         await self._carry_out(task.order, task.target)
 
     async def look(self) -> None:
@@ -126,7 +133,7 @@ class Story:
         done = [s for s in self.steps() if UUID(s["id"]) in self.delivered]
         branches = [{k: s[k] for k in ("id", "name", "branch", "head")} for s in done]
         row = {**self.row, "action": action, "steps": branches, "all_steps": self.steps()}
-        task = ordering.look(row, self.settings)
+        task = ordering.look(msgspec.convert(row, LookDue), self.settings)
         await self._carry_out(task.order, task.target)
 
     def steps(self) -> list[dict[str, Any]]:
@@ -140,7 +147,8 @@ class Story:
         command = self.shop.command(order, self.hub.url, target)
         result = await self.shop.carry_out(command)
         row = {**self.row, "status": self.status, "steps": self.steps()}
-        self._draw(settle(result, ordering.situation(row, order, self.settings)), order)
+        unsettled = msgspec.convert({**NOBODYS_TASK, **row}, Unsettled)
+        self._draw(settle(result, ordering.situation(unsettled, order, self.settings)), order)
 
     def _draw(self, settled: Settled, order: Delivery) -> None:
         """As the completer's statement does."""

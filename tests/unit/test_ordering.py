@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from services.completer import ordering
+from services.completer.rows import LookDue
 from shared.config import Settings
 from shared.domain.ids import new_id
 
@@ -20,7 +22,8 @@ ROW = {
 @pytest.mark.parametrize(("action", "asked"), [("verify", True), ("watch", False)])
 def test_a_verification_asks_for_the_pull_request_that_a_delivery_would(action: str, asked: bool) -> None:
     wanted = {"pull_request_draft": True, "pull_request_labels": ("night",), "pull_request_reviewers": ("ada",)}
-    order = ordering.look({**ROW, "action": action}, Settings(home=Path("/h"), **wanted)).order  # type: ignore[arg-type]
+    row = msgspec.convert({**ROW, "action": action}, LookDue)
+    order = ordering.look(row, Settings(home=Path("/h"), **wanted)).order  # type: ignore[arg-type]
     told = order.pull_request
     assert (told is not None) is asked
     if told is not None:
