@@ -49,7 +49,7 @@ class _Prepared:
         self.formats = [Format.BINARY] * len(types)
         self._encoders = [encoder(oid) for oid in types]
         self._loaders = [loaded_as(oid) for _, oid in columns]
-        self._make = None if statement.row is None else maker(statement.row, columns)
+        self._make = None if statement.row is None else maker(statement.row, tuple(columns))  # type: ignore[arg-type]
 
     def encoded(self, parameters: Sequence[object]) -> list[Buffer | None]:
         """Parameters as they are sent. Raises DataError for what can't be one."""

@@ -6,6 +6,7 @@ import re
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -128,8 +129,12 @@ def loaded_as(oid: int) -> int:
     return _TEXT if oid >= _FIRST_OF_ITS_OWN else oid
 
 
-def maker(row: type[R], columns: Sequence[tuple[str, int]]) -> Callable[[Sequence[Any]], R]:
-    """What makes rows of these columns, each a name and a type: a Struct of them, or the value of the only one."""
+@cache
+def maker(row: type[R], columns: tuple[tuple[str, int], ...]) -> Callable[[Sequence[Any]], R]:
+    """What makes rows of these columns, each a name and a type: a Struct of them, or the value of the only one.
+
+    Kept, since looking a Struct's fields up takes a millisecond, and each connection asks.
+    """
     if not (isinstance(row, type) and issubclass(row, msgspec.Struct)):
         ((_, oid),) = columns
         decode = _decoder(oid, row)
