@@ -25,8 +25,9 @@ ROOT = Path(__file__).parents[2]
 MUTATOR = ROOT / ".venv" / "mutants" / "bin" / "python"
 WHERE = ("shared/domain/*.py", "services/*/decisions.py", "services/*/queries.sql", "services/*/rows/*.sql")
 MANY = 6
-TEST_SECONDS = 180.0
-"""A mutant whose tests take longer hangs, which is noticed, too."""
+LONGEST_TEST_SECONDS = 1800.0
+TIMES_AS_LONG = 4
+"""A mutant whose tests take so many times as long as without it hangs, which is noticed, too."""
 
 
 def main() -> int:
@@ -41,11 +42,17 @@ def main() -> int:
     if arguments.sample is not None and arguments.sample < len(found):
         found = random.Random(arguments.seed).sample(found, arguments.sample)
     with _worktree() as tree:
+        limits: dict[str, float] = {}
         for path in sorted({each.path for each in found}):
-            if not _passes(tree, nearest(tree, path)):
+            began = time.monotonic()
+            if not _passes(tree, nearest(tree, path), LONGEST_TEST_SECONDS):
                 print(f"mutants: {path}: its tests fail as it is", file=sys.stderr)
                 return 1
-        survivors = [each for at, each in enumerate(found) if _survives(tree, each, f"{at + 1} of {len(found)}")]
+            limits[path] = TIMES_AS_LONG * (time.monotonic() - began)
+        survivors = []
+        for at, each in enumerate(found):
+            if _survives(tree, each, limits[each.path], f"{at + 1} of {len(found)}"):
+                survivors.append(each)
     print(f"\n{len(found)} mutants in {len(paths)} files, {len(survivors)} survive:")
     for each in survivors:
         print(f"  {each}")
@@ -82,13 +89,13 @@ def _mutants(path: str) -> list[Mutant]:
     return [each for each in made if each is not None and not each.before.startswith("class ")]
 
 
-def _survives(tree: Path, each: Mutant, place: str) -> bool:
+def _survives(tree: Path, each: Mutant, seconds: float, place: str) -> bool:
     file = tree / each.path
     original = file.read_text(encoding="utf-8")
     file.write_text(each.text, encoding="utf-8")
     began = time.monotonic()
     try:
-        survives = _passes(tree, nearest(tree, each.path))
+        survives = _passes(tree, nearest(tree, each.path), seconds)
     finally:
         file.write_text(original, encoding="utf-8")
     verdict = "SURVIVES" if survives else "killed"
@@ -96,11 +103,11 @@ def _survives(tree: Path, each: Mutant, place: str) -> bool:
     return survives
 
 
-def _passes(tree: Path, tests: Sequence[str]) -> bool:
+def _passes(tree: Path, tests: Sequence[str], seconds: float) -> bool:
     argv = (sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests)
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     try:
-        done = subprocess.run(argv, cwd=tree, env=environment, capture_output=True, timeout=TEST_SECONDS, check=False)
+        done = subprocess.run(argv, cwd=tree, env=environment, capture_output=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
         return False
     return done.returncode == 0
