@@ -30,7 +30,9 @@ def written(service: str) -> set[tuple[str, str]]:
             writes = {tuple(part for part in match if part) for match in WRITES.findall(statement)}
             found |= writes
             if "DO UPDATE" in statement:
-                found |= {("UPDATE", table) for operation, table in writes if operation == "INSERT"}
+                found |= {
+                    ("UPDATE", table) for operation, table in writes if operation == "INSERT" and table != "event"
+                }
     return found - {("INSERT", "event")}
 
 
