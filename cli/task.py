@@ -18,7 +18,9 @@ def register(command: argparse.ArgumentParser) -> None:
     listed = add_verb(verbs, "list", _list, "the newest first")
     naming.name(listed, "--directive", kind="directive", metavar="NAME")
     listed.add_argument("--status", help="only those with this status")
-    naming.name(add_verb(verbs, "show", _show, "one with its attempts"), "id", kind="task")
+    shown = add_verb(verbs, "show", _show, "one with its attempts")
+    naming.name(shown, "id", kind="task")
+    shown.add_argument("--prompt", action="store_true", help="only what its agent is told")
     log = add_verb(verbs, "log", _log, "what it printed")
     naming.name(log, "id", kind="task")
     log.add_argument("-f", "--follow", action="store_true", help="and what it prints, until it ends")
@@ -57,6 +59,9 @@ def _show(arguments: Arguments) -> int:
     task = ask(TaskShown, "GET", f"/v1/tasks/{arguments.id}")
     if arguments.output == "json":
         return print_json(task)
+    if arguments.prompt:
+        print("\n".join(clean(line) for line in task.prompt.splitlines()))
+        return 0
     why = task.reason or task.waiting_reason
     say_line(f"{clean(task.name)}  {task.kind} {task.status}" + (f": {clean(why)}" if why else ""))
     spent = f"${task.cost_usd:.2f}, {task.tokens} tokens" if task.tokens else None

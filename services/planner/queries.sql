@@ -39,7 +39,10 @@ SELECT d.id, d.title, d.goal, d.repository_url, d.generation, d.version, d.max_p
 SELECT s.directive_id, s.id, s.name, s.status, left(s.description, 1500) AS description, left(s.outcome, 1000) AS outcome,
        left(s.reason, 1000) AS reason, s.files_changed[1:40] AS files, cardinality(s.files_changed) AS all_files,
        coalesce((SELECT jsonb_path_query_array(t.commits, '$[last - 4 to last]')
-                   FROM makima.task t WHERE t.id = s.task_id AND s.status = 'completed'), '[]') AS commits
+                   FROM makima.task t WHERE t.id = s.task_id AND s.status = 'completed'), '[]') AS commits,
+       CASE s.status WHEN 'failed'
+            THEN ARRAY(SELECT o.id || ' ' || o.title FROM makima.step_order so JOIN makima.work_order o ON o.id = so.order_id
+                        WHERE so.step_id = s.id AND o.status <> 'cancelled' ORDER BY o.id) ELSE '{}' END AS serves
   FROM makima.step s
  WHERE s.directive_id = ANY (%(directives)s) AND s.held_by IS NULL
  ORDER BY s.completed_at NULLS LAST, s.order_index, s.id;

@@ -55,6 +55,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[str, ...]
     all_files: int
     commits: tuple[Commit, ...]
+    serves: tuple[str, ...]
+    """The orders that a failed one serves."""
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):

@@ -90,6 +90,7 @@ def _existing(step: Step) -> ExistingStep:
         files=step.files,
         all_files=step.all_files,
         commits=tuple(commit.subject for commit in step.commits),
+        serves=step.serves,
     )
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -191,3 +192,10 @@ def test_a_step_of_a_thousand_dependencies_gets_a_prompt_of_bounded_size() -> No
 
 def _fields(planned: Planning) -> dict[str, object]:
     return {name: getattr(planned, name) for name in planned.__struct_fields__}
+
+
+def test_a_replan_names_the_order_that_a_failed_step_served_so_that_it_is_not_lost() -> None:
+    failed = step(5, StepStatus.FAILED, serves=(f"{identified(77)} Fix the crash",))
+    told = planning.render(msgspec.structs.replace(AGAIN, steps=(failed,)))
+    assert f"serves the order {identified(77)} Fix the crash" in told and "name it again with the new one" in told
+    assert "name it again" not in planning.render(AGAIN)

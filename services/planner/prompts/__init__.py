@@ -22,6 +22,8 @@ NAME_BYTES = 80
 EARLIER_GOALS = 3
 EARLIER_GOAL_BYTES = 4 << 10
 MOST_ORDERS = 50
+MOST_SERVED = 5
+"""Orders that are named with a failed step."""
 ORDER_BYTES = 1000
 
 
@@ -46,6 +48,8 @@ class ExistingStep(msgspec.Struct, frozen=True, kw_only=True):
     all_files: int = 0
     commits: tuple[str, ...] = ()
     """The subjects of its newest commits."""
+    serves: tuple[str, ...] = ()
+    """The orders that a failed one serves, each with its id and title."""
 
 
 class OpenOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +84,7 @@ class _Listed(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     changed: str = ""
     commits: str = ""
+    serves: list[str] = []
 
 
 class _Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +100,11 @@ class _Standing(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def live(self) -> bool:
         return bool(self.running or self.waiting)
+
+    @property
+    def serving(self) -> bool:
+        """Whether a failed one serves an order."""
+        return any(step.serves for step in self.failed)
 
     @property
     def removable(self) -> list[_Listed]:
@@ -194,6 +204,7 @@ def _listed(step: ExistingStep, room: int) -> _Listed:
         text="\n".join(p for p in parts if p),
         changed=cut(changed, room // 3),
         commits=cut("; ".join(one_line(c) for c in step.commits), room // 3),
+        serves=[cut(one_line(order), 200) for order in step.serves[:MOST_SERVED]],
     )
 
 
