@@ -18,7 +18,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
-    """By the executor: run this attempt. The broker answers Routed or Unroutable, the daemon reports TaskAccepted.
+    """By the executor: run this attempt. The daemon reports TaskAccepted, or the broker answers Unroutable.
 
     `start_from` None means the base branch, `base_branch` None the remote's HEAD. `merge_branches` are merged
     into the start, in order. `task_plan` is what the agent "shell" runs instead of reading a prompt: a step's
@@ -95,7 +95,7 @@ AnyCommand = SpawnTask | CancelTask | AnswerTask | TellTask | Drain
 
 
 class Routed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Routed"):
-    """By the broker: handed to this daemon."""
+    """By the broker of earlier versions: handed to this daemon. Still read."""
 
     task: UUID
     attempt: Number
