@@ -14,7 +14,7 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
-from psycopg import AsyncCursor, OperationalError
+from psycopg import OperationalError
 from psycopg.rows import DictRow, dict_row
 
 from shared.store.connection import COMMIT
@@ -122,7 +122,6 @@ class _Connection:
 
     def __init__(self, connection: VirtualConnection, weather: Weather, step: Step) -> None:
         self._connection, self._weather, self._step = connection, weather, step
-        self._piped = False
         self._clock: str | None = str(asyncio.get_running_loop().time())
 
     async def exchange(self, asked: Sequence[Asked[Any]]) -> list[list[Any]]:
@@ -136,32 +135,6 @@ class _Connection:
             self._weather.committed()
             await self._step("after_commit")
         return rows[len(clock) :]
-
-    async def execute(
-        self,
-        query: LiteralString,
-        params: Any = None,  # noqa: ANN401
-        *,
-        prepare: bool | None = None,
-    ) -> AsyncCursor[DictRow]:
-        if self._piped:
-            return await self._connection.execute(query, params, prepare=prepare)
-        async with self.pipeline():
-            return await self._connection.execute(query, params, prepare=prepare)
-
-    @asynccontextmanager
-    async def pipeline(self) -> AsyncIterator[None]:
-        await self._step("statement")
-        self._weather.pass_or_fail()
-        self._piped = True
-        try:
-            if self._clock is not None:
-                await self._connection.exchange([_SET_CLOCK(passed=self._clock)])
-                self._clock = None
-            async with self._connection.pipeline():
-                yield
-        finally:
-            self._piped = False
 
 
 class Pool:

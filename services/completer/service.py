@@ -27,8 +27,9 @@ from shared.messages.topics import Consumes
 from shared.service.leadership import lead
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
-from shared.store.database import UnitOfWork, as_array
+from shared.store.database import UnitOfWork
 from shared.store.statements import Asked
+from shared.store.values import as_array
 
 CONSUMES: Consumes = {
     DirectiveChanged: (f"{DirectiveStatus.IDLE}/",),

@@ -16,7 +16,8 @@ from shared.domain.plans import PlannedStep, PlanRefused, resolve
 from shared.domain.review import review
 from shared.domain.statuses import TaskKind
 from shared.messages.events import StepAdded
-from shared.store.database import UnitOfWork, as_array
+from shared.store.database import UnitOfWork
+from shared.store.values import as_array
 
 
 def holder_of(caller: Caller, directive: LockedDirective) -> UUID | None:

@@ -52,7 +52,8 @@ from shared.messages.unreadable import UNREADABLE
 from shared.service.leadership import lead
 from shared.service.phase import Surroundings, listen, serve, surroundings
 from shared.service.reactor import Reactor
-from shared.store.database import UNAVAILABLE, UNHOLDABLE, UnitOfWork, as_array
+from shared.store.database import UNAVAILABLE, UNHOLDABLE, UnitOfWork
+from shared.store.values import as_array
 
 log = structlog.get_logger()
 

@@ -6,10 +6,10 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any, LiteralString, Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload
 
 from psycopg import DataError, IntegrityError, OperationalError, errors
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from shared.failpoints import hit
@@ -18,9 +18,6 @@ from shared.messages.topics import event_type
 from shared.store import connection as thin
 from shared.store.connection import BEGIN, COMMIT
 from shared.store.statements import Asked, Command
-from shared.store.values import as_array, as_json
-
-__all__ = ["as_array", "as_json"]
 
 UNAVAILABLE = (OperationalError, errors.ReadOnlySqlTransaction)
 """What Postgres can't do now and may do later: it is away, out of connections or disk, or takes no writes."""
@@ -35,9 +32,6 @@ B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
 Publish = Callable[[Sequence[Event]], Awaitable[None]]
-Row = DictRow
-Asking = tuple[LiteralString, dict[str, Any] | None]
-"""A statement and its parameters."""
 
 _AUDIT = Command(
     "store.audit",
@@ -55,28 +49,11 @@ PLANS = "-c plan_cache_mode=force_generic_plan " + " ".join(
 follows the tables' size of the moment is slow a moment later."""
 
 
-class Cursor(Protocol):
-    """What a statement gave."""
-
-    @property
-    def description(self) -> Sequence[Any] | None:
-        """None when it gives no rows."""
-
-    async def fetchall(self) -> list[DictRow]:
-        """Its rows."""
-
-
 class Connection(Protocol):
     """One connection to Postgres."""
 
     async def exchange(self, asked: Sequence[Asked[Any]]) -> list[list[Any]]:
         """Carry out statements one after another, in one round trip; the rows of each."""
-
-    async def execute(self, query: LiteralString, params: Any = None, *, prepare: bool | None = None) -> Cursor:  # noqa: ANN401
-        """Run a statement."""
-
-    def pipeline(self) -> AbstractAsyncContextManager[object]:
-        """What is executed meanwhile goes out at once, and its results are there at the end: one round trip."""
 
 
 class Pool(Protocol):
@@ -210,17 +187,6 @@ class UnitOfWork(Reader):
         if self._over:
             raise RuntimeError(f"{self._point}: {self._over}; nothing more can be done in this unit of work")
 
-    async def rows(self, statement: LiteralString, parameters: dict[str, Any] | None = None) -> list[DictRow]:
-        """Run one statement, prepared at once; its rows, none when it returns none."""
-        (rows,) = await self.rows_of_each((statement, parameters))
-        return rows
-
-    async def rows_of_each(self, *asked: Asking) -> list[list[DictRow]]:
-        """Run statements one after another in one round trip; the rows of each."""
-        if not self._begun or self._waiting:
-            await self._exchange(())
-        return await _rows_of_each(self._connection, *asked)
-
 
 class Database(Reader):
     """A pool of connections to one Postgres, opened by `connect`."""
@@ -246,21 +212,6 @@ class Database(Reader):
     async def _exchange(self, asked: Sequence[Asked[Any]]) -> list[list[Any]]:
         async with self._pool.connection() as connection:
             return await connection.exchange(asked)
-
-    async def rows(self, statement: LiteralString, parameters: dict[str, Any] | None = None) -> list[DictRow]:
-        """One read-only statement."""
-        return (await self.rows_of_each((statement, parameters)))[0]
-
-    async def rows_of_each(self, *asked: Asking) -> list[list[DictRow]]:
-        """Read-only statements in one round trip; the rows of each."""
-        async with self._pool.connection() as connection:
-            return await _rows_of_each(connection, *asked)
-
-
-async def _rows_of_each(connection: Connection, *asked: Asking) -> list[list[DictRow]]:
-    async with connection.pipeline():
-        cursors = [await connection.execute(*one, prepare=True) for one in asked]
-    return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
 
 @asynccontextmanager

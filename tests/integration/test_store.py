@@ -19,10 +19,12 @@ from shared.failpoints import arm
 from shared.messages.events import DirectiveChanged, Event
 from shared.store.database import connect
 from shared.store.migrate import migrate, revert
+from shared.store.statements import Command
 from tests import postgres
 from tests.conftest import ROOT
 from tests.contract.rows import Rows
 
+SETTLE = Command("settle", "UPDATE makima.directive SET status = 'idle'")
 SCHEMA = """
     SELECT table_name, column_name, data_type, column_default, is_nullable FROM information_schema.columns
      WHERE table_schema = 'makima'
@@ -137,7 +139,7 @@ def test_an_event_is_in_the_log_and_published_if_and_only_if_its_change_is_commi
 
         async def change() -> None:
             async with connect(server.url(database), publish) as pool, pool.unit_of_work("test") as unit:
-                await unit.rows("UPDATE makima.directive SET status = 'idle'")
+                unit.execute(SETTLE())
                 unit.record(DirectiveChanged(directive=directive, status="idle"))
                 if fails:
                     raise LookupError
