@@ -12,6 +12,7 @@ from typing import Any
 from cli.client import Failed
 from cli.text import clean
 
+DEEPEST = 50
 STANDARD_INPUT = "standard input"
 
 
@@ -19,6 +20,13 @@ def from_file(path: str) -> list[Any]:
     """The steps in a plan file, `-` for standard input. Raises Failed, with the line where there is one."""
     text = _read(path)
     path = STANDARD_INPUT if path == "-" else path
+    try:
+        return _parsed(text, path)
+    except RecursionError:
+        raise Failed(f"{path}: is nested too deeply") from None
+
+
+def _parsed(text: str, path: str) -> list[Any]:
     with suppress(ValueError):  # JSON writes some letters in a way that YAML can't read: "\ud83d\udc69"
         return _steps(json.loads(text), path)
     import yaml
@@ -39,6 +47,8 @@ def from_argument(argument: str) -> list[Any]:
     text = _read("-") if argument == "-" else argument
     try:
         return _steps(json.loads(text), "--json")
+    except RecursionError:
+        raise Failed("--json: is nested too deeply") from None
     except ValueError as error:
         raise Failed(f"--json: {error}") from None
 
@@ -107,6 +117,8 @@ def text_of(argument: str, name: str) -> str:
 
 def _read(path: str) -> str:
     """A file's text; that of standard input for `-`, which a person at a terminal is told of. Raises Failed."""
+    if path == "-" and sys.stdin is None:
+        raise Failed("- is standard input, and that is closed: pipe a text in, or name a file")
     if path == "-" and sys.stdin.isatty():
         raise Failed("- is standard input, and that is a terminal: pipe a text in, or name a file")
     where = STANDARD_INPUT if path == "-" else path
@@ -124,4 +136,15 @@ def _steps(value: object, where: str) -> list[Any]:
     steps = value.get("steps") if isinstance(value, dict) else value
     if not isinstance(steps, list):
         raise Failed(f"{where}: holds no list of steps; give `steps:` with a list, or a bare list")
+    if _is_deep(steps):
+        raise Failed(f"{where}: is nested too deeply")
     return steps
+
+
+def _is_deep(value: object) -> bool:
+    """Whether lists and mappings are nested more than DEEPEST deep. What YAML names again is looked at once a level."""
+    level = [value]
+    for _ in range(DEEPEST):
+        below = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = list({id(one): one for some in below for one in some}.values())
+    return bool(level)

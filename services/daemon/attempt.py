@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -278,12 +279,11 @@ class Attempt:
         if workspace.borrowed:
             view = replace(place.view, readable=(*place.view.readable, *workspace.borrowed))
             place = replace(place, view=view)
-        if workspace.cache is None or url is None or not place.sandbox.private or not stand_in.is_folder(url):
+        if workspace.cache is None or url is None or not place.sandbox.private:
             return place
-        remote = self._run_folder / "remote.git"
-        leads_there = await stand_in.make(remote, workspace.cache, url)
-        view = replace(place.view, writable=(*place.view.writable, remote))
-        return replace(place, view=view, environment={**place.environment, **leads_there})
+        made = await stand_in.make_all(self._run_folder / "remotes", workspace)
+        view = replace(place.view, writable=(*place.view.writable, *made.values()))
+        return replace(place, view=view, environment={**place.environment, **stand_in.leading_to(made)})
 
     def _began(self, workspace: Workspace, group: Group, session: str | None) -> None:
         self._reporter.runs(self.key, group)
@@ -298,7 +298,8 @@ class Attempt:
         talk = self._conversation
         if talk is not None and talk.denied and done.head == workspace.start:
             return self._says.over(decisions.denied(self.command.agent, talk.agent.kind, talk.denied), None)
-        commits, _ = await asyncio.gather(work.commits(workspace, done), work.push_to_remote(worked, done))
+        missing = partial(self._workspaces.submodules_missing, self.command)
+        commits, _ = await asyncio.gather(work.commits(workspace, done), work.push_to_remote(worked, done, missing))
         notes = done.notes if done.head != workspace.start else ("nothing changed", *done.notes)
         if done.notes:
             self._says.lines([f"[{note}]" for note in done.notes])

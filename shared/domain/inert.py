@@ -1,7 +1,7 @@
 """Names and words that the daemon passes on to a forge, made so that the forge does nothing about them. Pure.
 
 A forge reads commit messages, titles and bodies for orders: `close #12` closes an issue once it is merged, `@name`
-calls a person. What a step is called, or what an agent said, is no such order.
+calls a person, `[skip ci]` keeps checks from running. What a step is called, or what an agent said, is no such order.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ _CLOSING = re.compile(
 )
 _ONE = re.compile(_REFERENCE, re.IGNORECASE)
 _NUMBER = re.compile(r"(?<=[#!/-])(?=\d+$)")
+_SKIPS = re.compile(
+    r"(?<=\[)(?=skip[ _-]\w|no[ _-]ci\b|\w+[ _-]skip\])|(?<=\*\*\*)(?=no_ci)|(?<=\bskip)(?=-checks:)", re.I
+)
+"""Before what keeps checks from running: `[skip ci]`, `[ci skip]`, `[no ci]`, `***NO_CI***`, `skip-checks: true`."""
 _MENTION = re.compile(r"(?<![\w.+-])@(?=[\w-])")
 NOTHING = "\u200b"
 """A zero-width space: the text reads as before, and no pattern of a forge takes it for a name or a number."""
@@ -41,7 +45,7 @@ def inert_subject(text: str) -> str:
     'Write notes; then close `#1164`'
     """
     line = _CLOSING.sub(lambda found: found["words"] + _ONE.sub(_quoted, found["references"]), one_line(text))
-    return inert_mentions(line)
+    return _SKIPS.sub(NOTHING, inert_mentions(line))
 
 
 def inert_mentions(text: str) -> str:
@@ -51,7 +55,8 @@ def inert_mentions(text: str) -> str:
 
 def inert_body(text: str) -> str:
     """A body of any length, whose code blocks count for a forge too, so that nothing visible may be added to it."""
-    return _CLOSING.sub(lambda found: found["words"] + _ONE.sub(_broken, found["references"]), text)
+    broken = _CLOSING.sub(lambda found: found["words"] + _ONE.sub(_broken, found["references"]), text)
+    return _SKIPS.sub(NOTHING, broken)
 
 
 def _quoted(reference: re.Match[str]) -> str:

@@ -267,6 +267,17 @@ async def test_what_setup_made_is_not_the_agents_unless_it_changes_it_further(sh
     assert (await worked.gather()).files == ("one.txt", "other.json")
 
 
+async def test_what_setup_committed_is_refused_in_words_instead_of_delivered(shop: WorkspaceHarness) -> None:
+    _, made, worked = await begun(shop, "one")
+    await worked.before_setup()
+    (made.folder / "a.txt").write_text("by setup\n")
+    await worked.begun()
+    sh(made.folder, "git", "commit", "-qam", "by setup")
+    with pytest.raises(WorkspaceFailed, match=r"setup left another commit checked out \([0-9a-f]{12}\)") as refused:
+        await worked.begun()
+    assert refused.value.permanent
+
+
 async def test_what_a_check_wrote_is_not_the_agents(shop: WorkspaceHarness) -> None:
     _, made, worked = await begun(shop, "one")
     (made.folder / "one.txt").write_text("1\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from services.daemon.delivery.delivering import FRESH_SECONDS
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from shared.domain.delivery import Broken, Delivered, Nothing, StepBranch
 from tests.delivery_harness import DeliveryHarness, Edit, sh, write
@@ -124,3 +125,12 @@ async def test_a_delivery_without_anything_new_says_so(shop: Rewritten) -> None:
     again = msgspec.structs.replace(idle, head=one.head)
     done = await shop.deliver(steps=(again,), earlier=(one,), heads=(first.head,))
     assert isinstance(done, Delivered) and done.notes == ("nothing changed since it was delivered last",)
+
+
+async def test_a_base_that_is_rewritten_while_the_check_runs_is_noticed_before_the_push(shop: Rewritten) -> None:
+    shop.built("one", write("one.txt", "1\n"))
+    check = f"sleep {FRESH_SECONDS}; git -C {shop.remote} update-ref refs/heads/main {shop.kept}"
+    done = await shop.deliver(check=check)
+    assert isinstance(done, Delivered)
+    assert shop.files() == ["a.txt", "one.txt"] and shop.begun not in shop.history(shop.target)
+    assert any("merging again" in line for line in shop.said)

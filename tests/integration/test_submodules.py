@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from services.daemon.git.command import GitError
+from services.daemon.workspaces import stand_in, submodules
 from services.daemon.workspaces.submodules import resolved
 from services.daemon.workspaces.work import Worked, push_to_remote
 from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
@@ -247,3 +251,111 @@ async def test_a_delivery_whose_submodule_nobody_can_clone_is_none(tmp_path: Pat
         "fresh",
     )
     assert (tmp_path / "fresh/lib/new.txt").read_text() == "new.txt\n"
+
+
+async def proven(nested: Nested, command: SpawnTask, worked: Worked) -> None:
+    """The end of a step as the daemon has it."""
+    await push_to_remote(worked, await worked.gather(), partial(nested.workspaces.submodules_missing, command))
+
+
+NOWHERE = "dead" * 10
+
+
+def record(folder: Path, path: str, commit_: str) -> None:
+    """Commit that a submodule is at a commit, whatever lies in its folder."""
+    sh(folder, "git", "update-index", "--add", "--cacheinfo", f"160000,{commit_},{path}")
+    sh(folder, "git", "commit", "-qm", f"{path} at {commit_[:4]}")
+
+
+def at_nowhere(made: Workspace, _: Nested) -> str:
+    record(made.folder, "lib", NOWHERE)
+    return rf"commit {NOWHERE[:12]} of the submodule lib is not on file://.*lib\.git"
+
+
+def its_own_at_nowhere(made: Workspace, _: Nested) -> str:
+    record(made.folder / "lib", "inner", NOWHERE)
+    return rf"commit {NOWHERE[:12]} of the submodule lib/inner is not on file://.*inner\.git"
+
+
+def from_elsewhere(made: Workspace, shop: Nested) -> str:
+    other = shop.bare("other")
+    sh(made.folder, "git", "config", "-f", ".gitmodules", "submodule.lib.url", f"file://{other}")
+    return r"of the submodule lib is not on file://.*other\.git: it isn't there for everybody"
+
+
+def no_longer_named(made: Workspace, _: Nested) -> str:
+    (made.folder / ".gitmodules").write_text("")
+    return r"\.gitmodules names no submodule for lib, which is one"
+
+
+def new_with_a_broken_one(made: Workspace, shop: Nested) -> str:
+    broken = shop.bare("broken", shop.inner)
+    record(shop.folder / "broken.work", "inner", NOWHERE)
+    sh(shop.folder / "broken.work", "git", "push", "-q", str(broken), "HEAD:main")
+    shop.add(made.folder, broken, "new")
+    sh(made.folder, "git", "commit", "-qm", "new")
+    return rf"commit {NOWHERE[:12]} of the submodule new/inner is not on file://.*inner\.git"
+
+
+@pytest.mark.parametrize(
+    "breaks", [at_nowhere, its_own_at_nowhere, from_elsewhere, no_longer_named, new_with_a_broken_one]
+)
+async def test_a_step_that_nobody_could_clone_is_refused_in_words(
+    nested: Nested, breaks: Callable[[Workspace, Nested], str]
+) -> None:
+    command, made, worked, _ = await begun(nested)
+    words = breaks(made, nested)
+    with pytest.raises(WorkspaceFailed, match=words):
+        await proven(nested, command, worked)
+    assert "makima/one" not in sh(nested.remote, "git", "branch", "--list")
+
+
+async def test_a_step_that_adds_a_submodule_with_one_of_its_own_can_be_cloned(nested: Nested) -> None:
+    command, made, worked, _ = await begun(nested)
+    nested.add(made.folder, nested.bare("other", nested.inner), "new")
+    sh(made.folder, "git", "commit", "-qm", "new")
+    commit(made.folder / "lib/inner", "deep.txt")
+    await proven(nested, command, worked)
+    fresh = nested.cloned("makima/one")
+    assert (fresh / "new/inner/base.txt").exists() and (fresh / "lib/inner/deep.txt").exists()
+
+
+async def test_a_step_that_removes_a_submodule_is_asked_for_nothing(nested: Nested) -> None:
+    shutil.rmtree(nested.inner)
+    command, made, worked, _ = await begun(nested)
+    sh(made.folder, "git", "rm", "-qf", "lib")
+    await proven(nested, command, worked)
+    assert nested.files("makima/one") == [".gitmodules", "a.txt"]
+
+
+async def test_a_submodules_remote_that_is_away_just_now_is_asked_again_later(
+    nested: Nested, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command, made, worked, _ = await begun(nested)
+    record(made.folder, "lib", NOWHERE)
+
+    async def away(*_: object) -> None:
+        raise GitError(("fetch",), 128, "Could not resolve host: example.org")
+
+    monkeypatch.setattr(submodules, "bring", away)
+    with pytest.raises(WorkspaceFailed, match=r"the submodule lib can't be asked for: .*resolve host") as failed:
+        await proven(nested, command, worked)
+    assert not failed.value.permanent
+
+
+async def test_an_agents_git_reaches_stand_ins_for_submodules_in_folders(nested: Nested, tmp_path: Path) -> None:
+    _, made, _, _ = await begun(nested)
+    there = await stand_in.make_all(tmp_path / "remotes", made)
+    variables = [f"{key}={value}" for key, value in stand_in.leading_to(there).items()]
+    assert len(there) == 3
+    for remote in (nested.remote, nested.lib, nested.inner):
+        remote.rename(remote.with_suffix(".hidden"))
+    env = ("env", *variables, "git")
+    sh(made.folder, *env, "submodule", "--quiet", "deinit", "-f", "lib")
+    shutil.rmtree(made.folder / ".git/modules")
+    sh(made.folder, *env, "submodule", "--quiet", "update", "--init", "--recursive")
+    assert (made.folder / "lib/inner/base.txt").read_text() == "inner\n"
+    commit(made.folder / "lib", "new.txt")
+    sh(made.folder / "lib", *env, "push", "-q", "origin", "HEAD:refs/heads/mine")
+    sh(made.folder, *env, "submodule", "--quiet", "update", "--remote")
+    assert "mine" not in sh(nested.lib.with_suffix(".hidden"), "git", "branch", "--list")

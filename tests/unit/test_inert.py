@@ -52,7 +52,16 @@ def test_it_reads_as_it_was_typed(order: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Add a README", "see #12", "prefix #12", "Fix step-2 of the parser", "mail me@example.org", "C#7 notes"]
+    "text",
+    [
+        "Add a README",
+        "see #12",
+        "prefix #12",
+        "Fix step-2 of the parser",
+        "mail me@example.org",
+        "C#7 notes",
+        "a[skipped]",
+    ],
 )
 def test_what_is_no_order_stays_as_it_is(text: str) -> None:
     assert inert_subject(text) == inert_body(text) == text
@@ -62,6 +71,36 @@ def test_what_is_no_order_stays_as_it_is(text: str) -> None:
 def test_nobody_is_called_by_a_subject(text: str) -> None:
     assert not re.search(r"(?:^|\W)@[a-z0-9]", inert_subject(text), re.I)
     assert inert_subject(text).replace("\u200b", "") == text
+
+
+SKIPS = re.compile(
+    r"\[(skip[ -](ci|actions|appveyor|azurepipelines|netlify|vercel)|(ci|actions)[ -]skip|no ci)\]"
+    r"|\*\*\*no_ci\*\*\*|^skip-checks: *true",
+    re.I | re.M,
+)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "Write of [skip ci]",
+        "[CI SKIP] one",
+        "[no ci]",
+        "a [skip actions] b",
+        "[actions skip]",
+        "[skip-ci] x",
+        "***NO_CI***",
+        "skip-checks: true",
+        "[skip netlify]",
+        "[skip appveyor]",
+    ],
+)
+def test_nothing_that_a_step_is_called_keeps_checks_from_running(order: str) -> None:
+    assert SKIPS.search(order)
+    for made in (inert_subject(order), inert_body(order), inert_body(fenced(order))):
+        assert not SKIPS.search(made), made
+    assert inert_subject(order).replace("\u200b", "") == order
+    assert inert_subject(inert_subject(order)) == inert_subject(order)
 
 
 @given(

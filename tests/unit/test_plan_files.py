@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.client import Failed
-from cli.plans import from_file, to_yaml
+from cli.plans import from_argument, from_file, to_yaml
 from shared.domain.ids import new_id
 from shared.domain.plans import PlannedStep, resolve
 
@@ -73,8 +73,20 @@ def test_a_plan_from_standard_input_is_read_and_a_terminal_there_gets_one_line(m
     monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"steps: [\n")))
     with pytest.raises(Failed, match=r"^standard input:2: "):
         from_file("-")
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(Failed, match="that is closed"):
+        from_file("-")
     terminal = TextIOWrapper(BytesIO())
     monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stdin", terminal)
     with pytest.raises(Failed, match="that is a terminal"):
         from_file("-")
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "{steps: " * 5000, "- " * 5000])
+def test_a_plan_that_is_nested_without_end_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text(text)
+    with pytest.raises(Failed, match=r"plan\.yaml:.*"):
+        from_file(str(tmp_path / "plan.yaml"))
+    with pytest.raises(Failed, match="--json: "):
+        from_argument(text)

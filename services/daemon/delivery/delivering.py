@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -54,6 +55,8 @@ from shared.domain.names import delivery_branch
 from shared.domain.retry import backoff_seconds
 from shared.messages.commands import SpawnTask
 
+FRESH_SECONDS = 1.0
+"""How long what was fetched counts for what the remote has."""
 PUSHES = 6
 """How often is merged and pushed again while others push to the same branch."""
 OUTPUT_LETTERS = 8000
@@ -188,6 +191,7 @@ class Delivering:
     async def _merge_and_push(self, target: str) -> str | Result:
         """The commit that is on the remote's branch now; or what holds it up."""
         for times in range(1, PUSHES + 1):
+            looked, base = time.monotonic(), await self._remote.base()
             begin, tips, earlier = await self._tips(target)
             try:
                 head = await self._merge(begin, tips, earlier, self._agent)
@@ -209,6 +213,11 @@ class Delivering:
                 raise ContentMissing(f"nobody could clone what would be delivered: {'; '.join(lacking)}")
             if broken := await self._check(begin, tips, earlier, head):
                 return broken
+            if time.monotonic() - looked > FRESH_SECONDS and await self._was_rewritten(base):
+                if times == PUSHES:
+                    raise PushRefused(f"{base.branch} was rewritten each of {PUSHES} times", permanent=False)
+                self._said(f"{base.branch} was rewritten meanwhile: merging again")
+                continue
             try:
                 said = await push(self._cache, head, target, await self._push_options())
             except PushStale as error:
@@ -222,6 +231,11 @@ class Delivering:
                 self._told = named or self._order.pr_url
                 return head
         raise AssertionError("not reached")
+
+    async def _was_rewritten(self, base: Tip) -> bool:
+        """Whether the base branch, asked again, does not hold any more what it was."""
+        self._cache = await self._remote.refresh()
+        return not await holds(self._cache, (await self._remote.base()).commit, base.commit)
 
     async def _tips(self, target: str) -> tuple[Tip, list[Tip], list[Tip]]:
         """Where the merge begins, what it merges, and what was squashed into its beginning before.

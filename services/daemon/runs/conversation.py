@@ -53,6 +53,9 @@ class Heard:
 class WorkSoFar(Protocol):
     """What is the agent's work in its workspace, and what isn't."""
 
+    async def before_setup(self) -> None:
+        """A setup runs next: what is checked out stays so."""
+
     async def begun(self) -> None:
         """The agent begins now: what is there already is not its work."""
 
@@ -303,6 +306,8 @@ class Conversation:
             return None
         self.log.add((f"[setup: {self.repository.setup}]",))
         self.log.forget_tail()
+        if self.work is not None:
+            await self.work.before_setup()
         ended = await self._command(self.repository.setup)
         self.log.finish()
         if why := _why_not(ended):

@@ -142,14 +142,13 @@ class Leftovers:
             raise WorkspaceFailed("the agent left a merge under way, and an index that can't be read: it must end it")
         return sorted(path for tag, path in entries or () if tag == "M")
 
-    async def other_links(self, submodules: Mapping[str, str]) -> dict[str, str]:
-        """Those of these commits of submodules that are other ones than `changes` found."""
-        if not submodules:
+    async def links(self, paths: Iterable[str]) -> dict[str, str]:
+        """Those of these paths that are submodules by what `changes` found, and the commit of each."""
+        if not (asked := tuple(paths)):
             return {}
-        staged = await self._names("ls-files", "--stage", "-z", "--", *submodules, GIT_LITERAL_PATHSPECS="1")
+        staged = await self._names("ls-files", "--stage", "-z", "--", *asked, GIT_LITERAL_PATHSPECS="1")
         entries = (line.partition("\t") for line in staged)
-        there = {path: meta.split(" ")[1] for meta, _, path in entries if meta.startswith(_GITLINK)}
-        return {path: commit for path, commit in submodules.items() if there.get(path, commit) != commit}
+        return {path: meta.split(" ")[1] for meta, _, path in entries if meta.startswith(_GITLINK)}
 
     async def record(
         self, paths: Iterable[str], parents: Iterable[str], message: str, links: Mapping[str, str] | None = None

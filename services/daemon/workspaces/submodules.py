@@ -10,7 +10,8 @@ import asyncio
 import os
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import msgspec
 
 from services.daemon.disk import folders
 from services.daemon.git.account import account, written
-from services.daemon.git.command import GitError, git, has, names, readable
+from services.daemon.git.command import GitError, git, has, is_transient, names, readable
 from services.daemon.git.contended import git_beside_others
 from services.daemon.git.kept import names_it
 from services.daemon.git.lfs import Home
@@ -28,6 +29,7 @@ from services.daemon.workspaces.workspace import Submodule, Workspace, Workspace
 
 DEEPEST = 4
 """Submodules in submodules in submodules."""
+FILE = ".gitmodules"
 GITLINK = "160000"
 MOST = 200
 """Of one commit."""
@@ -62,7 +64,7 @@ class Origin:
 async def modules(origin: Origin, commit: str) -> dict[str, Module]:
     """The submodules of a commit by their paths; none that git itself would refuse."""
     try:
-        entries = await names(origin.cache, "config", f"--blob={commit}:.gitmodules", "-z", "--list")
+        entries = await names(origin.cache, "config", f"--blob={commit}:{FILE}", "-z", "--list")
     except GitError:
         return {}
     said: dict[str, dict[str, str]] = {}
@@ -164,24 +166,23 @@ async def on_a_branch(cache: Path, commit: str) -> bool:
     return bool(found)
 
 
-async def is_public(url: str, commit: str) -> bool:
-    """Whether an address that the base branch doesn't name has a commit for everybody."""
-    if not url:
-        return False
+@asynccontextmanager
+async def public(url: str, commit: str) -> AsyncIterator[Path]:
+    """What everybody can fetch of an address that the base branch doesn't name: a repository with a commit of it.
+
+    Raises GitError on entering, where it isn't there for everybody.
+    """
     with tempfile.TemporaryDirectory(prefix="makima-asked-", ignore_cleanup_errors=True) as draft:
-        try:
-            await git(Path(draft), "init", "--quiet", "--bare", "--template=")
-            await git(Path(draft), "fetch", "--quiet", "--no-tags", "--depth=1", "--", url, commit, **_NOBODY)
-        except GitError:
-            return False
-    return True
+        await git(Path(draft), "init", "--quiet", "--bare", "--template=")
+        await git(Path(draft), "fetch", "--quiet", "--no-tags", "--depth=1", "--", url, commit, **_NOBODY)
+        yield Path(draft)
 
 
 async def populate(
     workspace: Workspace, origin: Origin, cache_of: CacheOf, say: Say, hooks: bool, depth: int = 0
 ) -> Workspace:
     """The workspace with its submodules: repositories and files; what can't be had is said, and left empty."""
-    if not os.path.lexists(workspace.folder / ".gitmodules"):  # no agent has been here yet
+    if not os.path.lexists(workspace.folder / FILE):  # no agent has been here yet
         return workspace
     wanted = await modules(origin, workspace.start)
     based = await modules(origin, origin.trusted) if origin.trusted else {}
@@ -243,37 +244,90 @@ async def _begin(workspace: Workspace, module: Module, origin: Origin, hooks: bo
     return inner
 
 
-def moved(changes: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-    """The submodules among changed files, and the commit of each."""
-    return {path: blob for path, (mode, blob) in changes.items() if mode == GITLINK}
+def concerns(changes: Mapping[str, tuple[str, str]]) -> bool:
+    """Whether changed files are submodules, or say where submodules come from."""
+    return FILE in changes or any(mode == GITLINK for mode, _ in changes.values())
 
 
-async def missing(origin: Origin, cache_of: CacheOf, links: Mapping[str, str], after: str) -> list[str]:
-    """The submodules at whose new commit a clone can't be made, since their remotes lack something, in words."""
-    known = await modules(origin, after)
-    based = await modules(origin, origin.trusted) if origin.trusted else {}
-    fit = {module.url for module in based.values()}
-    lacking = list[str]()
-    for path, commit in links.items():
-        if path not in known:
-            continue  # a commit that no .gitmodules names; of a step that made one, its work was refused
-        url = known[path].url
-        try:
-            if url and url in fit:
-                cache = await cache_of(url)
-                await bring(cache, commit)
-                pinned = based[path].commit if path in based else ""
-                if await names_it(cache, commit):
-                    gone = await not_on_remote(Home(cache, url, pinned), pinned, commit)
-                    lacking.extend(f"of the submodule {readable(path)}, {words}" for words in gone)
+async def missing(origin: Origin, cache_of: CacheOf, before: str, after: str) -> list[str]:
+    """What keeps a clone from having the submodules of a commit, and theirs, beyond those of another; in words.
+
+    `before`: "" for none. Raises WorkspaceFailed where a remote can't be reached just now.
+    """
+    return await _Asked(cache_of).missing(origin, before, after)
+
+
+class _Asked:
+    """Asks remotes for the commits of submodules, and of submodules in them; for each once."""
+
+    def __init__(self, cache_of: CacheOf) -> None:
+        self._cache_of = cache_of
+        self._seen = set[tuple[str, str]]()
+
+    async def missing(self, origin: Origin, before: str, after: str, above: tuple[str, ...] = ()) -> list[str]:
+        """`above`: the paths of the submodules that these lie in."""
+        was, now = await modules(origin, before) if before else {}, await modules(origin, after)
+        based = await modules(origin, origin.trusted) if origin.trusted else {}
+        fit = {module.url for module in based.values()}
+        lost = await _links_among(origin.cache, after, [path for path in was if path not in now])
+        lacking = [f"{FILE} names no submodule for {_words((*above, path))}, which is one" for path in lost]
+        for path, module in now.items():
+            if was.get(path) == module or (module.url, module.commit) in self._seen:
                 continue
-            why = "" if await is_public(url, commit) else "it isn't there for everybody to fetch"
-        except GitError as error:
-            why = str(error)
-        if why:
-            where = without_credentials(url) or "a remote that may be fetched from"
-            lacking.append(f"the commit {commit[:12]} of the submodule {readable(path)} is not on {where}: {why}")
-    return lacking
+            self._seen.add((module.url, module.commit))
+            pinned = based[path].commit if path in based else ""
+            try:
+                lacking += await self._of(module, (*above, path), module.url in fit, pinned)
+            except GitError as error:
+                if is_transient(error):
+                    raise WorkspaceFailed(
+                        f"the submodule {_words((*above, path))} can't be asked for: {error}"
+                    ) from None
+                lacking.append(_is_not_on(module, (*above, path), str(error)))
+        return lacking
+
+    async def _of(self, module: Module, path: tuple[str, ...], trusted: bool, pinned: str) -> list[str]:
+        """The same of one submodule and of what lies in it. Raises GitError."""
+        if len(path) > DEEPEST or len(self._seen) > MOST:
+            most = f"{DEEPEST} submodules deep, or {MOST} in all"
+            return [f"the submodule {_words(path)} was not looked at: there are more than {most}"]
+        if not module.url:
+            return [_is_not_on(module, path, "")]
+        if not trusted:
+            try:
+                async with public(module.url, module.commit) as there:
+                    return await self.missing(Origin(there, module.url, None), "", module.commit, path)
+            except GitError as error:
+                if is_transient(error):
+                    raise
+                return [_is_not_on(module, path, "it isn't there for everybody to fetch")]
+        cache = await self._cache_of(module.url)
+        await bring(cache, module.commit)
+        lacking = list[str]()
+        if await names_it(cache, module.commit):
+            gone = await not_on_remote(Home(cache, module.url, pinned), pinned, module.commit)
+            lacking.extend(f"of the submodule {_words(path)}, {words}" for words in gone)
+        below = Origin(cache, module.url, pinned if pinned and await has(cache, pinned) else None)
+        return lacking + await self.missing(below, below.trusted or "", module.commit, path)
+
+
+async def _links_among(cache: Path, commit: str, paths: Sequence[str]) -> list[str]:
+    """Those of these paths that are commits of another repository."""
+    if not paths:
+        return []
+    listed = await names(cache, "ls-tree", "-z", "--full-tree", commit, "--", *paths, GIT_LITERAL_PATHSPECS="1")
+    entries = (line.partition("\t") for line in listed)
+    return [path for meta, _, path in entries if meta.startswith(GITLINK)]
+
+
+def _is_not_on(module: Module, path: tuple[str, ...], why: str) -> str:
+    where = without_credentials(module.url) or "a remote that may be fetched from"
+    what = f"the commit {module.commit[:12]} of the submodule {_words(path)} is not on {where}"
+    return f"{what}: {why}" if why else what
+
+
+def _words(path: tuple[str, ...]) -> str:
+    return readable("/".join(path))
 
 
 class _Left(RuntimeError):

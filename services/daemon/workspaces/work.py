@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from services.daemon.git.merging import commit_tree, holds, merge_tree, tree_of
 from services.daemon.git.pointers import Pointer
 from services.daemon.git.pushing import PushRefused, PushStale, push, push_work
 from services.daemon.git.untrusted import AgentRepository, Unreadable
-from services.daemon.workspaces import taking
+from services.daemon.workspaces import submodules, taking
 from services.daemon.workspaces.beginning import without_credentials
 from services.daemon.workspaces.large_files import on_remote, taken
 from services.daemon.workspaces.leftovers import (
@@ -26,7 +26,6 @@ from services.daemon.workspaces.leftovers import (
     named,
     select,
 )
-from services.daemon.workspaces.submodules import on_a_branch
 from services.daemon.workspaces.workspace import Submodule, Workspace, WorkspaceFailed
 from shared.domain.delivery import Commit
 from shared.domain.inert import inert_subject
@@ -45,6 +44,10 @@ _SUBMODULE = "160000"
 """The mode of a commit of another repository."""
 
 
+Missing = Callable[[str, str], Awaitable[list[str]]]
+"""What keeps a clone of the second commit from having its submodules, beyond those of the first; in words."""
+
+
 @dataclass(frozen=True)
 class Work:
     """What an attempt left in its workspace: a commit, in the cache."""
@@ -58,6 +61,8 @@ class Work:
     """What was done in submodules: on their remotes before this is on its own."""
     large: tuple[Pointer, ...] = ()
     """What git-lfs keeps of it: on the remote before this is."""
+    links: bool = False
+    """It changes a submodule's commit, or where submodules come from."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,8 @@ class Worked:
     own_branch: bool = True
     """Its branch is the attempt's alone; False: others' work is on it, too."""
     baseline: Baseline = field(default_factory=Baseline)
+    unprepared: str | None = None
+    """What was checked out before a setup ran."""
     sealed: Work | None = None
     """The work as it was when a check passed, or began, on it."""
 
@@ -106,9 +113,27 @@ class Worked:
         message = f"{inert_subject(command.name or 'Work')}\n\nMakima-Task: {command.task}"
         return cls(workspace, message, limits or Limits(), is_secret, own_branch=command.kind != "completion")
 
+    async def before_setup(self) -> None:
+        """A setup runs next: what is checked out stays so."""
+        self.unprepared = await self._head()
+        for _, inner in self._present():
+            await inner.before_setup()
+
     async def begun(self) -> None:
-        """The agent begins now: what is there already, as after setup, is not its work."""
-        changes = await self._leftovers.changes(await self._tree(await self._head()))
+        """The agent begins now: what is there already, as after setup, is not its work.
+
+        Raises WorkspaceFailed for a setup after which other commits are checked out: they would be delivered.
+        """
+        head = await self._head()
+        if self.unprepared not in (None, head):
+            where = self.workspace.folder.relative_to(self.workspace.top or self.workspace.folder)
+            what = "" if where == Path() else f" in the submodule {readable(str(where))}"
+            raise WorkspaceFailed(
+                f"the repository's setup left another commit checked out{what} ({head[:12]}), which would be delivered "
+                "as the step's work: let it prepare files, and commit nothing",
+                permanent=True,
+            )
+        changes = await self._leftovers.changes(await self._tree(head))
         self.baseline.untracked.update(changes.untracked, changes.nested)
         self.baseline.tracked.update(changes.tracked)
         for _, inner in self._present():
@@ -163,13 +188,17 @@ class Worked:
         """Its submodules that are still where they were, with no link on the way."""
         return [(one, inner) for one, inner in self._inner if _is_in(self.workspace.folder, one.path)]
 
+    def _removed(self) -> list[str]:
+        """Its submodules of which nothing is left, not even the folder."""
+        return [one.path for one, _ in self._inner if not os.path.lexists(self.workspace.folder / one.path)]
+
     async def resolved(self) -> str:
         """The commit that ends a merge, made where the agent only added its files. Raises WorkspaceFailed."""
         head, _ = await self._committed({})
         await self._large(head)
         return head
 
-    async def _committed(self, submodules: Mapping[str, str]) -> tuple[str, Selection]:
+    async def _committed(self, moved: Mapping[str, str]) -> tuple[str, Selection]:
         if half := self._repository.unfinished():
             raise WorkspaceFailed(f"the agent left {half} half-way: it must be finished or aborted")
         head = await self._head()
@@ -180,10 +209,12 @@ class Worked:
         selected = await self._select(changes)
         if (changes.tracked or merged) and (unmerged := await self._leftovers.unmerged()):
             raise WorkspaceFailed(f"the agent left conflicts unresolved in {named(unmerged)}")
-        links = await self._leftovers.other_links(submodules)
-        if selected.paths or merged or links:
+        there = await self._leftovers.links([*moved, *self._removed()])
+        links = {path: commit for path, commit in moved.items() if there.get(path, commit) != commit}
+        paths = (*selected.paths, *(path for path in self._removed() if path in there))
+        if paths or merged or links:
             message = (self._repository.merge_message() or f"Merge {merged[0]}") if merged else self.message
-            head = await self._leftovers.record(selected.paths, (head, *merged), message, links)
+            head = await self._leftovers.record(paths, (head, *merged), message, links)
         return head, selected
 
     async def unmerged(self) -> list[str]:
@@ -225,7 +256,8 @@ class Worked:
         if not await holds(self._cache, head, start):
             head = await self._put_on_top(head)
             notes = (*notes, f"its history was rewritten: what it changed was put on top of {start[:12]}")
-        return Work(head, await self._changed(head), notes)
+        files, links = await self._changed(head)
+        return Work(head, files, notes, links=links)
 
     async def _put_on_top(self, head: str) -> str:
         """What an agent changed that rewrote history, as one commit on its start."""
@@ -239,21 +271,25 @@ class Worked:
             tree = await tree_of(cache, head) if merged.files else merged.tree
         return await commit_tree(cache, tree, (start,), self.message)
 
-    async def _changed(self, head: str) -> tuple[str, ...]:
-        """The files that differ from the start. Raises WorkspaceFailed when the content of some would be lost."""
+    async def _changed(self, head: str) -> tuple[tuple[str, ...], bool]:
+        """The files that differ from the start, and whether submodules do.
+
+        Raises WorkspaceFailed when the content of some would be lost.
+        """
         cache = self._cache
         options = ("-r", "--raw", "--no-renames", "--no-abbrev", "-z")
         parts = await names(cache, "diff-tree", *options, self.workspace.start, head)
         changes = list(zip(parts[::2], parts[1::2], strict=False))  # ":modes oids status", path
         if nested := [path for change, path in changes if change.split(" ")[1] == _SUBMODULE]:
             try:
-                modules = (await git(cache, "cat-file", "blob", f"{head}:.gitmodules")).splitlines()
+                modules = (await git(cache, "cat-file", "blob", f"{head}:{submodules.FILE}")).splitlines()
             except GitError:
                 modules = []
             known = {line.partition("=")[2].strip() for line in modules if line.strip().startswith("path")}
             if lost := [path for path in nested if path not in known]:
                 raise WorkspaceFailed(_nested(lost))
-        return tuple(readable(path) for _, path in changes)
+        links = any(_SUBMODULE in change or path == submodules.FILE for change, path in changes)
+        return tuple(readable(path) for _, path in changes), links
 
 
 async def commits(workspace: Workspace, work: Work) -> tuple[Commit, ...]:
@@ -267,13 +303,15 @@ async def commits(workspace: Workspace, work: Work) -> tuple[Commit, ...]:
     return tuple(Commit(sha=sha, subject=subject[:MOST_SUBJECT]) for sha, _, subject in lines)
 
 
-async def push_to_remote(worked: Worked, work: Work) -> None:
+async def push_to_remote(worked: Worked, work: Work, missing: Missing | None = None) -> None:
     """Push the work to its branch on the remote, which belongs to the attempt: over what the attempt itself pushed
-    there, and over nothing else. Raises WorkspaceFailed."""
+    there, and over nothing else. Raises WorkspaceFailed, also for work that `missing` says can't be cloned."""
     workspace = worked.workspace
     assert workspace.cache is not None
     for one in work.modules:
         await _push_submodule(one)
+    if missing is not None and work.links and (lacking := await missing(workspace.start, work.head)):
+        raise WorkspaceFailed(f"nobody could clone this: {'; '.join(lacking)}")
     await on_remote(workspace.home, work.large)
     try:
         if worked.own_branch:
@@ -288,7 +326,7 @@ async def _push_submodule(inner: Inner) -> None:
     """Push what was done in a submodule, unless its remote has it. Raises WorkspaceFailed that names it."""
     one, cache, head = inner.submodule, inner.submodule.workspace.cache, inner.work.head
     assert cache is not None
-    if head == one.workspace.start or await on_a_branch(cache, head):
+    if head == one.workspace.start or await submodules.on_a_branch(cache, head):
         return
     try:
         await push_to_remote(inner.worked, inner.work)

@@ -22,7 +22,7 @@ from services.daemon.workspaces.caches import Caches
 from services.daemon.workspaces.large_files import fill, not_on_remote
 from services.daemon.workspaces.resolving import Checkout, conflicting, merge_in
 from services.daemon.workspaces.spares import Spares
-from services.daemon.workspaces.submodules import Origin, Say, missing, moved, populate
+from services.daemon.workspaces.submodules import Origin, Say, concerns, missing, populate
 from services.daemon.workspaces.workspace import INDEXES, Workspace, WorkspaceFailed, note_borrowed
 from shared.domain.names import StepRefs, step_ref
 from shared.messages.commands import SpawnTask
@@ -149,10 +149,17 @@ class Workspaces:
         if large or await attributes_changed(cache, head, changes):
             home = Home(cache, command.repository_url or "", caches.ref_of(command.base_branch))
             lacking += await not_on_remote(home, begin, head)
-        if links := moved(changes):
-            cache_of = partial(self._caches.of_submodule, command)
-            lacking += await missing(await self._origin(command, {}), cache_of, links, head)
+        if concerns(changes):
+            lacking += await self.submodules_missing(command, begin, head)
         return lacking
+
+    async def submodules_missing(self, command: SpawnTask, begin: str, head: str) -> list[str]:
+        """What keeps a clone of a commit from having its submodules, beyond those of another, in words.
+
+        Raises WorkspaceFailed.
+        """
+        cache_of = partial(self._caches.of_submodule, command)
+        return await missing(await self._origin(command, {}), cache_of, begin, head)
 
     async def _populated(
         self, workspace: Workspace, command: SpawnTask, known: Mapping[str, str], say: Say = lambda _: None
@@ -192,7 +199,8 @@ class Workspaces:
 
     def beside(self, command: SpawnTask, folder: Path) -> Workspace:
         """A workspace that was checked out, for an agent to work in."""
-        return Workspace(folder, self._cache(command), branch=command.target_branch or "")
+        url = command.repository_url or ""
+        return Workspace(folder, self._cache(command), branch=command.target_branch or "", url=url)
 
     async def drop(self, command: SpawnTask, part: str) -> None:
         """Remove a workspace that was checked out."""
