@@ -43,7 +43,7 @@ def end_at_once(cluster: Faulty) -> None:
     psutil.wait_procs(victims)
 
 
-@pytest.mark.parametrize("name", ["a home", "x" * 120, "it's 50%, ünusual"])
+@pytest.mark.parametrize("name", ["a home", "x" * 120, "it's 50%, ünusual", 'new\nline: "a\\b"'])
 def test_a_home_may_lie_anywhere(cluster: Faulty, name: str, origin: Path) -> None:
     cluster.home = cluster.home / name
     cluster.environment["MAKIMA_HOME"] = str(cluster.home)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.daemon.git import command
+from services.daemon.git.command import network_limits
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.domain.names import StepRefs
@@ -143,3 +145,14 @@ async def test_orphans_are_removed_and_their_branch_can_be_made_again(shop: Work
     await later.remove_orphans()
     assert later.held() == ()
     assert (await later.make(command)).folder.exists()
+
+
+async def test_a_remote_that_never_answers_is_waited_for_so_long_and_can_be_asked_again(
+    shop: WorkspaceHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network_limits, "whole", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as listens:
+        url = f"git://127.0.0.1:{listens.getsockname()[1]}/r.git"
+        with pytest.raises(WorkspaceFailed, match="did not answer within 1 s") as late:
+            await shop.workspaces.make(shop.command("one", repository_url=url))
+    assert not late.value.permanent

@@ -17,6 +17,7 @@ import msgspec
 from services.daemon.disk import folders
 from services.daemon.git.account import account, for_agents, written
 from services.daemon.git.command import git, on_files
+from services.daemon.workspaces.workspace import alternates
 
 _CONFIGURATION = """[core]
 \trepositoryformatversion = 0
@@ -56,7 +57,7 @@ def lay_out(folder: Path, cache: Path, beginning: Beginning, elsewhere: Path | N
     git_folder = elsewhere or folder / ".git"
     for part in ("objects/info", "objects/pack", "refs/heads", "refs/tags", "info"):
         (git_folder / part).mkdir(parents=True, exist_ok=True)
-    _write(git_folder / "objects/info/alternates", f"{cache / 'objects'}\n")
+    _write(git_folder / "objects/info/alternates", alternates(cache))
     url = without_credentials(beginning.url).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "")
     _write(git_folder / "config", _CONFIGURATION.format(url=url))
     own = "" if beginning.hooks else _NO_HOOKS

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from services.daemon.git.command import git
 from services.daemon.workspaces.caches import HEAD_REF
-from services.daemon.workspaces.workspace import Workspace
+from services.daemon.workspaces.workspace import Workspace, alternates
 
 _HERE = (("refs/remotes/origin/", "refs/heads/"), ("refs/remotes/steps/", "refs/makima/"))
 _SHA1_LETTERS = 40
@@ -75,7 +75,7 @@ def _as_on_the_remote(refs: dict[str, str]) -> dict[str, str]:
 def _write(folder: Path, cache: Path, refs: dict[str, str], head: str | None) -> None:
     for place in ("objects/info", "refs"):
         (folder / place).mkdir(parents=True)
-    (folder / "objects" / "info" / "alternates").write_text(f"{cache / 'objects'}\n")
+    (folder / "objects" / "info" / "alternates").write_text(alternates(cache))
     packed = "".join(f"{commit} {name}\n" for name, commit in sorted(refs.items()))
     (folder / "packed-refs").write_text(f"# pack-refs with: fully-peeled sorted \n{packed}")
     (folder / "HEAD").write_text(f"ref: {_default_branch(refs, head)}\n")

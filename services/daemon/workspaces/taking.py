@@ -13,7 +13,7 @@ from pathlib import Path
 from services.daemon.disk import folders
 from services.daemon.git.command import GitError, git, git_fed, has
 from services.daemon.git.untrusted import AgentRepository
-from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
+from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed, alternates
 
 UNPACKED_BELOW = 100
 """A pack of fewer objects is stored as loose ones, as git fetch does."""
@@ -48,7 +48,7 @@ def copy_objects(repository: AgentRepository, objects: Path, cache: Path) -> Non
     """Copy the agent's objects into a folder of their own, which borrows from the cache. Blocking: for a thread."""
     folders.remove(objects)
     (objects / "info").mkdir(parents=True)
-    (objects / "info" / "alternates").write_text(f"{cache / 'objects'}\n")
+    (objects / "info" / "alternates").write_text(alternates(cache))
     repository.copy_objects(objects)
 
 

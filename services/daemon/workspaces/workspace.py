@@ -100,6 +100,15 @@ def objects_of(cache: Path) -> tuple[Path, ...]:
     return (cache / "objects", large) if large.is_dir() else (cache / "objects",)
 
 
+def alternates(cache: Path) -> str:
+    """What `objects/info/alternates` says to borrow a cache's objects: a line, quoted where it must be."""
+    place = str(cache / "objects")
+    if "\n" in place:
+        place = place.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        place = f'"{place}"'
+    return f"{place}\n"
+
+
 def note_borrowed(own: Path, cache: Path) -> None:
     """Note in the daemon's own folder about a workspace which cache it borrows from."""
     own.mkdir(parents=True, exist_ok=True)
