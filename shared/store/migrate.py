@@ -175,6 +175,7 @@ def _define(connection: psycopg.Connection) -> None:
     text = definitions()
     checksum = sha256(text.encode()).hexdigest()
     if _defined(connection) != checksum:
+        hit("store.define", "before")
         with connection.transaction():
             connection.execute(_UNDEFINE)
             connection.execute(text)
