@@ -83,7 +83,14 @@ def test_each_migration_goes_down_and_up_again_on_a_filled_database(server: post
 
 @pytest.mark.parametrize(
     "point",
-    ["store.migrate.before", "store.migrate.after", "store.define.after", "store.revert.before", "store.revert.after"],
+    [
+        "store.migrate.before",
+        "store.migrate.after",
+        "store.define.before",
+        "store.define.after",
+        "store.revert.before",
+        "store.revert.after",
+    ],
 )
 def test_killed_between_migrations_the_next_goes_on_where_it_was(
     server: postgres.Postgres, database: str, tmp_path: Path, point: str

@@ -44,6 +44,21 @@ async def test_unresolved_conflicts_are_not_committed(shop: WorkspaceHarness) ->
         await work.Worked.of(made, command).gather()
 
 
+async def test_line_ends_that_the_repository_never_kept_as_it_says_are_left_alone(shop: WorkspaceHarness) -> None:
+    (shop.local / "mixed.txt").write_bytes(b"a\r\nb\nc\r\n")
+    (shop.local / "kept.txt").write_bytes(b"a\r\nb\n")
+    shop.publish("mixed")
+    (shop.local / ".gitattributes").write_text("*.txt text eol=crlf\n")
+    sh(shop.local, "git", "update-index", "--assume-unchanged", "mixed.txt", "kept.txt")
+    shop.publish("attributes")
+    command = shop.command("one")
+    made = await shop.workspaces.make(command)
+    for name in ("mixed.txt", "kept.txt"):
+        (made.folder / name).touch()  # git looks at it again
+    (made.folder / "kept.txt").write_bytes(b"a\r\nb\r\nmore\r\n")
+    assert (await work.Worked.of(made, command).gather()).files == ("kept.txt",)
+
+
 async def test_line_ends_of_files_that_were_never_touched_are_left_alone(shop: WorkspaceHarness) -> None:
     (shop.local / "old.txt").write_bytes(b"a\r\nb\r\n")
     shop.publish("old")

@@ -10,6 +10,7 @@ import asyncio
 import fnmatch
 import hashlib
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from services.daemon.disk import folders
 from services.daemon.git.command import GitError, git, git_fed, listed, names, on_files, readable
 from services.daemon.git.kept import is_attributes, text_names_it
 from services.daemon.git.untrusted import AgentRepository
@@ -48,6 +50,8 @@ _CREDENTIAL_FILES = (
 _TEMPLATES = ("*.example", "*.sample", "*.template", "*.dist", "*.test")
 _PRIVATE_KEY = "PRIVATE KEY-----"
 _GITLINK = "160000"
+_CONVERTED = re.compile(r"i/(?:crlf|mixed)\s+\S+\s+attr/\s*(?!-text)\S")
+"""Of `ls-files --eol`: carriage returns in the repository, where attributes make text of the file."""
 _LINK = "120000"
 
 
@@ -183,8 +187,28 @@ class Leftovers:
         changed = await asyncio.to_thread(
             _contents, folder, [entry for entry in entries if entry[0] not in self._large]
         )
+        for path in await self._checked_out_alike({path: meta for path, meta in entries if path in changed}):
+            del changed[path]
         large = {path: _change(meta) for path, meta in entries if path in self._large}
         return changed | await changed_large(self._cache, folder, large, self._large_bytes)
+
+    async def _checked_out_alike(self, changed: Mapping[str, str]) -> list[str]:
+        """Those of these changed files that git itself would write as they are: it never kept them with the line ends
+        that their attributes ask for, and so takes each that it looks at for a changed one. Raises GitError.
+        """
+        if not changed:
+            return []
+        listed_ends = await self._names("ls-files", "--eol", "-z", "--", *changed, GIT_LITERAL_PATHSPECS="1")
+        ends = (line.partition("\t") for line in listed_ends)
+        if not (converted := [path for info, _, path in ends if _CONVERTED.match(info)]):
+            return []
+        written = self._workspace.own / "written"
+        write = ("checkout-index", "--force", "-z", "--stdin", f"--prefix={written}/")
+        try:
+            await git_fed(self._cache, listed(converted), *write, variables=self._where)
+            return await asyncio.to_thread(_alike, written, self._workspace.folder, converted, changed)
+        finally:
+            await asyncio.to_thread(folders.remove, written)
 
     async def _kept_by_lfs(self, paths: list[str]) -> frozenset[str]:
         """Those of these files that the attributes in the folder, as the agent left them, give to git-lfs."""
@@ -267,6 +291,17 @@ def _contents(folder: Path, changed: list[tuple[str, str]]) -> dict[str, str]:
         if content != before or other_mode:
             found[path] = content
     return found
+
+
+def _alike(one: Path, other: Path, paths: Iterable[str], changed: Mapping[str, str]) -> list[str]:
+    """Those of these paths that have the same content in two folders, and no other mode."""
+    return [
+        path
+        for path in paths
+        if not _change(changed[path])[1]
+        and (content := _content(one / path, 40))
+        and content == _content(other / path, 40)
+    ]
 
 
 def _content(path: Path, length: int) -> str:
