@@ -64,7 +64,7 @@ def _create(arguments: Arguments) -> int:
         from cli.plans import from_file
 
         body["steps"] = from_file(arguments.plan)
-    elif body["agent"] is None and not scripts(body["goal"]):
+    elif body["agent"] is None and body["goal"].strip() and not scripts(body["goal"]):
         body["agent"] = _found_agent()
     if repository is None and body["start"]:
         print("! without --repo nothing is delivered; --repo . is the repository of this folder", file=sys.stderr)

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _carried_out(words: Sequence[str]) -> int:
     arguments = _parser(words).parse_args(words)
-    if arguments.version:
+    if arguments.says_version:
         from shared.version import VERSION
 
         print(f"makima {VERSION}")
@@ -76,7 +76,7 @@ def _carried_out(words: Sequence[str]) -> int:
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = Parser(prog="makima", description="A goal on a git repository becomes a merged branch.")
-    parser.add_argument("--version", action="store_true", help="say which version this is")
+    parser.add_argument("--version", dest="says_version", action="store_true", help="say which version this is")
     commands = parser.add_subparsers(metavar="COMMAND")
     asked = next((word for word in words if not word.startswith("-")), None)
     for name, (declared_by, says) in COMMANDS.items():

@@ -97,7 +97,7 @@ def test_a_pull_request_from_its_first_delivery_to_its_merge(
     shown = shown_as(cluster, directive, "idle", pr_url=f"{hub.url}/pull/1")
     assert {"one.txt", "two.txt"} <= files(remote, shown["pr_branch"])
     body = hub.pulls[0]["body"]
-    assert "```text\nDo `it`\n```" in body and "`Write one`" in body and "`Write two`" in body
+    assert "\nDo `it`\n" in body and "- ✔ **Write one**" in body and "- ✔ **Write two**" in body
     cluster.makima(
         "directive", "add-step", "Write three", "--directive", directive, "--task-plan", "```sh\necho 3 >three.txt\n```"
     )

@@ -26,8 +26,8 @@ from shared.api.events import EventShown
 from shared.config import Settings
 from shared.store.database import Database
 
-LAST = 2**63 - 1
-"""The largest number that an event can have."""
+LAST = 2**53 - 1
+"""The largest number that an event may be asked for by: every reader of JSON holds it exactly."""
 Number = Annotated[int, QueryParameter(ge=0, le=LAST, description="Only what has a larger number.")]
 
 

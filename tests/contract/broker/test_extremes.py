@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shared.domain.ids import new_id
 from shared.messages import channels
-from shared.messages.commands import Routed
+from shared.messages.commands import SpawnTask
 from shared.messages.events import StepReady
 from shared.messages.frames import COMMANDS, encode_event, header
 from tests.contract.broker.test_broker import Surround, broker, spawn
@@ -31,7 +31,7 @@ def test_nothing_that_anybody_says_stops_it(broker: Surround, data: st.DataObjec
     still = broker.daemon(f"{name}-still", owner=f"{name}-still")
     command = spawn(owner=f"{name}-still")
     broker.executor.send_multipart([b"commands", header("executor"), COMMANDS.encode([command])])
-    broker.wait("replies", Routed, task=command.task)
+    broker.wait(f"{name}-still", SpawnTask, task=command.task)
     fence = StepReady(directive=new_id())
     broker.publisher.send_multipart(encode_event(fence, "test"))
     broker.wait("events", StepReady, directive=fence.directive)
