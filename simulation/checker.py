@@ -195,6 +195,7 @@ def _dependencies(server: Server) -> list[Breach]:
 def _attempts(server: Server) -> list[Breach]:
     """By the audit log: a task's attempts count up one by one, and nothing follows a task's end."""
     last: dict[str, tuple[int, str]] = {}
+    started: set[tuple[str, int]] = set()
     breaches = []
     for event in server.rows("SELECT seq, body FROM makima.event WHERE type = 'task.changed' ORDER BY seq"):
         body = event["body"]
@@ -206,6 +207,10 @@ def _attempts(server: Server) -> list[Breach]:
             breaches.append(Breach("nothing follows an end", f"task {task}: {before} then {(attempt, status)}"))
         if not before[0] <= attempt <= before[0] + 1:
             breaches.append(Breach("attempts count up", f"task {task}: {before} then {(attempt, status)}"))
+        if status == "starting":
+            started.add((task, attempt))
+        if status == "running" and (task, attempt) not in started:
+            breaches.append(Breach("what runs was started", f"task {task}: {before} then {(attempt, status)}"))
         if before == (attempt, "running") and status in ("pending", "starting"):
             breaches.append(Breach("an attempt starts once", f"task {task}: {before} then {(attempt, status)}"))
         last[task] = (attempt, status)

@@ -13,7 +13,6 @@ from unittest.mock import patch
 from psycopg import OperationalError
 
 from services.executor import rows as dispatched
-from services.monitor import ledger
 from services.monitor import rows as watched
 from services.monitor import service as monitor
 from shared.domain import delivery_outcomes, outcomes
@@ -166,10 +165,6 @@ BUGS = (
     Bug(
         "steps that become ready are not in the audit log",
         _declared(watched, "ADVANCE", "      FROM found f\n", "      FROM found f WHERE false\n"),
-    ),
-    Bug(
-        "what follows from a failure is forgotten",
-        _attribute(ledger, "ordinary", lambda _: True),
     ),
     Bug("what failed is not tried again", _attribute(Reactor, "_back_off", _nothing)),
 )
