@@ -59,6 +59,21 @@ async def test_line_ends_that_the_repository_never_kept_as_it_says_are_left_alon
     assert (await work.Worked.of(made, command).gather()).files == ("kept.txt",)
 
 
+async def test_no_number_of_changed_files_is_too_large_for_a_command_line(shop: WorkspaceHarness) -> None:
+    (shop.local / ".gitattributes").write_text("*.txt text\n")
+    folder = shop.local / ("d" * 200) / ("e" * 200)
+    folder.mkdir(parents=True)
+    files = [folder / f"{n}.txt" for n in range(6000)]
+    for file in files:
+        file.write_text("a\n")
+    shop.publish("many")
+    command = shop.command("one")
+    made = await shop.workspaces.make(command)
+    for file in files:
+        (made.folder / file.relative_to(shop.local)).write_text("b\n")
+    assert len((await work.Worked.of(made, command).gather()).files) == len(files)
+
+
 async def test_line_ends_of_files_that_were_never_touched_are_left_alone(shop: WorkspaceHarness) -> None:
     (shop.local / "old.txt").write_bytes(b"a\r\nb\r\n")
     shop.publish("old")

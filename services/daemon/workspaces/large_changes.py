@@ -12,7 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from services.daemon.git.command import git_bytes, git_fed, listed, readable
+from services.daemon.git.attributes import attributes
+from services.daemon.git.command import git_fed, readable
 from services.daemon.git.index_file import attributes_of
 from services.daemon.git.kept import pointers_among
 from services.daemon.git.pointers import LONGEST, Pointer, parse
@@ -23,9 +24,7 @@ from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
 
 async def matching(cache: Path, where: Mapping[str, str], paths: Collection[str]) -> frozenset[str]:
     """Those of the files of a folder that its attributes give to git-lfs. Raises GitError."""
-    out = await git_bytes(cache, listed(list(paths)), "check-attr", "--stdin", "-z", "filter", variables=where)
-    parts = out.decode(errors="surrogateescape").split("\0")
-    return frozenset(path for path, value in zip(parts[::3], parts[2::3], strict=False) if value == "lfs")
+    return frozenset(one.path for one in await attributes(cache, where, paths, "filter") if one.value == "lfs")
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,6 @@ import asyncio
 import fnmatch
 import hashlib
 import os
-import re
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +19,9 @@ from pathlib import Path
 import msgspec
 
 from services.daemon.disk import folders
+from services.daemon.git.attributes import UNSAID, attributes
 from services.daemon.git.command import GitError, git, git_fed, listed, names, on_files, readable
+from services.daemon.git.index_file import attributes_of
 from services.daemon.git.kept import is_attributes, text_names_it
 from services.daemon.git.untrusted import AgentRepository
 from services.daemon.workspaces.large_changes import changed as changed_large
@@ -50,8 +51,6 @@ _CREDENTIAL_FILES = (
 _TEMPLATES = ("*.example", "*.sample", "*.template", "*.dist", "*.test")
 _PRIVATE_KEY = "PRIVATE KEY-----"
 _GITLINK = "160000"
-_CONVERTED = re.compile(r"i/(?:crlf|mixed)\s+\S+\s+attr/\s*(?!-text)\S")
-"""Of `ls-files --eol`: carriage returns in the repository, where attributes make text of the file."""
 _LINK = "120000"
 
 
@@ -196,11 +195,10 @@ class Leftovers:
         """Those of these changed files that git itself would write as they are: it never kept them with the line ends
         that their attributes ask for, and so takes each that it looks at for a changed one. Raises GitError.
         """
-        if not changed:
+        if not changed or not await asyncio.to_thread(attributes_of, self._index, len(self._workspace.start or "")):
             return []
-        listed_ends = await self._names("ls-files", "--eol", "-z", "--", *changed, GIT_LITERAL_PATHSPECS="1")
-        ends = (line.partition("\t") for line in listed_ends)
-        if not (converted := [path for info, _, path in ends if _CONVERTED.match(info)]):
+        said = await attributes(self._cache, self._where, changed, "text", "eol", cached=True)
+        if not (converted := list(dict.fromkeys(one.path for one in said if one.value not in UNSAID))):
             return []
         written = self._workspace.own / "written"
         write = ("checkout-index", "--force", "-z", "--stdin", f"--prefix={written}/")
