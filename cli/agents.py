@@ -22,10 +22,11 @@ _USUAL = ("claude", "codex")
 
 def named_agent(name: str) -> str:
     """An agent that somebody chose. Raises Failed where it isn't known here, not installed or not signed in."""
-    from shared.config.reading import nearest
+    from shared.domain.texts import nearest
 
     if (agent := _known().get(name)) is None:
-        mend = nearest(name, _known()) or f"there are {', '.join(map(clean, _known()))}"
+        near = nearest(name, _known())
+        mend = f"did you mean {near}?" if near else f"there are {', '.join(map(clean, _known()))}"
         raise Failed(f"there is no agent {clean(name)}: {mend}")
     if mend := _probed(name, agent).mend:
         raise Failed(f"the agent {clean(name)} can't work: {mend}")

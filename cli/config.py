@@ -38,12 +38,12 @@ def in_force() -> list[dict[str, Any]]:
     origins = read(os.environ).origins
     origins["home"] = "MAKIMA_HOME" if "MAKIMA_HOME" in os.environ else DEFAULT
     return [
-        {"name": name, "value": shown(name, getattr(found, name)), "from": origins.get(name, DEFAULT)}
+        {"name": name, "value": _words(name, getattr(found, name)), "from": origins.get(name, DEFAULT)}
         for name in found.__struct_fields__
     ]
 
 
-def shown(name: str, value: object) -> str:
+def _words(name: str, value: object) -> str:
     """A setting's value; what may hold a secret only by what it is called."""
     from shared.domain.texts import without_credentials
 

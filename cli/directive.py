@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cli import naming, planning, steps, views
+from cli import here, naming, planning, steps, views
 from cli.agents import find_agent
 from cli.client import Failed, call
 from cli.command import Arguments, Verb, add_verb, print_json, say, say_line, verbs_of
@@ -45,7 +45,7 @@ def _create(arguments: Arguments) -> int:
     from shared.domain.plans import scripts
 
     repository = arguments.repo
-    if repository and _is_here(repository):
+    if repository and here.exists(repository):
         repository = str(Path(repository).absolute())
     body: dict[str, Any] = {
         "title": arguments.title,
@@ -90,13 +90,6 @@ def _found_agent() -> str | None:
     except Failed as error:
         print(f"! {error}", file=sys.stderr)
         return None
-
-
-def _is_here(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):
-        return False  # no path at all: too long, or with a NUL
 
 
 def _changing(name: str) -> Verb:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import subprocess
 from dataclasses import dataclass
@@ -33,7 +32,7 @@ class Repository:
 
 def find(named: str | None, base: str | None) -> Repository:
     """The named repository, else that of the current folder: its remote, where it has one. Raises Failed."""
-    if named is not None and not _exists(named):
+    if named is not None and not exists(named):
         if named.startswith(("/", ".", "~")):
             raise Failed(f"there is no folder {clean(named)}")
         return _at(named, base, clean(named), None)
@@ -46,7 +45,8 @@ def find(named: str | None, base: str | None) -> Repository:
     return _at(url, base, name, top, _not_there(top, name))
 
 
-def _exists(path: str) -> bool:
+def exists(path: str) -> bool:
+    """Whether it is the path of something on this machine."""
     try:
         return Path(path).exists()
     except (OSError, ValueError):
@@ -77,19 +77,19 @@ def _itself(top: Path, base: str | None) -> Repository:
 def _at(url: str, base: str | None, says: str, folder: Path | None, left_out: str = "") -> Repository:
     """The repository at an address, whose branches are looked at. Raises Failed."""
     from shared.domain.forge import forge_of
-    from shared.domain.texts import without_credentials
+    from shared.domain.texts import nearest, without_credentials
 
     head, branches = _branches(url)
     if not branches:
         raise Failed(f"{clean(without_credentials(url))} has no commit yet: make a first one, and push it")
     if base is not None and base not in branches:
-        near = difflib.get_close_matches(base, branches, 1)
-        mend = f"did you mean {clean(near[0])}?" if near else f"it has {', '.join(map(clean, sorted(branches)[:5]))}"
+        near = nearest(base, branches)
+        mend = f"did you mean {clean(near)}?" if near else f"it has {', '.join(map(clean, sorted(branches)[:5]))}"
         raise Failed(f"there is no branch {clean(base)} in {clean(without_credentials(url))}: {mend}")
     forge = forge_of(url, _forges())
     if forge is not None:
         says, ends = f"{forge.path} on {forge.host}", "a pull request"
-    elif _exists(url):
+    elif exists(url):
         says, ends = clean(url), "a branch of it"
     else:
         says, ends = clean(without_credentials(url)), "a branch pushed there"
@@ -128,7 +128,7 @@ def _remote(top: Path) -> tuple[str, str] | None:
             )
         return None
     url = _asked(top, "config", f"remote.{name}.url")
-    return name, str((top / url).resolve()) if _exists(str(top / url)) else url
+    return name, str((top / url).resolve()) if exists(str(top / url)) else url
 
 
 def _not_there(top: Path, remote: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from shared.domain.texts import nearest
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -51,8 +52,8 @@ def meant(word: str, known: Iterable[str]) -> str:
     >>> meant("staus", ["status", "inbox"])
     '; did you mean status?'
     """
-    near = difflib.get_close_matches(word, list(known), 1)
-    return f"; did you mean {near[0]}?" if near else ""
+    near = nearest(word, known)
+    return f"; did you mean {near}?" if near else ""
 
 
 def _tree(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:

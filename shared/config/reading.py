@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from shared.config.agents import DEFAULT_AGENTS, AgentSettings
 from shared.config.errors import ConfigError
 from shared.config.settings import LISTS, NOT_SETTINGS, Settings
 from shared.domain.hosts import Hosts, HostUnreadable
+from shared.domain.texts import nearest
 from shared.places import home_of
 
 _PREFIX = "MAKIMA_"
@@ -89,21 +89,11 @@ def files(environment: Mapping[str, str]) -> list[Path]:
     return [home_of(environment) / "makima.toml", Path(config) / "makima" / "makima.toml"]
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """What was meant by a name that isn't known, as a question; empty when nothing is near.
-
-    >>> nearest("prot", ["port", "host"])
-    'did you mean port?'
-    """
-    near = difflib.get_close_matches(name, list(known), 1)
-    return f"did you mean {near[0]}?" if near else ""
-
-
 def _no_setting(name: str, prefix: str = "") -> str:
     """That there is none of this name, as whoever gave it writes them."""
-    near = difflib.get_close_matches(name, Settings.__struct_fields__, 1)
-    said, *meant = [f"{prefix}{n.upper()}" if prefix else n for n in (name, *near)]
-    return f"{said} is no setting: " + (f"did you mean {meant[0]}?" if meant else "`makima config` lists all of them")
+    near = nearest(name, Settings.__struct_fields__)
+    said, meant = [f"{prefix}{n.upper()}" if prefix else n for n in (name, near or "")]
+    return f"{said} is no setting: " + (f"did you mean {meant}?" if near else "`makima config` lists all of them")
 
 
 def _named(name: str, origins: Mapping[str, str]) -> str:
@@ -143,7 +133,8 @@ def _agent(name: str, table: object, given: Given) -> AgentSettings:
 
 def _key(name: str) -> str:
     known = AgentSettings.__struct_fields__
-    return nearest(name, known) or f"there are {', '.join(known)}"
+    near = nearest(name, known)
+    return f"did you mean {near}?" if near else f"there are {', '.join(known)}"
 
 
 def _look_at_the_network(settings: Settings) -> None:
@@ -156,10 +147,10 @@ def _look_at_the_network(settings: Settings) -> None:
             raise ConfigError(f'[agents.{name}] proxy_holds_key needs network = "hosts", whose proxy holds the key')
 
 
-def _decode(kind: type, value: Any) -> Any:  # noqa: ANN401
-    if kind is Path:
-        return Path(value)
-    raise NotImplementedError(kind)
+def _decode(kind: type, value: Any) -> Path:  # noqa: ANN401
+    """The one kind of value that msgspec doesn't know by itself."""
+    assert kind is Path
+    return Path(value)
 
 
 def _from_file(environment: Mapping[str, str]) -> tuple[Path | None, dict[str, Any], str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _USER = re.compile(r"^([a-z+]+://)[^/@]*@")
 _LINE_ENDS = re.compile(r"\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -29,6 +30,17 @@ def quoted(text: str) -> str:
 def lines_of(text: str) -> list[str]:
     """A text's lines, whatever ends them."""
     return _LINE_ENDS.sub("\n", text).split("\n")
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """What was meant by a word that isn't known, if any known one is near.
+
+    >>> nearest("prot", ["port", "host"])
+    'port'
+    """
+    import difflib  # only where something is misspelt
+
+    return next(iter(difflib.get_close_matches(word, list(known), 1)), None)
 
 
 def without_credentials(url: str) -> str:

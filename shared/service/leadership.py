@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Protocol
 
@@ -100,22 +101,17 @@ class SessionLock:
     async def _locked(self, how: Query[bool]) -> bool | None:
         """Whether a new session got the lock; None when there is no Postgres to ask."""
         try:
-            session = await self._connected()
+            async with AsyncExitStack() as unless_kept:
+                session = await self._connected()
+                unless_kept.push_async_callback(session.close)
+                ((held,),) = await session.exchange([how(**{"class": _CLASS, "role": self._role})])
+                if held:
+                    self._session = session
+                    unless_kept.pop_all()
+                return bool(held)
         except OperationalError as error:
             log.info("can't ask who leads", error=str(error))
             return None
-        try:
-            ((locked,),) = await session.exchange([how(**{"class": _CLASS, "role": self._role})])
-        except BaseException as error:
-            await session.close()
-            if isinstance(error, OperationalError):
-                return None
-            raise
-        if not locked:
-            await session.close()
-            return False
-        self._session = session
-        return True
 
     async def _connected(self) -> Connection:
         """A session that Postgres ends when this process stalls, or dies while it waits."""

@@ -57,7 +57,7 @@ class _Prepared:
         for encode, value in zip(self._encoders, parameters, strict=True):
             try:
                 encoded.append(None if value is None else encode(value))
-            except Exception as error:
+            except Exception as error:  # whatever it is: the value is no such parameter
                 name = self.statement.parameters[len(encoded)]
                 raise psycopg.DataError(f"{name} of {self.statement.name}: {error}") from error
         return encoded
@@ -142,7 +142,7 @@ class Connection(AsyncConnection[DictRow]):
             finally:
                 self.pgconn.finish()
             raise
-        except BaseException:
+        except BaseException:  # the exchange stands half-way: what follows on it would be another's answer
             self.pgconn.finish()
             raise
 

@@ -62,7 +62,7 @@ class Store:
                 os.fsync(draft.fileno())
                 Path(draft.name).rename(place)
                 hit("daemon.large_object", "after_keep")
-            except BaseException:
+            except BaseException:  # a cancellation too: no draft is left, and whoever asked hears of it
                 Path(draft.name).unlink(missing_ok=True)
                 raise
         return found

@@ -202,7 +202,7 @@ async def open_network(asked: Asked, folder: Path, say: Callable[[str], None]) -
                 told = msgspec.json.encode(duty) + b"\n"
                 running.append(await _start("key_proxy", told=told, more=_KEPT_BY_KEY_PROXY))
         await asyncio.gather(*(_ready(process) for process in running))
-    except BaseException:
+    except BaseException:  # a cancellation too: no proxy is left, and whoever asked hears of it
         await Proxies(Access(network=asked.network), running, folder=folder, relay=relay).close()
         raise
     return Proxies(Access(network=asked.network, ports=ports, environment=environment), running, say, folder, relay)

@@ -65,7 +65,7 @@ class Follower:
                 looks = self._looks
                 try:
                     await self._run()
-                except Exception as error:
+                except Exception as error:  # whatever it is: listeners must not hang; counted and logged below
                     failures = 1 if self._looks > looks else failures + 1
                     wait = BACKOFF_SECONDS[failures - 1]
                     log.error("the audit log's follower failed", exc_info=error, failures=failures, again_seconds=wait)

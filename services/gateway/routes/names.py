@@ -9,7 +9,7 @@ from uuid import UUID
 
 from litestar import get
 from litestar.di import NamedDependency
-from litestar.params import QueryParameter
+from litestar.params import FromQuery, QueryParameter
 
 from services.gateway.access import Caller
 from services.gateway.rows.names import (
@@ -38,7 +38,7 @@ Found = Sequence[Called | CalledOrder]
 
 @get("/v1/names", operation_id="findNamed", tags=["waiting"])
 async def find_named(
-    name: Name, kind: Kind, caller: NamedDependency[Caller], database: NamedDependency[Database]
+    name: Name, kind: FromQuery[Kind], caller: NamedDependency[Caller], database: NamedDependency[Database]
 ) -> list[Named]:
     """What is called so, at most ten: a directive by number or title, a step as 12/3 or 12/NAME, its newest task
     likewise; any of them, and questions and orders, by the beginning of its id."""
