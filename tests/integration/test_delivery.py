@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from services.daemon.delivery import delivering
+from services.daemon.delivery import assembling, delivering
 from services.daemon.delivery.checking import Outcome
 from services.daemon.delivery.scripts import Scripts
 from services.daemon.git import merging
@@ -238,7 +238,7 @@ async def test_a_result_that_lacks_a_step_is_never_pushed(
     async def forgetful(repository: Path, begin, tips, strategy="merge", *_more: object) -> str:
         return await merging.merge_all(repository, begin, tips[:1], strategy)
 
-    monkeypatch.setattr(delivering, "merge_all", forgetful)
+    monkeypatch.setattr(assembling, "merge_all", forgetful)
     for strategy in ("merge", "squash"):
         with pytest.raises(WorkspaceFailed, match=r"lacks .*makima/two.* two\.txt"):
             await shop.deliver(strategy=strategy)

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from services.daemon.delivery import describing
+from services.daemon.delivery.assembling import Assembling
 from services.daemon.delivery.checking import Checks, Outcome, culprits
 from services.daemon.delivery.proposing import Proposing, RoundOver, branch_of, push_options
 from services.daemon.delivery.remote import Remote
@@ -19,23 +20,19 @@ from services.daemon.delivery.watching import Watching
 from services.daemon.forges.client import Client, ForgeFailed, Found
 from services.daemon.forges.patience import Patience
 from services.daemon.forges.registry import client_of
-from services.daemon.git.command import GitError, git, readable
+from services.daemon.git.command import readable
 from services.daemon.git.merging import (
     MergeConflict,
     Tip,
-    commit_tree,
     holds,
-    independent,
     merge_all,
-    merge_base_of_squashed,
     tree_of,
 )
 from services.daemon.git.proof import ContentMissing, prove
 from services.daemon.git.pushing import PushRefused, PushStale, on_remote, push
 from services.daemon.git.resolving import by_hand
 from services.daemon.workspaces import repository
-from services.daemon.workspaces.caches import refuse_missing
-from services.daemon.workspaces.resolving import Resolver, RunAgent, Unresolved
+from services.daemon.workspaces.resolving import RunAgent, Unresolved
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from services.daemon.workspaces.workspaces import Workspaces
 from shared.config import Settings
@@ -47,7 +44,6 @@ from shared.domain.delivery import (
     Nothing,
     PullRequest,
     Result,
-    StepBranch,
 )
 from shared.domain.descriptions import by_area, filled
 from shared.domain.forge import pull_request_url
@@ -60,8 +56,6 @@ FRESH_SECONDS = 1.0
 PUSHES = 6
 """How often is merged and pushed again while others push to the same branch."""
 OUTPUT_LETTERS = 8000
-ATTRIBUTES = "attributes"
-_ATTRIBUTES = ":(glob)**/.gitattributes"
 
 Said = Callable[[str], None]
 
@@ -89,12 +83,10 @@ class Delivering:
         self._agent = agent
         self._free_slots = free_slots
         self._remote = Remote(command, workspaces)
-        self._cache = Path()
+        self._work = Assembling(command, self._remote, workspaces, self._noted)
         self._notes: list[str] = []
         self._checked = describing.UNCHECKED
         """How the check ended, for the pull request."""
-        self._attributes: dict[str, str] = {}
-        """What counts of the attributes of a commit at which a merge began."""
         self._told: str | None = None
         """The pull request that the remote named when it was pushed to."""
 
@@ -108,7 +100,7 @@ class Delivering:
                 case "verify":
                     return await watching.verify(self._proposing(), self._notes)
                 case "deliver":
-                    self._cache = await self._remote.refresh()
+                    await self._remote.refresh()
                     return await self._deliver()
         except ForgeFailed as error:
             raise WorkspaceFailed(str(error), permanent=not error.passing) from None
@@ -117,6 +109,11 @@ class Delivering:
         except (ContentMissing, Unresolved, repository.RepositoryUnreadable) as error:
             more = f"; by hand: {'; '.join(self._by_hand(error.conflict))}" if isinstance(error, Unresolved) else ""
             raise WorkspaceFailed(f"{error}{more}", permanent=True) from None
+
+    @property
+    def _cache(self) -> Path:
+        """The daemon's copy of the repository, as it was fetched last."""
+        return self._remote.cache
 
     async def _deliver(self) -> Result:
         order, directive, branch = self._order, self._command.directive, self._command.target_branch
@@ -182,7 +179,7 @@ class Delivering:
         there = (await on_remote(self._cache, [target])).get(target)
         if there is not None and there.commit == delivered:
             return True
-        self._cache = await self._remote.refresh()
+        await self._remote.refresh()
         now = (await self._remote.branches()).get(target)
         if now is not None and await holds(self._cache, now, delivered):
             return True
@@ -192,9 +189,9 @@ class Delivering:
         """The commit that is on the remote's branch now; or what holds it up."""
         for times in range(1, PUSHES + 1):
             looked, base = time.monotonic(), await self._remote.base()
-            begin, tips, earlier = await self._tips(target)
+            begin, tips, earlier = await self._work.tips(target)
             try:
-                head = await self._merge(begin, tips, earlier, self._agent)
+                head = await self._work.merge(begin, tips, earlier, self._agent)
             except MergeConflict as conflict:
                 step = conflict.tip.step
                 return Conflicted(
@@ -209,7 +206,7 @@ class Delivering:
             if self._order.heads and head == self._order.heads[-1]:
                 self._noted("nothing changed since it was delivered last")
             await prove(self._cache, begin, tips, head, self._order.strategy)
-            if lacking := await self._on_no_remote(begin, head):
+            if lacking := await self._work.on_no_remote(begin, head):
                 raise ContentMissing(f"nobody could clone what would be delivered: {'; '.join(lacking)}")
             if broken := await self._check(begin, tips, earlier, head):
                 return broken
@@ -225,7 +222,7 @@ class Delivering:
                     raise PushRefused(f"{error}; tried {times} times", permanent=False) from None
                 self._said(f"{error}: merging and pushing again")
                 await asyncio.sleep(backoff_seconds(1, random.random()) * 0.2 * times)
-                self._cache = await self._remote.refresh()
+                await self._remote.refresh()
             else:
                 named = pull_request_url(self._order.forge, None, None, said.splitlines())
                 self._told = named or self._order.pr_url
@@ -234,106 +231,12 @@ class Delivering:
 
     async def _was_rewritten(self, base: Tip) -> bool:
         """Whether the base branch, asked again, does not hold any more what it was."""
-        self._cache = await self._remote.refresh()
+        await self._remote.refresh()
         return not await holds(self._cache, (await self._remote.base()).commit, base.commit)
-
-    async def _tips(self, target: str) -> tuple[Tip, list[Tip], list[Tip]]:
-        """Where the merge begins, what it merges, and what was squashed into its beginning before.
-
-        On a branch that isn't there, what earlier deliveries held comes along again, unless the base branch has it.
-        """
-        known, order = await self._remote.branches(), self._order
-        lost: Sequence[StepBranch] = ()
-        if target in known:
-            begin = Tip(branch=target, commit=known[target])
-        else:
-            begin = await self._remote.base()
-            lost = await self._remote.not_in_base(order.earlier)
-        again, _ = await self._steps(lost, known)
-        tips, missing = await self._steps(order.steps, known)
-        refuse_missing(missing)
-        tips = [*again, *tips]
-        if old := await self._remote.left_behind((*order.earlier, *order.steps)):
-            await self._remote.refuse_left_behind(begin, old)
-            tips = await self._rebuilt(tips, old)
-        earlier, _ = await self._steps([s for s in order.earlier if s not in lost], known)
-        return begin, tips, earlier
-
-    async def _rebuilt(self, tips: list[Tip], old: Sequence[str]) -> list[Tip]:
-        """The tips without what was removed from the base branch that they began at."""
-        anew = await self._remote.rebuilt(tips, old)
-        if anew != tips:
-            base = (await self._remote.base()).branch
-            self._noted(f"{base} was rewritten (force-pushed) meanwhile: the work is rebuilt on it as it is now")
-        return anew
-
-    async def _steps(self, steps: Sequence[StepBranch], known: dict[str, str]) -> tuple[list[Tip], list[str]]:
-        """Each step at its branch, or where that is gone, at the commit that it ended with; and the missing ones."""
-        tips, missing = [], []
-        heads = [s.head for s in steps if s.branch not in known and s.head]
-        here = await self._workspaces.have(self._cache, heads)
-        for step in steps:
-            commit = known.get(step.branch) or (step.head if step.head in here else None)
-            if commit:
-                tips.append(Tip(branch=step.branch, commit=commit, step=step.id, name=step.name))
-            else:
-                missing.append(step.branch)
-        return tips, missing
-
-    async def _merge(
-        self, begin: Tip, tips: Sequence[Tip], earlier: Sequence[Tip], agent: RunAgent | None = None
-    ) -> str:
-        resolver = Resolver(self._workspaces.checkouts(self._command), agent)
-        where = await self._with_attributes(begin)
-        if self._order.strategy == "squash":
-            start = await merge_base_of_squashed(self._cache, begin, earlier)
-            head = await merge_all(where, start, tips, "squash", resolver, self._noted)
-            return begin.commit if head == start.commit else await self._grafted(start, begin, head)
-        start = await merge_base_of_squashed(self._cache, begin, await independent(self._cache, begin.commit, earlier))
-        head = await merge_all(where, start, tips, "merge", resolver, self._noted)
-        return begin.commit if head == start.commit else head
 
     def _noted(self, note: str) -> None:
         if note not in self._notes:
             self._notes.append(note)
-
-    async def _on_no_remote(self, begin: Tip, head: str) -> list[str]:
-        """What of a commit nobody could clone, in words."""
-        large = "filter=lfs" in await self._attributes_of(begin)
-        return await self._workspaces.on_remotes(self._command, begin.commit, head, large)
-
-    async def _with_attributes(self, begin: Tip) -> Path:
-        """Where to merge so that the attributes count which say how files are merged, as the beginning has them.
-
-        git looks for them in the files of a worktree: there is one that holds nothing else, where there are any.
-        """
-        said = await self._attributes_of(begin)
-        if "merge" not in said and "binary" not in said:
-            return self._cache
-        return await self._workspaces.checkout_only(self._command, begin.commit, _ATTRIBUTES, ATTRIBUTES)
-
-    async def _attributes_of(self, begin: Tip) -> str:
-        """The lines of the beginning's attributes that say how files are merged, or kept by git-lfs."""
-        if begin.commit not in self._attributes:
-            asked = ("grep", "-h", "-E", "-e", "merge|binary|filter=lfs", begin.commit, "--", _ATTRIBUTES)
-            try:
-                self._attributes[begin.commit] = await git(self._cache, *asked)
-            except GitError as error:
-                if error.code != 1:
-                    raise
-                self._attributes[begin.commit] = ""
-        return self._attributes[begin.commit]
-
-    async def _grafted(self, start: Tip, begin: Tip, head: str) -> str:
-        """The commits on `start` made anew on `begin`, which has the same tree."""
-        if start.commit == begin.commit:
-            return head
-        commits = (await git(self._cache, "rev-list", "--reverse", "--first-parent", head, f"^{start.commit}")).split()
-        parent = begin.commit
-        for commit in commits:
-            message = await git(self._cache, "log", "-1", "--format=%B", commit)
-            parent = await commit_tree(self._cache, await tree_of(self._cache, commit), (parent,), message)
-        return parent
 
     async def _check(self, begin: Tip, tips: Sequence[Tip], earlier: Sequence[Tip], head: str) -> Broken | None:
         """Run the repository's check on the merged result; when it fails, find what breaks it."""
@@ -369,7 +272,7 @@ class Delivering:
         async def fails(places: tuple[int, ...]) -> bool:
             try:
                 async with merging:
-                    commit = await self._merge(begin, [tips[p] for p in places], earlier)
+                    commit = await self._work.merge(begin, [tips[p] for p in places], earlier)
             except MergeConflict:
                 return False  # without what lies between it can't be judged
             return not (await checks.of(await tree_of(self._cache, commit), commit)).passed
@@ -393,7 +296,7 @@ class Delivering:
                 merged = await merge_all(self._cache, begin, [tip])
                 await push(self._cache, merged, base)
             except PushStale:
-                self._cache = await self._remote.refresh()
+                await self._remote.refresh()
             except MergeConflict as conflict:
                 raise WorkspaceFailed(
                     f"{conflict}; by hand: {'; '.join(self._by_hand(conflict))}", permanent=True
