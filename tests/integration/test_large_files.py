@@ -335,7 +335,13 @@ def a_link_to_a_place(folder: Path) -> None:
     (folder / ".lfsconfig").symlink_to("elsewhere")
 
 
-@pytest.mark.parametrize("leads", [a_place, a_place_for_this_remote, a_link_to_a_place])
+def a_place_before_what_is_no_configuration(folder: Path) -> None:
+    (folder / ".lfsconfig").write_text("[lfs]\n\turl = https://example.org/x\n[[[\n")
+
+
+@pytest.mark.parametrize(
+    "leads", [a_place, a_place_for_this_remote, a_link_to_a_place, a_place_before_what_is_no_configuration]
+)
 async def test_nothing_that_would_lead_clones_elsewhere_is_pushed(gallery: Gallery, leads: Any) -> None:
     _, made, worked = await begun(gallery)
     leads(made.folder)

@@ -45,7 +45,7 @@ async def template_of(cache: Path, base: str, forge: str) -> str:
         if path is None or int(await git(cache, "cat-file", "-s", f"{base}:{path}")) > MOST_TEMPLATE_BYTES:
             return ""
         return await git(cache, "cat-file", "blob", f"{base}:{path}")
-    except GitError:
+    except GitError:  # a submodule of that name, for one, is no template
         return ""
 
 

@@ -67,11 +67,14 @@ async def places_of(cache: Path, revision: str) -> dict[str, str]:
     """What a revision's `.lfsconfig` says to a clone of where large objects are."""
     try:
         listed = await git(cache, "ls-tree", revision, "--", FILE)
-        if listed.startswith(_LINK):
-            return {FILE: "what a link leads to"}
+    except GitError:  # there is no such revision here, and so it says nothing
+        return {}
+    if listed.startswith(_LINK):
+        return {FILE: "what a link leads to"}
+    try:
         entries = await names(cache, "config", f"--blob={revision}:{FILE}", "-z", "--list") if listed else []
     except GitError:
-        return {}
+        return {FILE: "what git can't read"}  # somebody else's git may make something of it
     said = dict[str, str]()
     for key, _, value in (entry.partition("\n") for entry in entries):
         if key in _PLACES:
