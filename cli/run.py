@@ -76,7 +76,7 @@ def _run(arguments: Arguments) -> int:
         return print_json(made)
     for line in _introduced(made, repository, agent):
         print(line, flush=True)
-    return 0 if arguments.detach else _followed(made["id"])
+    return 0 if arguments.detach else _followed(made)
 
 
 def _introduced(made: dict[str, Any], repository: here.Repository, agent: str) -> Iterator[str]:
@@ -88,13 +88,13 @@ def _introduced(made: dict[str, Any], repository: here.Repository, agent: str) -
     yield f"  ends with   {repository.ends}"
 
 
-def _followed(directive: str) -> int:
+def _followed(made: dict[str, Any]) -> int:
     from cli.watch import watch
 
     try:
-        return watch(directive, None)
+        return watch(made["id"], None)
     except KeyboardInterrupt:
-        print(f"\nThe work goes on. To see it again: makima directive watch {directive}")
+        print(f"\nThe work goes on. To see it again: makima directive watch {made['number']}")
         return INTERRUPTED
 
 

@@ -16,6 +16,7 @@ import pytest
 from services.daemon.git import command
 from services.daemon.git.account import account, for_agents
 from services.daemon.git.command import network_limits
+from services.daemon.git.kept import text_names_it
 from services.daemon.git.pointers import Pointer
 from services.daemon.workspaces import spares
 from services.daemon.workspaces.leftovers import Limits
@@ -724,3 +725,11 @@ async def test_a_remote_by_ssh_says_itself_where_its_large_files_are(gallery: Ga
     asked = (tmp_path / "played-ssh.asked").read_text()
     assert f"git-lfs-authenticate {gallery.remote} upload" in asked.replace("'", "")
     assert (gallery.cloned("makima/one") / "photo.bin").read_bytes() == ANOTHER
+
+
+@pytest.mark.parametrize("before", [0, 10, (1 << 20) - 14, (1 << 20) - 3, 3 << 20])
+def test_attributes_are_read_to_their_end(tmp_path: Path, before: int) -> None:
+    (tmp_path / ".gitattributes").write_bytes(b"#" * before + b"\n*.bin filter=lfs\n")
+    assert text_names_it(tmp_path, ".gitattributes")
+    (tmp_path / ".gitattributes").write_bytes(b"#" * before + b"\n*.bin filter=other\n")
+    assert not text_names_it(tmp_path, ".gitattributes")

@@ -17,7 +17,9 @@ NAMED = b"filter=lfs"
 """What attributes say of a file that git-lfs keeps."""
 _LFS = ":(attr:filter=lfs)"
 _FILES = ("100644", "100755")
-_LARGEST_ATTRIBUTES = 1 << 20
+_PART = 1 << 20
+_LARGEST_ATTRIBUTES = 100 * _PART
+"""Git reads no larger file of attributes (its ATTR_MAX_FILE_SIZE)."""
 
 
 async def names_it(cache: Path, commit: str, *paths: str) -> bool:
@@ -47,9 +49,14 @@ def text_names_it(folder: Path, path: str) -> bool:
     """Whether a file of attributes names large files. Blocking."""
     try:
         with opened(folder, path) as file:
-            return NAMED in os.read(file, _LARGEST_ATTRIBUTES)
+            before = b""
+            for _ in range(_LARGEST_ATTRIBUTES // _PART):
+                if NAMED in before + (part := os.read(file, _PART)):
+                    return True
+                before = part[-len(NAMED) :]
     except OSError:
-        return False
+        pass  # what can't be read names nothing to git either
+    return False
 
 
 async def entries_in(cache: Path, folder: Path, index: Path) -> dict[str, str]:
