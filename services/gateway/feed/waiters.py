@@ -7,8 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+import structlog
+
 from shared.bus.bus import Bus
 from shared.messages.events import QuestionAnswered
+
+log = structlog.get_logger()
+
+AGAIN_SECONDS = 0.5
 
 
 class Answers:
@@ -42,6 +48,15 @@ class Answers:
             woken.set()
 
     async def _hear(self) -> None:
+        """Listen until nobody waits; after an error, once more."""
+        while True:
+            try:
+                await self._listen()
+            except Exception as error:
+                log.error("answers are not heard", exc_info=error, again_seconds=AGAIN_SECONDS)
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _listen(self) -> None:
         subscriber = self._bus.subscriber([QuestionAnswered])
         try:
             while True:
