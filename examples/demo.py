@@ -49,7 +49,7 @@ def main() -> int:
                 _makima("down")
     _title("How long it took")
     print("\n".join(f"  {what:<36}{seconds:6.2f} s" for what, seconds in took.items()))
-    print(f"\nNothing of it is left running. Yours: {BOLD}./justw up{PLAIN}, then see README.md")
+    print(f'\nNothing of it is left running. In a repository of yours: {BOLD}makima run "what you want"{PLAIN}')
     return 0
 
 
