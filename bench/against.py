@@ -148,11 +148,16 @@ def _other(commit: str) -> Iterator[Tree]:
 
 
 def _python(tree: Path) -> str:
-    """Ours, unless the tree is locked to other packages: then it gets an environment of its own."""
+    """Ours, unless the tree is locked to other packages: then it gets an environment of its own.
+
+    Trees from before tools/install.sh have all that they need installed by the first call of their justw.
+    """
     if all((tree / lock).exists() and filecmp.cmp(ROOT / lock, tree / lock, shallow=False) for lock in LOCKS):
         return sys.executable
     print("installing what the other tree runs on, once", file=sys.stderr)
-    if subprocess.run((tree / "tools" / "install.sh", "developer"), cwd=tree, check=False).returncode:
+    installer = tree / "tools" / "install.sh"
+    argv = (installer, "developer") if installer.exists() else (tree / "justw", "--list")
+    if subprocess.run(argv, cwd=tree, stdout=sys.stderr, check=False).returncode:
         raise BenchFailed("what the other tree runs on could not be installed: see above")
     return str(tree / ".venv" / "bin" / "python")
 
