@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from collections.abc import Collection
+from pathlib import Path, PurePosixPath
+
+import msgspec
 
 from services.daemon.git.command import GitError, git, readable
 from shared.domain.descriptions import Changed, inline
@@ -39,14 +43,36 @@ async def template_of(cache: Path, base: str, forge: str) -> str:
     """The pull request template that the repository has for its forge on the base branch; empty without one."""
     wanted = _PLACES.get(forge, ())
     try:
-        listed = (await git(cache, "ls-tree", "-r", "-z", "--name-only", base)).split("\0")
-        there = {path.lower(): path for path in listed if path.lower() in wanted}
-        path = next((there[place] for place in wanted if place in there), None)
-        if path is None or int(await git(cache, "cat-file", "-s", f"{base}:{path}")) > MOST_TEMPLATE_BYTES:
+        there = await _at(cache, base, wanted)
+        found = next((there[place] for place in wanted if place in there), None)
+        if found is None or found.bytes > MOST_TEMPLATE_BYTES:
             return ""
-        return await git(cache, "cat-file", "blob", f"{base}:{path}")
-    except GitError:  # a submodule of that name, for one, is no template
+        return await git(cache, "cat-file", "blob", found.id)
+    except GitError:
         return ""
+
+
+class _File(msgspec.Struct, frozen=True):
+    id: str
+    bytes: int
+
+
+async def _at(cache: Path, commit: str, places: Collection[str]) -> dict[str, _File]:
+    """The files of a commit at these places, whatever their capitals. Lists only the folders that lead there."""
+    ways = {str(folder) for place in places for folder in PurePosixPath(place).parents}
+    found: dict[str, _File] = {}
+    folders: list[str] = []
+    for _ in range(max((place.count("/") + 1 for place in places), default=0)):
+        listed = (await git(cache, "ls-tree", "-z", "-l", commit, *folders)).split("\0")
+        folders = []
+        for mode, kind, name, size, path in (re.split(r"[ \t]+", entry, maxsplit=4) for entry in listed if entry):
+            if kind == "tree" and path.lower() in ways:
+                folders.append(f"{path}/")
+            elif mode.startswith("100") and path.lower() in places:
+                found.setdefault(path.lower(), _File(name, int(size)))
+        if not folders:
+            break
+    return found
 
 
 def _count(text: str) -> int | None:
