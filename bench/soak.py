@@ -28,7 +28,7 @@ DIRECTIVES, WIDTH = 100, 8
 SAMPLE_SECONDS = 2.0
 WARM = 1 / 3
 """The first part of the samples doesn't count: allocators and caches fill up."""
-MOST_GROWTH_MIB = 8.0
+MAX_GROWTH_MIB = 8.0
 """What a process may be larger at its end than it was when warm."""
 COLOURS = ("#1b6ca8", "#c0392b", "#27864a", "#8e44ad", "#b9770e", "#117a65", "#5d6d7e", "#d35480")
 W, H, LEFT, BELOW, RIGHT = 960, 420, 60, 40, 190
@@ -85,7 +85,7 @@ def main() -> int:
     print(text)
     if arguments.write_docs:
         replace(DOCUMENT, BEGIN, END, text)
-    return int(any(samples.growth(name) > MOST_GROWTH_MIB for name in samples.mib))
+    return int(any(samples.growth(name) > MAX_GROWTH_MIB for name in samples.mib))
 
 
 def table(samples: Samples, minutes: float, steps: int) -> str:

@@ -26,10 +26,10 @@ def named_agent(name: str) -> str:
 
     if (agent := _known().get(name)) is None:
         near = nearest(name, _known())
-        mend = f"did you mean {near}?" if near else f"there are {', '.join(map(clean, _known()))}"
-        raise Failed(f"there is no agent {clean(name)}: {mend}")
-    if mend := _probed(name, agent).mend:
-        raise Failed(f"the agent {clean(name)} can't work: {mend}")
+        fix = f"did you mean {near}?" if near else f"there are {', '.join(map(clean, _known()))}"
+        raise Failed(f"there is no agent {clean(name)}: {fix}")
+    if fix := _probed(name, agent).fix:
+        raise Failed(f"the agent {clean(name)} can't work: {fix}")
     return name
 
 
@@ -43,10 +43,10 @@ def find_agent(folder: Path | None) -> str:
     unready = []
     for name in dict.fromkeys((*_USUAL, *others)):
         found = _probed(name, known[name])
-        if not found.mend:
+        if not found.fix:
             return name
         if found.path:
-            unready.append(f"{clean(name)} is installed but not ready: {found.mend}")
+            unready.append(f"{clean(name)} is installed but not ready: {found.fix}")
     raise Failed(
         "; ".join(unready)
         or "no coding agent is installed: install Claude Code or Codex, add one in makima.toml, or give a --plan"

@@ -31,7 +31,7 @@ class Finding(NamedTuple):
     name: str
     verdict: Literal["ok", "warn", "bad"]
     says: str
-    mend: str = ""
+    fix: str = ""
 
 
 def register(command: argparse.ArgumentParser) -> None:
@@ -72,8 +72,8 @@ def _print(findings: list[Finding]) -> None:
     width = max(len(f.name) for f in findings)
     for found in findings:
         print(f"{MARKS[found.verdict]} {found.name.ljust(width)}  {found.says}")
-        if found.mend:
-            print(f"  {' ' * width}  → {found.mend}")
+        if found.fix:
+            print(f"  {' ' * width}  → {found.fix}")
     print("\nThe settings in force: makima config")
 
 
@@ -88,13 +88,13 @@ def _programs() -> Iterator[Finding]:
     else:
         yield Finding("git", "ok", version)
     if (lfs := _first_line("git-lfs", "version")) is None:
-        mend = "install git-lfs (https://git-lfs.com) for repositories that keep large files with it"
-        yield Finding("git-lfs", "warn", "is not on PATH: tasks on such repositories are refused", mend)
+        fix = "install git-lfs (https://git-lfs.com) for repositories that keep large files with it"
+        yield Finding("git-lfs", "warn", "is not on PATH: tasks on such repositories are refused", fix)
     else:
         yield Finding("git-lfs", "ok", lfs)
     if _first_line("gh", "--version") is None:
-        mend = "install gh (https://cli.github.com) for pull requests on GitHub; branches are pushed without it"
-        yield Finding("gh", "warn", "is not on PATH", mend)
+        fix = "install gh (https://cli.github.com) for pull requests on GitHub; branches are pushed without it"
+        yield Finding("gh", "warn", "is not on PATH", fix)
     elif _run("gh", "auth", "status").returncode:
         yield Finding("gh", "warn", "is not signed in", "run `gh auth login` as the user that the daemon runs as")
     else:
@@ -113,8 +113,8 @@ def _home(settings: Settings) -> Finding:
     try:
         check_home(settings.home)
     except ConfigError as error:
-        says, _, mend = str(error).partition("; ")
-        return Finding("home", "bad", says, mend)
+        says, _, fix = str(error).partition("; ")
+        return Finding("home", "bad", says, fix)
     free = shutil.disk_usage(folder).free / 2**30
     if free < FREE_GIB:
         return Finding(
@@ -226,7 +226,7 @@ def _agents(settings: Settings) -> Iterator[Finding]:
     for name, agent in {**DEFAULT_AGENTS, **settings.agents}.items():
         found = probe(name, agent)
         says = "  ".join(part for part in (found.path, found.version, signed[found.signed_in], found.note) if part)
-        yield Finding(f"agent {name}", "warn" if found.mend else "ok", says or "is not on PATH", found.mend)
+        yield Finding(f"agent {name}", "warn" if found.fix else "ok", says or "is not on PATH", found.fix)
 
 
 def _version(text: str) -> tuple[int, ...]:

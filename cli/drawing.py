@@ -163,11 +163,11 @@ def _fitting(steps: list[dict[str, Any]], lines: int) -> list[dict[str, Any] | s
     matter = [i for i, step in enumerate(steps) if step["status"] in ("running", "ready", "failed")][
         : max(lines - 2, 1)
     ]
-    room = max(lines - 2 - len(matter), 0)
+    budget = max(lines - 2 - len(matter), 0)
     first = matter[0] if matter else next((i for i, s in enumerate(steps) if s["status"] == "pending"), len(steps))
     last = matter[-1] if matter else first - 1
-    before = set(range(max(first - room // 2, 0), first))
-    after = set(range(last + 1, min(last + 1 + room - len(before), len(steps))))
+    before = set(range(max(first - budget // 2, 0), first))
+    after = set(range(last + 1, min(last + 1 + budget - len(before), len(steps))))
     kept = before | set(matter) | after
     fitting: list[dict[str, Any] | str] = []
     left_out: list[dict[str, Any]] = []

@@ -84,8 +84,8 @@ def _at(url: str, base: str | None, says: str, folder: Path | None, left_out: st
         raise Failed(f"{clean(without_credentials(url))} has no commit yet: make a first one, and push it")
     if base is not None and base not in branches:
         near = nearest(base, branches)
-        mend = f"did you mean {clean(near)}?" if near else f"it has {', '.join(map(clean, sorted(branches)[:5]))}"
-        raise Failed(f"there is no branch {clean(base)} in {clean(without_credentials(url))}: {mend}")
+        fix = f"did you mean {clean(near)}?" if near else f"it has {', '.join(map(clean, sorted(branches)[:5]))}"
+        raise Failed(f"there is no branch {clean(base)} in {clean(without_credentials(url))}: {fix}")
     forge = forge_of(url, _forges())
     if forge is not None:
         says, ends = f"{forge.path} on {forge.host}", "a pull request"

@@ -26,7 +26,7 @@ def make_safe() -> None:
 def _plainer(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    said = "".join(PLAINER.get(letter, "?") for letter in error.object[error.start : error.end])
+    said = "".join(PLAINER.get(character, "?") for character in error.object[error.start : error.end])
     return said, error.end
 
 

@@ -13,7 +13,7 @@ from cli.client import Failed, address, call, home
 from cli.cluster import sandbox_warning
 from cli.command import Arguments, declare, print_json
 from cli.text import clean, columns, duration
-from shared.places import short_of_room
+from shared.places import disk_full
 from shared.running import Running, read
 
 READY_SECONDS = 8.0
@@ -58,7 +58,7 @@ def look() -> dict[str, Any]:
     if found["broken"]:
         named = ", ".join(f"{name} ({one['why']})" for name, one in found["broken"].items())
         found["trouble"] = f"in trouble: {named}; see its log in {home() / 'logs'}"
-    if full := short_of_room(home()):
+    if full := disk_full(home()):
         found["trouble"] = full
     try:
         ready = call("GET", "/readyz", within_seconds=READY_SECONDS)

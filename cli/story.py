@@ -8,7 +8,7 @@ from typing import cast
 from cli.text import clean
 from shared.api.events import EventShown
 
-MOST_NAMED = 4
+MAX_NAMED = 4
 _TASKS = {"plan": "planning", "step": "work", "completion": "the delivery", "verification": "the look at the delivery"}
 _WHY_PLANNED = {
     "goal": "the goal is new",
@@ -81,8 +81,8 @@ def _task(body: Mapping[str, object], reason: str) -> str:
 
 def _named(steps: object, names: Mapping[str, str]) -> str:
     known = [names.get(str(step), "a step that is gone") for step in cast("list[str]", steps or [])]
-    left = len(known) - MOST_NAMED
-    return ", ".join([*map(clean, known[:MOST_NAMED]), *([f"and {left} more"] if left > 0 else [])])
+    left = len(known) - MAX_NAMED
+    return ", ".join([*map(clean, known[:MAX_NAMED]), *([f"and {left} more"] if left > 0 else [])])
 
 
 def _many(steps: int) -> str:

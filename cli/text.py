@@ -110,11 +110,11 @@ def cut(text: str, width: int) -> str:
     if cells(text) <= width:
         return text
     kept, left = "", width - 1
-    for letter in text:
-        left -= cells(letter)
+    for character in text:
+        left -= cells(character)
         if left < 0:
             break
-        kept += letter
+        kept += character
     return kept + "…"
 
 

@@ -28,17 +28,17 @@ def gateway_socket(run: Path) -> Path:
     return run / "gateway" / "gateway.sock"
 
 
-def kept_room(home: Path) -> Path:
+def disk_reserve(home: Path) -> Path:
     """The file that keeps room on the disk of the embedded Postgres, for what people ask once that is full."""
     return home / "postgres" / "kept-room"
 
 
-def short_of_room(home: Path) -> str | None:
+def disk_full(home: Path) -> str | None:
     """What to say when the disk of this home's Postgres is full, in words with the mend; None when it isn't.
 
     It is from when the kept room gave way until there is enough of it to be kept again.
     """
-    data = kept_room(home).parent
-    if not (data / "initialised").exists() or kept_room(home).exists():
+    data = disk_reserve(home).parent
+    if not (data / "initialised").exists() or disk_reserve(home).exists():
         return None
     return f"no space left on device where Postgres keeps its data ({data}): free some"

@@ -21,7 +21,7 @@ from services.planner import service as planner
 from shared.config import Settings
 from shared.domain.ids import uuid7
 from shared.service.leadership import Alone
-from shared.service.phase import Surroundings
+from shared.service.phase import Context
 from shared.store.database import Database
 from simulation.bus import Cut, Hub, MemoryBus, Network
 from simulation.checker import Breach, check, moment
@@ -174,17 +174,17 @@ class History:
         bus = MemoryBus(self.hub, f"{life}-{self.rng.randrange(10**9)}".encode(), step)
         publisher = bus.publisher(name, module.EMITS)
         database = Database(Pool(self.weather, step), publisher.publish)
-        around = Surroundings(
+        context = Context(
             settings=self.settings,
             database=database,
             bus=bus,
-            chance=Random(self.rng.random()),
+            rng=Random(self.rng.random()),
             new_id=self.new_id,
             ready=lambda: None,
             leadership=Alone() if self.profile.both_lead else Candidate(self._thrones[name]),
         )
         try:
-            await module.run(around, asyncio.Event())
+            await module.run(context, asyncio.Event())
         finally:
             bus.close()
 

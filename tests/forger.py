@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROLES = ("executor", "planner", "monitor", "completer", "gateway", "daemon", "broker", "daemon-1", "")
 KINDS = {"events-in": "PUB", "events-out": "SUB"}
-MOST_KEYS = 40
+MAX_KEYS = 40
 PATIENCE_SECONDS = 3.0
 AT_ONCE = 100
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00PLAIN" + bytes(15) + b"\x00" + bytes(31)
@@ -35,7 +35,7 @@ def keys(files: list[str]) -> list[str]:
         with suppress(OSError):
             found.update(dict.fromkeys(_words(path.read_bytes()[:8192])))
     found.update(dict.fromkeys(_words("\n".join(os.environ.values()).encode())))
-    return sorted(found, key=lambda word: (len(word) != 64, word))[:MOST_KEYS]
+    return sorted(found, key=lambda word: (len(word) != 64, word))[:MAX_KEYS]
 
 
 def _words(data: bytes) -> Iterator[str]:

@@ -35,7 +35,7 @@ from tests.models.server import Model
 
 RECORDED = Path(__file__).parents[1] / "tests" / "unit" / "recorded"
 SESSION = "00000000-0000-0000-0000-000000000007"
-MOST_SECONDS = 900.0
+MAX_SECONDS = 900.0
 AT_ONCE = 4
 RESET = 4102444800
 """When recorded limits are reset, in seconds since 1970: 2100-01-01 00:00 UTC."""
@@ -252,7 +252,7 @@ def _printed(case: Case, model: Model, folder: Path) -> Iterator[str]:
         stderr=subprocess.STDOUT,
     )
     assert process.stdin is not None and process.stdout is not None
-    ending = threading.Timer(case.seconds or MOST_SECONDS, process.kill)
+    ending = threading.Timer(case.seconds or MAX_SECONDS, process.kill)
     ending.start()
     try:
         process.stdin.write(launch.stdin)

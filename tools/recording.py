@@ -20,7 +20,7 @@ import pyte
 
 PATH = Path(__file__).parents[1] / "docs" / "demo.svg"
 COLUMNS, LINES = 100, 32
-LETTER_WIDTH, LINE_HEIGHT, MARGIN, TITLE_HEIGHT = 8.4, 18, 16, 34
+CHARACTER_WIDTH, LINE_HEIGHT, MARGIN, TITLE_HEIGHT = 8.4, 18, 16, 34
 SHORTEST_FRAME_SECONDS = 0.35
 LAST_FRAME_SECONDS = 6.0
 COLOURS = {
@@ -60,7 +60,7 @@ def as_svg(frames: Sequence[tuple[float, Frame]]) -> str:
     """The frames one after the other, for ever; where nothing moves, the last one alone is seen."""
     ends = [at for at, _ in frames[1:]] + [frames[-1][0] + LAST_FRAME_SECONDS]
     first, whole = frames[0][0], ends[-1] - frames[0][0]
-    wide, high = COLUMNS * LETTER_WIDTH + 2 * MARGIN, LINES * LINE_HEIGHT + TITLE_HEIGHT + MARGIN
+    wide, high = COLUMNS * CHARACTER_WIDTH + 2 * MARGIN, LINES * LINE_HEIGHT + TITLE_HEIGHT + MARGIN
     styles, pictures = [], []
     for number, ((at, frame), end) in enumerate(zip(frames, ends, strict=True)):
         start, stop = (at - first) / whole * 100, (end - first) / whole * 100
@@ -87,8 +87,8 @@ def as_svg(frames: Sequence[tuple[float, Frame]]) -> str:
 def _line(y: int, runs: tuple[Run, ...]) -> str:
     top = TITLE_HEIGHT + (y + 1) * LINE_HEIGHT - 5
     return "".join(
-        f'<text x="{MARGIN + run.column * LETTER_WIDTH:.1f}" y="{top}" fill="{run.colour}"'
-        f' textLength="{len(run.text) * LETTER_WIDTH:.1f}"{BOLD if run.bold else ""}>{escape(run.text)}</text>'
+        f'<text x="{MARGIN + run.column * CHARACTER_WIDTH:.1f}" y="{top}" fill="{run.colour}"'
+        f' textLength="{len(run.text) * CHARACTER_WIDTH:.1f}"{BOLD if run.bold else ""}>{escape(run.text)}</text>'
         for run in runs
     )
 
@@ -119,12 +119,12 @@ def _frame(screen: pyte.Screen) -> Frame:
     for y in range(LINES):
         runs: list[Run] = []
         for x in range(COLUMNS):
-            letter = screen.buffer[y][x]
-            colour = COLOURS.get(letter.fg) or f"#{letter.fg}"
-            if runs and (runs[-1].colour, runs[-1].bold) == (colour, letter.bold):
-                runs[-1] = runs[-1]._replace(text=runs[-1].text + letter.data)
+            character = screen.buffer[y][x]
+            colour = COLOURS.get(character.fg) or f"#{character.fg}"
+            if runs and (runs[-1].colour, runs[-1].bold) == (colour, character.bold):
+                runs[-1] = runs[-1]._replace(text=runs[-1].text + character.data)
             else:
-                runs.append(Run(x, letter.data, colour, letter.bold))
+                runs.append(Run(x, character.data, colour, character.bold))
         lines.append(tuple(_trimmed(runs)))
     return tuple(lines)
 

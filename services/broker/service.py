@@ -28,7 +28,7 @@ __all__ = ["EMITS", "RECEIVES", "SENDS", "Broker", "Sockets", "main"]
 
 log = structlog.get_logger()
 
-MOST_A_TURN = 256
+MAX_A_TURN = 256
 """Messages taken from one socket before the others have their turn."""
 HANDSHAKE_MILLISECONDS = 2000
 """After so long a connection that isn't admitted is ended: whoever guesses keys waits as long between two guesses."""
@@ -132,7 +132,7 @@ class Sockets:
         self._context.term()
 
     def _admit(self) -> None:
-        for _ in range(MOST_A_TURN):
+        for _ in range(MAX_A_TURN):
             try:
                 request = self._requests.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
@@ -142,7 +142,7 @@ class Sockets:
             hit("broker.admission", "after_send")
 
     def _count_keyless(self, watching: zmq.Socket[bytes]) -> None:
-        for _ in range(MOST_A_TURN):
+        for _ in range(MAX_A_TURN):
             try:
                 watching.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
@@ -151,7 +151,7 @@ class Sockets:
                 self._refused_keyless(f"a peer shows no key on {self._keyless[watching]}")
 
     def _drain(self, broker: Broker, name: str, bound: zmq.Socket[bytes]) -> None:
-        for _ in range(MOST_A_TURN):
+        for _ in range(MAX_A_TURN):
             try:
                 parts = bound.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:

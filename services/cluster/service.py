@@ -16,7 +16,7 @@ import psycopg
 import structlog
 
 from services.cluster.child import Child
-from services.cluster.room import Room
+from services.cluster.disk_reserve import DiskReserve
 from shared.bus.keys import make_keys
 from shared.config import Settings
 from shared.config.home import check_home, make_home
@@ -73,15 +73,15 @@ async def up(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     children: list[Child] = []
-    room = Room(settings.home) if settings.postgres_url is None else None
+    reserve = DiskReserve(settings.home) if settings.postgres_url is None else None
     try:
-        if room is not None:
+        if reserve is not None:
             children.append(_postgres(settings))
-            room.look()
+            reserve.look()
             children[-1].start()
         await _await_postgres(settings)
-        if room is not None:
-            await asyncio.to_thread(room.look)
+        if reserve is not None:
+            await asyncio.to_thread(reserve.look)
         for child in _services(settings):
             children.append(child)
             child.start()
@@ -94,8 +94,8 @@ async def up(settings: Settings) -> None:
             try:
                 await asyncio.wait_for(stop.wait(), 1)
             except TimeoutError:
-                if room is not None:
-                    await asyncio.to_thread(room.look)
+                if reserve is not None:
+                    await asyncio.to_thread(reserve.look)
                 full = _try_to_write_state(settings, children, started, full)  # processes may have been restarted
     finally:
         await _stop(children)

@@ -25,7 +25,7 @@ from shared.messages.events import (
 )
 from shared.messages.topics import Consumes
 from shared.service.leadership import lead
-from shared.service.phase import Surroundings, listen, serve, surroundings
+from shared.service.phase import Context, listen, open_context, serve
 from shared.service.reactor import Reactor
 from shared.store.database import UnitOfWork
 from shared.store.statements import Asked
@@ -44,34 +44,34 @@ EMITS: frozenset[type[Event]] = frozenset({TaskCreated, DeliveryFinished, Direct
 class Completer:
     """What is due is asked of Postgres; woken by events, by its own alarm for pull requests, and by the sweep."""
 
-    def __init__(self, around: Surroundings) -> None:
-        self._around = around
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._alarm: asyncio.TimerHandle | None = None
-        self.reactor = Reactor(self.reconcile, around.settings.sweep_seconds, around.chance)
+        self.reactor = Reactor(self.reconcile, context.settings.sweep_seconds, context.rng)
 
     async def reconcile(self, directives: frozenset[UUID] | None) -> None:
         """Draw what came of deliveries, then order what is due."""
         chosen = None if directives is None else list(directives)
-        async with self._around.database.unit_of_work("completer.settle") as unit:
+        async with self._context.database.unit_of_work("completer.settle") as unit:
             if unsettled := await unit.fetch(rows.UNSETTLED(directives=chosen)):
                 await self._settle(unit, unsettled)
             for over in await unit.fetch_all(
                 rows.NOTHING_TO_DELIVER(directives=chosen), rows.CAME_TO_NOTHING(directives=chosen)
             ):
                 unit.record(*(DirectiveChanged(directive=d.id, status=d.status, reason=d.reason) for d in over))
-        (next_look,), deliveries, looks = await self._around.database.fetch_all(
+        (next_look,), deliveries, looks = await self._context.database.fetch_all(
             rows.NEXT_LOOK(), rows.DUE(directives=chosen), rows.LOOKS_DUE(directives=chosen)
         )
-        settings = self._around.settings
+        settings = self._context.settings
         due = [ordering.deliver(row, settings) for row in deliveries] + [ordering.look(row, settings) for row in looks]
         if due:
-            async with self._around.database.unit_of_work("completer.order") as unit:
+            async with self._context.database.unit_of_work("completer.order") as unit:
                 await self._order(unit, due)
         self._look_again(next_look.seconds)
 
     async def _settle(self, unit: UnitOfWork, unsettled: Sequence[Unsettled]) -> None:
         """Write what follows from the results of tasks."""
-        settings = self._around.settings
+        settings = self._context.settings
         orders = [one.delivery or _UNKNOWN for one in unsettled]
         settled = [
             settle(_result(one), ordering.situation(one, order, settings))
@@ -93,7 +93,7 @@ class Completer:
             await self._order(unit, resolving)
 
     def _add_fixes(self, unit: UnitOfWork, fixes: Sequence[tuple[Unsettled, Broken]]) -> None:
-        ids = [self._around.new_id() for _ in fixes]
+        ids = [self._context.new_id() for _ in fixes]
         names = [[_name(one, step) for step in broken.steps] for one, broken in fixes]
         unit.execute(
             rows.ADD_FIXES(
@@ -114,7 +114,7 @@ class Completer:
     async def _order(self, unit: UnitOfWork, tasks: Sequence[Task]) -> None:
         ordered = await unit.fetch(
             rows.ORDER(
-                ids=[self._around.new_id() for _ in tasks],
+                ids=[self._context.new_id() for _ in tasks],
                 owners=[t.owner for t in tasks],
                 directives=[t.directive for t in tasks],
                 kinds=[t.kind for t in tasks],
@@ -174,18 +174,18 @@ def _name(unsettled: Unsettled, step: UUID) -> str:
     return next((s.name for s in unsettled.steps if s.id == step), str(step))
 
 
-async def run(around: Surroundings, stop: asyncio.Event) -> None:
+async def run(context: Context, stop: asyncio.Event) -> None:
     """Complete until `stop` is set, while this completer leads."""
-    around.ready()
-    await lead(around.leadership, stop, partial(_work, around))
+    context.ready()
+    await lead(context.leadership, stop, partial(_work, context))
 
 
-async def _work(around: Surroundings, stop: asyncio.Event) -> None:
-    reactor = Completer(around).reactor
-    await serve(reactor, stop, partial(listen, around, CONSUMES, reactor))
+async def _work(context: Context, stop: asyncio.Event) -> None:
+    reactor = Completer(context).reactor
+    await serve(reactor, stop, partial(listen, context, CONSUMES, reactor))
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Run the completer's process until `stop` is set."""
-    async with surroundings(settings, "completer", EMITS, promises=False) as around:
-        await run(around, stop)
+    async with open_context(settings, "completer", EMITS, promises=False) as context:
+        await run(context, stop)

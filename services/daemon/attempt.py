@@ -22,7 +22,7 @@ from services.daemon.git.command import GitError
 from services.daemon.git.resolving import ROUNDS, notice, sent_back
 from services.daemon.processes.cgroups import Cgroups
 from services.daemon.processes.tree import Group
-from services.daemon.reporter import Reporter, Saying
+from services.daemon.reporter import AttemptHost, Reporter
 from services.daemon.runs import decisions
 from services.daemon.runs.confinement import Confinement
 from services.daemon.runs.conversation import Conversation, Heard
@@ -77,7 +77,7 @@ class Machine:
 class Attempt:
     """Runs one SpawnTask to its end. Cancelled, its processes are ended, and then it is interrupted."""
 
-    def __init__(self, command: SpawnTask, machine: Machine, reporter: Reporter, run_folder: Path) -> None:
+    def __init__(self, command: SpawnTask, machine: Machine, daemon: AttemptHost, run_folder: Path) -> None:
         self.command = command
         self.key = (command.task, command.attempt)
         self.cancel_reason: str | None = None
@@ -85,14 +85,14 @@ class Attempt:
         self.ours = True
         """False: it belongs to another daemon now. Nothing more is pushed or reported."""
         self._machine = machine
-        self._most_seconds = command.timeout_seconds or machine.settings.task_seconds
+        self._max_seconds = command.timeout_seconds or machine.settings.task_seconds
         self._workspaces = machine.workspaces
-        self._reporter = reporter
+        self._daemon = daemon
         self._run_folder = run_folder
         self.mask = Mask(self._secrets())
         """Takes out of a text what nobody outside may see."""
         self._log = Log(run_folder, self.mask.all, machine.settings.output_bytes)
-        self._says = Saying(command, reporter, self._log)
+        self._reporter = Reporter(command, daemon, self._log)
         self._confinement = Confinement(
             command,
             machine.settings,
@@ -100,7 +100,7 @@ class Attempt:
             machine.views,
             machine.cgroups,
             run_folder,
-            lambda line: self._says.lines([line]),
+            lambda line: self._reporter.lines([line]),
         )
         self._conversation: Conversation | None = None
         self._workspace: Workspace | None = None
@@ -129,7 +129,7 @@ class Attempt:
 
     def broke(self) -> Report:
         """The report that the daemon itself could not run it."""
-        return self._says.failed("the daemon could not run it: an error of its own, see its log")
+        return self._reporter.failed("the daemon could not run it: an error of its own, see its log")
 
     async def ended(self) -> Report:
         """Wait for its end; the report that says how."""
@@ -139,25 +139,25 @@ class Attempt:
         except asyncio.CancelledError:
             if not self._running.done():
                 raise  # the waiting was cancelled, not the attempt
-            return self._says.interrupted(self.cancel_reason)  # before its first step
+            return self._reporter.interrupted(self.cancel_reason)  # before its first step
 
     async def run(self) -> Report:
         """Run it; the report that says how it ended. Its processes and files are still to be removed by `clean`."""
         try:
-            async with asyncio.timeout(self._most_seconds):
+            async with asyncio.timeout(self._max_seconds):
                 return await self._work()
         except asyncio.CancelledError:
             return msgspec.structs.replace(
-                self._says.interrupted(self.cancel_reason), branch=await self._keep_in_time()
+                self._reporter.interrupted(self.cancel_reason), branch=await self._keep_in_time()
             )
         except TimeoutError:
-            return self._says.failed(f"not done after {self._most_seconds:g} s: ended")
+            return self._reporter.failed(f"not done after {self._max_seconds:g} s: ended")
         except (AgentFailed, RepositoryUnreadable, SandboxMissing) as error:
-            return self._says.failed(str(error), permanent=True)
+            return self._reporter.failed(str(error), permanent=True)
         except WorkspaceFailed as error:
-            return self._says.failed(str(error), permanent=error.permanent)
+            return self._reporter.failed(str(error), permanent=error.permanent)
         except (GitError, OSError) as error:
-            return self._says.failed(str(error))
+            return self._reporter.failed(str(error))
 
     async def clean(self) -> None:
         """Remove its files and what held its programs."""
@@ -186,12 +186,12 @@ class Attempt:
         if workspace.stopped is not None and (agent is None or agent.kind == "shell"):
             raise WorkspaceFailed(f"{workspace.stopped}: give the directive an agent that can resolve it", True)
         if agent is None:
-            self._says.started(workspace.branch)
+            self._reporter.started(workspace.branch)
             return await self._delivered(workspace)
         agent = await self._confinement.ready(settings, agent)
         await self._bring(workspace, settings)
         if over := await self._work_with(workspace, agent, settings):
-            return self._says.over(over, await self._keep(workspace))
+            return self._reporter.over(over, await self._keep(workspace))
         if settings.copy_files and workspace.branch:
             carried = self._machine.carried
             await asyncio.to_thread(carried.keep, workspace.folder, workspace.branch, settings.copy_files)
@@ -207,7 +207,7 @@ class Attempt:
         except AgentFailed as error:
             raise AgentFailed(f"{repository.FILE} of the repository asks for the agent {wanted!r}: {error}") from None
         self.command = msgspec.structs.replace(self.command, agent=wanted)
-        self._says.agent = wanted
+        self._reporter.agent = wanted
         return agent
 
     async def _bring(self, workspace: Workspace, settings: RepositorySettings) -> None:
@@ -259,9 +259,9 @@ class Attempt:
             work=self._worked(workspace) if workspace.ref else None,
             heard=Heard(
                 started=lambda group, session: self._began(workspace, group, session),
-                lines=self._says.lines,
-                usage=self._says.spent,
-                delivered=self._says.message_delivered,
+                lines=self._reporter.lines,
+                usage=self._reporter.spent,
+                delivered=self._reporter.message_delivered,
             ),
             untouched=workspace.start if command.kind == "plan" and command.start_from is None else "",
             bases=self._machine.bases,
@@ -270,7 +270,7 @@ class Attempt:
             resumes=resumes,
             before=(before.cost_usd, before.tokens) if before else (0.0, 0),
         )
-        self._says.talk = self._conversation
+        self._reporter.talk = self._conversation
         return await self._conversation.to_its_end()
 
     async def _place_of(self, workspace: Workspace) -> Place:
@@ -286,24 +286,24 @@ class Attempt:
         return replace(place, view=view, environment={**place.environment, **stand_in.leading_to(made)})
 
     def _began(self, workspace: Workspace, group: Group, session: str | None) -> None:
-        self._reporter.runs(self.key, group)
-        self._says.started(workspace.branch, session)
+        self._daemon.runs(self.key, group)
+        self._reporter.started(workspace.branch, session)
 
     async def _delivered(self, workspace: Workspace) -> Report:
         """Commit and push; the report of success."""
         if not workspace.branch or workspace.cache is None:
-            return self._says.succeeded()
+            return self._reporter.succeeded()
         worked = self._worked(workspace)
         done = worked.sealed or await worked.gather()
         talk = self._conversation
         if talk is not None and talk.denied and done.head == workspace.start:
-            return self._says.over(decisions.denied(self.command.agent, talk.agent.kind, talk.denied), None)
+            return self._reporter.over(decisions.denied(self.command.agent, talk.agent.kind, talk.denied), None)
         missing = partial(self._workspaces.submodules_missing, self.command)
         commits, _ = await asyncio.gather(work.commits(workspace, done), work.push_to_remote(worked, done, missing))
         notes = done.notes if done.head != workspace.start else ("nothing changed", *done.notes)
         if done.notes:
-            self._says.lines([f"[{note}]" for note in done.notes])
-        return self._says.succeeded(
+            self._reporter.lines([f"[{note}]" for note in done.notes])
+        return self._reporter.succeeded(
             workspace.branch, done.head, done.files, commits=commits, base=self._base, notes=notes
         )
 
@@ -323,7 +323,7 @@ class Attempt:
     async def _deliver(self, agent: AgentSettings | None) -> Report:
         """Deliver; the agent, where there is one, resolves what conflicts."""
         command, branch = self.command, self.command.target_branch or ""
-        self._says.started(branch)
+        self._reporter.started(branch)
 
         cache = self._workspaces.cache(command)
 
@@ -344,17 +344,17 @@ class Attempt:
                 raise AgentFailed(over.reason)
 
         def say(line: str) -> None:
-            self._says.lines([line])
+            self._reporter.lines([line])
 
         resolver = None if agent is None else resolve
-        settings, free_slots = self._machine.settings, self._reporter.free_slots
+        settings, free_slots = self._machine.settings, self._daemon.free_slots
         command = fit_for_a_forge(command, self.mask)
         scripts = Scripts(command, place, self.mask.all, settings.tool_seconds)
         delivering = Delivering(command, settings, self._workspaces, scripts.run, say, resolver, free_slots)
         result = await delivering.carry_out()
         if isinstance(result, Delivered):
-            return self._says.succeeded(result.branch, result.head or None, result=result)
-        return self._says.succeeded(result=result)
+            return self._reporter.succeeded(result.branch, result.head or None, result=result)
+        return self._reporter.succeeded(result=result)
 
     async def _keep(self, workspace: Workspace) -> str | None:
         """Commit and push what an agent did that will be resumed; the branch, or None when there is nothing to keep."""

@@ -82,14 +82,14 @@ def chosen(found: Sequence[Found], limits: Limits, kept_bytes: int = 0) -> list[
     `kept_bytes` is what copies take up that are in use.
     """
     given_up = []
-    room = limits.repositories_bytes - kept_bytes
+    budget = limits.repositories_bytes - kept_bytes
     for one in sorted(found, key=lambda f: f.unused_seconds):
         lasts = limits.leftover_seconds if one.what in ("worktree", "output") else limits.repository_seconds
         if one.unused_seconds > lasts:
             given_up.append(_pruned(one, f"unused for {_age(one.unused_seconds)}"))
         elif one.what == "repository":
-            room -= one.bytes
-            if room < 0:
+            budget -= one.bytes
+            if budget < 0:
                 given_up.append(_pruned(one, f"copies take up more than {limits.repositories_bytes / 2**30:g} GiB"))
     return given_up
 

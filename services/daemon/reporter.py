@@ -24,8 +24,8 @@ from shared.messages.reports import (
     TaskUsage,
 )
 
-MOST_FILES = 2000
-REASON_LETTERS = 4000
+MAX_FILES = 2000
+REASON_CHARACTERS = 4000
 
 
 class Usage(TypedDict):
@@ -36,7 +36,7 @@ class Usage(TypedDict):
     session: str | None
 
 
-class Reporter(Protocol):
+class AttemptHost(Protocol):
     """What an attempt needs of its daemon."""
 
     def next_seq(self) -> int:
@@ -52,16 +52,16 @@ class Reporter(Protocol):
         """How many more tasks this daemon could run now."""
 
 
-class Saying:
+class Reporter:
     """One attempt's reports. Those of its end are only made here; its daemon gives them out, last of all."""
 
-    def __init__(self, command: SpawnTask, reporter: Reporter, log: Log) -> None:
+    def __init__(self, command: SpawnTask, daemon: AttemptHost, log: Log) -> None:
         self.talk: Conversation | None = None
         """The latest one with its agent: what all of them took, and the session."""
         self.agent = ""
         """The agent that runs in the place of the one asked for."""
         self._command = command
-        self._reporter = reporter
+        self._daemon = daemon
         self._log = log
         self._sessions: set[str | None] = set()
         self._printed = 0
@@ -69,7 +69,7 @@ class Saying:
     def interrupted(self, reason: str | None) -> TaskInterrupted:
         """The report that it was stopped; `reason` None: by the daemon's own end."""
         return TaskInterrupted(
-            seq=self._reporter.next_seq(),
+            seq=self._daemon.next_seq(),
             task=self._command.task,
             attempt=self._command.attempt,
             reason="the daemon stops" if reason is None else reason or "cancelled",
@@ -83,21 +83,19 @@ class Saying:
             return
         self._sessions.add(session)
         report = TaskStarted(
-            seq=self._reporter.next_seq(),
+            seq=self._daemon.next_seq(),
             task=self._command.task,
             attempt=self._command.attempt,
             branch=branch,
             session=session,
             agent=self.agent,
         )
-        self._reporter.report(report)
+        self._daemon.report(report)
 
     def spent(self) -> None:
         """Report what it took so far."""
-        seq = self._reporter.next_seq()
-        self._reporter.report(
-            TaskUsage(seq=seq, task=self._command.task, attempt=self._command.attempt, **self._usage())
-        )
+        seq = self._daemon.next_seq()
+        self._daemon.report(TaskUsage(seq=seq, task=self._command.task, attempt=self._command.attempt, **self._usage()))
 
     def _usage(self) -> Usage:
         """What every report on an attempt's end carries."""
@@ -108,17 +106,17 @@ class Saying:
 
     def message_delivered(self, message: UUID, how: str) -> None:
         """Report that a person's words have reached the agent."""
-        seq = self._reporter.next_seq()
-        self._reporter.report(
+        seq = self._daemon.next_seq()
+        self._daemon.report(
             MessageDelivered(seq=seq, task=self._command.task, attempt=self._command.attempt, message=message, how=how)
         )
 
     def lines(self, lines: list[str]) -> None:
         """Report what it printed."""
         command = self._command
-        self._reporter.report(
+        self._daemon.report(
             OutputBatch(
-                seq=self._reporter.next_seq(),
+                seq=self._daemon.next_seq(),
                 task=command.task,
                 attempt=command.attempt,
                 directive=command.directive,
@@ -140,13 +138,13 @@ class Saying:
     ) -> TaskSucceeded:
         """The report that it ended well, and with what."""
         return TaskSucceeded(
-            seq=self._reporter.next_seq(),
+            seq=self._daemon.next_seq(),
             task=self._command.task,
             attempt=self._command.attempt,
             branch=branch,
             head=head,
             outcome="\n\n".join(part for part in (self.talk.outcome if self.talk else "", *notes) if part),
-            files_changed=changed[:MOST_FILES],
+            files_changed=changed[:MAX_FILES],
             **self._usage(),
             result=result,
             commits=commits,
@@ -157,10 +155,10 @@ class Saying:
     def failed(self, reason: str, code: int | None = None, permanent: bool = False) -> TaskFailed:
         """The report that it ended badly, and why."""
         return TaskFailed(
-            seq=self._reporter.next_seq(),
+            seq=self._daemon.next_seq(),
             task=self._command.task,
             attempt=self._command.attempt,
-            reason=reason[:REASON_LETTERS].replace("\0", ""),
+            reason=reason[:REASON_CHARACTERS].replace("\0", ""),
             exit_code=code,
             tail=self._log.tail(),
             permanent=permanent,

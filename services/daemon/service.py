@@ -12,11 +12,11 @@ import structlog
 
 from services.daemon.agents.registry import Registry
 from services.daemon.attempt import Attempt, Machine
-from services.daemon.capacity import Room
 from services.daemon.disk import folders
 from services.daemon.disk.locks import alone
 from services.daemon.git.account import configuration
 from services.daemon.git.command import network_limits
+from services.daemon.headroom import Headroom
 from services.daemon.processes import cgroups, tree
 from services.daemon.processes.adoption import adoption
 from services.daemon.processes.cgroups import Cgroups
@@ -82,7 +82,7 @@ class Daemon:
         self._attempts: dict[Key, Attempt] = {}
         self._working: dict[Key, asyncio.Task[None]] = {}
         self._stopping = False
-        self._room = Room(settings, folder, journal.rewrite)
+        self._headroom = Headroom(settings, folder, journal.rewrite)
         self._drains = False
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.resending = Resending(connection, journal)
@@ -120,8 +120,8 @@ class Daemon:
                     agents=self._machine.registry.present(),
                     running=self._in_hand(),
                     workspaces=self._workspaces.held(),
-                    draining=self._stopping or self._drains or self._room.refuses is not None,
-                    refuses=self._room.refuses,
+                    draining=self._stopping or self._drains or self._headroom.refuses is not None,
+                    refuses=self._headroom.refuses,
                     drain_asked=self._drains,
                 )
             ]
@@ -162,7 +162,7 @@ class Daemon:
         """Heartbeats, for ever."""
         while True:
             await asyncio.sleep(self._settings.heartbeat_seconds)
-            if self._room.look():
+            if self._headroom.look():
                 self.hello()
             adoption.reap()
             self._connection.send([Heartbeat(daemon=self._name, running=self._in_hand())])
@@ -262,7 +262,7 @@ class Daemon:
 
     def _drain(self, error: OSError) -> None:
         """The disk refuses: go on with what runs, and take no more."""
-        if self._room.not_written(error):
+        if self._headroom.not_written(error):
             self.hello()
 
     def _run_folder(self, key: Key) -> Path:

@@ -35,7 +35,7 @@ from shared.messages.events import (
 from shared.messages.frames import COMMANDS, LIMIT_BYTES, REPLIES, read_header
 from shared.messages.topics import ALL, Consumes
 from shared.service.leadership import lead
-from shared.service.phase import Surroundings, listen, serve, surroundings
+from shared.service.phase import Context, listen, open_context, serve
 from shared.service.reactor import Reactor
 from shared.service.tokens import load_secret, task_token
 from shared.store.database import UNAVAILABLE, UNHOLDABLE, UnitOfWork
@@ -67,22 +67,22 @@ SCRIPTED = "shell"
 class Executor:
     """Everything that is due is asked for at once: slots are shared by all of an owner's directives."""
 
-    def __init__(self, around: Surroundings, commands: MessageChannel) -> None:
-        self._around = around
+    def __init__(self, context: Context, commands: MessageChannel) -> None:
+        self._context = context
         self._commands = commands
         self._skipped = Skipped()
-        self._secret = load_secret(around.settings.home)
+        self._secret = load_secret(context.settings.home)
         self._alarm: asyncio.TimerHandle | None = None
         self._refused = True
         """Whether tasks may wait that no daemon could take; those of an earlier life aren't known yet."""
         self._freed = False
         self._freed_at = -math.inf
         """When a slot or a daemon last came; and whether what was refused has still to hear of it."""
-        self.reactor = Reactor(self.reconcile, around.settings.sweep_seconds, around.chance)
+        self.reactor = Reactor(self.reconcile, context.settings.sweep_seconds, context.rng)
 
     async def reconcile(self, directives: frozenset[UUID] | None) -> None:
         """Dispatch whatever is due; woken for all, also send again, pass on cancellations, see what waits."""
-        database = self._around.database
+        database = self._context.database
         if directives is None:  # before the claim: what becomes due in between would be seen by neither
             look = await database.fetch_one(rows.NEXT_LOOK(after=ACCEPTED_WITHIN_SECONDS))
             if look.seconds is not None:
@@ -102,8 +102,8 @@ class Executor:
 
     async def _pass_on(self) -> None:
         """What people ask of running tasks and of daemons: rows promise it, again and again until it is done."""
-        owner = self._around.settings.owner
-        cancels, messages, drains = await self._around.database.fetch_all(
+        owner = self._context.settings.owner
+        cancels, messages, drains = await self._context.database.fetch_all(
             rows.CANCELS(), rows.MESSAGES(), rows.DRAINS()
         )
         asked: list[AnyCommand] = [
@@ -118,19 +118,19 @@ class Executor:
 
     async def _claim_pending(self) -> None:
         """Claim tasks that wait: plans, retries, deliveries. What is claimed is sent before all else is told of it."""
-        async with self._around.database.unit_of_work("executor.claim") as unit:
+        async with self._context.database.unit_of_work("executor.claim") as unit:
             if self._freed:
                 await self._recall(unit)
-            claimed = await unit.fetch(rows.CLAIM_PENDING(lease=self._around.settings.lease_seconds))
+            claimed = await unit.fetch(rows.CLAIM_PENDING(lease=self._context.settings.lease_seconds))
             unit.record(*(_starting(task) for task in claimed if not task.asked_again))
             unit.after_commit(partial(self._send, claimed))
 
     async def _claim_steps(self, due: Sequence[DueStep]) -> None:
         """Make tasks of the steps that are due: each is the claim of its step. Send those that nobody was faster at."""
         tasks = {task.id: task for task in (self._task(step) for step in due)}
-        async with self._around.database.unit_of_work("executor.claim_steps") as unit:
+        async with self._context.database.unit_of_work("executor.claim_steps") as unit:
             claims = [_claim(task) for task in tasks.values()]
-            claimed = await unit.fetch_last(rows.CLAIM_STEPS(tasks=claims, lease=self._around.settings.lease_seconds))
+            claimed = await unit.fetch_last(rows.CLAIM_STEPS(tasks=claims, lease=self._context.settings.lease_seconds))
             unit.announce(*(_starting(tasks[task]) for task in claimed))
             unit.after_commit(partial(self._send, [tasks[task] for task in claimed]))
 
@@ -146,14 +146,14 @@ class Executor:
         """The task of a ready step: where it starts (rule 7) and what it is told."""
         begin = start(step.branches, step.pr_branch, step.last_completed)
         return Task(
-            id=self._around.new_id(),
+            id=self._context.new_id(),
             owner_id=step.owner_id,
             directive_id=step.directive_id,
             step_id=step.step_id,
             kind=TaskKind.STEP,
             name=step.name,
             prompt=prompts.step(_brief(step, begin)),
-            agent=step.agent or self._around.settings.agent,
+            agent=step.agent or self._context.settings.agent,
             agent_chosen=step.agent is not None,
             daemon=step.daemon,
             start_from=begin.branch,
@@ -171,7 +171,7 @@ class Executor:
         return SpawnTask(
             task=task.id,
             attempt=task.attempt,
-            owner=self._around.settings.owner,
+            owner=self._context.settings.owner,
             directive=task.directive_id,
             step=task.step_id,
             kind=task.kind,
@@ -188,7 +188,7 @@ class Executor:
             branch=task_branch(task.name, task.id, task.attempt),
             target_branch=task.target_branch,
             resume_session=task.session or None,
-            environment={"MAKIMA_API_URL": f"unix://{self._around.settings.gateway_socket()}"},
+            environment={"MAKIMA_API_URL": f"unix://{self._context.settings.gateway_socket()}"},
             token=task_token(self._secret, task.id, task.attempt),
             prefer_daemon=task.session_daemon or task.daemon,
             session_daemon=task.session_daemon,
@@ -250,7 +250,7 @@ class Executor:
     ) -> None:
         if asyncio.get_running_loop().time() - self._freed_at < ACCEPTED_WITHIN_SECONDS:
             longest_seconds = first_seconds  # what came free may have come after they were refused
-        async with self._around.database.unit_of_work("executor.put_back") as unit:
+        async with self._context.database.unit_of_work("executor.put_back") as unit:
             waiting = await unit.fetch(
                 rows.PUT_BACK(
                     tasks=[r.task for r in refused],
@@ -352,16 +352,16 @@ def _starting(task: Task) -> TaskChanged:
     )
 
 
-async def run(around: Surroundings, stop: asyncio.Event) -> None:
+async def run(context: Context, stop: asyncio.Event) -> None:
     """Execute until `stop` is set, while this executor leads."""
-    around.ready()
-    await lead(around.leadership, stop, partial(_work, around))
+    context.ready()
+    await lead(context.leadership, stop, partial(_work, context))
 
 
-async def _work(around: Surroundings, stop: asyncio.Event) -> None:
-    commands = around.bus.channel("commands", "executor")
-    executor = Executor(around, commands)
-    hear = partial(listen, around, CONSUMES, executor.reactor, executor.wakes)
+async def _work(context: Context, stop: asyncio.Event) -> None:
+    commands = context.bus.channel("commands", "executor")
+    executor = Executor(context, commands)
+    hear = partial(listen, context, CONSUMES, executor.reactor, executor.wakes)
     try:
         await serve(executor.reactor, stop, hear, executor.receive_replies)
     finally:
@@ -370,5 +370,5 @@ async def _work(around: Surroundings, stop: asyncio.Event) -> None:
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Run the executor's process until `stop` is set."""
-    async with surroundings(settings, "executor", EMITS, promises=False) as around:
-        await run(around, stop)
+    async with open_context(settings, "executor", EMITS, promises=False) as context:
+        await run(context, stop)

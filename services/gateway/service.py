@@ -37,7 +37,7 @@ from shared.messages.events import (
     StepRemoved,
     TaskChanged,
 )
-from shared.service.phase import surroundings
+from shared.service.phase import open_context
 from shared.service.process import ready
 from shared.service.tokens import load_secret
 
@@ -73,15 +73,15 @@ class Server(uvicorn.Server):
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set."""
-    async with surroundings(settings, "gateway", EMITS, promises=True) as around:
+    async with open_context(settings, "gateway", EMITS, promises=True) as context:
         token = person_token(settings.home)
-        async with around.database.unit_of_work("gateway.own") as unit:
+        async with context.database.unit_of_work("gateway.own") as unit:
             owner = await unit.fetch_one(
                 OWN(id=new_id(), name=settings.owner, hash=hash_of(token), max_running=settings.max_running)
             )
-        gate = Gate(around.database, load_secret(settings.home), token, owner)
-        live = Live(around.database, around.bus, settings.sweep_seconds)
-        app = application(around.database, settings, gate, live, Answers(around.bus))
+        gate = Gate(context.database, load_secret(settings.home), token, owner)
+        live = Live(context.database, context.bus, settings.sweep_seconds)
+        app = application(context.database, settings, gate, live, Answers(context.bus))
         with listening(settings) as sockets:
             async with live.running():
                 await _serve(Server(_config(app)), sockets, live, stop)

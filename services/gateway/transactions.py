@@ -91,7 +91,7 @@ class Change:
         self._request = request
         self._first: tuple[Asked[None], ...] = ()
 
-    def even_without_room(self, settings: Settings) -> None:
+    def even_when_the_disk_is_full(self, settings: Settings) -> None:
         """Have it written into the room that is kept for what a person asks to stop, where Postgres's disk is full."""
         if settings.postgres_url is None:
             self._first = (_READ_WRITE(),)

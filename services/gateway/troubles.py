@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 
 from shared.config import Settings
-from shared.places import short_of_room
+from shared.places import disk_full
 from shared.running import read
 
 
 def troubles(settings: Settings) -> dict[str, str]:
     """What of this machine's cluster isn't there or stands still, since when; and its disk, where that is full."""
-    full = {"disk": words} if (words := short_of_room(settings.home)) else {}
+    full = {"disk": words} if (words := disk_full(settings.home)) else {}
     supervised = read(settings.home)
     if supervised is None:
         return full

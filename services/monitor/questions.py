@@ -10,15 +10,15 @@ from services.monitor.rows import Questioned
 from shared.domain.statuses import TaskStatus
 from shared.messages.events import QuestionAnswered, QuestionAsked, TaskChanged
 from shared.messages.topics import ALL, Consumes
-from shared.service.phase import Surroundings
+from shared.service.phase import Context
 
 CONSUMES: Consumes = {QuestionAsked: ALL, QuestionAnswered: ALL}
 
 
-async def reconcile(around: Surroundings, directives: frozenset[UUID] | None) -> None:
+async def reconcile(context: Context, directives: frozenset[UUID] | None) -> None:
     """Bring tasks in line with their questions: of these directives, or (None) of all."""
     chosen = None if directives is None else list(directives)
-    async with around.database.unit_of_work("monitor.questions") as unit:
+    async with context.database.unit_of_work("monitor.questions") as unit:
         expired, answered, asking = await unit.fetch_all(
             rows.EXPIRE_QUESTIONS(directives=chosen),
             rows.RESUME_ANSWERED(directives=chosen),

@@ -50,7 +50,7 @@ from shared.messages.reports import (
 from shared.messages.topics import ALL, Consumes
 from shared.messages.unreadable import UNREADABLE
 from shared.service.leadership import lead
-from shared.service.phase import Surroundings, listen, serve, surroundings
+from shared.service.phase import Context, listen, open_context, serve
 from shared.service.reactor import Reactor
 from shared.store.database import UNAVAILABLE, UNHOLDABLE, UnitOfWork
 from shared.store.values import as_array
@@ -92,11 +92,11 @@ Attempt = tuple[bytes, UUID, int]
 class Monitor:
     """Takes whatever waits as one batch: one transaction, then one acknowledgement a daemon."""
 
-    def __init__(self, around: Surroundings, reports: MessageChannel) -> None:
-        self._around = around
+    def __init__(self, context: Context, reports: MessageChannel) -> None:
+        self._context = context
         self._reports = reports
         self._skipped = Skipped()
-        self._lease = around.settings.lease_seconds
+        self._lease = context.settings.lease_seconds
         self._unwritten: set[bytes] = set()
         """Daemons whose Hello could not be written."""
         self._able_since = asyncio.get_running_loop().time()
@@ -150,7 +150,7 @@ class Monitor:
     async def take(self, heard: Heard) -> None:
         """Write one batch and acknowledge it."""
         refused: list[tuple[bytes, NotYours]] = []
-        async with self._around.database.unit_of_work("monitor.take") as unit:
+        async with self._context.database.unit_of_work("monitor.take") as unit:
             self._presence(unit, [r for _, r in heard])
             unknown = await self._signs_of_life(unit, heard)
             refused += await self._leases(unit, heard)
@@ -201,7 +201,7 @@ class Monitor:
         beats = [h.daemon for _, h in heard if isinstance(h, Heartbeat)]
         if not beats:
             return []
-        return await unit.fetch(rows.HEARD(names=beats, stale=self._around.settings.lost_seconds / 2))
+        return await unit.fetch(rows.HEARD(names=beats, stale=self._context.settings.lost_seconds / 2))
 
     async def _leases(self, unit: UnitOfWork, heard: Heard) -> list[tuple[bytes, NotYours]]:
         held = [(i, r) for i, h in heard if isinstance(h, Heartbeat | Hello) for r in h.running]
@@ -227,13 +227,13 @@ class Monitor:
         if not reports:
             return []
         tasks = await ledger.read(unit, {r.task for _, r in reports})
-        jitters = [self._around.chance.random() for _ in reports]
+        jitters = [self._context.rng.random() for _ in reports]
         decided, refused = decisions.decide(reports, tasks, await _planned(unit, reports, tasks), jitters)
         due = list(decided.values())
         if due and all(map(ledger.ordinary, due)) and not any(isinstance(r, OutputBatch) for _, r in heard):
             await ledger.write_last(unit, due, self._lease)
         else:
-            await ledger.write(unit, due, self._lease, self._around.new_id)
+            await ledger.write(unit, due, self._lease, self._context.new_id)
         return [(daemon.encode(), refusal) for daemon, refusal in refused]
 
     def _messages(self, unit: UnitOfWork, delivered: Sequence[MessageDelivered]) -> None:
@@ -263,7 +263,7 @@ class Monitor:
     async def reconcile(self, directives: frozenset[UUID] | None) -> None:
         """Lost leases, cancelled tasks that never ran, readiness and idleness: the safety net, and people's changes."""
         chosen = None if directives is None else list(directives)
-        async with self._around.database.unit_of_work("monitor.reconcile") as unit:
+        async with self._context.database.unit_of_work("monitor.reconcile") as unit:
             due = []
             if directives is None:
                 await self._unheard(unit)
@@ -273,12 +273,12 @@ class Monitor:
             if asked:
                 tasks = await ledger.read(unit, asked)
                 due += [decisions.cancelled(task, asked[task.id]) for task in tasks.values()]
-            await ledger.write(unit, due, self._lease, self._around.new_id)
+            await ledger.write(unit, due, self._lease, self._context.new_id)
             await consequences.hold_to_budgets(unit, chosen)
             await consequences.advance_all(unit, chosen)
 
     async def _unheard(self, unit: UnitOfWork) -> None:
-        after = 3 * self._around.settings.lost_seconds
+        after = 3 * self._context.settings.lost_seconds
         if asyncio.get_running_loop().time() - self._able_since > after:
             for name in await unit.fetch(rows.DISCONNECT_UNHEARD(after=after)):
                 log.info("daemon unheard of", daemon=name)
@@ -297,28 +297,28 @@ def _is_plan(task: decisions.Known | None) -> bool:
     return task is not None and task.kind is TaskKind.PLAN
 
 
-async def run(around: Surroundings, stop: asyncio.Event) -> None:
+async def run(context: Context, stop: asyncio.Event) -> None:
     """Monitor until `stop` is set, while this monitor leads."""
-    around.ready()
-    await lead(around.leadership, stop, partial(_work, around))
+    context.ready()
+    await lead(context.leadership, stop, partial(_work, context))
 
 
-async def _work(around: Surroundings, stop: asyncio.Event) -> None:
-    reports = around.bus.channel("reports", "monitor")
-    monitor = Monitor(around, reports)
-    sweep = min(around.settings.sweep_seconds, LEASE_CHECK_SECONDS)
-    reactor = Reactor(monitor.reconcile, sweep, around.chance)
-    asking = Reactor(partial(questions.reconcile, around), sweep, around.chance)
+async def _work(context: Context, stop: asyncio.Event) -> None:
+    reports = context.bus.channel("reports", "monitor")
+    monitor = Monitor(context, reports)
+    sweep = min(context.settings.sweep_seconds, LEASE_CHECK_SECONDS)
+    reactor = Reactor(monitor.reconcile, sweep, context.rng)
+    asking = Reactor(partial(questions.reconcile, context), sweep, context.rng)
     try:
         await serve(
             reactor,
             stop,
-            partial(listen, around, MOVES_ON, reactor),
-            partial(listen, around, questions.CONSUMES, asking),
+            partial(listen, context, MOVES_ON, reactor),
+            partial(listen, context, questions.CONSUMES, asking),
             partial(asking.run, stop),
             monitor.announce,
             monitor.receive,
-            partial(retain, around),
+            partial(retain, context),
         )
     finally:
         reports.close()
@@ -326,5 +326,5 @@ async def _work(around: Surroundings, stop: asyncio.Event) -> None:
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Run the monitor's process until `stop` is set."""
-    async with surroundings(settings, "monitor", EMITS, promises=True) as around:
-        await run(around, stop)
+    async with open_context(settings, "monitor", EMITS, promises=True) as context:
+        await run(context, stop)

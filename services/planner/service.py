@@ -24,7 +24,7 @@ from shared.messages.events import (
 )
 from shared.messages.topics import ALL, Consumes
 from shared.service.leadership import lead
-from shared.service.phase import Surroundings, listen, serve, surroundings
+from shared.service.phase import Context, listen, open_context, serve
 from shared.service.reactor import Reactor
 
 CONSUMES: Consumes = {
@@ -38,19 +38,19 @@ CONSUMES: Consumes = {
 EMITS: frozenset[type[Event]] = frozenset({TaskCreated})
 
 
-async def reconcile(around: Surroundings, directives: frozenset[UUID] | None) -> None:
+async def reconcile(context: Context, directives: frozenset[UUID] | None) -> None:
     """Make a plan task for each directive that is due for planning."""
     chosen = None if directives is None else list(directives)
-    due = await around.database.fetch(rows.DUE(directives=chosen, agent=around.settings.agent))
+    due = await context.database.fetch(rows.DUE(directives=chosen, agent=context.settings.agent))
     if not due:
         return
     steps: dict[UUID, list[Step]] = {d.id: [] for d in due}
-    for step in await around.database.fetch(rows.STEPS(directives=list(steps))):
+    for step in await context.database.fetch(rows.STEPS(directives=list(steps))):
         steps[step.directive_id].append(step)
-    async with around.database.unit_of_work("planner.plan") as unit:
+    async with context.database.unit_of_work("planner.plan") as unit:
         claimed = await unit.fetch(
             rows.PLAN(
-                ids=[around.new_id() for _ in due],
+                ids=[context.new_id() for _ in due],
                 directives=[d.id for d in due],
                 versions=[d.version for d in due],
                 agents=[d.agent for d in due],
@@ -94,18 +94,18 @@ def _existing(step: Step) -> ExistingStep:
     )
 
 
-async def run(around: Surroundings, stop: asyncio.Event) -> None:
+async def run(context: Context, stop: asyncio.Event) -> None:
     """Plan until `stop` is set, while this planner leads."""
-    around.ready()
-    await lead(around.leadership, stop, partial(_work, around))
+    context.ready()
+    await lead(context.leadership, stop, partial(_work, context))
 
 
-async def _work(around: Surroundings, stop: asyncio.Event) -> None:
-    reactor = Reactor(partial(reconcile, around), around.settings.sweep_seconds, around.chance)
-    await serve(reactor, stop, partial(listen, around, CONSUMES, reactor))
+async def _work(context: Context, stop: asyncio.Event) -> None:
+    reactor = Reactor(partial(reconcile, context), context.settings.sweep_seconds, context.rng)
+    await serve(reactor, stop, partial(listen, context, CONSUMES, reactor))
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Run the planner's process until `stop` is set."""
-    async with surroundings(settings, "planner", EMITS, promises=False) as around:
-        await run(around, stop)
+    async with open_context(settings, "planner", EMITS, promises=False) as context:
+        await run(context, stop)

@@ -9,7 +9,7 @@ from shared.bus.wire import Wire, keep_alive
 from shared.failpoints import hit
 from shared.messages.frames import header
 
-MOST_WAITING = 10_000
+MAX_WAITING = 10_000
 """Messages in either direction. What is over that is dropped: all that goes this way is said again until it is done."""
 
 
@@ -22,8 +22,8 @@ class Channel:
         socket = context.socket(zmq.DEALER)
         keep_alive(socket)
         socket.setsockopt(zmq.LINGER, 500)
-        socket.setsockopt(zmq.SNDHWM, MOST_WAITING)
-        socket.setsockopt(zmq.RCVHWM, MOST_WAITING)
+        socket.setsockopt(zmq.SNDHWM, MAX_WAITING)
+        socket.setsockopt(zmq.RCVHWM, MAX_WAITING)
         socket.setsockopt(zmq.RECONNECT_IVL, 50)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         if identity is not None:
@@ -40,7 +40,7 @@ class Channel:
         try:
             self._socket.send_multipart([topic, header(self._sender), *rest], zmq.NOBLOCK)
         except zmq.Again:
-            self._dropped(f"{MOST_WAITING} messages wait for the broker")
+            self._dropped(f"{MAX_WAITING} messages wait for the broker")
         self._wire.look()
         hit(point, "after_send")
 

@@ -17,7 +17,7 @@ from shared.messages.topics import Consumes, event_type, prefixes, topic
 
 log = structlog.get_logger()
 HIGH_WATER_MARK = 100_000
-MOST_AT_ONCE = 256
+MAX_AT_ONCE = 256
 EVENTS_A_FRAME = 200
 
 
@@ -107,7 +107,7 @@ class Subscriber:
     async def receive(self) -> AnyEvent:
         """The next event. What can't be read is counted and skipped."""
         while not self._received:
-            for parts in await self._wire.receive(MOST_AT_ONCE):
+            for parts in await self._wire.receive(MAX_AT_ONCE):
                 try:
                     self._received.extend(decode_events(parts))
                 except FrameUnreadable as error:

@@ -15,8 +15,8 @@ CHECKED = "<!-- makima:checked -->"
 """Where the delivery says what was checked."""
 FILES = "<!-- makima:files -->"
 """Where the delivery says which files are changed."""
-MOST_AREAS = 12
-MOST_NAMES = 6
+MAX_AREAS = 12
+MAX_NAMES = 6
 """Of an area's files."""
 LONGEST_TEMPLATE = 4000
 """Letters; with a longer template of the repository's own there would be no room for ours."""
@@ -76,16 +76,16 @@ def by_area(files: Sequence[Changed]) -> str:
         folders = file.path.split("/")[:-1]
         areas.setdefault("/".join(folders[:depth]) + "/" if folders else "", []).append(file)
     largest = sorted(areas.items(), key=lambda area: (-sum(map(_size, area[1])), area[0]))
-    lines = [_area(name, inside) for name, inside in largest[:MOST_AREAS]]
-    if len(largest) > MOST_AREAS:
-        lines.append(f"- and {sum(len(inside) for _, inside in largest[MOST_AREAS:])} files in other folders")
+    lines = [_area(name, inside) for name, inside in largest[:MAX_AREAS]]
+    if len(largest) > MAX_AREAS:
+        lines.append(f"- and {sum(len(inside) for _, inside in largest[MAX_AREAS:])} files in other folders")
     return "\n".join(lines)
 
 
 def _area(name: str, files: Sequence[Changed]) -> str:
     ordered = sorted(files, key=lambda f: (-_size(f), f.path))
-    names = ", ".join(inline(f.path.removeprefix(name)) for f in ordered[:MOST_NAMES])
-    more = f" and {len(files) - MOST_NAMES} more" if len(files) > MOST_NAMES else ""
+    names = ", ".join(inline(f.path.removeprefix(name)) for f in ordered[:MAX_NAMES])
+    more = f" and {len(files) - MAX_NAMES} more" if len(files) > MAX_NAMES else ""
     lines = f"+{sum(f.added or 0 for f in files)} \u2212{sum(f.removed or 0 for f in files)}"
     return f"- {inline(name) if name else 'at the root'} ({lines}): {names}{more}"
 

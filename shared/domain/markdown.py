@@ -28,9 +28,9 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|!~&])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def safe(text: str, most_letters: int, orders: bool = False) -> str:
+def safe(text: str, max_characters: int, orders: bool = False) -> str:
     """A text as Markdown that may stand anywhere; with `orders` what it says to the forge (closes #1, @name) counts."""
-    cut = text if len(text) <= most_letters else f"{text[:most_letters].rstrip()} ..."
+    cut = text if len(text) <= max_characters else f"{text[:max_characters].rstrip()} ..."
     lines = [_CONTROL.sub("", line) for line in lines_of(cut.strip("\n"))]
     tokens = _PARSER.parse("\n".join(lines))
     if any(token.level >= DEEPEST - 1 for token in tokens):

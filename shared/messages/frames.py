@@ -92,17 +92,17 @@ class Batch(Generic[M]):
         """The messages in order in bodies of at most `most` under the limit; and those too large for any body."""
         cut: list[list[msgspec.Raw]] = []
         too_large: list[M] = []
-        room = 0
+        budget = 0
         for message in messages:
             raw = _encoder.encode(message)
             if len(raw) > LIMIT_BYTES - _LIST_BYTES:
                 too_large.append(message)
                 continue
-            if not cut or len(cut[-1]) == most or len(raw) > room:
+            if not cut or len(cut[-1]) == most or len(raw) > budget:
                 cut.append([])
-                room = LIMIT_BYTES - _LIST_BYTES
+                budget = LIMIT_BYTES - _LIST_BYTES
             cut[-1].append(msgspec.Raw(raw))
-            room -= len(raw)
+            budget -= len(raw)
         return [_encoder.encode(raws) for raws in cut], too_large
 
     def decode(self, body: bytes, skipped: Callable[[str], None] = lambda _: None) -> list[M]:

@@ -34,7 +34,7 @@ LONGEST_PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Context:
     """All that a service takes from outside, so that it takes nothing from a module.
 
     Time is the running loop's (`asyncio.sleep`, `call_later`) and, in SQL, `makima.now()`.
@@ -43,7 +43,7 @@ class Surroundings:
     settings: Settings
     database: Database
     bus: Bus
-    chance: random.Random
+    rng: random.Random
     leadership: Leadership = Alone()  # noqa: RUF009 - it holds nothing
     new_id: Callable[[], UUID] = new_id
     ready: Callable[[], None] = ready
@@ -63,9 +63,9 @@ def its_directive(event: AnyEvent) -> Sequence[UUID | None]:
 
 
 @asynccontextmanager
-async def surroundings(
+async def open_context(
     settings: Settings, role: Role, emits: Iterable[type[Event]], *, promises: bool
-) -> AsyncIterator[Surroundings]:
+) -> AsyncIterator[Context]:
     """Postgres (migrated) and the bus. What a unit of work records is published after its commit.
 
     A service that `promises` something to others, as an acknowledgement or an answer does, waits until its commits are
@@ -77,11 +77,11 @@ async def surroundings(
         await _migrated(settings)
         name = f"makima {role}"
         async with connect(settings.postgres(), publisher.publish, name=name, waits_for_disk=promises) as database:
-            yield Surroundings(
+            yield Context(
                 settings=settings,
                 database=database,
                 bus=bus,
-                chance=random.Random(),
+                rng=random.Random(),
                 leadership=SessionLock(settings.postgres(), role),
             )
     finally:
@@ -103,9 +103,9 @@ async def _migrated(settings: Settings) -> None:
             return
 
 
-async def listen(around: Surroundings, consumes: Consumes, reactor: Reactor, wakes: Wakes = its_directive) -> None:
+async def listen(context: Context, consumes: Consumes, reactor: Reactor, wakes: Wakes = its_directive) -> None:
     """Wake the reactor with these events, for ever."""
-    subscriber = around.bus.subscriber(consumes)
+    subscriber = context.bus.subscriber(consumes)
     try:
         while True:
             if woken := wakes(await subscriber.receive()):

@@ -26,10 +26,10 @@ LONGEST_WAIT_SECONDS = 1.0
 class Reactor:
     """Runs one `reconcile` for whatever woke it. Errors are caught a directive, and retried with backoff (rule 15)."""
 
-    def __init__(self, reconcile: Reconcile, sweep_seconds: float, chance: random.Random) -> None:
+    def __init__(self, reconcile: Reconcile, sweep_seconds: float, rng: random.Random) -> None:
         self._reconcile = reconcile
         self._sweep_seconds = sweep_seconds
-        self._chance = chance
+        self._rng = rng
         self._woken = asyncio.Event()
         self._due: set[UUID] = set()
         self._all = True
@@ -54,7 +54,7 @@ class Reactor:
                 self._all, self._due = False, set()
                 self._woken.clear()
                 await self._attempt(None if everything else due)
-                with move_on_after(self._sweep_seconds * (0.75 + self._chance.random() / 2)) as waiting:
+                with move_on_after(self._sweep_seconds * (0.75 + self._rng.random() / 2)) as waiting:
                     await self._woken.wait()
                 self._all = self._all or waiting.cancelled_caught
             group.cancel_scope.cancel()

@@ -38,7 +38,7 @@ def test_a_check_that_fails_is_read_whole_by_people_and_by_the_next_planner(clus
     assert sum("3 of 5 tests fail" in prompt for prompt in prompts) == 2
 
 
-def test_a_setup_that_fails_pauses_and_goes_on_once_it_is_mended(cluster: Cluster, origin: Path) -> None:
+def test_a_setup_that_fails_pauses_and_goes_on_once_it_is_fixed(cluster: Cluster, origin: Path) -> None:
     settings(origin, 'setup = "echo no such package; exit 7"\n')
     directive = create(cluster, origin, "--goal", goal(adds("Work", "touch done")))
     reason = paused(cluster, directive)

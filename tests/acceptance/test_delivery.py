@@ -19,10 +19,10 @@ from tests.postgres import home
 from tests.waiting import until
 
 DEADLINE_SECONDS = 60.0
-MENDER = f"""
-[agents.mender]
+FIXER = f"""
+[agents.fixer]
 kind = "command"
-command = ["{sys.executable}", "{ROOT / "tests" / "agents" / "mender.py"}"]
+command = ["{sys.executable}", "{ROOT / "tests" / "agents" / "fixer.py"}"]
 """
 
 
@@ -59,7 +59,7 @@ def cluster(hub: GitHub, remote: Path, failpoints: Path) -> Iterator[Cluster]:
         running = Cluster(folder, sweep_seconds="1", pull_request_poll_seconds="1", failpoints=str(failpoints))
         running.environment.update(hub.environment(remote))
         folder.mkdir(exist_ok=True)
-        (folder / "makima.toml").write_text(MENDER)
+        (folder / "makima.toml").write_text(FIXER)
         running.makima("up", "--detach")
         yield running
         running.makima("down")
@@ -93,7 +93,7 @@ def heads(remote: Path) -> list[str]:
 def test_a_pull_request_from_its_first_delivery_to_its_merge(
     cluster: Cluster, hub: GitHub, remote: Path, tmp_path: Path
 ) -> None:
-    directive = start(cluster, hub.url, [writes("one"), writes("two")], tmp_path, "--agent", "mender")
+    directive = start(cluster, hub.url, [writes("one"), writes("two")], tmp_path, "--agent", "fixer")
     shown = shown_as(cluster, directive, "idle", pr_url=f"{hub.url}/pull/1")
     assert {"one.txt", "two.txt"} <= files(remote, shown["pr_branch"])
     body = hub.pulls[0]["body"]
@@ -187,7 +187,7 @@ def test_parallel_steps_on_the_same_lines_are_resolved_by_the_agent(
     plan = [
         {"name": side, "taskPlan": f"```sh\nprintf 'hello\\n{side}\\n' >README.md\n```"} for side in ("mine", "yours")
     ]
-    directive = start(cluster, str(origin), plan, tmp_path, "--agent", "mender")
+    directive = start(cluster, str(origin), plan, tmp_path, "--agent", "fixer")
     shown = shown_as(cluster, directive, "completed")
     text = git(origin, "show", f"{shown['pr_branch']}:README.md")
     assert "mine" in text and "yours" in text and "<<<<" not in text
@@ -200,7 +200,7 @@ def test_a_step_that_joins_conflicting_steps_resolves_them_first(
         {"name": side, "taskPlan": f"```sh\nprintf 'hello\\n{side}\\n' >README.md\n```"} for side in ("mine", "yours")
     ]
     plan.append(writes("joined", dependsOn=["mine", "yours"]))
-    directive = start(cluster, str(origin), plan, tmp_path, "--agent", "mender")
+    directive = start(cluster, str(origin), plan, tmp_path, "--agent", "fixer")
     shown = shown_as(cluster, directive, "completed")
     text = git(origin, "show", f"{shown['pr_branch']}:README.md")
     assert "mine" in text and "yours" in text and "joined.txt" in files(origin, shown["pr_branch"])
@@ -235,7 +235,7 @@ def test_killed_at_any_point_of_a_delivery_there_is_one_branch_and_one_pull_requ
     before = len(hub.pulls)
     arm(failpoints, point, "kill")
     name = point.replace(".", "-")
-    directive = start(cluster, hub.url, [writes(name), writes(f"{name}-2")], tmp_path, "--agent", "mender")
+    directive = start(cluster, hub.url, [writes(name), writes(f"{name}-2")], tmp_path, "--agent", "fixer")
     fired = failpoints / f"{point}.fired"
     until(fired.exists, lambda: f"{point} is reached: {cluster.show(directive)}", DEADLINE_SECONDS)
     shown = shown_as(cluster, directive, "idle", pr_url=f"{hub.url}/pull/{before + 1}")

@@ -76,7 +76,7 @@ def test_doctor_says_what_is_in_force_and_what_is_missing(bare: Cluster) -> None
     assert {
         verdicts[name] for name in ("settings", "git", "git-lfs", "home", "port", "postgres", "broker", "daemons")
     } == {"ok"}
-    assert all(found["mend"] for found in told["findings"] if found["verdict"] != "ok")
+    assert all(found["fix"] for found in told["findings"] if found["verdict"] != "ok")
     assert told["settings"]["slots"] == "7"
     bare.environment["MAKIMA_POSTGRES_URL"] = "postgresql://somebody:secret@127.0.0.1:1/x"
     bare.makima("down")

@@ -207,7 +207,7 @@ def test_a_limit_is_waited_for_and_is_no_failed_attempt(cluster: Cluster, origin
     assert task["attempts"][0]["session"] == task["attempts"][1]["session"]
 
 
-def test_an_agent_that_is_not_signed_in_pauses_with_the_mend_and_goes_on_after(
+def test_an_agent_that_is_not_signed_in_pauses_with_the_fix_and_goes_on_after(
     cluster: Cluster, origin: Path, scripts: Scripts
 ) -> None:
     scripts.of["birch"] = turns(Refuse(401, "authentication_error", "invalid x-api-key"))
@@ -243,7 +243,7 @@ def test_an_overloaded_model_is_waited_for_and_uses_up_no_attempt(
     assert words in task["attempts"][0]["reason"] and len({a["session"] for a in task["attempts"]}) == 1
 
 
-def test_a_balance_that_is_spent_pauses_with_the_mend(cluster: Cluster, origin: Path, scripts: Scripts) -> None:
+def test_a_balance_that_is_spent_pauses_with_the_fix(cluster: Cluster, origin: Path, scripts: Scripts) -> None:
     scripts.of["juniper"] = turns(Refuse(400, "invalid_request_error", "Your credit balance is too low to go on."))
     directive = one_step(cluster, origin, "juniper")
     cluster.makima("directive", "watch", directive, "--timeout", "60", code=1)

@@ -42,11 +42,11 @@ def test_a_daemon_without_room_fails_its_task_takes_no_more_and_resumes(house: D
     end = house.ending(command.task)
     assert isinstance(end, TaskFailed), end
     assert "No space left on device" in f"{end.reason}\n{end.tail}"
-    mend = f"free some of {tmp_path / 'h' / 'daemons' / 'd1'}"
+    fix = f"free some of {tmp_path / 'h' / 'daemons' / 'd1'}"
     refusing = house.wait(lambda r: isinstance(r, Hello) and r.draining)
     assert isinstance(refusing, Hello) and refusing.refuses in (
-        f"no space left on device where it keeps its work: 0 MiB left, at least 4 are wanted; {mend}",
-        f"its disk can't be written (No space left on device); {mend}",
+        f"no space left on device where it keeps its work: 0 MiB left, at least 4 are wanted; {fix}",
+        f"its disk can't be written (No space left on device); {fix}",
     )
     house.seen.clear()
     disk.free()

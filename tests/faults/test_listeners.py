@@ -20,7 +20,7 @@ from tests.waiting import until
 READING, STUCK = 190, 10
 LOUD = "for i in $(seq 1500); do printf '%08000d\\n' $i; done"
 """12 MB: more than is kept for a listener, and than sockets hold."""
-MOST_GROWTH = (STUCK * 4 + 96) << 20
+MAX_GROWTH = (STUCK * 4 + 96) << 20
 """What is kept for each of the stuck, and as much as 200 connections and the output itself may take for a while."""
 
 
@@ -99,7 +99,7 @@ def test_ten_stuck_listeners_of_two_hundred_cost_the_others_nothing(faulty: Faul
     assert all(numbers == heard[0] for numbers in heard)
     assert heard[0] == sorted(set(heard[0]))
     until(lambda: not connections(faulty, ports), "those who never read are cut off, though they keep their end open")
-    assert gateway.memory_info().rss - before < MOST_GROWTH
+    assert gateway.memory_info().rss - before < MAX_GROWTH
     for connection in silent:
         connection.close()
     assert resumed(faulty, directive, after=heard[0][0]) == [

@@ -13,7 +13,7 @@ from services.monitor import retention
 from services.monitor.rows import FORGET_EVENTS, FORGET_OUTPUT
 from shared.bus.zeromq import ZeroMQ
 from shared.config import load
-from shared.service.phase import Surroundings
+from shared.service.phase import Context
 from shared.store.database import connect
 from tests.conftest import Cluster
 from tests.faults import jobs
@@ -66,9 +66,9 @@ def test_what_is_old_goes_in_batches(faulty: Faulty, origin: Path, monkeypatch: 
     async def forget_all() -> list[int]:
         bus = ZeroMQ(settings, "monitor")
         async with connect(settings.postgres()) as database:
-            around = Surroundings(settings=settings, database=database, bus=bus, chance=Random(1))
-            kept = await retention.forget(around, FORGET_EVENTS, 1.0)
-            gone = [await retention.forget(around, forget, 0.0) for forget in (FORGET_OUTPUT, FORGET_EVENTS)]
+            context = Context(settings=settings, database=database, bus=bus, rng=Random(1))
+            kept = await retention.forget(context, FORGET_EVENTS, 1.0)
+            gone = [await retention.forget(context, forget, 0.0) for forget in (FORGET_OUTPUT, FORGET_EVENTS)]
         bus.close()
         return [kept, *gone]
 

@@ -165,7 +165,7 @@ def test_sigterm_interrupts_and_says_goodbye(house: DaemonHarness) -> None:
         ({"base_branch": "gone"}, "'gone' doesn't exist"),
     ],
 )
-def test_what_a_retry_cannot_mend_fails_for_good(house: DaemonHarness, more: dict[str, object], words: str) -> None:
+def test_what_a_retry_cannot_fix_fails_for_good(house: DaemonHarness, more: dict[str, object], words: str) -> None:
     command = house.spawn("true", **more)
     house.send(command)
     end = house.ending(command.task)

@@ -193,8 +193,8 @@ def test_a_refused_post_does_not_use_its_key_up(http: httpx.Client) -> None:
     directive = create(http, goal="x", steps=None)["id"]
     cycle = {"steps": [{"name": "a", "dependsOn": ["b"]}, {"name": "b", "dependsOn": ["a"]}]}
     assert http.post(f"/v1/directives/{directive}/steps", json=cycle, headers=key).status_code == 422
-    mended = {"steps": [{"name": "a"}]}
-    assert http.post(f"/v1/directives/{directive}/steps", json=mended, headers=key).status_code == 201
+    fixed = {"steps": [{"name": "a"}]}
+    assert http.post(f"/v1/directives/{directive}/steps", json=fixed, headers=key).status_code == 201
 
 
 def test_lists_come_in_pages(http: httpx.Client) -> None:

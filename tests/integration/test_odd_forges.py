@@ -17,7 +17,7 @@ import pytest
 from services.daemon.forges import client as clients
 from services.daemon.forges import github as by_gh
 from services.daemon.forges import http
-from services.daemon.forges.client import MOST_BYTES, Client, ForgeFailed, wait_seconds
+from services.daemon.forges.client import MAX_BYTES, Client, ForgeFailed, wait_seconds
 from services.daemon.forges.gitea import Gitea
 from services.daemon.forges.github import GitHub
 from services.daemon.forges.gitlab import GitLab
@@ -156,7 +156,7 @@ async def test_an_endless_answer_is_read_no_further_than_it_is_worth(asked: tupl
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert most < 4 * MOST_BYTES, "400 MiB were sent"
+    assert most < 4 * MAX_BYTES, "400 MiB were sent"
 
 
 async def test_an_answer_that_trickles_is_waited_for_so_long_and_no_longer(
@@ -164,7 +164,7 @@ async def test_an_answer_that_trickles_is_waited_for_so_long_and_no_longer(
 ) -> None:
     odd, client = asked
     for module in (http, by_gh):
-        monkeypatch.setattr(module, "MOST_SECONDS", 1.0)
+        monkeypatch.setattr(module, "MAX_SECONDS", 1.0)
     odd.pause = 0.1
     odd.answer(200, *([b" "] * 600))
     began = time.monotonic()

@@ -335,7 +335,7 @@ async def test_verification_finds_or_makes_it(shop: DeliveryHarness, forge: Play
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_an_account_that_is_refused_is_said_with_the_mend(
+async def test_an_account_that_is_refused_is_said_with_the_fix(
     shop: DeliveryHarness, forge: Played, status: int
 ) -> None:
     forge.refuse("POST", status)

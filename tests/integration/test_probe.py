@@ -11,7 +11,7 @@ from services.daemon.agents.probe import probe
 from shared.config.agents import AgentSettings
 from tests.agents import program
 
-MENDS = {"claude": "run `claude` on this machine and sign in", "codex": "run `codex login`"}
+FIXES = {"claude": "run `claude` on this machine and sign in", "codex": "run `codex login`"}
 KEYS = {"claude": "ANTHROPIC_API_KEY", "codex": "OPENAI_API_KEY"}
 
 
@@ -26,15 +26,15 @@ def machine(folder: Path, *agents: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("present", [(), ("claude",), ("codex",), ("claude", "codex")])
-def test_each_agent_is_found_or_its_mend_is_said(tmp_path: Path, present: tuple[str, ...]) -> None:
+def test_each_agent_is_found_or_its_fix_is_said(tmp_path: Path, present: tuple[str, ...]) -> None:
     own = machine(tmp_path, *present)
     for name in KEYS:
         found = probe(name, AgentSettings(kind=name), own)  # type: ignore[arg-type]
         if name in present:
-            assert found.path and any(letter.isdigit() for letter in found.version)
-            assert (found.signed_in is False and "sign in" in found.mend) or "codex login" in found.mend
+            assert found.path and any(character.isdigit() for character in found.version)
+            assert (found.signed_in is False and "sign in" in found.fix) or "codex login" in found.fix
         else:
-            assert found.path is None and found.mend == f"install {name}, or leave the agent {name} unused"
+            assert found.path is None and found.fix == f"install {name}, or leave the agent {name} unused"
 
 
 @pytest.mark.parametrize("name", KEYS)
@@ -43,5 +43,5 @@ def test_a_key_that_is_passed_on_is_a_sign_in_and_one_that_is_not_is_none(tmp_pa
     assert probe(name, AgentSettings(kind=name), own).signed_in is False  # type: ignore[arg-type]
     passed = AgentSettings(kind=name, pass_environment=(KEYS[name],))  # type: ignore[arg-type]
     found = probe(name, passed, own)
-    assert found.signed_in is True and found.mend == ""
+    assert found.signed_in is True and found.fix == ""
     assert ("no cost budget has an effect" in found.note) == (name == "codex")

@@ -23,7 +23,7 @@ from shared.domain.statuses import StepStatus
 from shared.messages.commands import SpawnTask
 from shared.messages.frames import COMMANDS
 from shared.messages.reports import AnyReport, TaskAccepted, TaskFailed, TaskInterrupted, TaskStarted, TaskSucceeded
-from shared.service.phase import Surroundings
+from shared.service.phase import Context
 from shared.store.database import connect
 from tests import postgres
 from tests.contract.rows import Rows
@@ -87,14 +87,14 @@ async def drive(url: str, home: Path, shape: list[tuple[int, list[int]]], rng: r
         directive = rows.directive(on_failure="continue", max_parallel=1000, max_attempts=3)
         model = plan(rows, directive, shape)
         async with connect(url) as database:
-            around = Surroundings(
+            context = Context(
                 settings=Settings(home=home),
                 database=database,
                 bus=None,
-                chance=rng,  # type: ignore[arg-type]
+                rng=rng,  # type: ignore[arg-type]
             )
             wire = Wire()
-            executor, monitor = Executor(around, wire), Monitor(around, Wire())
+            executor, monitor = Executor(context, wire), Monitor(context, Wire())
             async with database.unit_of_work("test") as unit:
                 await unit.fetch(MAKE_READY(directive=directive))
             agree(rows, directive, model)

@@ -86,7 +86,7 @@ def rebegin(folder: Path) -> None:
     resolve()(folder)
 
 
-def mend_markers(folder: Path) -> None:
+def fix_markers(folder: Path) -> None:
     (folder / "a.txt").write_text("one\nmine\nyours\nthree\n")
 
 
@@ -94,9 +94,9 @@ def mend_markers(folder: Path) -> None:
     ("bad", "then", "words"),
     [
         (nothing, resolve(), "a.txt still conflicts"),
-        (markers_committed, mend_markers, "a.txt still has conflict markers"),
+        (markers_committed, fix_markers, "a.txt still has conflict markers"),
         (abort, rebegin, "the merge is not there any more"),
-        (resolve("one\nmine\nthree\n"), mend_markers, "a.txt holds nothing of what makima/yours did to it"),
+        (resolve("one\nmine\nthree\n"), fix_markers, "a.txt holds nothing of what makima/yours did to it"),
         (side_dropped_elsewhere, lambda folder: (folder / "c.txt").write_text("c\n"), "c.txt holds nothing"),
     ],
     ids=["left", "markers", "aborted", "dropped side", "dropped elsewhere"],

@@ -155,7 +155,7 @@ def test_a_run_that_works_ends_well_and_says_no_line_that_is_unknown(name: str) 
     assert not [e for e in events if isinstance(e, Raw | Problem)]
 
 
-def test_half_a_letter_is_lost_alone() -> None:
+def test_half_a_character_is_lost_alone() -> None:
     words = [e.text for e in said("claude-half-letters") if isinstance(e, Text)]
     assert words == ["half a pair: \ufffd, and on", "done half a pair: \ufffd, and on"]
     for name in ("claude-half-letters", "codex-half-letters"):
@@ -266,7 +266,7 @@ def test_claude_is_told_its_session_before_its_first_word_and_resumes_it_after(t
     assert again[-1] == "--x" and again[again.index("--allowedTools") + 1] == "Bash"
 
 
-def test_an_agent_that_is_not_there_is_refused_with_the_mend() -> None:
+def test_an_agent_that_is_not_there_is_refused_with_the_fix() -> None:
     registry = Registry({"mine": AgentSettings(kind="command", command=("no-such-program",))})
     assert "mine" not in registry.present() and "shell" in registry.present()
     with pytest.raises(AgentFailed, match="needs 'no-such-program'"):
@@ -306,7 +306,7 @@ def test_what_follows_a_run(ended: Ended, more: dict[str, object], wanted: type[
     assert isinstance(after(ended, told(**more)), wanted)
 
 
-def test_troubles_of_the_provider_wait_and_what_a_person_must_mend_waits_for_them() -> None:
+def test_troubles_of_the_provider_wait_and_what_a_person_must_fix_waits_for_them() -> None:
     for trouble in (Trouble.LIMITED, Trouble.UNAVAILABLE):
         waits = after(problem(trouble, 90.0), told())
         assert isinstance(waits, Over) and waits.wait_seconds == 90.0 and not waits.blocked

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.daemon.workspaces.repository import RepositoryUnreadable, parse
-from services.daemon.workspaces.untracked import MOST_KEPT, Carried
+from services.daemon.workspaces.untracked import MAX_KEPT, Carried
 
 
 def worktree(folder: Path, **files: str) -> Path:
@@ -45,9 +45,9 @@ def test_nothing_from_outside_comes_along(tmp_path: Path, pattern: str) -> None:
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     carried = Carried(tmp_path / "carried")
     first = worktree(tmp_path / "first", env="A=1")
-    for number in range(MOST_KEPT + 5):
+    for number in range(MAX_KEPT + 5):
         carried.keep(first, f"b{number}", ["env"])
-    assert len(list((tmp_path / "carried").iterdir())) == MOST_KEPT
+    assert len(list((tmp_path / "carried").iterdir())) == MAX_KEPT
 
 
 def held(folder: Path) -> list[str]:

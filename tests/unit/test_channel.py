@@ -12,7 +12,7 @@ from shared.bus.channel import Channel
 
 
 def test_what_waits_for_a_broker_that_is_away_is_bounded(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(channel, "MOST_WAITING", 5)
+    monkeypatch.setattr(channel, "MAX_WAITING", 5)
     endpoint = f"ipc://{tmp_path}/c.sock"
 
     async def say(number: int) -> list[bytes]:

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import pytest
 
-from services.daemon.delivery.checking import Checks, Outcome, culprits, most_checks
+from services.daemon.delivery.checking import Checks, Outcome, culprits, max_checks
 
 
 def search(count: int, guilty: tuple[int, ...], ways: int) -> tuple[tuple[int, ...], int, int]:
@@ -35,11 +35,11 @@ def test_whoever_breaks_it_is_named_in_the_promised_number_of_checks(count: int,
     for guilty in [(), *combinations(range(count), 1), *combinations(range(count), 2)]:
         named, checks, _ = search(count, guilty, ways)
         assert named == guilty
-        assert checks <= most_checks(count), (guilty, checks)
+        assert checks <= max_checks(count), (guilty, checks)
 
 
 def test_the_promise_for_eight_steps_is_eight_checks() -> None:
-    assert most_checks(8) == 2 * 3 + 2
+    assert max_checks(8) == 2 * 3 + 2
 
 
 def test_with_more_ways_the_pair_is_named_after_fewer_rounds() -> None:

@@ -16,10 +16,10 @@ from tests.conftest import ROOT
 def makima(*words: str, stdout: int | None = subprocess.PIPE, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command, on a home in which nothing runs."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MAKIMA_", "LC_", "LANG", "PYTHONIO"))}
-    surroundings = {**kept, "MAKIMA_HOME": "/nonexistent/home", "PYTHONPATH": str(ROOT), **environment}
+    variables = {**kept, "MAKIMA_HOME": "/nonexistent/home", "PYTHONPATH": str(ROOT), **environment}
     return subprocess.run(
         [sys.executable, "-m", "cli", *words],
-        env=surroundings, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+        env=variables, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
     )  # fmt: skip
 
 

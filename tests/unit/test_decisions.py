@@ -65,7 +65,7 @@ def test_a_failure_runs_again_with_a_pause_until_its_attempts_are_spent() -> Non
     assert (last.verdict.status, last.verdict.step) == (TaskStatus.FAILED, StepStatus.FAILED)
 
 
-def test_what_a_retry_cannot_mend_fails_at_once() -> None:
+def test_what_a_retry_cannot_fix_fails_at_once() -> None:
     decision, _ = run(known(running()), TaskFailed(seq=1, task=TASK, attempt=1, reason="no", permanent=True))
     assert decision is not None
     assert decision.verdict.status is TaskStatus.FAILED
@@ -130,7 +130,7 @@ def test_a_limit_that_says_no_time_is_waited_for_longer_each_time_it_comes_again
     assert again.verdict.delay_seconds == wait_seconds(waits, 0.5)
 
 
-def test_what_a_person_must_mend_is_the_next_attempt_at_once_and_no_failure() -> None:
+def test_what_a_person_must_fix_is_the_next_attempt_at_once_and_no_failure() -> None:
     again, _ = run(known(running()), TaskFailed(seq=1, task=TASK, attempt=1, reason="signed out", blocked=True))
     assert again is not None
     assert again.blocked

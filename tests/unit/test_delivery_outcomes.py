@@ -83,7 +83,7 @@ def broken(*steps: UUID) -> Broken:
     return Broken(steps=steps, command="just check", output="no")
 
 
-def test_what_breaks_the_check_is_mended_up_to_the_limit_then_left_out_or_paused() -> None:
+def test_what_breaks_the_check_is_fixed_up_to_the_limit_then_left_out_or_paused() -> None:
     first = settle(broken(A, B), at())
     assert first.status is DirectiveStatus.ACTIVE and first.fix == broken(A, B)
     paused = settle(broken(A, B), at(fixes=2))

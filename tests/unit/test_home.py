@@ -17,7 +17,7 @@ def test_a_home_that_is_made_lets_nobody_else_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o750, 0o701, 0o770])
-def test_a_home_that_others_can_enter_is_refused_with_the_command_that_mends_it(tmp_path: Path, mode: int) -> None:
+def test_a_home_that_others_can_enter_is_refused_with_the_command_that_fixes_it(tmp_path: Path, mode: int) -> None:
     home = tmp_path / "my home"
     home.mkdir()
     (home / "token").touch()

@@ -64,7 +64,7 @@ def test_a_result_is_a_result_whatever_stands_beside_its_words(
     assert result.cost_usd is None or math.isfinite(result.cost_usd)
 
 
-def test_half_of_a_surrogate_pair_costs_that_letter_and_a_whole_pair_stays() -> None:
+def test_half_of_a_surrogate_pair_costs_that_character_and_a_whole_pair_stays() -> None:
     line = r'{"type":"result","is_error":false,"result":"\ud83d\ude00 a \ud83d b \\ud83d"}'
     assert results(Claude(), line)[0].text == "\U0001f600 a \ufffd b \\ud83d"
     said = r'{"type":"item.completed","item":{"type":"agent_message","text":"cut \ud83d"}}'

@@ -32,7 +32,7 @@ def test_lines_may_be_cut_anywhere() -> None:
     assert lines(Lines(), b"on", b"e\ntwo", b"\n", b"\nlast") == ["one", "two", "", "last"]
 
 
-def test_letters_may_be_cut_anywhere() -> None:
+def test_characters_may_be_cut_anywhere() -> None:
     assert lines(Lines(), *(bytes((b,)) for b in "ä€🎈\n".encode())) == ["ä€🎈"]
 
 
@@ -41,7 +41,7 @@ def test_a_long_line_is_cut_with_a_mark() -> None:
 
 
 def test_of_an_endless_output_the_first_and_the_last_half_are_kept(tmp_path: Path) -> None:
-    log = Log(tmp_path, Mask().all, most_bytes=16)
+    log = Log(tmp_path, Mask().all, max_bytes=16)
     log.add(["one", "two"])
     assert log.take()[:2] == ["one", "two"] and log.full
     for _ in range(1000):
@@ -55,7 +55,7 @@ def test_of_an_endless_output_the_first_and_the_last_half_are_kept(tmp_path: Pat
 
 
 def test_a_disk_that_refuses_costs_the_end_of_the_output_and_no_more(tmp_path: Path) -> None:
-    log = Log(tmp_path / "not there", Mask().all, most_bytes=8)
+    log = Log(tmp_path / "not there", Mask().all, max_bytes=8)
     log.add(["one", "two", "three"])
     log.finish()
     assert [line for line in log.take() if "bytes" not in line] == ["one"]

@@ -62,7 +62,7 @@ def test_a_key_beside_steps_is_refused_by_name(tmp_path: Path) -> None:
         from_file(str(tmp_path / "plan.yaml"))
 
 
-def test_json_may_write_any_letter_as_it_does(tmp_path: Path) -> None:
+def test_json_may_write_any_character_as_it_does(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text(json.dumps([{"name": "👩 one"}]))
     assert from_file(str(tmp_path / "plan.json")) == [{"name": "👩 one"}]
 

@@ -34,7 +34,7 @@ def test_a_bad_setting_is_named(tmp_path: Path, name: str, value: str) -> None:
         ("agents = 3", r"agents in .*:1 is 3: write a table \[agents\.NAME\]"),
     ],
 )
-def test_a_bad_file_is_named_with_the_line_and_the_mend(tmp_path: Path, text: str, says: str) -> None:
+def test_a_bad_file_is_named_with_the_line_and_the_fix(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "makima.toml").write_text(text)
     with pytest.raises(ConfigError, match=says):
         load({"MAKIMA_HOME": str(tmp_path)})

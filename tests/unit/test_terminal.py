@@ -39,7 +39,7 @@ def test_where_a_program_reads_nothing_is_cut() -> None:
     assert len(lines[1]) < 60
 
 
-def test_wide_letters_count_twice() -> None:
+def test_wide_characters_count_twice() -> None:
     assert (cells("日本"), cut("日本語", 5), cells(cut("日本語", 5))) == (4, "日本…", 5)
 
 

@@ -14,16 +14,16 @@ from shared.domain.markdown import plain, safe, unmarked
 from shared.domain.texts import one_line
 from shared.service.prompts import templates
 
-MOST_DETAILS = 40
+MAX_DETAILS = 40
 """Steps beyond these are listed without what they did."""
-OUTCOME_LETTERS = 1000
-MOST_COMMITS = 20
+OUTCOME_CHARACTERS = 1000
+MAX_COMMITS = 20
 """Of a step's, the newest; one more may be given, which says that there are earlier ones."""
-GOAL_LETTERS = 10_000
-ALL_OUTCOMES_LETTERS = 24_000
+GOAL_CHARACTERS = 10_000
+ALL_OUTCOMES_CHARACTERS = 24_000
 """Of all steps' closing words together."""
-REASON_LETTERS = 300
-TITLE_LETTERS = 200
+REASON_CHARACTERS = 300
+TITLE_CHARACTERS = 200
 _SIGNS = {"completed": "\u2714", "failed": "\u2718 failed:", "skipped": "skipped:", "left out": "left out:"}
 
 _templates = templates("services.completer")
@@ -61,7 +61,7 @@ def pull_request(
     says to the forge counts there.
     """
     gone = [s for s in steps if s.status in ("failed", "skipped")]
-    room = min(OUTCOME_LETTERS, ALL_OUTCOMES_LETTERS // max(len(steps), 1))
+    budget = min(OUTCOME_CHARACTERS, ALL_OUTCOMES_CHARACTERS // max(len(steps), 1))
     missing = [{"what": f"{plain(s.name)} breaks the check", "tail": ""} for s in steps if s.id in left_out]
     missing += [
         {"what": _gone(s), "tail": _indented(fenced(inert_body(unmarked(s.tail)))) if s.tail else ""} for s in gone
@@ -69,12 +69,12 @@ def pull_request(
     figures = f"{cost_usd:.2f} USD, {tokens:,} tokens, {_duration(seconds)} from the goal to here."
     return cut(
         _templates.get_template("pull_request.md.j2").render(
-            goal=safe(goal, GOAL_LETTERS),
+            goal=safe(goal, GOAL_CHARACTERS),
             steps=[
                 {
                     "sign": _SIGNS["left out"] if s.id in left_out else _SIGNS.get(s.status, s.status),
                     "name": plain(s.name),
-                    "note": plain(_first_sentence(s.description)) if at < MOST_DETAILS else "",
+                    "note": plain(_first_sentence(s.description)) if at < MAX_DETAILS else "",
                 }
                 for at, s in enumerate(steps)
             ],
@@ -83,14 +83,14 @@ def pull_request(
                     "name": plain(s.name),
                     "commit": "" if s.commits else (s.head or "")[:12],
                     "commits": _commits(s.commits or ()),
-                    "did": safe(s.outcome, room),
+                    "did": safe(s.outcome, budget),
                 }
-                for s in steps[:MOST_DETAILS]
+                for s in steps[:MAX_DETAILS]
                 if s.outcome.strip() or s.commits
             ],
             checked=CHECKED,
             files=FILES,
-            orders=[safe(one_line(o), TITLE_LETTERS, orders=True) for o in orders],
+            orders=[safe(one_line(o), TITLE_CHARACTERS, orders=True) for o in orders],
             missing=missing,
             figures=figures if cost_usd or tokens or seconds else "",
         )
@@ -98,14 +98,14 @@ def pull_request(
 
 
 def _gone(step: StepText) -> str:
-    reason = f": {plain(step.reason[:REASON_LETTERS])}" if step.reason else ""
+    reason = f": {plain(step.reason[:REASON_CHARACTERS])}" if step.reason else ""
     return f"{plain(step.name)} {step.status}{reason}"
 
 
 def _first_sentence(text: str) -> str:
     line = one_line(text)
     end = line.find(". ")
-    return (line[:end] if end > 0 else line)[:TITLE_LETTERS]
+    return (line[:end] if end > 0 else line)[:TITLE_CHARACTERS]
 
 
 def completion(*, title: str, goal: str, conflict: Conflicted, steps: Sequence[StepText]) -> str:
@@ -124,8 +124,8 @@ def fix(*, broken: Broken, names: Sequence[str]) -> str:
 
 
 def _commits(commits: Sequence[Commit]) -> list[str]:
-    listed = [f"{c.sha[:12]} {plain(c.subject)}" for c in commits[-MOST_COMMITS:]]
-    return ["earlier ones", *listed] if len(commits) > MOST_COMMITS else listed
+    listed = [f"{c.sha[:12]} {plain(c.subject)}" for c in commits[-MAX_COMMITS:]]
+    return ["earlier ones", *listed] if len(commits) > MAX_COMMITS else listed
 
 
 def _indented(text: str) -> str:

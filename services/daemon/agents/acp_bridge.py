@@ -33,7 +33,7 @@ from acp.schema import (
 )
 
 from services.daemon.agents import lines
-from services.daemon.agents.events import SHOWN_LETTERS, cut
+from services.daemon.agents.events import SHOWN_CHARACTERS, cut
 from shared.domain.texts import one_line
 
 LONGEST_MESSAGE = 16 << 20
@@ -56,7 +56,7 @@ class _OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         error = record.exc_info[1] if record.exc_info else None
-        return one_line(f"[{record.getMessage()}{f': {error}' if error else ''}]")[:SHOWN_LETTERS]
+        return one_line(f"[{record.getMessage()}{f': {error}' if error else ''}]")[:SHOWN_CHARACTERS]
 
 
 class Listener:

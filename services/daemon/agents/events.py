@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-SHOWN_LETTERS = 2000
+SHOWN_CHARACTERS = 2000
 """So much of a tool's input or result is kept in a task's output; an agent's own words are kept whole."""
 
 
@@ -137,6 +137,6 @@ def shown(event: Event) -> list[str]:
 
 def cut(text: str) -> str:
     """A text at its shown length, with a mark where it was cut."""
-    if len(text) <= SHOWN_LETTERS:
+    if len(text) <= SHOWN_CHARACTERS:
         return text
-    return f"{text[:SHOWN_LETTERS]} [{len(text) - SHOWN_LETTERS} letters cut]"
+    return f"{text[:SHOWN_CHARACTERS]} [{len(text) - SHOWN_CHARACTERS} letters cut]"

@@ -35,7 +35,7 @@ def object_of(line: str) -> dict[str, object] | None:
         )
     except (ValueError, RecursionError):
         return None
-    return {_HALF.sub("\ufffd", k): _whole_letters(v) for k, v in found.items()} if isinstance(found, dict) else None
+    return {_HALF.sub("\ufffd", k): _whole_characters(v) for k, v in found.items()} if isinstance(found, dict) else None
 
 
 def text_of(value: object) -> str:
@@ -78,14 +78,14 @@ def _flat(line: str) -> str:
     return "".join((*parts, line[begin:])) if parts else line
 
 
-def _whole_letters(value: object) -> object:
+def _whole_characters(value: object) -> object:
     match value:
         case str():
             return _HALF.sub("\ufffd", value)
         case list():
-            return [_whole_letters(part) for part in value]
+            return [_whole_characters(part) for part in value]
         case dict():
-            return {_HALF.sub("\ufffd", key): _whole_letters(part) for key, part in value.items()}
+            return {_HALF.sub("\ufffd", key): _whole_characters(part) for key, part in value.items()}
         case _:
             return value
 

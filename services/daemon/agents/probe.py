@@ -25,7 +25,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     path: str | None = None
     version: str = ""
     signed_in: bool | None = None
-    mend: str = ""
+    fix: str = ""
     note: str = ""
     """What is as it may be, and good to know."""
 
@@ -35,19 +35,19 @@ def probe(name: str, settings: AgentSettings, own: Mapping[str, str] = os.enviro
     needed = program(settings)
     path = shutil.which(needed, path=own.get("PATH"))
     if path is None:
-        return Probe(name=name, mend=f"install {needed}, or leave the agent {name} unused")
+        return Probe(name=name, fix=f"install {needed}, or leave the agent {name} unused")
     given = environment.own_part(settings, own)
     version = _run((path, "--version"), given)
     if version is None or version.returncode:
-        return Probe(name=name, path=path, mend=f"`{needed} --version` fails: install it again")
+        return Probe(name=name, path=path, fix=f"`{needed} --version` fails: install it again")
     said = version.stdout.strip().partition("\n")[0]
     if (status := _STATUS.get(settings.kind)) is None:
         return Probe(name=name, path=path, version=said)
     asked = _run((path, *status), given)
     signed_in = None if asked is None else asked.returncode == 0 or _has_key(settings.kind, given)
-    mend = SIGN_IN[settings.kind] if signed_in is False else ""
+    fix = SIGN_IN[settings.kind] if signed_in is False else ""
     note = _priceless(name, settings)
-    return Probe(name=name, path=path, version=said, signed_in=signed_in, mend=mend, note=note)
+    return Probe(name=name, path=path, version=said, signed_in=signed_in, fix=fix, note=note)
 
 
 def _priceless(name: str, settings: AgentSettings) -> str:

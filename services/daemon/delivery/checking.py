@@ -57,7 +57,7 @@ async def culprits(
     together with that one. Each is a bisection, over `ways` checks at once where that takes no more than `most_checks`;
     `spent` of them are run so far.
     """
-    most = most_checks(count)
+    most = max_checks(count)
     length = await _first(-1, count, lambda n: fails(tuple(range(n))), ways, lambda: most - halvings(count) - spent())
     if length == 0:
         return ()
@@ -66,7 +66,7 @@ async def culprits(
     return (last,) if other == 0 else (other - 1, last)
 
 
-def most_checks(count: int) -> int:
+def max_checks(count: int) -> int:
     """How many checks find what breaks the merge of `count` steps, that of all of them included."""
     return 2 * halvings(count) + 2
 

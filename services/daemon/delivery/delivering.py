@@ -55,7 +55,7 @@ FRESH_SECONDS = 1.0
 """How long what was fetched counts for what the remote has."""
 PUSHES = 6
 """How often is merged and pushed again while others push to the same branch."""
-OUTPUT_LETTERS = 8000
+OUTPUT_CHARACTERS = 8000
 
 Said = Callable[[str], None]
 
@@ -281,7 +281,7 @@ class Delivering:
         return Broken(
             steps=tuple(step for p in named if (step := tips[p].step)),
             command=line,
-            output=outcome.output[-OUTPUT_LETTERS:],
+            output=outcome.output[-OUTPUT_CHARACTERS:],
             checks=checks.count,
         )
 

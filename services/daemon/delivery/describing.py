@@ -15,7 +15,7 @@ UNCHECKED = "Nothing was checked: the repository names no check."
 GONE_WITHOUT = (
     "Nothing was checked: the check fails on the base branch by itself, and it was chosen to go on without it."
 )
-MOST_TEMPLATE_BYTES = 64 << 10
+MAX_TEMPLATE_BYTES = 64 << 10
 _NAMES = ("pull_request_template.md", "pull_request_template.txt", "pull_request_template")
 _GITHUB = tuple(f"{folder}{name}" for folder in (".github/", "", "docs/") for name in _NAMES)
 _GITEA = tuple(f"{folder}{name}" for folder in (".gitea/", ".forgejo/") for name in _NAMES)
@@ -45,7 +45,7 @@ async def template_of(cache: Path, base: str, forge: str) -> str:
     try:
         there = await _at(cache, base, wanted)
         found = next((there[place] for place in wanted if place in there), None)
-        if found is None or found.bytes > MOST_TEMPLATE_BYTES:
+        if found is None or found.bytes > MAX_TEMPLATE_BYTES:
             return ""
         return await git(cache, "cat-file", "blob", found.id)
     except GitError:

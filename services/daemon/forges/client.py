@@ -16,9 +16,9 @@ T = TypeVar("T")
 Number = Annotated[int, msgspec.Meta(ge=1, lt=1 << 53)]
 """Of a pull request, a label, a user."""
 
-MOST_BYTES = 16 << 20
+MAX_BYTES = 16 << 20
 """Of an answer; no forge's is longer."""
-MOST_SECONDS = 120.0
+MAX_SECONDS = 120.0
 """From a question to the end of its answer, however slowly it comes."""
 LONGEST_WAIT_SECONDS = 86_400.0
 _SECONDS = re.compile(r"[0-9]{1,18}")

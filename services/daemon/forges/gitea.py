@@ -17,7 +17,7 @@ from shared.failpoints import hit
 LONGEST_TITLE = 255
 TOKENS = ("GITEA_TOKEN", "FORGEJO_TOKEN")
 PAGE = 50
-MOST_PAGES = 20
+MAX_PAGES = 20
 """So many pages of pull requests are looked through for a branch's; they can't be asked for by branch."""
 LABEL_COLOR = "#ededed"
 
@@ -53,7 +53,7 @@ class Gitea:
 
     async def find(self, branch: str) -> Sequence[Found]:
         """The pull requests of a branch, newest first. Raises ForgeFailed."""
-        for page in range(1, MOST_PAGES + 1):
+        for page in range(1, MAX_PAGES + 1):
             answer = await self._ask("GET", f"/pulls?state=all&sort=recentupdate&limit={PAGE}&page={page}")
             pulls = read(self._forge.host, answer, list[_Pull])
             found = [f for p in sorted(pulls, key=lambda p: -p.number) if (f := _found(p)).branch == branch and f.own]
@@ -92,7 +92,7 @@ class Gitea:
 
     async def _labels(self) -> dict[str, int]:
         found: dict[str, int] = {}
-        for page in range(1, MOST_PAGES + 1):
+        for page in range(1, MAX_PAGES + 1):
             answer = await self._ask("GET", f"/labels?limit={PAGE}&page={page}")
             labels = read(self._forge.host, answer, list[_Label])
             found |= {label.name: label.id for label in labels}
@@ -102,9 +102,9 @@ class Gitea:
 
     async def _ask(self, method: str, path: str, text: Mapping[str, object] | None = None) -> Answer:
         token = await token_of(self._forge, self._folder, TOKENS)
-        mend = f"give the daemon a token in {TOKENS[0]}, or in git's credentials for {self._forge.host}"
+        fix = f"give the daemon a token in {TOKENS[0]}, or in git's credentials for {self._forge.host}"
         authorization = f"token {token}" if token else None
-        return await ask(self._forge, method, self._base + path, authorization=authorization, mend=mend, text=text)
+        return await ask(self._forge, method, self._base + path, authorization=authorization, fix=fix, text=text)
 
 
 def _found(pull: _Pull) -> Found:

@@ -15,8 +15,8 @@ from typing import Literal
 import msgspec
 
 from services.daemon.forges.client import (
-    MOST_BYTES,
-    MOST_SECONDS,
+    MAX_BYTES,
+    MAX_SECONDS,
     AlreadyThere,
     Answer,
     ForgeFailed,
@@ -144,20 +144,20 @@ class GitHub:
         )
         told = msgspec.json.encode(text) if text is not None else b""
         try:
-            async with asyncio.timeout(MOST_SECONDS):
+            async with asyncio.timeout(MAX_SECONDS):
                 _, out, err = await asyncio.gather(
                     _tell(process, told), _printed(process.stdout), _printed(process.stderr)
                 )
                 await process.wait()
         except TimeoutError:
-            why = f"{self._forge.host} did not answer to the end within {MOST_SECONDS:g} s"
+            why = f"{self._forge.host} did not answer to the end within {MAX_SECONDS:g} s"
             raise ForgeFailed(why, passing=True) from None
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        if len(out) > MOST_BYTES:
-            raise unexpected(self._forge.host, f"more than {MOST_BYTES >> 20} MiB")
+        if len(out) > MAX_BYTES:
+            raise unexpected(self._forge.host, f"more than {MAX_BYTES >> 20} MiB")
         answer = read_response(out)
         if answer is None:
             said = err.decode(errors="replace").strip()
@@ -181,7 +181,7 @@ async def _printed(pipe: asyncio.StreamReader | None) -> bytes:
     assert pipe is not None
     printed = bytearray()
     while part := await pipe.read(65_536):
-        if len(printed) <= MOST_BYTES:
+        if len(printed) <= MAX_BYTES:
             printed += part
     return bytes(printed)
 

@@ -100,9 +100,9 @@ class GitLab:
     async def _ask(
         self, method: str, url: str, text: Mapping[str, object] | None = None, etag: str | None = None
     ) -> Answer:
-        mend = f"give the daemon a token of the scope `api` in {TOKEN}"
+        fix = f"give the daemon a token of the scope `api` in {TOKEN}"
         bearer = f"Bearer {self._token}"
-        return await ask(self._forge, method, url, authorization=bearer, mend=mend, text=text, etag=etag)
+        return await ask(self._forge, method, url, authorization=bearer, fix=fix, text=text, etag=etag)
 
 
 def _found(request: _Request) -> Found:

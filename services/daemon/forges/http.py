@@ -12,8 +12,8 @@ import httpx
 import msgspec
 
 from services.daemon.forges.client import (
-    MOST_BYTES,
-    MOST_SECONDS,
+    MAX_BYTES,
+    MAX_SECONDS,
     AlreadyThere,
     Answer,
     ForgeFailed,
@@ -39,31 +39,31 @@ async def ask(
     url: str,
     *,
     authorization: str | None,
-    mend: str,
+    fix: str,
     text: Mapping[str, object] | None = None,
     etag: str | None = None,
 ) -> Answer:
     """The answer: 2xx, or 304 to an etag. A redirect isn't followed: it could lead the token anywhere.
 
-    `mend`: what a person does about an account that is refused. Raises ForgeFailed.
+    `fix`: what a person does about an account that is refused. Raises ForgeFailed.
     """
     headers = {"Authorization": authorization} if authorization else {}
     if etag:
         headers["If-None-Match"] = etag
     try:
         async with (
-            asyncio.timeout(MOST_SECONDS),
+            asyncio.timeout(MAX_SECONDS),
             httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client,
             client.stream(method, url, headers=headers, json=text) as coming,
         ):
             answer = await _whole(forge.host, coming)
     except TimeoutError:
-        raise ForgeFailed(f"{forge.host} did not answer to the end within {MOST_SECONDS:g} s", passing=True) from None
+        raise ForgeFailed(f"{forge.host} did not answer to the end within {MAX_SECONDS:g} s", passing=True) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         why = one_line(str(error), 200) or type(error).__name__
         raise ForgeFailed(f"{forge.host} can't be asked: {why}", passing=True) from None
     if answer.status >= 400:
-        raise refusal(forge.host, answer, mend)
+        raise refusal(forge.host, answer, fix)
     if answer.status >= 300 and answer.status != 304:
         where = one_line(answer.headers.get("location", "elsewhere"), 200)
         raise unexpected(forge.host, f"a redirect to {where}, which is not followed", answer.status)
@@ -75,22 +75,22 @@ async def _whole(host: str, coming: httpx.Response) -> Answer:
     body = bytearray()
     async for part in coming.aiter_bytes(65_536):
         body += part
-        if len(body) > MOST_BYTES:
-            raise unexpected(host, f"more than {MOST_BYTES >> 20} MiB", coming.status_code)
+        if len(body) > MAX_BYTES:
+            raise unexpected(host, f"more than {MAX_BYTES >> 20} MiB", coming.status_code)
     return Answer(status=coming.status_code, headers=dict(coming.headers), body=bytes(body))
 
 
-def refusal(host: str, answer: Answer, mend: str) -> ForgeFailed:
+def refusal(host: str, answer: Answer, fix: str) -> ForgeFailed:
     """An answer of 400 and above in words: what a person does about it, or when it is worth asking again."""
     status, said = answer.status, _said(answer)
     if status in (401, 403):
-        return ForgeFailed(f"{host} refuses the daemon's account ({status}): {said}; {mend}")
+        return ForgeFailed(f"{host} refuses the daemon's account ({status}): {said}; {fix}")
     if status == 429 or status >= 500:
         what = "limits the rate" if status == 429 else "is out of order"
         wait = wait_seconds(answer.headers, time.time())
         return ForgeFailed(f"{host} {what} ({status}): {said}", passing=True, wait_seconds=wait)
     if status == 404:
-        return ForgeFailed(f"{host} does not know it, or not for the daemon's account (404): {said}; {mend}")
+        return ForgeFailed(f"{host} does not know it, or not for the daemon's account (404): {said}; {fix}")
     if "no changes between" in said.lower() or "no commits" in said.lower():
         return NothingToPropose(f"{host}: {said}")
     if "already exists" in said.lower():

@@ -23,13 +23,13 @@ class Patience:
         said: Callable[[str], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
         self._seconds = seconds
         self._said = said
         self._sleep = sleep
         self._clock = clock
-        self._chance = chance
+        self._jitter = jitter
 
     async def ask(self, question: Callable[[], Awaitable[T]]) -> T:
         """The answer. Raises ForgeFailed when it would not pass, or not in time."""
@@ -40,7 +40,7 @@ class Patience:
                 return await question()
             except ForgeFailed as error:
                 failures += 1
-                seconds = error.wait_seconds or backoff_seconds(failures, self._chance())
+                seconds = error.wait_seconds or backoff_seconds(failures, self._jitter())
                 if not error.passing or self._clock() + seconds > deadline:
                     raise
                 self._said(f"{error}: asked again in {seconds:.0f} s")

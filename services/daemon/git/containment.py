@@ -8,9 +8,9 @@ from pathlib import Path
 from services.daemon.git.command import GitError, git, names
 from services.daemon.git.merging import commit_tree, holds, merge_tree, tree_of
 
-MOST_LOOKED_AT = 200
+MAX_LOOKED_AT = 200
 """Commits of the branch since it parted from the commit; of those, the oldest."""
-MOST_FILES = 50
+MAX_FILES = 50
 """So many of the files that a commit changes narrow down which commits of the branch are looked at."""
 
 
@@ -27,9 +27,9 @@ async def _holds_content(repository: Path, branch: str, commit: str) -> bool:
     changed = await names(repository, "diff-tree", "-r", "-z", "--name-only", "--no-renames", fork, commit)
     if not changed:
         return True
-    paths = [f":(literal){file}" for file in changed[:MOST_FILES]]
+    paths = [f":(literal){file}" for file in changed[:MAX_FILES]]
     walk = ("rev-list", "--first-parent", "--reverse", branch, f"^{fork}", "--", *paths)
-    for one in (await git(repository, *walk)).split()[:MOST_LOOKED_AT]:
+    for one in (await git(repository, *walk)).split()[:MAX_LOOKED_AT]:
         merged = await merge_tree(repository, one, commit)
         if merged.clean and not merged.files and merged.tree == await tree_of(repository, one):
             return True

@@ -18,15 +18,15 @@ _STAT = struct.Struct(">10I")
 _MODE_AT = 24
 _FILES = frozenset({0o100644, 0o100755})
 _EXTENDED, _STAGE, _LENGTH = 0x4000, 0x3000, 0x0FFF
-_SHA1_LETTERS = 40
+_SHA1_CHARACTERS = 40
 
 
-def attributes_of(index: Path, letters: int = _SHA1_LETTERS) -> dict[str, str]:
+def attributes_of(index: Path, characters: int = _SHA1_CHARACTERS) -> dict[str, str]:
     """The attribute files of an index, each with its blob. `letters`: of an object's name. Raises OSError."""
     data, wanted = index.read_bytes(), ATTRIBUTES.encode() + b"\0"
     found, at = {}, data.find(wanted)
     while at >= 0:
-        if (entry := _path_ending(data, at, at + len(ATTRIBUTES), letters // 2)) is not None:
+        if (entry := _path_ending(data, at, at + len(ATTRIBUTES), characters // 2)) is not None:
             path, blob = entry
             found[path] = blob
         at = data.find(wanted, at + 1)
@@ -51,17 +51,17 @@ def _path_ending(data: bytes, name: int, end: int, hash_bytes: int) -> tuple[str
     return None
 
 
-def settle(index: Path, folder: Path, files: Mapping[str, str], letters: int = _SHA1_LETTERS) -> None:
+def settle(index: Path, folder: Path, files: Mapping[str, str], characters: int = _SHA1_CHARACTERS) -> None:
     """Have an index say of a folder's files, each of a blob, that they are that as they look now. Raises OSError.
 
     Of those that are as young as the index, git will all the same look at the content.
     """
     data = bytearray(index.read_bytes())
     wanted = {os.fsencode(path): bytes.fromhex(blob) for path, blob in files.items()}
-    for at, path in _entries(data, letters // 2):
-        if wanted.get(path) == bytes(data[at + _STAT.size : at + _STAT.size + letters // 2]):
+    for at, path in _entries(data, characters // 2):
+        if wanted.get(path) == bytes(data[at + _STAT.size : at + _STAT.size + characters // 2]):
             _look(data, at, folder / os.fsdecode(path))
-    hashed = hashlib.sha1(usedforsecurity=False) if letters == _SHA1_LETTERS else hashlib.sha256()
+    hashed = hashlib.sha1(usedforsecurity=False) if characters == _SHA1_CHARACTERS else hashlib.sha256()
     hashed.update(data[: -hashed.digest_size])
     data[-hashed.digest_size :] = hashed.digest()
     draft = index.with_name(f"{index.name}.settled")

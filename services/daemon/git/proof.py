@@ -9,7 +9,7 @@ from services.daemon.git.command import git, names, readable
 from services.daemon.git.merging import Tip, holds
 from shared.domain.delivery import Strategy
 
-MOST_NAMED = 20
+MAX_NAMED = 20
 
 
 class ContentMissing(RuntimeError):
@@ -97,5 +97,5 @@ async def _raw(repository: Path, before: str, after: str) -> dict[str, str]:
 
 
 def _named(files: Sequence[str]) -> str:
-    more = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
-    return readable(", ".join(files[:MOST_NAMED])) + more
+    more = f" and {len(files) - MAX_NAMED} more" if len(files) > MAX_NAMED else ""
+    return readable(", ".join(files[:MAX_NAMED])) + more

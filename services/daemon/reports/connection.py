@@ -113,15 +113,15 @@ def size(report: AnyReport) -> int:
     return len(msgspec.msgpack.encode(report))
 
 
-def batches(reports: Iterable[AnyReport], most_bytes: int = BATCH_BYTES) -> list[list[AnyReport]]:
+def batches(reports: Iterable[AnyReport], max_bytes: int = BATCH_BYTES) -> list[list[AnyReport]]:
     """The reports in order, in lists whose encoding stays under `most_bytes` each, where one alone does."""
     cut: list[list[AnyReport]] = []
-    room = 0
+    budget = 0
     for report in reports:
         needed = size(report)
-        if not cut or needed > room:
+        if not cut or needed > budget:
             cut.append([])
-            room = most_bytes
+            budget = max_bytes
         cut[-1].append(report)
-        room -= needed
+        budget -= needed
     return cut

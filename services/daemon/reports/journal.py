@@ -19,7 +19,7 @@ from shared.messages.reports import Report, TaskAccepted, TaskFailed, TaskInterr
 from shared.messages.unreadable import UNREADABLE
 
 COMPACT_BYTES = 1 << 20
-MOST_ENDED = 4096
+MAX_ENDED = 4096
 """So many of the attempts that have ended are remembered, so that a command that comes again runs nothing."""
 
 Attempt = tuple[UUID, int]
@@ -110,7 +110,7 @@ class Recorded:
     def _end(self, attempt: Attempt) -> None:
         self.in_hand.pop(attempt, None)
         self._ended[attempt] = None
-        while len(self._ended) > MOST_ENDED:
+        while len(self._ended) > MAX_ENDED:
             del self._ended[next(iter(self._ended))]
 
 

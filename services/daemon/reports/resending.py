@@ -58,15 +58,15 @@ class Resending:
             self._send_again(before, RESEND_BYTES if listening else RESEND_UNHEARD_BYTES)
             self._backoff = RESEND_SECONDS if listening else min(self._backoff * 2, LONGEST_RESEND_SECONDS)
 
-    def _send_again(self, sent_before: float, most_bytes: int) -> None:
+    def _send_again(self, sent_before: float, max_bytes: int) -> None:
         now = asyncio.get_running_loop().time()
         again: list[AnyReport] = []
         unheard = [
             r for s, r in sorted(self._journal.unacknowledged.items()) if self._sent_at.get(s, 0.0) <= sent_before
         ]
         for report in output_last(unheard):  # type: ignore[arg-type]
-            most_bytes -= size(report)
-            if again and most_bytes < 0:
+            max_bytes -= size(report)
+            if again and max_bytes < 0:
                 break
             self._sent_at[report.seq] = now  # type: ignore[union-attr]
             again.append(report)

@@ -11,13 +11,13 @@ from services.daemon.runs.run import Ended, ending
 from services.daemon.runs.watchdogs import Stop
 from shared.domain.texts import one_line
 
-MOST_LIMIT_SECONDS = 8 * 24 * 3600.0
+MAX_LIMIT_SECONDS = 8 * 24 * 3600.0
 """An agent that says a longer time is waited for no longer."""
-MOST_AFRESH = 3
+MAX_AFRESH = 3
 """So often an attempt goes on in a new conversation because the last one grew too long."""
-TAIL_LETTERS = 6000
-LINE_LETTERS = 200
-MOST_DENIALS = 10
+TAIL_CHARACTERS = 6000
+LINE_CHARACTERS = 200
+MAX_DENIALS = 10
 """So many are named."""
 PERMISSIONS = {
     "claude": "allowed_tools, permission_mode",
@@ -130,11 +130,11 @@ def _troubled(ended: Ended, told: Told) -> Next:
         case Trouble.SIGNED_OUT:
             return Over(reason=f"{name} is not signed in: {problem.text}; {told.sign_in}", blocked=True)
         case Trouble.NO_CREDIT:
-            mend = "add credit or raise the limit of its account, then resume"
-            return Over(reason=f"{name} has no credit left: {problem.text}; {mend}", blocked=True)
+            fix = "add credit or raise the limit of its account, then resume"
+            return Over(reason=f"{name} has no credit left: {problem.text}; {fix}", blocked=True)
         case Trouble.REFUSED:
-            mend = f"mend the account or [agents.{name}], then resume"
-            return Over(reason=f"{name} was refused: {problem.text}; {mend}", blocked=True)
+            fix = f"mend the account or [agents.{name}], then resume"
+            return Over(reason=f"{name} was refused: {problem.text}; {fix}", blocked=True)
         case Trouble.TOO_LONG:
             return _too_long(ended, told)
         case Trouble.BUDGET:
@@ -148,34 +148,34 @@ def _troubled(ended: Ended, told: Told) -> Next:
 
 
 def _within(seconds: float) -> float:
-    return min(max(seconds, 0.0), MOST_LIMIT_SECONDS)
+    return min(max(seconds, 0.0), MAX_LIMIT_SECONDS)
 
 
 def _too_long(ended: Ended, told: Told) -> Next:
     name = told.agent
     if told.began and not ended.tokens:
         return Over(reason=f"the prompt alone is longer than {name} takes: shorten the task", permanent=True)
-    if told.afresh < MOST_AFRESH:
+    if told.afresh < MAX_AFRESH:
         return Afresh(f"the conversation outgrew the model of {name}", summary=True)
     return Over(reason=f"{name} outgrew its model {told.afresh + 1} times in this attempt", forgets_session=True)
 
 
 def setup_failed(command: str, why: str, tail: str) -> Over:
     """The end of an attempt whose agent could not begin, which is no fault of the agent's."""
-    mend = "mend it in the repository or on the daemon's machine, then resume"
-    return Over(reason=f"the repository's setup `{command}` fails: {why}{last_line(tail)}; {mend}", blocked=True)
+    fix = "mend it in the repository or on the daemon's machine, then resume"
+    return Over(reason=f"the repository's setup `{command}` fails: {why}{last_line(tail)}; {fix}", blocked=True)
 
 
 def last_line(tail: str) -> str:
     """How an output ends, to be said behind an exit code; the whole tail goes with the report."""
     lines = [line for line in map(one_line, tail.splitlines()) if line]
-    return f": {lines[-1][:LINE_LETTERS]}" if lines else ""
+    return f": {lines[-1][:LINE_CHARACTERS]}" if lines else ""
 
 
 def denied(agent: str, kind: str, what: Sequence[str]) -> Over:
     """The end of an agent that says that it did well, changed nothing, and was denied what it asked for."""
-    mend = f"allow it in [agents.{agent}] ({PERMISSIONS.get(kind, 'its permissions')}), then resume"
-    return Over(reason=f"the agent {agent} changed nothing, and was denied: {_listed(what)}; {mend}", blocked=True)
+    fix = f"allow it in [agents.{agent}] ({PERMISSIONS.get(kind, 'its permissions')}), then resume"
+    return Over(reason=f"the agent {agent} changed nothing, and was denied: {_listed(what)}; {fix}", blocked=True)
 
 
 def with_denials(outcome: str, what: Sequence[str]) -> str:
@@ -184,18 +184,18 @@ def with_denials(outcome: str, what: Sequence[str]) -> str:
 
 
 def _listed(what: Sequence[str]) -> str:
-    more = len(what) - MOST_DENIALS
-    return "; ".join(what[:MOST_DENIALS]) + (f"; and {more} more" if more > 0 else "")
+    more = len(what) - MAX_DENIALS
+    return "; ".join(what[:MAX_DENIALS]) + (f"; and {more} more" if more > 0 else "")
 
 
 def begun_anew(task: str, tail: str) -> str:
     """The prompt of a new conversation that goes on with what another one began."""
-    return f"{TOO_LONG}\n\n{tail[-TAIL_LETTERS:]}\n\nThe task:\n\n{task}"
+    return f"{TOO_LONG}\n\n{tail[-TAIL_CHARACTERS:]}\n\nThe task:\n\n{task}"
 
 
 def check_failed(command: str, output: str) -> str:
     """The words with which an agent is resumed after the check failed."""
     return (
         f"The check `{command}` fails on your work. Mend what it says, and run it yourself before you end.\n"
-        f"Its output ends with:\n\n{output[-TAIL_LETTERS:]}"
+        f"Its output ends with:\n\n{output[-TAIL_CHARACTERS:]}"
     )

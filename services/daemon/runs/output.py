@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 LONGEST_LINE = 16 << 10
-MOST_BYTES = 20 << 20
+MAX_BYTES = 20 << 20
 TAIL_LINES = 40
-OUTCOME_LETTERS = 2000
-TAIL_LETTERS = 8000
+OUTCOME_CHARACTERS = 2000
+TAIL_CHARACTERS = 8000
 
 
 class Lines:
@@ -50,9 +50,9 @@ class Lines:
         return rest
 
     def _extend(self, piece: bytes) -> None:
-        room = self._longest - len(self._rest)
-        self._rest += piece[:room]
-        self._over += max(len(piece) - room, 0)
+        budget = self._longest - len(self._rest)
+        self._rest += piece[:budget]
+        self._over += max(len(piece) - budget, 0)
 
     def _end(self) -> str:
         line = self._rest.decode(errors="replace")
@@ -66,9 +66,9 @@ class Lines:
 class Spool:
     """The last bytes of an endless stream, in two files by turns. A disk that refuses costs the bytes, no more."""
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int) -> None:
         self._files = (folder / "output.1", folder / "output.2")
-        self._most = most_bytes
+        self._most = max_bytes
         self._now = 0
         self._size = 0
         self.total = 0
@@ -104,9 +104,9 @@ class Log:
     is given out at the end, with a mark that says how much is missing between the two.
     """
 
-    def __init__(self, folder: Path, clean: Callable[[list[str]], list[str]], most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, folder: Path, clean: Callable[[list[str]], list[str]], max_bytes: int = MAX_BYTES) -> None:
         self._clean = clean
-        self._half = most_bytes // 2
+        self._half = max_bytes // 2
         self._spool = Spool(folder, self._half)
         self._taken = 0
         self._lines: list[str] = []
@@ -158,12 +158,12 @@ class Log:
         self._tail.clear()
 
     def outcome(self) -> str:
-        """The last lines that say something, at most OUTCOME_LETTERS."""
-        return "\n".join(line for line in self._tail if line.strip())[-OUTCOME_LETTERS:]
+        """The last lines that say something, at most OUTCOME_CHARACTERS."""
+        return "\n".join(line for line in self._tail if line.strip())[-OUTCOME_CHARACTERS:]
 
     def tail(self) -> str:
-        """The last lines, at most TAIL_LETTERS."""
-        return "\n".join(self._tail)[-TAIL_LETTERS:]
+        """The last lines, at most TAIL_CHARACTERS."""
+        return "\n".join(self._tail)[-TAIL_CHARACTERS:]
 
     def _keep(self, line: str) -> None:
         size = len(line) + 1

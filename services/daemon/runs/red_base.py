@@ -7,14 +7,14 @@ from typing import Literal
 
 import msgspec
 
-from services.daemon.runs.decisions import TAIL_LETTERS, Over
+from services.daemon.runs.decisions import TAIL_CHARACTERS, Over
 from shared.domain.texts import quoted
 
 Choice = Literal["fix", "continue", "stop"]
 
 ANSWERS: dict[str, Choice] = {"go on without the check": "continue", "mend it first": "fix", "stop": "stop"}
 """What a person may answer; anything else stops, too."""
-ASKED_LETTERS = 3000
+ASKED_CHARACTERS = 3000
 
 
 class Base(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +28,7 @@ def question(check: str, base: Base) -> str:
     """The command line that asks a person, and prints the answer."""
     text = f"the check `{check}` fails on the base branch before anything was changed: {base.failed}. What now?"
     if base.tail.strip():
-        text += f" Its output ends with:\n\n{base.tail[-ASKED_LETTERS:]}"
+        text += f" Its output ends with:\n\n{base.tail[-ASKED_CHARACTERS:]}"
     options = (part for answer in ANSWERS for part in ("--option", answer))
     return shlex.join(["makima", "ask", text, *options])
 
@@ -41,10 +41,10 @@ def told(choice: Choice, check: str, base: Base) -> str:
         else "It stays as it is: no step is held to it, and none is to mend it."
     )
     begin = f"The check of this repository, `{check}`, fails on the base branch before anything was changed. {what}"
-    return f"{begin} Its output ends with:\n\n{quoted(base.tail[-TAIL_LETTERS:])}"
+    return f"{begin} Its output ends with:\n\n{quoted(base.tail[-TAIL_CHARACTERS:])}"
 
 
 def stopped(check: str, base: Base) -> Over:
     """The end of a planning that is not to be."""
-    mend = "mend it there, or choose another way by the setting red_base, then resume"
-    return Over(reason=f"the check `{check}` fails on the base branch by itself: {base.failed}; {mend}", blocked=True)
+    fix = "mend it there, or choose another way by the setting red_base, then resume"
+    return Over(reason=f"the check `{check}` fails on the base branch by itself: {base.failed}; {fix}", blocked=True)

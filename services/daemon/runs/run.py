@@ -25,7 +25,7 @@ from services.daemon.sandbox.view import View
 from shared.domain.texts import one_line
 
 BATCH_SECONDS = 0.2
-DENIED_LETTERS = 200
+DENIED_CHARACTERS = 200
 BATCH_BYTES = programs.READ_AHEAD_BYTES
 LONGEST_EVENT = 8 << 20
 """A line of an agent that speaks may hold a whole file."""
@@ -258,7 +258,7 @@ class Run:
                     self._ended.problem = None
                 self._end_input()
             case Denied(tool, detail):
-                if (what := one_line(f"{tool} {detail}")[:DENIED_LETTERS]) not in self._ended.denied:
+                if (what := one_line(f"{tool} {detail}")[:DENIED_CHARACTERS]) not in self._ended.denied:
                     self._ended.denied.append(what)
             case Problem():
                 self._ended.problem = event

@@ -12,8 +12,8 @@ import msgspec
 
 from services.daemon.agents.events import Event, Problem, Result, ToolCall, ToolResult, Usage, Waiting
 
-MOST_TOKENS = 10**15
-MOST_DOLLARS = 1e9
+MAX_TOKENS = 10**15
+MAX_DOLLARS = 1e9
 """What an agent says beyond these nobody could pay."""
 
 
@@ -56,12 +56,12 @@ class Meter:
     @property
     def cost_usd(self) -> float:
         """Known only once the agent said it."""
-        return min(max(self._cost, 0.0), MOST_DOLLARS)
+        return min(max(self._cost, 0.0), MAX_DOLLARS)
 
     @property
     def tokens(self) -> int:
         """Counted as they come."""
-        return min(max(self._tokens, sum(self._messages.values()), 0), MOST_TOKENS)
+        return min(max(self._tokens, sum(self._messages.values()), 0), MAX_TOKENS)
 
 
 class Watch:

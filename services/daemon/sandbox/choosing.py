@@ -15,7 +15,7 @@ from services.daemon.sandbox.sandbox import Kind, Sandbox, SandboxMissing
 from shared.config import Settings
 from shared.domain.hosts import NETWORKS, Network, tighter
 
-_MEND = "allow user namespaces to this account, or run a kernel with Landlock (Linux 6.2 or newer)"
+_FIX = "allow user namespaces to this account, or run a kernel with Landlock (Linux 6.2 or newer)"
 _HELD: Mapping[Kind, tuple[Network, ...]] = {
     "bubblewrap": NETWORKS,
     "docker": NETWORKS,
@@ -43,7 +43,7 @@ def chosen(settings: Settings) -> Sandbox:
             if not isinstance(found, str):
                 return found
             refusals.append(found)
-    why = f"{'; '.join(refusals)}: {_MEND}"
+    why = f"{'; '.join(refusals)}: {_FIX}"
     match settings.sandbox:
         case "off":
             return Bare("the setting sandbox is off")

@@ -28,7 +28,7 @@ from proxy.http.proxy import HttpProxyBasePlugin
 from shared.domain.hosts import Hosts
 
 READY = b"ready\n"
-_MOST_MEMORY_BYTES = 2 << 30
+_MAX_MEMORY_BYTES = 2 << 30
 """What it buffers is bounded by this: an upload faster than its receiver ends, and no other connection with it."""
 _STACK_BYTES = 512 << 10
 _IDLE_SECONDS = 24 * 3600
@@ -98,7 +98,7 @@ def main(path: str, entries: list[str]) -> int:
     """Serve until standard input ends; the exit code."""
     Hosts(entries)
     os.umask(0o077)
-    resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY_BYTES, _MOST_MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY_BYTES, _MAX_MEMORY_BYTES))
     threading.stack_size(_STACK_BYTES)
     with tempfile.TemporaryDirectory(prefix="makima-proxy-") as data:
         options = {

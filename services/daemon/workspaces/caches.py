@@ -197,9 +197,9 @@ async def _fetch_without_head(cache: Path, fetch: list[str], command: SpawnTask)
     await git_beside_others(cache, *fetch)
     if command.base_branch is None and command.start_from is None:
         some = await git(cache, "for-each-ref", "--count=1", "refs/remotes/origin")
-        mend = "name a base branch" if some else "make a first commit"
+        fix = "name a base branch" if some else "make a first commit"
         what = "the remote's HEAD names no branch" if some else "the repository is empty"
-        raise WorkspaceFailed(f"{what}: {mend}", permanent=True)
+        raise WorkspaceFailed(f"{what}: {fix}", permanent=True)
 
 
 def _branch_of(name: str) -> str:

@@ -36,14 +36,14 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """None: git keeps it as it is, since it is empty, or a pointer itself."""
 
 
-def look(folder: Path, path: str, letters: int, most_bytes: int) -> Seen | None:
+def look(folder: Path, path: str, characters: int, max_bytes: int) -> Seen | None:
     """How a file looks; None where there is none. Blocking. Raises WorkspaceFailed for one that is too large."""
     try:
         with opened(folder, path) as file:
             size = os.fstat(file).st_size
-            if size > most_bytes:
-                raise WorkspaceFailed(too_large(path, size, most_bytes))
-            raw, content, beginning = _blob(letters, size), hashlib.sha256(), b""
+            if size > max_bytes:
+                raise WorkspaceFailed(too_large(path, size, max_bytes))
+            raw, content, beginning = _blob(characters, size), hashlib.sha256(), b""
             while part := os.read(file, 1 << 20):
                 beginning = beginning or part[:LONGEST]
                 raw.update(part)
@@ -53,17 +53,17 @@ def look(folder: Path, path: str, letters: int, most_bytes: int) -> Seen | None:
     if not size or parse(beginning) is not None:
         return Seen(raw=raw.hexdigest(), kept=raw.hexdigest(), pointer=None)
     pointer = Pointer(content.hexdigest(), size)
-    return Seen(raw=raw.hexdigest(), kept=named_blob(pointer.text, letters), pointer=pointer)
+    return Seen(raw=raw.hexdigest(), kept=named_blob(pointer.text, characters), pointer=pointer)
 
 
-async def changed(cache: Path, folder: Path, files: Mapping[str, tuple[str, bool]], most_bytes: int) -> dict[str, str]:
+async def changed(cache: Path, folder: Path, files: Mapping[str, tuple[str, bool]], max_bytes: int) -> dict[str, str]:
     """Those of these files that git-lfs keeps which are no longer what they were, and what git would keep of them now.
 
     `files`: each with the blob that it was, and whether its mode differs. Raises WorkspaceFailed and GitError.
     """
     found, doubtful = dict[str, str](), dict[str, tuple[str, Pointer]]()
     for path, (before, other_mode) in files.items():
-        seen = await asyncio.to_thread(look, folder, path, len(before), most_bytes)
+        seen = await asyncio.to_thread(look, folder, path, len(before), max_bytes)
         if seen is None:
             found[path] = ""
         elif other_mode:
@@ -79,7 +79,7 @@ async def changed(cache: Path, folder: Path, files: Mapping[str, tuple[str, bool
     return found
 
 
-async def recorded(workspace: Workspace, paths: Collection[str], most_bytes: int) -> dict[str, str]:
+async def recorded(workspace: Workspace, paths: Collection[str], max_bytes: int) -> dict[str, str]:
     """The mode and the blob of pointers to these files of a workspace, whose contents are in the store then.
 
     Those that are no files, are empty or pointers are left out. Raises OSError, WorkspaceFailed and GitError.
@@ -89,7 +89,7 @@ async def recorded(workspace: Workspace, paths: Collection[str], most_bytes: int
     drafts, made = workspace.own / "pointers", list[tuple[str, str]]()
     await asyncio.to_thread(_emptied, drafts)
     for path in paths:
-        mode, pointer = await asyncio.to_thread(_keep, workspace.home.store, workspace.folder, path, most_bytes)
+        mode, pointer = await asyncio.to_thread(_keep, workspace.home.store, workspace.folder, path, max_bytes)
         if pointer is not None:
             (drafts / str(len(made))).write_bytes(pointer.text)
             made.append((mode, path))
@@ -103,8 +103,8 @@ async def recorded(workspace: Workspace, paths: Collection[str], most_bytes: int
 
 def new_attributes(workspace: Workspace) -> list[str]:
     """The files of attributes that the agent's last commit has, and the start has not, or in another way. Blocking."""
-    letters = len(workspace.start)
-    before, now = attributes_of(workspace.index, letters), attributes_of(workspace.index_now, letters)
+    characters = len(workspace.start)
+    before, now = attributes_of(workspace.index, characters), attributes_of(workspace.index_now, characters)
     return [path for path, blob in now.items() if before.get(path) != blob]
 
 
@@ -113,15 +113,15 @@ def _emptied(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def _keep(store: Store, folder: Path, path: str, most_bytes: int) -> tuple[str, Pointer | None]:
+def _keep(store: Store, folder: Path, path: str, max_bytes: int) -> tuple[str, Pointer | None]:
     """The mode of a file, and the pointer to its content, which is stored. Blocking."""
     try:
         if not stat.S_ISREG((folder / path).lstat().st_mode):
             return "", None
         with opened(folder, path) as file:
             about = os.fstat(file)
-            if about.st_size > most_bytes:
-                raise WorkspaceFailed(too_large(path, about.st_size, most_bytes))
+            if about.st_size > max_bytes:
+                raise WorkspaceFailed(too_large(path, about.st_size, max_bytes))
             if not about.st_size or (about.st_size < LONGEST and parse(os.pread(file, LONGEST, 0)) is not None):
                 return "", None
             return "100755" if about.st_mode & stat.S_IXUSR else "100644", store.take(file)
@@ -129,21 +129,21 @@ def _keep(store: Store, folder: Path, path: str, most_bytes: int) -> tuple[str, 
         return "", None
 
 
-def _blob(letters: int, size: int) -> hashlib._Hash:
-    hashed = hashlib.sha1(usedforsecurity=False) if letters == 40 else hashlib.sha256()
+def _blob(characters: int, size: int) -> hashlib._Hash:
+    hashed = hashlib.sha1(usedforsecurity=False) if characters == 40 else hashlib.sha256()
     hashed.update(b"blob %d\0" % size)
     return hashed
 
 
-def named_blob(text: bytes, letters: int) -> str:
+def named_blob(text: bytes, characters: int) -> str:
     """The name that git gives a file of this text; `letters`: how long names are."""
-    hashed = _blob(letters, len(text))
+    hashed = _blob(characters, len(text))
     hashed.update(text)
     return hashed.hexdigest()
 
 
-def too_large(what: str, size: int, most_bytes: int) -> str:
+def too_large(what: str, size: int, max_bytes: int) -> str:
     """Why something is refused, in words."""
     return (
-        f"{readable(what)}: {size / 2**30:.1f} GiB for git-lfs, more than max_large_files_gib ({most_bytes / 2**30:g})"
+        f"{readable(what)}: {size / 2**30:.1f} GiB for git-lfs, more than max_large_files_gib ({max_bytes / 2**30:g})"
     )

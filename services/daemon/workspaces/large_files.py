@@ -36,8 +36,8 @@ async def fill(workspace: Workspace, commits: Iterable[str] = ()) -> Workspace:
     """
     folder, cache, home = workspace.folder, workspace.cache, workspace.home
     assert cache is not None
-    letters, theirs = len(workspace.start), workspace.git_folder / "index"  # which holds what was merged, too
-    if not await asyncio.to_thread(_name_it, folder, theirs, letters):
+    characters, theirs = len(workspace.start), workspace.git_folder / "index"  # which holds what was merged, too
+    if not await asyncio.to_thread(_name_it, folder, theirs, characters):
         return workspace
     if not is_installed():
         raise WorkspaceFailed(MISSING, permanent=True)
@@ -49,11 +49,11 @@ async def fill(workspace: Workspace, commits: Iterable[str] = ()) -> Workspace:
     for path, pointer in pointers.items():
         await asyncio.to_thread(home.store.lay_out, pointer, folder / path)
     for index in (workspace.index, theirs):
-        await asyncio.to_thread(settle, index, folder, entries, letters)
+        await asyncio.to_thread(settle, index, folder, entries, characters)
     return replace(workspace, large=frozenset(entries.values()))
 
 
-async def taken(workspace: Workspace, repository: AgentRepository, head: str, most_bytes: int) -> tuple[Pointer, ...]:
+async def taken(workspace: Workspace, repository: AgentRepository, head: str, max_bytes: int) -> tuple[Pointer, ...]:
     """The large files that a commit needs beyond those of the workspace's start, or that the commits between hold, once
     all of them are in the store. Raises WorkspaceFailed that names a file whose content is nowhere."""
     cache, home = workspace.cache, workspace.home
@@ -70,7 +70,7 @@ async def taken(workspace: Workspace, repository: AgentRepository, head: str, mo
     made = (await git(cache, "rev-list", "--objects", head, f"^{workspace.start}")).splitlines()
     found = await pointers_among(cache, {*needed.values(), *(line.partition(" ")[0] for line in made)})
     wanted = {path: found[blob] for path, blob in needed.items() if blob in found}
-    _refuse_too_large({pointer for pointer in found.values() if not home.store.has(pointer)}, most_bytes)
+    _refuse_too_large({pointer for pointer in found.values() if not home.store.has(pointer)}, max_bytes)
     why = await asyncio.to_thread(_take_all, home, repository, set(found.values()))
     await _have(home, wanted, why)
     return tuple(sorted(pointer for pointer in set(found.values()) if home.store.has(pointer)))
@@ -122,9 +122,9 @@ async def pointers_of(home: Home, commit: str) -> dict[str, Pointer]:
     return {path: found[blob] for path, blob in entries.items() if blob in found}
 
 
-def _name_it(folder: Path, index: Path, letters: int) -> bool:
+def _name_it(folder: Path, index: Path, characters: int) -> bool:
     """Whether attributes among a folder's files name large files. Blocking."""
-    return any(text_names_it(folder, path) for path in attributes_of(index, letters))
+    return any(text_names_it(folder, path) for path in attributes_of(index, characters))
 
 
 async def _names_it_now(workspace: Workspace, head: str) -> bool:
@@ -201,9 +201,9 @@ def _places(said: Mapping[str, str]) -> str:
     return readable(", ".join(f"{key} = {value}" for key, value in sorted(said.items()))) or "the remote's own"
 
 
-def _refuse_too_large(pointers: Collection[Pointer], most_bytes: int) -> None:
-    if (size := sum(pointer.size for pointer in pointers)) > most_bytes:
-        raise WorkspaceFailed(too_large("new large files", size, most_bytes))
+def _refuse_too_large(pointers: Collection[Pointer], max_bytes: int) -> None:
+    if (size := sum(pointer.size for pointer in pointers)) > max_bytes:
+        raise WorkspaceFailed(too_large("new large files", size, max_bytes))
 
 
 def _lacks(path: str, pointer: Pointer, said: str) -> str:

@@ -14,7 +14,7 @@ from shared.domain.hosts import Network
 from shared.domain.texts import one_line
 
 FILE = ".makima.toml"
-MOST_BYTES = 64 << 10
+MAX_BYTES = 64 << 10
 LONGEST_ERROR = 300
 
 
@@ -42,8 +42,8 @@ class RepositorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 def parse(text: str) -> RepositorySettings:
     """The settings in a file's text. Raises RepositoryUnreadable."""
-    if len(text) > MOST_BYTES:
-        raise _unreadable(f"it is longer than {MOST_BYTES >> 10} KiB")
+    if len(text) > MAX_BYTES:
+        raise _unreadable(f"it is longer than {MAX_BYTES >> 10} KiB")
     try:
         settings = msgspec.convert(tomllib.loads(text), RepositorySettings)
     except (ValueError, RecursionError) as error:
@@ -65,8 +65,8 @@ async def read(repository: Path, commit: str) -> RepositorySettings:
     """The settings as of a commit; all defaults when it has no such file. Raises RepositoryUnreadable."""
     try:
         size = await git(repository, "cat-file", "-s", f"{commit}:{FILE}")
-        if int(size) > MOST_BYTES:
-            raise _unreadable(f"it is longer than {MOST_BYTES >> 10} KiB")
+        if int(size) > MAX_BYTES:
+            raise _unreadable(f"it is longer than {MAX_BYTES >> 10} KiB")
         text = await git(repository, "cat-file", "blob", f"{commit}:{FILE}")
     except GitError:
         return RepositorySettings()

@@ -14,7 +14,7 @@ from services.daemon.workspaces.caches import HEAD_REF
 from services.daemon.workspaces.workspace import Workspace, alternates
 
 _HERE = (("refs/remotes/origin/", "refs/heads/"), ("refs/remotes/steps/", "refs/makima/"))
-_SHA1_LETTERS = 40
+_SHA1_CHARACTERS = 40
 _FILE = "file://"
 _MAIN = "refs/heads/main"
 
@@ -79,7 +79,7 @@ def _write(folder: Path, cache: Path, refs: dict[str, str], head: str | None) ->
     packed = "".join(f"{commit} {name}\n" for name, commit in sorted(refs.items()))
     (folder / "packed-refs").write_text(f"# pack-refs with: fully-peeled sorted \n{packed}")
     (folder / "HEAD").write_text(f"ref: {_default_branch(refs, head)}\n")
-    longer = any(len(commit) > _SHA1_LETTERS for commit in refs.values())
+    longer = any(len(commit) > _SHA1_CHARACTERS for commit in refs.values())
     of_sha256 = "[extensions]\n\tobjectFormat = sha256\n" if longer else ""
     (folder / "config").write_text(f"[core]\n\trepositoryformatversion = {int(longer)}\n\tbare = true\n{of_sha256}")
 

@@ -31,7 +31,7 @@ DEEPEST = 4
 """Submodules in submodules in submodules."""
 FILE = ".gitmodules"
 GITLINK = "160000"
-MOST = 200
+MAX_SUBMODULES = 200
 """Of one commit."""
 _BRANCHES = "+refs/heads/*:refs/remotes/origin/*"
 _SCHEMES = ("https://", "http://", "ssh://", "git://")
@@ -79,7 +79,7 @@ async def modules(origin: Origin, commit: str) -> dict[str, Module]:
         return {}
     listed = await names(origin.cache, "ls-tree", "-z", "--full-tree", commit, "--", *known, GIT_LITERAL_PATHSPECS="1")
     found = {}
-    for line in listed[:MOST]:
+    for line in listed[:MAX_SUBMODULES]:
         meta, _, path = line.partition("\t")
         mode, _, oid = meta.split(" ")[:3]
         if mode == GITLINK and path in known:
@@ -102,7 +102,7 @@ def resolved(base: str, url: str) -> str:
     """
     if url.startswith(("./", "../")):
         url = _beside(base.rstrip("/"), url)
-    if not url or url.startswith("-") or "::" in url or any(ord(letter) < 32 for letter in url):
+    if not url or url.startswith("-") or "::" in url or any(ord(character) < 32 for character in url):
         return ""
     if url.startswith(_SCHEMES):
         return url
@@ -145,7 +145,7 @@ def _is_place(said: Mapping[str, str]) -> bool:
 def _is_relative(path: str) -> bool:
     parts = path.split("/")
     fit = all(part not in ("", ".", "..") and part.lower() != ".git" for part in parts)
-    return fit and not path.startswith("-") and not any(ord(letter) < 32 or letter == "\\" for letter in path)
+    return fit and not path.startswith("-") and not any(ord(character) < 32 or character == "\\" for character in path)
 
 
 async def bring(cache: Path, commit: str) -> None:
@@ -288,8 +288,8 @@ class _Asked:
 
     async def _of(self, module: Module, path: tuple[str, ...], trusted: bool, pinned: str) -> list[str]:
         """The same of one submodule and of what lies in it. Raises GitError."""
-        if len(path) > DEEPEST or len(self._seen) > MOST:
-            most = f"{DEEPEST} submodules deep, or {MOST} in all"
+        if len(path) > DEEPEST or len(self._seen) > MAX_SUBMODULES:
+            most = f"{DEEPEST} submodules deep, or {MAX_SUBMODULES} in all"
             return [f"the submodule {_words(path)} was not looked at: there are more than {most}"]
         if not module.url:
             return [_is_not_on(module, path, "")]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-MOST_KEPT = 20
+MAX_KEPT = 20
 """Of so many branches the files are kept, the newest ones."""
 DEEPEST = 200
 """Folders within folders."""
@@ -40,7 +40,7 @@ class Carried:
             _copy(worktree, kept, path)
         if self._folder.exists():
             by_age = sorted(self._folder.iterdir(), key=lambda f: f.stat().st_mtime, reverse=True)
-            for old in by_age[MOST_KEPT:]:
+            for old in by_age[MAX_KEPT:]:
                 shutil.rmtree(old, ignore_errors=True)
 
     def bring(self, worktree: Path, branch: str, patterns: Iterable[str]) -> list[str]:

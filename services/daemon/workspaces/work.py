@@ -31,8 +31,8 @@ from shared.domain.delivery import Commit
 from shared.domain.inert import inert_subject
 from shared.messages.commands import SpawnTask
 
-MOST_COMMITS = 100
-MOST_SUBJECT = 200
+MAX_COMMITS = 100
+MAX_SUBJECT = 200
 """Of a commit's subject, in characters."""
 UNCLAIMED = """You left {count} new files of {mib:.1f} MiB that are neither committed nor ignored, more than is \
 committed without asking:
@@ -293,14 +293,14 @@ class Worked:
 
 
 async def commits(workspace: Workspace, work: Work) -> tuple[Commit, ...]:
-    """The commits between the start and the work, oldest first; of more than MOST_COMMITS the newest."""
+    """The commits between the start and the work, oldest first; of more than MAX_COMMITS the newest."""
     if workspace.start == work.head:
         return ()
     assert workspace.cache is not None
     span = f"{workspace.start}..{work.head}"
-    out = await git(workspace.cache, "log", "-z", "--format=%H %s", f"--max-count={MOST_COMMITS}", span)
+    out = await git(workspace.cache, "log", "-z", "--format=%H %s", f"--max-count={MAX_COMMITS}", span)
     lines = (line.partition(" ") for line in reversed(out.split("\0")) if line)
-    return tuple(Commit(sha=sha, subject=subject[:MOST_SUBJECT]) for sha, _, subject in lines)
+    return tuple(Commit(sha=sha, subject=subject[:MAX_SUBJECT]) for sha, _, subject in lines)
 
 
 async def push_to_remote(worked: Worked, work: Work, missing: Missing | None = None) -> None:

@@ -14,7 +14,7 @@ OUTCOME_BYTES = 2000
 """Of a dependency's closing words."""
 HANDED_ON_BYTES = 32 << 10
 """Of all dependencies' closing words together."""
-MOST_FILES = 50
+MAX_FILES = 50
 REASON_BYTES = 4000
 TAIL_BYTES = 6000
 
@@ -72,13 +72,13 @@ def again(prompt: str, reason: str, tail: str) -> str:
 
 
 def _dependencies(dependencies: Sequence[Dependency]) -> list[dict[str, str]]:
-    room = min(OUTCOME_BYTES, HANDED_ON_BYTES // max(len(dependencies), 1))
+    budget = min(OUTCOME_BYTES, HANDED_ON_BYTES // max(len(dependencies), 1))
     return [
         {
             "name": one_line(d.name),
             "branch": d.branch or "",
             "head": (d.head or "")[:12],
-            "outcome": cut(d.outcome, room),
+            "outcome": cut(d.outcome, budget),
             "files": _files(d.files),
         }
         for d in dependencies
@@ -86,8 +86,8 @@ def _dependencies(dependencies: Sequence[Dependency]) -> list[dict[str, str]]:
 
 
 def _files(files: Sequence[str]) -> str:
-    listed = ", ".join(one_line(f) for f in files[:MOST_FILES])
-    return listed + (f" and {len(files) - MOST_FILES} more" if len(files) > MOST_FILES else "")
+    listed = ", ".join(one_line(f) for f in files[:MAX_FILES])
+    return listed + (f" and {len(files) - MAX_FILES} more" if len(files) > MAX_FILES else "")
 
 
 def _end_of(text: str) -> str:

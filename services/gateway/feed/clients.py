@@ -11,7 +11,7 @@ import msgspec
 
 from shared.messages.events import AnyEvent, DaemonConnected, DaemonLost, SlotsFree, TaskOutput
 
-MOST_WAITING_BYTES = 4 << 20
+MAX_WAITING_BYTES = 4 << 20
 """A client for whom more than this waits is cut off; it may carry on from the last number that it saw."""
 KEEP_ALIVE_SECONDS = 15.0
 CUT_OFF = b"event: cut_off\ndata: {}\n\n"
@@ -65,7 +65,7 @@ class Client:
         self._frames.append(frame)
         self._bytes += len(frame)
         self._some.set()
-        if self._bytes <= MOST_WAITING_BYTES:
+        if self._bytes <= MAX_WAITING_BYTES:
             return True
         self.end()
         return False

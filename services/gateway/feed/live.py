@@ -15,7 +15,7 @@ import anyio.abc
 import msgspec
 import structlog
 
-from services.gateway.feed.clients import MOST_WAITING_BYTES, Client, Interest
+from services.gateway.feed.clients import MAX_WAITING_BYTES, Client, Interest
 from services.gateway.feed.follower import PAGE, Follower
 from services.gateway.rows.events import LAST_POSITION, REPLAY, FollowedEntry
 from services.gateway.showing import show
@@ -143,7 +143,7 @@ class Live:
         if not client.put(frame):
             self.cut_off += 1
             self.clients.discard(client)
-            log.warning("a listener was cut off", waiting_bytes=MOST_WAITING_BYTES, count=self.cut_off)
+            log.warning("a listener was cut off", waiting_bytes=MAX_WAITING_BYTES, count=self.cut_off)
 
 
 def _shown(event: AnyEvent) -> EventShown:

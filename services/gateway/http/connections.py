@@ -15,10 +15,10 @@ HEADER_SECONDS = 10.0
 """From a connection, or a request's first byte, to the end of its headers."""
 BODY_SECONDS = 60.0
 """From there to the end of its body."""
-MOST_BY_TCP = 512
-MOST_OF_ONE_HOST = 384
+MAX_BY_TCP = 512
+MAX_OF_ONE_HOST = 384
 """A host has many people, or many tabs; one alone leaves room for others."""
-MOST_BY_SOCKET = 256
+MAX_BY_SOCKET = 256
 """Over the unix socket, which TCP's connections take no place of."""
 
 
@@ -35,9 +35,9 @@ class Connection(HttpToolsProtocol):
         kin = [c for c in self.connections if isinstance(c, Connection) and (c.client is None) == (self.client is None)]
         if self.client is not None:
             hosts = [c for c in kin if c.client is not None and c.client[0] == self.client[0]]
-            crowd = hosts if len(hosts) > MOST_OF_ONE_HOST else kin if len(kin) > MOST_BY_TCP else []
+            crowd = hosts if len(hosts) > MAX_OF_ONE_HOST else kin if len(kin) > MAX_BY_TCP else []
         else:
-            crowd = kin if len(kin) > MOST_BY_SOCKET else []
+            crowd = kin if len(kin) > MAX_BY_SOCKET else []
         if crowd:
             next((c for c in crowd if c is not self and c.idle), self).transport.abort()
 

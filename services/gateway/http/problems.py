@@ -16,7 +16,7 @@ from litestar.types import ExceptionHandlersMap
 from psycopg_pool import PoolTimeout
 
 from shared.domain.texts import one_line
-from shared.places import short_of_room
+from shared.places import disk_full
 
 log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
@@ -112,7 +112,7 @@ def unstorable(_: AnyRequest, error: Exception) -> Response[Problem]:
 def unavailable(request: AnyRequest, error: Exception) -> Response[Problem]:
     """Postgres doesn't answer, or not as it should. What a person asks to stop goes on while its disk is full."""
     log.warning("postgres doesn't answer", error=str(error))
-    if full := short_of_room(request.app.state.home):
+    if full := disk_full(request.app.state.home):
         return _problem(503, f"{full}; what stops or pauses work is done all the same", {"retry-after": "1"})
     does = next((words for kind, words in _REFUSALS.items() if isinstance(error, kind)), "doesn't answer")
     return _problem(503, f"Postgres {does} just now; ask again", {"retry-after": "1"})

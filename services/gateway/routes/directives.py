@@ -148,7 +148,7 @@ async def pause(
     now: FromQuery[bool] = False,
 ) -> Response[DirectiveShown]:
     """Begin nothing new. Running tasks finish, or (`now`) are ended and run again later."""
-    directive_change.even_without_room(settings)
+    directive_change.even_when_the_disk_is_full(settings)
     return await _move(directive_change, caller, directive, DirectiveStatus.PAUSED, stops=now)
 
 
@@ -166,7 +166,7 @@ async def archive(
     settings: NamedDependency[Settings],
 ) -> Response[DirectiveShown]:
     """End a directive for good: whatever runs is ended, and nothing of it changes any more."""
-    directive_change.even_without_room(settings)
+    directive_change.even_when_the_disk_is_full(settings)
     return await _move(directive_change, caller, directive, DirectiveStatus.ARCHIVED)
 
 

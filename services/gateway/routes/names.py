@@ -29,7 +29,7 @@ from services.gateway.showing import show_all
 from shared.api.names import Kind, Named
 from shared.store.database import Database
 
-FEWEST_LETTERS = 4
+MIN_CHARACTERS = 4
 """Of an id's beginning."""
 _NUMBER = re.compile(r"[0-9]{1,9}")
 Name = Annotated[str, QueryParameter(min_length=1, max_length=500, description="As a person wrote it.")]
@@ -113,10 +113,10 @@ def between(name: str) -> tuple[UUID, UUID]:
     >>> [str(one)[:13] for one in between("01a2-1f")]
     ['01a21f00-0000', '01a21fff-ffff']
     """
-    letters = name.replace("-", "").lower()
-    if not FEWEST_LETTERS <= len(letters) <= 32 or not re.fullmatch("[0-9a-f]+", letters):
-        letters = "0" * 32
-    return UUID(letters.ljust(32, "0")), UUID(letters.ljust(32, "f"))
+    characters = name.replace("-", "").lower()
+    if not MIN_CHARACTERS <= len(characters) <= 32 or not re.fullmatch("[0-9a-f]+", characters):
+        characters = "0" * 32
+    return UUID(characters.ljust(32, "0")), UUID(characters.ljust(32, "f"))
 
 
 ROUTES = (find_named,)

@@ -30,7 +30,7 @@ from shared.domain.statuses import DirectiveStatus, PauseCause
 from shared.messages.events import PlanFinished, StepRemoved
 from shared.store.database import UnitOfWork
 
-MENDED_BY_A_PLAN = (PauseCause.PLANNING, PauseCause.FAILURE, PauseCause.STUCK)
+FIXED_BY_A_PLAN = (PauseCause.PLANNING, PauseCause.FAILURE, PauseCause.STUCK)
 """Causes of a pause that a person's wish for a new plan settles."""
 
 
@@ -186,7 +186,7 @@ async def _plan_anew(unit: UnitOfWork, directive: LockedDirective, reason: str, 
         return
     await withdraw(unit, directive, why)
     request_plan(unit, directive.id, reason, {"text": text} if text else {})
-    stays = directive.status == DirectiveStatus.PAUSED and directive.paused_for not in MENDED_BY_A_PLAN
+    stays = directive.status == DirectiveStatus.PAUSED and directive.paused_for not in FIXED_BY_A_PLAN
     if directive.status != DirectiveStatus.ACTIVE and not stays:
         await activate(unit, directive.id)
 

@@ -96,7 +96,7 @@ async def cancel(
 ) -> Response[Accepted]:
     """Ask for a task's end; the row holds the promise until it is kept."""
     owner = caller.person().owner
-    change.even_without_room(settings)
+    change.even_when_the_disk_is_full(settings)
     async with change.begin("gateway.cancel") as begun:
         asked = await begun.unit.fetch_first(CANCEL(task=task, owner=owner))
         if asked is None:

@@ -15,14 +15,14 @@ from shared.service.prompts import templates
 
 NEWEST_TERMINAL = 50
 """Terminal steps that are listed; older ones are summed up by count."""
-MOST_LIVE = 200
+MAX_LIVE = 200
 STEP_TEXT_BYTES = 24 << 10
 """Bytes for the descriptions and reasons of all listed steps together, so that a prompt stays under 64 KiB."""
 NAME_BYTES = 80
 EARLIER_GOALS = 3
 EARLIER_GOAL_BYTES = 4 << 10
-MOST_ORDERS = 50
-MOST_SERVED = 5
+MAX_ORDERS = 50
+MAX_SERVED = 5
 """Orders that are named with a failed step."""
 ORDER_BYTES = 1000
 
@@ -152,7 +152,7 @@ def render(planning: Planning) -> str:
             {"text": cut(g.text, EARLIER_GOAL_BYTES), "replaced_at": f"{g.replaced_at:%Y-%m-%d %H:%M}"}
             for g in planning.earlier_goals[:EARLIER_GOALS]
         ],
-        orders=[_order(o) for o in planning.orders[:MOST_ORDERS]],
+        orders=[_order(o) for o in planning.orders[:MAX_ORDERS]],
         standing=_standing(planning.steps),
         commands=_commands(planning.generation, planning.orders),
         max_parallel=planning.max_parallel,
@@ -170,16 +170,16 @@ def _standing(steps: Sequence[ExistingStep]) -> _Standing:
     dropped = terminal[:-NEWEST_TERMINAL]
     unlisted = {s.id for s in dropped}
     live = [s for s in steps if s.status not in SETTLED_STEP]
-    unlisted |= {s.id for s in live[MOST_LIVE:]}
+    unlisted |= {s.id for s in live[MAX_LIVE:]}
     listed = [s for s in steps if s.id not in unlisted]
-    room = min(STEP_TEXT_BYTES // max(len(listed), 1), 1500)
+    budget = min(STEP_TEXT_BYTES // max(len(listed), 1), 1500)
     counts: dict[str, int] = {}
     for step in steps:
         if step.id in unlisted:
             counts[step.status] = counts.get(step.status, 0) + 1
 
     def of(*statuses: StepStatus) -> list[_Listed]:
-        return [_listed(s, room) for s in listed if s.status in statuses]
+        return [_listed(s, budget) for s in listed if s.status in statuses]
 
     return _Standing(
         completed=of(StepStatus.COMPLETED),
@@ -191,10 +191,13 @@ def _standing(steps: Sequence[ExistingStep]) -> _Standing:
     )
 
 
-def _listed(step: ExistingStep, room: int) -> _Listed:
+def _listed(step: ExistingStep, budget: int) -> _Listed:
     """A step with its description, and with what failed or came out of it, in at most `room` bytes."""
     last = f"failed: {step.reason}" if step.status is StepStatus.FAILED and step.reason else step.outcome
-    parts = [cut(step.description, room * 2 // 3 if last else room), cut(last, room // 3 if step.description else room)]
+    parts = [
+        cut(step.description, budget * 2 // 3 if last else budget),
+        cut(last, budget // 3 if step.description else budget),
+    ]
     changed = ", ".join(one_line(f) for f in step.files)
     if step.all_files > len(step.files):
         changed += f" and {step.all_files - len(step.files)} more"
@@ -202,9 +205,9 @@ def _listed(step: ExistingStep, room: int) -> _Listed:
         id=step.id,
         name=cut(one_line(step.name), NAME_BYTES),
         text="\n".join(p for p in parts if p),
-        changed=cut(changed, room // 3),
-        commits=cut("; ".join(one_line(c) for c in step.commits), room // 3),
-        serves=[cut(one_line(order), 200) for order in step.serves[:MOST_SERVED]],
+        changed=cut(changed, budget // 3),
+        commits=cut("; ".join(one_line(c) for c in step.commits), budget // 3),
+        serves=[cut(one_line(order), 200) for order in step.serves[:MAX_SERVED]],
     )
 
 

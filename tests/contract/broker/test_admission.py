@@ -17,7 +17,7 @@ from shared.messages.commands import SpawnTask
 from shared.messages.events import DaemonConnected, StepReady
 from shared.messages.frames import COMMANDS, REPORTS, encode_event, header
 from shared.messages.reports import Heartbeat, Hello, Identify
-from tests.contract.broker.test_broker import Surround, broker, spawn
+from tests.contract.broker.test_broker import BrokerHarness, broker, spawn
 
 __all__ = ["broker"]
 
@@ -45,20 +45,20 @@ OUTCOMES = (
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_DISCONNECTED
 )
-Introduction = Callable[[zmq.Socket[bytes], Surround], None]
+Introduction = Callable[[zmq.Socket[bytes], BrokerHarness], None]
 
 
-def nothing(connected: zmq.Socket[bytes], broker: Surround) -> None:
+def nothing(connected: zmq.Socket[bytes], broker: BrokerHarness) -> None:
     """No key at all."""
 
 
-def wrong(connected: zmq.Socket[bytes], broker: Surround) -> None:  # noqa: ARG001
+def wrong(connected: zmq.Socket[bytes], broker: BrokerHarness) -> None:  # noqa: ARG001
     connected.setsockopt(zmq.PLAIN_USERNAME, b"executor")
     connected.setsockopt(zmq.PLAIN_PASSWORD, b"0" * 64)
 
 
 def as_role(role: Role) -> Introduction:
-    def its_key(connected: zmq.Socket[bytes], broker: Surround) -> None:
+    def its_key(connected: zmq.Socket[bytes], broker: BrokerHarness) -> None:
         introduce(connected, broker.settings, role)
 
     return its_key
@@ -76,11 +76,11 @@ STRANGERS = {
 }
 
 
-def logged(broker: Surround) -> str:
+def logged(broker: BrokerHarness) -> str:
     return broker.log.read_text()
 
 
-def test_a_stranger_gets_nothing_and_is_not_heard(broker: Surround) -> None:
+def test_a_stranger_gets_nothing_and_is_not_heard(broker: BrokerHarness) -> None:
     """It is refused once its connection is ended during the handshake, with what it wanted to send still queued."""
     broker.daemon("d1")
     strangers = {name: broker.context.socket(KIND[endpoint]) for name, (_, endpoint) in STRANGERS.items()}
@@ -110,7 +110,7 @@ def test_a_stranger_gets_nothing_and_is_not_heard(broker: Surround) -> None:
         one.close(linger=0)
 
 
-def test_who_belongs_is_admitted_and_heard(broker: Surround) -> None:
+def test_who_belongs_is_admitted_and_heard(broker: BrokerHarness) -> None:
     """The same as the strangers say, with the keys for it: else their silence would show nothing."""
     broker.daemon("d1", owner="default")
     for endpoint, admitted in ADMITTED.items():
@@ -131,7 +131,7 @@ def test_who_belongs_is_admitted_and_heard(broker: Surround) -> None:
     broker.wait("d1", SpawnTask)
 
 
-def test_refusals_are_counted_and_said(broker: Surround) -> None:
+def test_refusals_are_counted_and_said(broker: BrokerHarness) -> None:
     def knock(introduction: Introduction) -> zmq.Socket[bytes]:
         knocking = broker.context.socket(zmq.DEALER)
         introduction(knocking, broker)
@@ -149,7 +149,9 @@ def test_refusals_are_counted_and_said(broker: Surround) -> None:
 
 
 @pytest.mark.parametrize("gives_up", ["it", "the broker"])
-def test_each_connection_without_a_key_is_counted_once_whoever_gives_up_first(broker: Surround, gives_up: str) -> None:
+def test_each_connection_without_a_key_is_counted_once_whoever_gives_up_first(
+    broker: BrokerHarness, gives_up: str
+) -> None:
     for number in range(1, 6):
         with socket.socket(socket.AF_UNIX) as raw:
             raw.settimeout(10)
@@ -163,7 +165,7 @@ def test_each_connection_without_a_key_is_counted_once_whoever_gives_up_first(br
     assert keyless(broker) == 5
 
 
-def test_a_connection_with_a_wrong_key_is_counted_once_and_not_as_one_without(broker: Surround) -> None:
+def test_a_connection_with_a_wrong_key_is_counted_once_and_not_as_one_without(broker: BrokerHarness) -> None:
     knocking = broker.context.socket(zmq.DEALER)
     wrong(knocking, broker)
     watched = knocking.get_monitor_socket(zmq.EVENT_DISCONNECTED)
@@ -177,13 +179,13 @@ def test_a_connection_with_a_wrong_key_is_counted_once_and_not_as_one_without(br
         one.close(linger=0)
 
 
-def keyless(broker: Surround) -> int:
+def keyless(broker: BrokerHarness) -> int:
     """How many connections without a key are logged."""
     return logged(broker).count("a peer shows no key")
 
 
 def test_a_key_that_is_put_right_lets_its_client_in_at_its_next_try(tmp_path: Path) -> None:
-    broker = Surround(tmp_path)
+    broker = BrokerHarness(tmp_path)
     key = broker.settings.run_folder() / "keys" / "daemon"
     key.write_bytes(bytes(32))
     daemon = broker.connect(zmq.DEALER, "daemons", "d2", b"d2")
@@ -196,7 +198,7 @@ def test_a_key_that_is_put_right_lets_its_client_in_at_its_next_try(tmp_path: Pa
     broker.close()
 
 
-def test_who_was_admitted_is_again_by_a_broker_that_is_started_anew(broker: Surround) -> None:
+def test_who_was_admitted_is_again_by_a_broker_that_is_started_anew(broker: BrokerHarness) -> None:
     daemon = broker.daemon("d1")
     broker.process.kill()
     broker.process.wait()

@@ -50,7 +50,7 @@ from tests.contract.service_harness import DEADLINE_SECONDS, ROOT, has
 M = TypeVar("M")
 
 
-class Surround:
+class BrokerHarness:
     """A broker process, and a socket of each kind that connects to it."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
@@ -164,11 +164,11 @@ class Surround:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Surround]:
-    surround = Surround(tmp_path)
-    yield surround
-    assert {type(e) for e in surround.seen["events"]} - {StepReady} <= emits("broker")
-    surround.close()
+def broker(tmp_path: Path) -> Iterator[BrokerHarness]:
+    harness = BrokerHarness(tmp_path)
+    yield harness
+    assert {type(e) for e in harness.seen["events"]} - {StepReady} <= emits("broker")
+    harness.close()
 
 
 def spawn(**more: object) -> SpawnTask:
@@ -176,13 +176,13 @@ def spawn(**more: object) -> SpawnTask:
     return SpawnTask(**values)  # type: ignore[arg-type]
 
 
-def test_an_event_reaches_every_subscriber_as_it_was_sent(broker: Surround) -> None:
+def test_an_event_reaches_every_subscriber_as_it_was_sent(broker: BrokerHarness) -> None:
     event = StepReady(directive=new_id(), steps=(new_id(),))
     broker.publisher.send_multipart(encode_event(event, "monitor"))
     assert broker.wait("events", StepReady, directive=event.directive) == event
 
 
-def test_a_spawn_goes_to_a_daemon_of_its_owner_that_has_the_agent_and_the_labels(broker: Surround) -> None:
+def test_a_spawn_goes_to_a_daemon_of_its_owner_that_has_the_agent_and_the_labels(broker: BrokerHarness) -> None:
     broker.daemon("foreign", owner="you")
     broker.daemon("plain")
     broker.daemon("able", agents=("claude",), labels=("gpu",))
@@ -191,7 +191,7 @@ def test_a_spawn_goes_to_a_daemon_of_its_owner_that_has_the_agent_and_the_labels
     assert broker.wait("able", SpawnTask) == command
 
 
-def test_a_command_doubled_goes_to_the_daemon_that_has_it(broker: Surround) -> None:
+def test_a_command_doubled_goes_to_the_daemon_that_has_it(broker: BrokerHarness) -> None:
     broker.daemon("a", capacity=5)
     broker.daemon("b", capacity=5)
     command = spawn()
@@ -215,7 +215,7 @@ def test_a_command_doubled_goes_to_the_daemon_that_has_it(broker: Surround) -> N
     ],
 )
 def test_what_no_daemon_can_take_is_unroutable_in_words(
-    broker: Surround, hello: dict[str, object] | None, more: dict[str, object], kind: str, why: str
+    broker: BrokerHarness, hello: dict[str, object] | None, more: dict[str, object], kind: str, why: str
 ) -> None:
     if hello is not None:
         broker.daemon("d1", **hello)
@@ -226,13 +226,13 @@ def test_what_no_daemon_can_take_is_unroutable_in_words(
     assert why in told.reason
 
 
-def test_a_cancel_of_what_nobody_runs_is_unroutable(broker: Surround) -> None:
+def test_a_cancel_of_what_nobody_runs_is_unroutable(broker: BrokerHarness) -> None:
     broker.daemon("d1")
     broker.command(CancelTask(task=new_id(), attempt=1, owner="me"))
     assert broker.wait("replies", Unroutable).reason == "no connected daemon runs it"
 
 
-def test_reports_reach_a_monitor_and_its_acknowledgements_their_daemon(broker: Surround) -> None:
+def test_reports_reach_a_monitor_and_its_acknowledgements_their_daemon(broker: BrokerHarness) -> None:
     daemon = broker.daemon("d1")
     report = TaskAccepted(seq=7, task=new_id(), attempt=1)
     broker.report(daemon, report)
@@ -242,7 +242,7 @@ def test_reports_reach_a_monitor_and_its_acknowledgements_their_daemon(broker: S
     broker.wait("d1", Ack, seqs=(7,))
 
 
-def test_an_end_frees_the_slot_for_the_next(broker: Surround) -> None:
+def test_an_end_frees_the_slot_for_the_next(broker: BrokerHarness) -> None:
     daemon = broker.daemon("d1", capacity=1)
     first, second = spawn(), spawn()
     broker.command(first)
@@ -255,7 +255,7 @@ def test_an_end_frees_the_slot_for_the_next(broker: Surround) -> None:
     broker.wait("d1", SpawnTask, task=second.task)
 
 
-def test_output_is_shown_as_it_passes(broker: Surround) -> None:
+def test_output_is_shown_as_it_passes(broker: BrokerHarness) -> None:
     daemon = broker.daemon("d1")
     batch = OutputBatch(seq=1, task=new_id(), attempt=1, directive=new_id(), first=3, lines=("a", "b"))
     broker.report(daemon, batch)
@@ -264,27 +264,27 @@ def test_output_is_shown_as_it_passes(broker: Surround) -> None:
     broker.heard("d1", batch)
 
 
-def test_a_goodbye_loses_the_daemon(broker: Surround) -> None:
+def test_a_goodbye_loses_the_daemon(broker: BrokerHarness) -> None:
     leaving = broker.daemon("leaving")
     broker.report(leaving, Goodbye(daemon="leaving", owner="me"))
     broker.wait("events", DaemonLost, daemon="leaving")
 
 
 def test_a_silence_loses_the_daemon_and_a_monitor_is_told(tmp_path: Path) -> None:
-    broker = Surround(tmp_path, lost_seconds="0.5")
+    broker = BrokerHarness(tmp_path, lost_seconds="0.5")
     broker.daemon("silent")
     broker.wait("events", DaemonLost, daemon="silent")
     broker.heard("silent", Goodbye(daemon="silent", owner="me"))
     broker.close()
 
 
-def test_a_daemon_that_a_new_broker_does_not_know_is_asked_who_it_is(broker: Surround) -> None:
+def test_a_daemon_that_a_new_broker_does_not_know_is_asked_who_it_is(broker: BrokerHarness) -> None:
     stranger = broker.connect(zmq.DEALER, "daemons", "stranger", b"stranger")
     broker.report(stranger, Heartbeat(daemon="stranger"))
     broker.wait("stranger", Identify)
 
 
-def test_frames_that_cannot_be_read_are_skipped_on_every_socket(broker: Surround) -> None:
+def test_frames_that_cannot_be_read_are_skipped_on_every_socket(broker: BrokerHarness) -> None:
     daemon = broker.daemon("d1")
     for frame in unreadable_batches(b"commands", COMMANDS.encode([])):
         broker.executor.send_multipart(frame)

@@ -10,7 +10,7 @@ from shared.messages import channels
 from shared.messages.commands import SpawnTask
 from shared.messages.events import StepReady
 from shared.messages.frames import COMMANDS, encode_event, header
-from tests.contract.broker.test_broker import Surround, broker, spawn
+from tests.contract.broker.test_broker import BrokerHarness, broker, spawn
 from tests.contract.extremes import THOROUGH, packed, wild
 
 __all__ = ["broker"]
@@ -18,7 +18,7 @@ __all__ = ["broker"]
 
 @THOROUGH
 @given(data=st.data())
-def test_nothing_that_anybody_says_stops_it(broker: Surround, data: st.DataObject) -> None:
+def test_nothing_that_anybody_says_stops_it(broker: BrokerHarness, data: st.DataObject) -> None:
     name = f"d-{new_id()}"
     daemon = broker.daemon(name, owner=name)
     commands = wild(channels.COMMANDS, [new_id()])

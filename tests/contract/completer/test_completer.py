@@ -347,7 +347,7 @@ def test_a_conflict_that_its_agent_can_not_judge_pauses_with_the_commands(stage:
     assert "x with main in a.txt; by hand: git fetch origin; git merge x" in row["pause_reason"]
 
 
-def test_two_steps_that_break_the_check_get_one_that_mends_it_and_depends_on_both(stage: ServiceHarness) -> None:
+def test_two_steps_that_break_the_check_get_one_that_fixes_it_and_depends_on_both(stage: ServiceHarness) -> None:
     directive = idle(stage)
     one = completed(stage, directive, "One", order_index=1)
     two = completed(stage, directive, "Two", order_index=3)

@@ -12,9 +12,9 @@ from tests.contract.service_harness import ServiceHarness
 
 SERVICE = "gateway"
 SETTINGS = {"port": str(free_port())}
-MOST_EXAMPLES = 5
+MAX_EXAMPLES = 5
 """Of each operation, beside those that cover the bounds of each of its parameters and fields."""
-MOST_SECONDS = 50
+MAX_SECONDS = 50
 
 
 CONFIGURATION = """
@@ -34,13 +34,13 @@ def test_what_the_description_says_is_what_is_answered(stage: ServiceHarness, tm
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
     asked = [
         *("run", f"{address}/schema/openapi.json", "--header", f"Authorization: Bearer {token}"),
-        *("--checks", "all", "--phases", "examples,coverage,fuzzing", "--max-examples", str(MOST_EXAMPLES)),
-        *("--exclude-path", "/v1/events", "--max-time", str(MOST_SECONDS)),
+        *("--checks", "all", "--phases", "examples,coverage,fuzzing", "--max-examples", str(MAX_EXAMPLES)),
+        *("--exclude-path", "/v1/events", "--max-time", str(MAX_SECONDS)),
         *("--generation-deterministic", "--no-color"),
     ]
     done = subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", *asked],
-        cwd=tmp_path, capture_output=True, text=True, timeout=MOST_SECONDS * 4, check=False,
+        cwd=tmp_path, capture_output=True, text=True, timeout=MAX_SECONDS * 4, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
     assert world.stage.alive

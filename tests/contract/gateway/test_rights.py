@@ -18,8 +18,8 @@ from tests.contract.gateway.test_gateway import free_port
 from tests.contract.service_harness import ServiceHarness
 
 SERVICE = "gateway"
-MOST = 3
-SETTINGS = {"port": str(free_port()), "max_found_steps": str(MOST)}
+MAX_FOUND_STEPS = 3
+SETTINGS = {"port": str(free_port()), "max_found_steps": str(MAX_FOUND_STEPS)}
 TASKS = ("plan", "step", "completion", "verification")
 
 ANYONE = ("nobody", "person", *TASKS)
@@ -210,7 +210,7 @@ def test_tasks_add_no_more_steps_than_the_setting_allows_until_there_is_a_new_pl
     ids(world.add("step", "One", "Two"))
     refused = world.add("step", "Three", "Four")
     assert refused.status_code == 409
-    assert f"tasks may add {MOST} steps after a plan" in refused.json()["detail"]
+    assert f"tasks may add {MAX_FOUND_STEPS} steps after a plan" in refused.json()["detail"]
     assert "max_found_steps" in refused.json()["detail"] and "\n" not in refused.json()["detail"]
     ids(world.add("verification", "Three"))
     assert world.add("step", "Four").status_code == 409

@@ -20,14 +20,14 @@ DISK_MARGIN = 1.25
 _FULL = "no space left on device where it keeps its work"
 
 
-class Room:
+class Headroom:
     """What one daemon has room for. `write` writes to its disk, and raises OSError when that can't be done."""
 
     def __init__(self, settings: Settings, folder: Path, write: Callable[[], None]) -> None:
         self._settings = settings
         self._folder = folder
         self._write = write
-        self._mend = f"free some of {folder}"
+        self._fix = f"free some of {folder}"
         self._memory_refuses: str | None = None
         self._disk_refuses: str | None = None
 
@@ -48,7 +48,7 @@ class Room:
         if self._disk_refuses:
             return False
         log.error("journal can't be written", error=str(error))
-        self._disk_refuses = f"its disk can't be written ({error.strerror}); {self._mend}"
+        self._disk_refuses = f"its disk can't be written ({error.strerror}); {self._fix}"
         return True
 
     def _look_at_memory(self) -> None:
@@ -61,8 +61,8 @@ class Room:
 
     def _look_at_disk(self) -> None:
         least = self._settings.min_disk_mib
-        room = shutil.disk_usage(self._folder).free >> 20
-        short = room < least * (DISK_MARGIN if self._disk_refuses else 1)
+        free_mib = shutil.disk_usage(self._folder).free >> 20
+        short = free_mib < least * (DISK_MARGIN if self._disk_refuses else 1)
         if short == (self._disk_refuses is not None):
             return
         if not short:
@@ -70,5 +70,7 @@ class Room:
                 self._write()
             except OSError:
                 return
-        self._disk_refuses = f"{_FULL}: {room} MiB left, at least {least} are wanted; {self._mend}" if short else None
+        self._disk_refuses = (
+            f"{_FULL}: {free_mib} MiB left, at least {least} are wanted; {self._fix}" if short else None
+        )
         log.info("disk", refuses=self._disk_refuses)

@@ -16,7 +16,7 @@ import psycopg
 import structlog
 
 from shared.config.embedded_url import SUPERUSER, embedded_url
-from shared.places import kept_room, short_of_room
+from shared.places import disk_full, disk_reserve
 
 log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ LEAST_BYTES = 32 << 20
 _WRITABLE = "-c default_transaction_read_only=off"
 
 
-class Room:
+class DiskReserve:
     """The kept room of one home. `look` is called every second."""
 
     def __init__(self, home: Path) -> None:
@@ -36,16 +36,16 @@ class Room:
 
     def look(self) -> None:
         """Give way, or keep room again; and tell the server, which may have to be told again later."""
-        kept = kept_room(self._home)
+        kept = disk_reserve(self._home)
         with suppress(OSError):  # the next time, then
             free = shutil.disk_usage(kept.parent).free
             if free < LEAST_BYTES and kept.exists():
                 kept.unlink()
-                log.error("disk full", says=short_of_room(self._home))
+                log.error("disk full", says=disk_full(self._home))
             elif free >= KEPT_BYTES + 2 * LEAST_BYTES and not kept.exists():
                 _make(kept)
                 log.info("room kept", file=str(kept), bytes=KEPT_BYTES)
-        full = short_of_room(self._home) is not None
+        full = disk_full(self._home) is not None
         if full != self._told and _tell(self._home, full):
             self._told = full
 

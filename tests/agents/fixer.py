@@ -12,7 +12,7 @@ MARKERS = re.compile(r"^(<<<<<<<|=======|>>>>>>>).*\n", re.MULTILINE)
 
 
 def git(*arguments: str) -> str:
-    identity = ("-c", "user.name=mender", "-c", "user.email=mender@localhost")
+    identity = ("-c", "user.name=fixer", "-c", "user.email=fixer@localhost")
     done = subprocess.run(("git", *identity, *arguments), check=True, capture_output=True, text=True)
     return done.stdout
 
