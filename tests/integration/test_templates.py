@@ -32,7 +32,7 @@ def committed(folder: Path, files: Mapping[str, str]) -> str:
         ("gitlab", {".gitlab/merge_request_templates/Default.md": "ours"}, "ours"),
         ("gitlab", {".gitlab/merge_request_templates/other.md": "not that"}, ""),
         ("", {"pull_request_template.md": "no forge"}, ""),
-        ("github", {"pull_request_template.md": "x" * (describing.MOST_TEMPLATE_BYTES + 1)}, ""),
+        ("github", {"pull_request_template.md": "x" * (describing.MAX_TEMPLATE_BYTES + 1)}, ""),
     ],
 )
 async def test_a_template_is_where_its_forge_looks(
