@@ -33,9 +33,11 @@ WITH new AS (
     UPDATE makima.task t SET settled = true, version = t.version + 1 FROM new WHERE t.id = new.task_id
 ), held AS (
     UPDATE makima.step s SET delivered = true
-      FROM new JOIN makima.task t ON t.id = new.task_id
-     CROSS JOIN LATERAL jsonb_array_elements(t.delivery -> 'steps') AS o (step)
-     WHERE new.delivered AND s.directive_id = new.id AND s.id = (o.step ->> 'id')::uuid
+     WHERE s.id = ANY (ARRAY(  -- by its key: joined, each of a directive's steps would be compared with each delivered one
+           SELECT (o.step ->> 'id')::uuid
+             FROM new JOIN makima.task t ON t.id = new.task_id
+            CROSS JOIN LATERAL jsonb_array_elements(t.delivery -> 'steps') AS o (step)
+            WHERE new.delivered))
 ), lost AS (
     UPDATE makima.step s SET delivered = false FROM new WHERE s.directive_id = new.id AND s.id = ANY (new.again)
 ), cleaned AS (
