@@ -17,6 +17,7 @@ from shared.messages.events import Event
 from shared.messages.topics import event_type
 from shared.store import connection as thin
 from shared.store.connection import BEGIN, COMMIT
+from shared.store.kept import KeptPool
 from shared.store.statements import Asked, Command
 
 UNAVAILABLE = (OperationalError, errors.ReadOnlySqlTransaction)
@@ -236,11 +237,13 @@ async def connect(
         reconnect_timeout=RETRY_SECONDS,
     )
     async with pool:
+        kept = KeptPool(pool)
         retrying = asyncio.create_task(_retry(pool))
         try:
-            yield Database(pool, publish)
+            yield Database(kept, publish)
         finally:
             retrying.cancel()
+            await kept.close()
 
 
 async def _retry(pool: AsyncConnectionPool[thin.Connection]) -> None:
