@@ -301,3 +301,44 @@ def test_an_error_at_the_commit_itself_is_raised(server: postgres.Postgres) -> N
         assert await database.fetch_one(PID()) == before
 
     run(server.url(name), fail)
+
+
+CUT = Command("cut", "SELECT pg_terminate_backend(%(pid)s::integer)")
+
+
+def test_the_connection_at_hand_is_used_again_and_a_second_use_at_the_time_gets_another(url: str) -> None:
+    async def ask() -> None:
+        async with connect(url, most=2) as database:
+            first = await database.fetch_one(PID())
+            async with database.unit_of_work("test") as unit:
+                assert await unit.fetch_one(PID()) == first
+                assert await database.fetch_one(PID()) != first
+            assert await database.fetch_one(PID()) == first
+
+    asyncio.run(ask())
+
+
+def test_a_connection_at_hand_that_was_cut_off_fails_once_and_is_replaced(url: str) -> None:
+    async def ask() -> None:
+        async with connect(url, most=2) as database:
+            mine = await database.fetch_one(PID())
+            async with connect(url, most=1) as other:
+                await other.fetch(CUT(pid=mine))
+            with pytest.raises(psycopg.OperationalError):
+                await database.fetch_one(PID())
+            assert await database.fetch_one(PID()) != mine
+
+    asyncio.run(ask())
+
+
+def test_what_a_failed_unit_of_work_began_is_taken_back_before_its_connection_is_used_again(url: str) -> None:
+    async def ask() -> None:
+        async with connect(url, most=1) as database:
+            with pytest.raises(LookupError):
+                async with database.unit_of_work("test") as unit:
+                    unit.execute(ADD(id=uuid4(), name="taken back"))
+                    await unit.fetch(PID())
+                    raise LookupError
+            assert await database.fetch_one(EXISTS(name="taken back")) == 0
+
+    asyncio.run(ask())
