@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlencode
 
-from cli.client import Failed, home
+from cli.client import Failed, call, home
 from cli.command import Arguments, declare
+from cli.naming import name
 from cli.parsing import meant
 from cli.text import clean
 
 LAST_BYTES = 64 << 10
 """Of each log that is shown from its end."""
 LOOK_SECONDS = 0.3
-_TOLD = ("timestamp", "event", "level", "exception")
+_TOLD = ("timestamp", "event", "level", "exception", "service")
+_ID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}([0-9a-f]{8})\b")
 
 
 def register(command: argparse.ArgumentParser) -> None:
@@ -25,12 +30,17 @@ def register(command: argparse.ArgumentParser) -> None:
     declare(command, _logs)
     command.add_argument("service", nargs="?", metavar="SERVICE", help="gateway, monitor, daemon-1, ...; else all")
     command.add_argument("-f", "--follow", action="store_true", help="and what they write from now on")
+    name(command, "--directive", kind="directive", metavar="DIRECTIVE")
     command.add_argument("-n", "--lines", type=int, default=50, help="how many of the last lines")
 
 
 def _logs(arguments: Arguments) -> int:
     files = _files(arguments.service)
+    if arguments.follow and arguments.directive is not None:
+        raise Failed("--directive looks back: leave out --follow; `makima directive watch` follows a directive")
     lines = sorted(line for file in files for line in _last(file, arguments.service is None))
+    if arguments.directive is not None:
+        lines = list(_about(arguments.directive, lines))
     for _, line in lines[-arguments.lines :] if arguments.lines > 0 else ():
         _print(line, arguments.output)
     if arguments.follow:
@@ -62,6 +72,14 @@ def _last(file: Path, named: bool) -> Iterator[tuple[str, str]]:
         yield at, _named(file, line, named)
 
 
+def _about(directive: str, lines: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The lines that name a directive, or a task of it."""
+    named = {directive, *(task["id"] for task in call("GET", f"/v1/tasks?{urlencode({'directive': directive})}"))}
+    for at, line in lines:
+        if any(one in line for one in named):
+            yield at, line
+
+
 def _following(files: list[Path], named: bool) -> Iterator[str]:
     logs = {file: file.open("rb") for file in files}
     for log in logs.values():
@@ -70,7 +88,13 @@ def _following(files: list[Path], named: bool) -> Iterator[str]:
         fresh = [_named(file, line, named) for file, log in logs.items() for line in _whole_lines(log)]
         yield from fresh
         if not fresh:
+            logs |= {file: file.open("rb") for file, log in logs.items() if _set_aside(file, log)}
             time.sleep(LOOK_SECONDS)
+
+
+def _set_aside(file: Path, log: IO[bytes]) -> bool:
+    """Whether another file has come in the place of one that was full."""
+    return file.exists() and not os.path.samestat(file.stat(), os.fstat(log.fileno()))
 
 
 def _whole_lines(log: IO[bytes]) -> Iterator[str]:
@@ -95,6 +119,12 @@ def _print(line: str, output: str) -> None:
     print(written if output == "json" else f"{process + '  ' if process else ''}{told(written)}", flush=True)
 
 
+def _short(value: object) -> str:
+    """A value for people: ids by the eight digits that everything else shows of them."""
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return _ID.sub(r"\1", clean(text))
+
+
 def told(line: str) -> str:
     """A line of a log for people.
 
@@ -107,6 +137,6 @@ def told(line: str) -> str:
     except (ValueError, KeyError, TypeError):
         return clean(line)
     level = f" {entry['level']}:" if entry.get("level") not in (None, "info") else ""
-    more = "  ".join(f"{key}={clean(value)}" for key, value in entry.items() if key not in _TOLD)
+    more = "  ".join(f"{key}={_short(value)}" for key, value in entry.items() if key not in _TOLD and value is not None)
     trace = "".join(f"\n  {clean(one)}" for one in str(entry.get("exception", "")).splitlines())
     return f"{at[11:19]}{level} {event}{'  ' + more if more else ''}{trace}"

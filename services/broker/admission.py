@@ -10,7 +10,7 @@ import hmac
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from shared.bus.skipped import Skipped
+from shared.bus.skipped import Refused
 from shared.messages.channels import ADMITTED, Role
 
 ENDPOINT = "inproc://zeromq.zap.01"
@@ -29,7 +29,7 @@ class Admission:
 
     def __init__(self, keys: Mapping[Role, bytes]) -> None:
         self._keys: dict[bytes, tuple[Role, bytes]] = {role.encode(): (role, key) for role, key in keys.items()}
-        self.refused = Skipped("connection refused")
+        self.refused = Refused()
         self._unended: Counter[str] = Counter()
         """By endpoint, refused connections of which its socket has still to tell that they ended."""
 

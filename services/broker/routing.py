@@ -37,6 +37,7 @@ from shared.messages.reports import (
     TaskSucceeded,
 )
 from shared.messages.unreadable import UNREADABLE
+from shared.metrics import ROUTED, UNHEARD, UNROUTABLE
 
 log = structlog.get_logger()
 
@@ -114,9 +115,11 @@ class Broker:
                 chosen = self.presence.choose(command)
                 if isinstance(chosen, Refused):
                     replies.append(_unroutable(command, chosen))
+                    UNROUTABLE.add(chosen.kind)
                     continue
                 identity = chosen
                 self.presence.takes(identity, command.task, command.attempt, self._clock())
+                ROUTED.add()
             if identity is None:
                 if isinstance(command, CancelTask):
                     replies.append(_unroutable(command, Refused(Refusal.ENDED, "no connected daemon runs it")))
@@ -124,6 +127,8 @@ class Broker:
             batches.setdefault(identity, []).append(command)
         for identity, commands in batches.items():
             self._send("daemons", [identity, b"commands", head, COMMANDS.encode(commands)])  # type: ignore[arg-type]
+            if spawned := [command.task for command in commands if isinstance(command, SpawnTask)]:
+                log.info("tasks routed", daemon=identity.decode(errors="replace"), tasks=spawned)
         if replies:
             self._send("commands", [sender, b"replies", header("broker"), REPLIES.encode(replies)])
 
@@ -179,6 +184,7 @@ class Broker:
             if self._send("reports", [monitor, b"reports", head, identity, body]):
                 return
             self._monitors.pop(monitor, None)
+        UNHEARD.add()
 
     def _identify(self, identity: bytes) -> None:
         self._send("daemons", [identity, b"acks", header("broker"), REPORT_REPLIES.encode([Identify()])])

@@ -16,12 +16,13 @@ from services.broker import admission
 from services.broker.admission import Admission
 from services.broker.routing import CHECK_SECONDS, EMITS, RECEIVES, SENDS, Broker
 from shared.bus.keys import make_keys
-from shared.bus.skipped import Skipped
+from shared.bus.skipped import Refused
 from shared.bus.wire import keep_alive
 from shared.config import ConfigError, Settings
 from shared.failpoints import hit
 from shared.messages.channels import ADMITTED
 from shared.service.process import begin, ready, still_here
+from shared.service.scraping import serve_metrics
 from shared.service.watchdog import Watchdog
 
 __all__ = ["EMITS", "RECEIVES", "SENDS", "Broker", "Sockets", "main"]
@@ -46,7 +47,7 @@ class Sockets:
         self._admission = Admission(make_keys(settings))
         self._requests = self._context.socket(zmq.REP)
         self._requests.bind(admission.ENDPOINT)  # before all others: a socket asks here, or admits nobody
-        self._refused_keyless = Skipped("connection refused")
+        self._refused_keyless = Refused()
         self._keyless: dict[zmq.Socket[bytes], str] = {}
         """Where each endpoint tells of connections that came to nothing."""
         self._bound = {
@@ -172,6 +173,7 @@ def main() -> int:
     except (ConfigError, OSError, zmq.ZMQError) as error:
         print(f"makima broker: {error}", file=sys.stderr)
         return 1
+    serve_metrics(settings, "broker")
     ready()
     sockets.serve(Broker(settings, sockets.send, time.monotonic), woken)
     sockets.close()

@@ -16,7 +16,7 @@ import msgspec
 from services.cluster.service import ClusterFailed, running, up
 from shared.config import ConfigError, Settings, load
 from shared.service.closing import close_to_others, outlive_full_logs
-from shared.service.process import configure_logs
+from shared.service.logs import FILE, configure_logs
 from shared.store.embedded import EmbeddedPostgresFailed
 
 STOP_SECONDS = 15.0
@@ -34,6 +34,7 @@ def main() -> int:
     configure_logs()
     try:
         settings = load(os.environ)
+        configure_logs(settings.log_level, settings.log_mib << 20)
         if arguments.daemons is not None:
             settings = msgspec.structs.replace(settings, daemons=arguments.daemons)
         if arguments.verb == "up":
@@ -60,6 +61,7 @@ def _detach(settings: Settings) -> int:
             stderr=early,  # a file outlives us, a pipe would break under the cluster's next word
             start_new_session=True,
             text=True,
+            env={**os.environ, FILE: str(settings.home / "logs" / "cluster.log")},
         )
         assert child.stdout is not None
         if line := child.stdout.readline():

@@ -13,6 +13,8 @@ from typing import IO
 
 import structlog
 
+from shared.metrics import RESTARTS
+from shared.service.logs import FILE
 from shared.store.embedded import Launch
 
 log = structlog.get_logger()
@@ -44,6 +46,7 @@ class Child:
         self.name = name
         self.ready = asyncio.Event()
         self.restarts = 0
+        RESTARTS.add(name, by=0)
         self.broken: str | None = None
         """Why it isn't there, from its death until it says that it is ready again."""
         self.broken_since = 0.0
@@ -94,6 +97,7 @@ class Child:
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
             self.restarts += 1
+            RESTARTS.add(self.name)
 
     async def _run_once(self) -> int:
         self.ready.clear()
@@ -117,7 +121,9 @@ class Child:
     async def _begin(self, output: IO[bytes]) -> int:
         """Start it; the descriptor on which it says that it is ready."""
         receiver, sender = os.pipe()
-        environment = {**self._environment, "MAKIMA_READY_FD": str(sender)} if self._says_ready else self._environment
+        environment = dict(self._environment)
+        if self._says_ready:
+            environment |= {"MAKIMA_READY_FD": str(sender), FILE: str(self._log)}
         launch = self._launch
         try:
             self.process = await asyncio.create_subprocess_exec(

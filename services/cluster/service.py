@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -22,6 +23,8 @@ from shared.config import Settings
 from shared.config.home import check_home, make_home
 from shared.places import cluster_file
 from shared.running import Broken, Running, read, write
+from shared.service.logs import lead_to, own_file
+from shared.service.scraping import serve_metrics
 from shared.store import embedded, leftover
 from shared.store.embedded import Launch
 from shared.store.migrate import DatabaseRefused, refuse_foreign
@@ -85,10 +88,12 @@ async def up(settings: Settings) -> None:
         for child in _services(settings):
             children.append(child)
             child.start()
+        serve_metrics(settings, "cluster")
         await _all_ready(children, stop)
         _write_state(settings, children, started)
         if not stop.is_set():
             print(f"makima is up: {_address(settings)} ({time.monotonic() - began:.1f} s)", flush=True)
+            _log_to_file()
         full = False
         while not stop.is_set():
             try:
@@ -101,6 +106,13 @@ async def up(settings: Settings) -> None:
         await _stop(children)
         cluster_file(settings.home).unlink(missing_ok=True)
         lock.close()
+
+
+def _log_to_file() -> None:
+    """Detached, nobody reads standard error once the cluster is up: from now on it is a file, where one is named."""
+    if own_file:
+        with suppress(OSError):
+            lead_to(Path(own_file))
 
 
 async def _stop(children: list[Child]) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
+import structlog
+
 from services.completer import ordering, prompts, rows
 from services.completer.ordering import Task
 from services.completer.rows import Drawn, Unsettled
@@ -24,12 +26,15 @@ from shared.messages.events import (
     TaskCreated,
 )
 from shared.messages.topics import Consumes
+from shared.metrics import DELIVERED, ORDERED
 from shared.service.leadership import lead
 from shared.service.phase import Context, listen, open_context, serve
 from shared.service.reactor import Reactor
 from shared.store.database import UnitOfWork
 from shared.store.statements import Asked
 from shared.store.values import as_array
+
+log = structlog.get_logger()
 
 CONSUMES: Consumes = {
     DirectiveChanged: (f"{DirectiveStatus.IDLE}/",),
@@ -59,6 +64,7 @@ class Completer:
                 rows.NOTHING_TO_DELIVER(directives=chosen), rows.CAME_TO_NOTHING(directives=chosen)
             ):
                 unit.record(*(DirectiveChanged(directive=d.id, status=d.status, reason=d.reason) for d in over))
+        _tell(unit.events)
         (next_look,), deliveries, looks = await self._context.database.fetch_all(
             rows.NEXT_LOOK(), rows.DUE(directives=chosen), rows.LOOKS_DUE(directives=chosen)
         )
@@ -127,6 +133,7 @@ class Completer:
             )
         )
         unit.record(*(TaskCreated(directive=task.directive_id, task=task.id, kind=task.kind) for task in ordered))
+        unit.after_commit(partial(_tell_ordered, ordered))
 
     def _look_again(self, seconds: float | None) -> None:
         """Wake up when the next pull request is to be looked at, in so many seconds; None: there is none."""
@@ -136,6 +143,22 @@ class Completer:
             self._alarm.cancel()
         loop = asyncio.get_running_loop()
         self._alarm = loop.call_later(min(seconds, 3600.0) + 0.01, self.reactor.wake, (None,))
+
+
+def _tell(events: Sequence[Event]) -> None:
+    """What was drawn of deliveries, a line each."""
+    for event in events:
+        if isinstance(event, DirectiveChanged):
+            DELIVERED.add(event.status)
+            log.info("delivery settled", directive=event.directive, status=event.status, reason=event.reason)
+        elif isinstance(event, DeliveryFinished):
+            log.info("delivered", directive=event.directive, branch=event.branch, pull_request=event.pr_url)
+
+
+async def _tell_ordered(ordered: Sequence[rows.Ordered]) -> None:
+    for task in ordered:
+        ORDERED.add(task.kind)
+        log.info("delivery asked for", directive=task.directive_id, task=task.id, kind=task.kind)
 
 
 _UNKNOWN = Delivery(action="deliver", title="")

@@ -49,6 +49,7 @@ from shared.messages.reports import (
     TaskAccepted,
     TaskInterrupted,
 )
+from shared.metrics import GIVEN, TAKEN
 from shared.service.process import ready
 
 log = structlog.get_logger()
@@ -194,6 +195,8 @@ class Daemon:
                 spawned = self._attempts[key] = Attempt(command, self._machine, self, self._run_folder(key))
                 self.report(TaskAccepted(seq=self.next_seq(), task=command.task, attempt=command.attempt))
                 spawned.start()
+                TAKEN.add()
+                log.info("task begins", task=command.task, attempt=command.attempt, directive=command.directive)
                 self._working[key] = asyncio.create_task(self._run(spawned))
                 self._working[key].add_done_callback(self._notice)
             case CancelTask():
@@ -256,6 +259,9 @@ class Daemon:
             log.exception("attempt broke")
             end = attempt.broke()
         self.report(end)
+        outcome = type(end).__name__.removeprefix("Task").lower()
+        GIVEN.add(outcome)
+        log.info("task ended", outcome=outcome)
         self._attempts.pop(attempt.key)
         await attempt.clean()
         self._working.pop(attempt.key, None)

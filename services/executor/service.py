@@ -34,6 +34,7 @@ from shared.messages.events import (
 )
 from shared.messages.frames import COMMANDS, LIMIT_BYTES, REPLIES, read_header
 from shared.messages.topics import ALL, Consumes
+from shared.metrics import SENT
 from shared.service.leadership import lead
 from shared.service.phase import Context, listen, open_context, serve
 from shared.service.reactor import Reactor
@@ -124,6 +125,7 @@ class Executor:
             claimed = await unit.fetch(rows.CLAIM_PENDING(lease=self._context.settings.lease_seconds))
             unit.record(*(_starting(task) for task in claimed if not task.asked_again))
             unit.after_commit(partial(self._send, claimed))
+        _tell_sent([task for task in claimed if not task.asked_again])
 
     async def _claim_steps(self, due: Sequence[DueStep]) -> None:
         """Make tasks of the steps that are due: each is the claim of its step. Send those that nobody was faster at."""
@@ -133,6 +135,7 @@ class Executor:
             claimed = await unit.fetch_last(rows.CLAIM_STEPS(tasks=claims, lease=self._context.settings.lease_seconds))
             unit.announce(*(_starting(tasks[task]) for task in claimed))
             unit.after_commit(partial(self._send, [tasks[task] for task in claimed]))
+        _tell_sent([tasks[task] for task in claimed])
 
     async def _recall(self, unit: UnitOfWork) -> None:
         if self._refused:
@@ -262,6 +265,9 @@ class Executor:
                 )
             )
             unit.record(*(_refused(task) for task in waiting if task.changed))
+        for task in waiting:
+            if task.changed:
+                log.info("task waits", task=task.id, directive=task.directive_id, reason=task.waiting_reason)
         self._refused = self._refused or bool(waiting)
         self.reactor.wake([None])
 
@@ -282,6 +288,15 @@ def wakes(event: AnyEvent) -> Sequence[UUID | None]:
             return (event.directive,)
         case _:
             return (None,)
+
+
+def _tell_sent(tasks: Sequence[Task]) -> None:
+    """One line for all that one claim sent."""
+    if not tasks:
+        return
+    for task in tasks:
+        SENT.add(task.kind)
+    log.info("tasks sent", tasks=[task.id for task in tasks], directives=list({task.directive_id for task in tasks}))
 
 
 def _claim(task: Task) -> dict[str, object]:

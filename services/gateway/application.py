@@ -10,6 +10,7 @@ from services.gateway import metrics as counting
 from services.gateway.access import Caller, Gate
 from services.gateway.feed.live import Live
 from services.gateway.feed.waiters import Answers
+from services.gateway.gathering import Gathering
 from services.gateway.http import problems
 from services.gateway.http.allowing import allowing
 from services.gateway.http.problems import AnyRequest
@@ -60,6 +61,8 @@ def application(database: Database, settings: Settings, gate: Gate, live: Live, 
         known: Caller = request.state.caller  # whom the guards let in
         return known
 
+    gathering = Gathering(settings)
+
     return Litestar(
         ROUTES,
         dependencies={
@@ -67,6 +70,7 @@ def application(database: Database, settings: Settings, gate: Gate, live: Live, 
             "database": Provide(lambda: database, sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),
             "live": Provide(lambda: live, sync_to_thread=False),
+            "gathering": Provide(lambda: gathering, sync_to_thread=False),
             "waiters": Provide(lambda: waiters, sync_to_thread=False),
             "change": Provide(change),
             "directive_change": Provide(directive_change),
@@ -77,5 +81,6 @@ def application(database: Database, settings: Settings, gate: Gate, live: Live, 
         exception_handlers=problems.HANDLERS,
         middleware=[counting.timed, allowing],
         openapi_config=OPENAPI,
+        logging_config=None,
         request_max_body_size=problems.LARGEST_BODY,
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from uuid import UUID
 
 import structlog
 
-from services.monitor import consequences, decisions, ledger, questions, rows
+from services.monitor import consequences, decisions, ledger, questions, rows, telling
+from services.monitor.decisions import Decision
 from services.monitor.retention import retain
 from shared.bus.bus import MessageChannel
 from shared.bus.skipped import Skipped
@@ -49,6 +51,7 @@ from shared.messages.reports import (
 )
 from shared.messages.topics import ALL, Consumes
 from shared.messages.unreadable import UNREADABLE
+from shared.metrics import HOPS
 from shared.service.leadership import lead
 from shared.service.phase import Context, listen, open_context, serve
 from shared.service.reactor import Reactor
@@ -112,7 +115,9 @@ class Monitor:
         """Take in reports, for ever. A batch that can't be written is not acknowledged, and so comes again."""
         while True:
             heard: Heard = []
-            for parts in await self._reports.receive_waiting():
+            waiting = await self._reports.receive_waiting()
+            began = time.perf_counter()
+            for parts in waiting:
                 try:
                     _, head, identity, body = parts
                     read_header(head)
@@ -122,6 +127,7 @@ class Monitor:
                     self._skipped(error)
             try:
                 await self.take(heard)
+                HOPS.add(time.perf_counter() - began)
                 await self._ask_again()
             except UNHOLDABLE:
                 await self._take_apart(heard)
@@ -150,12 +156,13 @@ class Monitor:
     async def take(self, heard: Heard) -> None:
         """Write one batch and acknowledge it."""
         refused: list[tuple[bytes, NotYours]] = []
+        due: list[Decision] = []
         async with self._context.database.unit_of_work("monitor.take") as unit:
             self._presence(unit, [r for _, r in heard])
             unknown = await self._signs_of_life(unit, heard)
             refused += await self._leases(unit, heard)
             self._messages(unit, [r for _, r in heard if isinstance(r, MessageDelivered)])
-            refused += await self._outcomes(unit, heard)
+            refused += await self._outcomes(unit, heard, due)
             not_theirs, early = await self._output(unit, heard)
             refused += not_theirs
         replies: dict[bytes, list[AnyReportReply]] = {}
@@ -172,6 +179,7 @@ class Monitor:
         for name in unknown:
             replies.setdefault(name.encode(), []).append(Identify())
         await self._answer(replies)
+        telling.tell(due, unit.events)
 
     async def _answer(self, replies: Mapping[bytes, Sequence[AnyReportReply]]) -> None:
         for identity, answers in replies.items():
@@ -217,8 +225,8 @@ class Monitor:
         )
         return [(one.daemon.encode(), NotYours(task=one.task, attempt=one.attempt)) for one in not_theirs]
 
-    async def _outcomes(self, unit: UnitOfWork, heard: Heard) -> list[tuple[bytes, NotYours]]:
-        """Write what became of tasks. Where nothing is left to be written after that, it is committed with it."""
+    async def _outcomes(self, unit: UnitOfWork, heard: Heard, due: list[Decision]) -> list[tuple[bytes, NotYours]]:
+        """Write what became of tasks, which is `due`. With nothing left to be written after it, commit it as well."""
         reports = [
             (i.decode(), r)
             for i, r in heard
@@ -229,7 +237,7 @@ class Monitor:
         tasks = await ledger.read(unit, {r.task for _, r in reports})
         jitters = [self._context.rng.random() for _ in reports]
         decided, refused = decisions.decide(reports, tasks, await _planned(unit, reports, tasks), jitters)
-        due = list(decided.values())
+        due += decided.values()
         if due and all(map(ledger.ordinary, due)) and not any(isinstance(r, OutputBatch) for _, r in heard):
             await ledger.write_last(unit, due, self._lease)
         else:
@@ -264,7 +272,7 @@ class Monitor:
         """Lost leases, cancelled tasks that never ran, readiness and idleness: the safety net, and people's changes."""
         chosen = None if directives is None else list(directives)
         async with self._context.database.unit_of_work("monitor.reconcile") as unit:
-            due = []
+            due: list[Decision] = []
             if directives is None:
                 await self._unheard(unit)
                 lost = await unit.fetch(rows.LOST())
@@ -276,6 +284,7 @@ class Monitor:
             await ledger.write(unit, due, self._lease, self._context.new_id)
             await consequences.hold_to_budgets(unit, chosen)
             await consequences.advance_all(unit, chosen)
+        telling.tell(due, unit.events)
 
     async def _unheard(self, unit: UnitOfWork) -> None:
         after = 3 * self._context.settings.lost_seconds

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
+import structlog
+
 from services.planner import prompts, rows
 from services.planner.prompts import ExistingStep, Planning
 from services.planner.rows import Due, Step
@@ -23,9 +25,12 @@ from shared.messages.events import (
     TaskCreated,
 )
 from shared.messages.topics import ALL, Consumes
+from shared.metrics import PLANNINGS
 from shared.service.leadership import lead
 from shared.service.phase import Context, listen, open_context, serve
 from shared.service.reactor import Reactor
+
+log = structlog.get_logger()
 
 CONSUMES: Consumes = {
     DirectiveCreated: ALL,
@@ -60,6 +65,9 @@ async def reconcile(context: Context, directives: frozenset[UUID] | None) -> Non
             )
         )
         unit.record(*(TaskCreated(directive=task.directive_id, task=task.id, kind=TaskKind.PLAN) for task in claimed))
+    if claimed:
+        PLANNINGS.add(by=len(claimed))
+        log.info("planning asked for", tasks=[t.id for t in claimed], directives=[t.directive_id for t in claimed])
 
 
 def planning(due: Due, steps: Sequence[Step]) -> Planning:

@@ -14,6 +14,7 @@ from shared.failpoints import hit
 from shared.messages.events import AnyEvent, Event
 from shared.messages.frames import FrameTooLarge, FrameUnreadable, decode_events, encode_events
 from shared.messages.topics import Consumes, event_type, prefixes, topic
+from shared.metrics import EVENTS
 
 log = structlog.get_logger()
 HIGH_WATER_MARK = 100_000
@@ -77,6 +78,7 @@ class Publisher:
         hit(self._place, "before_publish")
         for frame in in_frames(events, self._sender):
             self._socket.send_multipart(frame, flags=zmq.NOBLOCK)
+        EVENTS.add(by=len(events))
         hit(self._place, "after_publish")
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from shared.places import gateway_socket
 
 NOT_SETTINGS = frozenset(
     f"MAKIMA_{n}"
-    for n in ("API_URL", "TOKEN", "TASK_ID", "DIRECTIVE_ID", "ATTEMPT", "CONFIG", "READY_FD", "FAILPOINTS")
+    for n in ("API_URL", "TOKEN", "TASK_ID", "DIRECTIVE_ID", "ATTEMPT", "CONFIG", "READY_FD", "LOG_FILE", "FAILPOINTS")
 )
 """Variables of the same prefix that are no settings: a task's own, files and signs for the process itself."""
 
@@ -90,6 +90,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The audit log of directives that have ended is forgotten when it is older."""
     retention_seconds: Positive = 600.0
     """So often is looked for what is older."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least serious messages that are logged."""
+    log_mib: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 20
+    """How large a process's log may grow before it is set aside; the last three are kept beside it."""
     agents: dict[str, AgentSettings] = {}
     """By name, over those that are built in: shell, claude, codex."""
     task_seconds: Positive = 24 * 3600.0

@@ -17,6 +17,7 @@ import structlog
 from anyio import create_task_group
 from psycopg import OperationalError
 
+from shared.metrics import LEADS
 from shared.store.connection import Connection
 from shared.store.statements import Command, Query
 
@@ -72,6 +73,7 @@ class SessionLock:
         """Wait until the lock is held, for as long as it takes."""
         while not await self._locked(_WAIT):
             await asyncio.sleep(RETRY_SECONDS)
+        LEADS.add()
         log.info("leads")
 
     async def lost(self) -> None:

@@ -1,11 +1,11 @@
-"""How a service's process starts and ends: logs, signals, the sign that it is ready, one line for what can't go on."""
+"""How a service's process starts and ends: signals, the sign that it is ready, one line for what can't go on."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine
 
@@ -13,8 +13,9 @@ import structlog
 
 from shared.config import ConfigError, Settings, load
 from shared.config.home import check_home
-from shared.domain.masking import Mask, secrets
 from shared.service.closing import close_to_others, outlive_full_logs
+from shared.service.logs import configure_logs
+from shared.service.scraping import serve_metrics
 from shared.service.watchdog import Watchdog, beat
 from shared.store.migrate import DatabaseRefused
 
@@ -28,34 +29,13 @@ STOP_SECONDS = 9.0
 """What a process is given to end by itself once it is asked to; longer than a daemon takes to hand back its work."""
 
 
-def configure_logs() -> None:
-    """Logs as events with keys, without secrets: JSON, or for people when standard error is a terminal."""
-    mask = Mask(secrets(os.environ))
-
-    def masked(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        return mask.struct(event)
-
-    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            masked,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
 def begin() -> Settings:
     """What every process of the cluster does first; the settings in force. Raises ConfigError."""
     close_to_others()
     outlive_full_logs()
     configure_logs()
     settings = load(os.environ)
+    configure_logs(settings.log_level, settings.log_mib << 20)
     check_home(settings.home)
     return settings
 
@@ -105,6 +85,11 @@ def fastest(body: Coroutine[None, None, None]) -> None:
     uvloop.run(body)
 
 
+def _own_name(settings: Settings, name: str) -> str:
+    """What tells a process from others of its service where it is counted."""
+    return settings.daemon_name or socket.gethostname() if name == "daemon" else name
+
+
 def run(name: str, main: Main, loop: Loop = fastest) -> int:
     """Run a service until it ends or is asked to by SIGTERM or SIGINT (`stop` is set); its exit code."""
     try:
@@ -113,6 +98,7 @@ def run(name: str, main: Main, loop: Loop = fastest) -> int:
         print(f"makima: {error}", file=sys.stderr)
         return 1
 
+    serve_metrics(settings, name, _own_name(settings, name))
     watchdog = Watchdog(tell=still_here)
 
     async def body() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from uuid import UUID
 
 import structlog
 from anyio import create_task_group, move_on_after
 
+from shared.metrics import HOPS, RECONCILES
 from shared.store.database import UNAVAILABLE
 
 log = structlog.get_logger()
@@ -34,7 +36,7 @@ class Reactor:
         self._due: set[UUID] = set()
         self._all = True
         self._failures = 0
-        self.errors = 0
+        self._woken_at: float | None = None
 
     def wake(self, directives: Iterable[UUID | None]) -> None:
         """Run soon for these directives; for all, if one of them is None."""
@@ -43,6 +45,8 @@ class Reactor:
                 self._all = True
             else:
                 self._due.add(directive)
+        if self._woken_at is None:
+            self._woken_at = time.perf_counter()
         self._woken.set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -52,8 +56,11 @@ class Reactor:
             while not stop.is_set():
                 everything, due = self._all, frozenset(self._due)
                 self._all, self._due = False, set()
+                woken_at, self._woken_at = self._woken_at, None
                 self._woken.clear()
                 await self._attempt(None if everything else due)
+                if woken_at is not None:
+                    HOPS.add(time.perf_counter() - woken_at)
                 with move_on_after(self._sweep_seconds * (0.75 + self._rng.random() / 2)) as waiting:
                     await self._woken.wait()
                 self._all = self._all or waiting.cancelled_caught
@@ -68,6 +75,7 @@ class Reactor:
             return
         try:
             await self._reconcile(directives)
+            RECONCILES.add("done")
             self._failures = 0
         except UNAVAILABLE as error:
             await self._back_off(error, directives, LONGEST_WAIT_SECONDS)
@@ -81,11 +89,11 @@ class Reactor:
     async def _back_off(
         self, error: Exception, directives: frozenset[UUID] | None, longest_seconds: float = LONGEST_BACKOFF_SECONDS
     ) -> None:
-        self.errors += 1
         self._failures += 1
         seconds = min(FIRST_BACKOFF_SECONDS * 2 ** min(self._failures, 10), longest_seconds)
         names = sorted(str(d) for d in directives or ())
         unexpected = None if isinstance(error, UNAVAILABLE) else error
+        RECONCILES.add("failed" if unexpected else "unavailable")
         log.warning("reconcile failed", directives=names, error=str(error), retry_in=seconds, exc_info=unexpected)
         loop = asyncio.get_running_loop()
         loop.call_later(seconds, self.wake, tuple(directives) if directives else (None,))

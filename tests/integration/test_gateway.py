@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
+import msgspec
 import pytest
+from prometheus_client import Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.parser import text_string_to_metric_families
 
+from services.gateway.gathering import SERVICES
+from shared.metrics import Counted
+from shared.service.scraping import told
 from tests.conftest import Cluster
 from tests.waiting import until
 
 PLAN = [{"name": "One", "taskPlan": "echo first; echo second"}, {"name": "Two", "dependsOn": ["One"]}]
 
 
+LABELS = {
+    *("service", "process", "kind", "status", "outcome", "queue", "name", "refusal", "version"),
+    *("method", "route", "le"),
+}
 NOBODY = "00000000-0000-7000-8000-000000000000"
 """An id that nothing has."""
 
@@ -228,6 +241,98 @@ def test_readiness_is_about_what_is_there(http: httpx.Client, cluster: Cluster) 
     finally:
         os.kill(broker, signal.SIGCONT)
     assert http.get("/readyz").status_code == 200
+
+
+def test_metrics_of_every_process_come_from_one_place_and_keep_the_rules_of_names(
+    http: httpx.Client, cluster: Cluster
+) -> None:
+    directive = create(http, start=True)["id"]
+    cluster.await_status(directive, "completed")
+    answer = http.get("/metrics")
+    assert answer.headers.get_list("content-type") == [CONTENT_TYPE_LATEST]
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    assert not [family for family in families.values() if broken_rules(family)]
+    up = {sample.labels["process"]: sample.value for sample in families["makima_process_up"].samples}
+    assert up == dict.fromkeys([*cluster.processes().keys() - {"postgres"}, "cluster"], 1.0)
+    services = {sample.labels["service"] for sample in families["process_cpu_seconds"].samples}
+    assert services == SERVICES
+    hops = {s.labels["service"] for s in families["makima_hop_duration_seconds"].samples if s.name.endswith("_count")}
+    assert hops >= {"executor", "monitor", "completer"}
+    ended = {tuple(s.labels[k] for k in ("kind", "status")): s.value for s in families["makima_tasks_ended"].samples}
+    assert ended["step", "completed"] >= 2
+
+
+def broken_rules(family: Metric) -> list[str]:
+    """Which of Prometheus's rules of naming a family breaks: https://prometheus.io/docs/practices/naming/."""
+    names = {sample.name for sample in family.samples}
+    labels = {label for sample in family.samples for label in sample.labels}
+    return [
+        rule
+        for rule, holds in {
+            "a prefix of its own": family.name.startswith(("makima_", "process_")),
+            "help": bool(family.documentation) and family.documentation.endswith("."),
+            "a counter ends in _total": family.type != "counter" or names <= {f"{family.name}_total"},
+            "only a counter does": family.type == "counter" or not family.name.endswith("_total"),
+            "base units": not re.search(r"_(ms|milliseconds|minutes|hours|kb|mib|percent)(_|$)", family.name),
+            "no time of creation": not any(name.endswith("_created") for name in names),
+            "no ids": not any(
+                re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-", v) for s in family.samples for v in s.labels.values()
+            ),
+            "labels that are words": labels <= LABELS,
+        }.items()
+        if not holds
+    ]
+
+
+def test_a_socket_of_somebody_else_adds_no_metric_of_its_own(http: httpx.Client, cluster: Cluster) -> None:
+    known = msgspec.structs.replace(
+        told("daemon"), counters=(Counted("makima_tokens", ("step",), 5), FORGED, FORGED_LABEL)
+    )
+    for name, says in {
+        "liar": msgspec.json.encode(known),
+        "noise": b"{" * 300_000,
+        "other": b'{"service": "x"}',
+    }.items():
+        with answering(cluster.home / "run" / "metrics" / f"{name}.sock", says):
+            text = http.get("/metrics").text
+        assert f'makima_process_up{{process="{name}"}} {float(name == "liar")}' in text
+        assert "forged" not in text
+    assert 'makima_process_up{process="liar"}' not in http.get("/metrics").text
+
+
+FORGED, FORGED_LABEL = Counted("forged", (), 1), Counted("makima_tokens", ("forged\n",), 1)
+
+
+@contextmanager
+def answering(place: Path, says: bytes) -> Iterator[None]:
+    """A process that says this to whoever connects, once."""
+
+    def answer() -> None:
+        with suppress(OSError):
+            asking, _ = listening.accept()
+            with asking:
+                asking.sendall(says)
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(place))
+        listening.listen()
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield
+        thread.join()
+    place.unlink()
+
+
+def test_every_process_says_its_part_of_a_directives_life_in_one_format(http: httpx.Client, cluster: Cluster) -> None:
+    directive = create(http, start=True)["id"]
+    cluster.await_status(directive, "completed")
+    tasks = [task["id"] for task in http.get("/v1/tasks", params={"directive": directive}).json()]
+    lines = {p.stem: p.read_text().splitlines() for p in (cluster.home / "logs").glob("*.log") if p.stem != "postgres"}
+    entries = {name: [json.loads(line) for line in told] for name, told in lines.items()}
+    assert all(entry.keys() >= {"timestamp", "level", "event"} for told in entries.values() for entry in told)
+    about = {name for name, told in lines.items() for line in told if any(one in line for one in (directive, *tasks))}
+    assert about >= {"executor", "monitor", "broker"} and any(name.startswith("daemon-") for name in about)
+    assert "tasks sent" in cluster.makima("logs", "executor", "--directive", directive)
 
 
 def test_metrics_count_requests_by_route_and_what_the_database_holds(http: httpx.Client, tmp_path: Path) -> None:

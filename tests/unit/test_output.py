@@ -21,7 +21,7 @@ from shared.messages.reports import (
     TaskStarted,
     TaskSucceeded,
 )
-from shared.service.process import configure_logs
+from shared.service.logs import configure_logs
 
 
 def lines(splitter: Lines, *chunks: bytes) -> list[str]:

@@ -89,7 +89,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def said(capsys: pytest.CaptureFixture[str], service: str | None = None, lines: int = 50) -> list[str]:
-    namespace = logs.Arguments(service=service, lines=lines, follow=False, output="text")
+    namespace = logs.Arguments(service=service, lines=lines, follow=False, directive=None, output="text")
     assert logs._logs(namespace) == 0
     return capsys.readouterr().out.splitlines()
 

@@ -17,6 +17,14 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
     many: int
 
 
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """One value of a gauge, with the values of its labels."""
+
+    what: Literal["directives", "tasks", "steps", "queues", "oldest", "daemons", "slots"]
+    labels: tuple[str, ...]
+    many: float
+
+
 OVERVIEW = SQL.query("overview", Count)
-COUNTS = SQL.query("counts", Count)
+COUNTS = SQL.query("counts", Sample)
 READ_ONLY = SQL.query("read_only", bool)
