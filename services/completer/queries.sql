@@ -12,7 +12,7 @@ SELECT t.id AS task_id, t.delivery, t.result, d.id, d.owner_id, d.title, d.goal,
                    FROM makima.step s WHERE s.directive_id = d.id AND s.held_by IS NULL), '[]') AS steps
   FROM makima.task t
   JOIN makima.directive d ON d.id = t.directive_id
- WHERE t.kind NOT IN ('plan', 'step') AND t.status = 'completed' AND NOT t.settled
+ WHERE t.kind NOT IN ({agent_kinds}) AND t.status = 'completed' AND NOT t.settled
    AND (%(directives)s::uuid[] IS NULL OR d.id = ANY (%(directives)s))
  ORDER BY d.id, t.id
    FOR NO KEY UPDATE OF d, t;

@@ -15,7 +15,7 @@ from services.completer.rows import Drawn, Unsettled
 from shared.config import Settings
 from shared.domain.delivery import Broken, Delivery, Nothing, Result
 from shared.domain.delivery_outcomes import Settled, settle
-from shared.domain.statuses import ENDED_TASK, DirectiveStatus, TaskKind
+from shared.domain.statuses import DELIVERY_KINDS, ENDED_TASK, DirectiveStatus
 from shared.messages.events import (
     DeliveryFinished,
     DirectiveChanged,
@@ -38,9 +38,7 @@ log = structlog.get_logger()
 
 CONSUMES: Consumes = {
     DirectiveChanged: (f"{DirectiveStatus.IDLE}/",),
-    TaskChanged: tuple(
-        f"{status}/{kind}/" for status in sorted(ENDED_TASK) for kind in (TaskKind.COMPLETION, TaskKind.VERIFICATION)
-    ),
+    TaskChanged: tuple(f"{status}/{kind}/" for status in sorted(ENDED_TASK) for kind in sorted(DELIVERY_KINDS)),
 }
 """Something may be due when a directive becomes idle, or changes while it is, and when a delivery has ended."""
 EMITS: frozenset[type[Event]] = frozenset({TaskCreated, DeliveryFinished, DirectiveChanged, StepAdded, StepReady})

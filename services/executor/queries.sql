@@ -97,7 +97,7 @@ WITH slots AS MATERIALIZED (
       JOIN slots ON slots.owner_id = t.owner_id
       JOIN makima.directive d ON d.id = t.directive_id
      WHERE t.status = 'pending' AND t.not_before <= (SELECT makima.now()) AND t.cancel_asked IS NULL
-       AND (d.status = 'active' OR d.status = 'idle' AND t.kind IN ('completion', 'verification'))
+       AND (d.status = 'active' OR d.status = 'idle' AND t.kind IN ({delivery_kinds}))
 ), chosen AS (
     SELECT t.id FROM makima.task t JOIN waiting w ON w.id = t.id AND w.place <= w.free
      WHERE t.status = 'pending'
@@ -177,7 +177,7 @@ SELECT t.id, t.attempt, t.cancel_asked
 -- What people told running tasks, and hasn't reached the agent. Relies on task_message_undelivered.
 SELECT m.id, m.task_id, m.text, t.attempt
   FROM makima.task_message m
-  JOIN makima.task t ON t.id = m.task_id AND t.status IN ('running', 'paused')
+  JOIN makima.task t ON t.id = m.task_id AND t.status IN ({begun_task})
  WHERE m.delivered_at IS NULL
  ORDER BY m.id;
 

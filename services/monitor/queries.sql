@@ -67,7 +67,7 @@ WITH new AS MATERIALIZED (
            completed_at = CASE WHEN new.step_status = 'completed' THEN (SELECT makima.now()) END
       FROM tasks AS new
      WHERE s.id = new.step_id AND new.step_status IS NOT NULL
-       AND s.status NOT IN ('pending', 'completed', 'failed', 'skipped') AND s.status <> new.step_status
+       AND s.status IN ({active_step}) AND s.status <> new.step_status
     RETURNING s.id, s.directive_id, s.name, s.status, s.reason
 ), logged AS (
     INSERT INTO makima.event (type, directive_id, body)
@@ -160,7 +160,7 @@ WITH idle AS (
        AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'active')))
        AND (SELECT true FROM makima.step s WHERE s.directive_id = d.id LIMIT 1)
        AND (SELECT true FROM makima.step s
-             WHERE s.directive_id = d.id AND s.status IN ('pending', 'ready', 'running') LIMIT 1) IS NULL
+             WHERE s.directive_id = d.id AND s.status IN ({unfinished_step}) LIMIT 1) IS NULL
        AND (SELECT true FROM makima.open_planning p WHERE p.directive_id = d.id LIMIT 1) IS NULL
     RETURNING d.id
 ), logged AS (
@@ -179,7 +179,7 @@ UPDATE makima.directive d SET status = 'awaiting_approval', version = d.version 
  WHERE d.status = 'active'
    AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'active')))
    AND (SELECT true FROM makima.step s
-         WHERE s.directive_id = d.id AND s.status IN ('ready', 'running') LIMIT 1) IS NULL
+         WHERE s.directive_id = d.id AND s.status IN ({active_step}) LIMIT 1) IS NULL
    AND (SELECT true FROM makima.open_planning p WHERE p.directive_id = d.id LIMIT 1) IS NULL
    AND (SELECT true FROM makima.task t
          WHERE t.directive_id = d.id AND t.status IN ({live_task}) LIMIT 1) IS NULL
@@ -197,7 +197,7 @@ UPDATE makima.directive d
  WHERE d.status = 'active'
    AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'active')))
    AND (SELECT true FROM makima.step s
-         WHERE s.directive_id = d.id AND s.status IN ('ready', 'running') LIMIT 1) IS NULL
+         WHERE s.directive_id = d.id AND s.status IN ({active_step}) LIMIT 1) IS NULL
    AND (SELECT true FROM makima.open_planning p WHERE p.directive_id = d.id LIMIT 1) IS NULL
    AND (SELECT true FROM makima.task t
          WHERE t.directive_id = d.id AND t.status IN ({live_task}) LIMIT 1) IS NULL
@@ -207,7 +207,7 @@ RETURNING d.id, d.pause_reason;
 -- How many steps each of these planning tasks added, and how many it kept that are still to run (rule 4).
 SELECT t.id, count(*) FILTER (WHERE s.held_by = t.id)::integer AS added,
        count(*) FILTER (WHERE s.held_by IS NULL AND s.removed_by IS NULL
-                          AND s.status IN ('pending', 'ready', 'running'))::integer AS kept
+                          AND s.status IN ({unfinished_step}))::integer AS kept
   FROM makima.task t LEFT JOIN makima.step s ON s.directive_id = t.directive_id
  WHERE t.id = ANY (%(tasks)s) GROUP BY t.id;
 
@@ -278,7 +278,7 @@ SELECT d.id, d.max_cost_usd, d.max_tokens, d.deadline, d.stop_now, makima.now() 
 -- name: stop_tasks
 -- Ask for the end of what runs, without its having failed: the steps run again when the directive goes on.
 UPDATE makima.task t SET cancel_asked = %(reason)s, cancel_cause = 'stopped', version = t.version + 1
- WHERE t.directive_id = ANY (%(directives)s) AND t.cancel_asked IS NULL AND t.kind IN ('plan', 'step')
+ WHERE t.directive_id = ANY (%(directives)s) AND t.cancel_asked IS NULL AND t.kind IN ({agent_kinds})
    AND t.status IN ({live_task})
 RETURNING t.id, t.directive_id, t.attempt, t.kind, t.status;
 
@@ -306,7 +306,7 @@ UPDATE makima.step s
    SET status = 'skipped', skipped_for = doomed.failed, reason = 'depends on ' || doomed.name || ', which failed',
        version = s.version + 1
   FROM (SELECT DISTINCT ON (step_id) step_id, failed, name FROM doomed ORDER BY step_id) AS doomed
- WHERE s.id = doomed.step_id AND s.status NOT IN ('running', 'completed', 'failed', 'skipped')
+ WHERE s.id = doomed.step_id AND s.status IN ({waiting_step})
 RETURNING s.id, s.directive_id, s.name, s.status, s.reason;
 
 -- name: messages_delivered

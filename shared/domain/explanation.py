@@ -10,6 +10,7 @@ import msgspec
 
 from shared.domain.readiness import Node, waits_for
 from shared.domain.statuses import (
+    DELIVERY_KINDS,
     LIVE_TASK,
     ON_A_DAEMON,
     DirectiveStatus,
@@ -308,7 +309,7 @@ def _undispatched(scene: Scene, kind: TaskKind) -> Why | None:
 
 
 def _is_delivery(one: Task) -> bool:
-    return one.kind in (TaskKind.COMPLETION, TaskKind.VERIFICATION)
+    return one.kind in DELIVERY_KINDS
 
 
 def _standing(status: StepStatus) -> str:

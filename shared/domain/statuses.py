@@ -142,6 +142,12 @@ LIVE_TASK = frozenset({_T.PENDING, _T.STARTING, _T.RUNNING, _T.PAUSED})
 ON_A_DAEMON = frozenset({_T.STARTING, _T.RUNNING, _T.PAUSED})
 """Statuses that take one of a daemon's slots."""
 
+UNSTARTED_TASK = frozenset({_T.PENDING, _T.STARTING})
+"""Statuses before an agent works on it."""
+
+BEGUN_TASK = frozenset({_T.RUNNING, _T.PAUSED})
+"""Statuses in which its agent can be told something."""
+
 ENDED_TASK = frozenset({_T.COMPLETED, _T.FAILED, _T.CANCELLED})
 """Statuses that a task never leaves."""
 
@@ -154,13 +160,43 @@ TERMINAL_STEP = frozenset({_S.COMPLETED, _S.SKIPPED, _S.FAILED})
 UNSETTLED_STEP = frozenset({_S.PENDING, _S.READY, _S.RUNNING, _S.FAILED})
 """Statuses that hold up whoever depends on a step."""
 
-SETS: Mapping[str, frozenset[StepStatus] | frozenset[TaskStatus]] = {
+WAITING_STEP = frozenset({_S.PENDING, _S.READY})
+"""Statuses in which nothing was done for a step yet."""
+
+ACTIVE_STEP = frozenset({_S.READY, _S.RUNNING})
+"""Statuses in which something is being done for a step, or may be at once."""
+
+UNFINISHED_STEP = frozenset({_S.PENDING, _S.READY, _S.RUNNING})
+"""Statuses of a step that is still to be run, or runs: those that aren't terminal."""
+
+SKIPPABLE_STEP = frozenset(status for status, after in STEP_TRANSITIONS.items() if _S.SKIPPED in after)
+"""Statuses in which a person may skip a step."""
+
+REMOVABLE_STEP = frozenset({_S.PENDING, _S.READY, _S.FAILED, _S.SKIPPED})
+"""Statuses in which a plan may take a step away: it did no work that counts, and does none."""
+
+AGENT_KINDS = frozenset({TaskKind.PLAN, TaskKind.STEP})
+"""Kinds of task that an agent is asked to do."""
+
+DELIVERY_KINDS = frozenset({TaskKind.COMPLETION, TaskKind.VERIFICATION})
+"""Kinds of task that are about a directive's delivery, of which it has one at a time."""
+
+SETS: Mapping[str, frozenset[StepStatus] | frozenset[TaskStatus] | frozenset[TaskKind]] = {
     "live_task": LIVE_TASK,
     "on_a_daemon": ON_A_DAEMON,
+    "unstarted_task": UNSTARTED_TASK,
+    "begun_task": BEGUN_TASK,
     "ended_task": ENDED_TASK,
     "settled_step": SETTLED_STEP,
     "terminal_step": TERMINAL_STEP,
     "unsettled_step": UNSETTLED_STEP,
+    "waiting_step": WAITING_STEP,
+    "active_step": ACTIVE_STEP,
+    "unfinished_step": UNFINISHED_STEP,
+    "skippable_step": SKIPPABLE_STEP,
+    "removable_step": REMOVABLE_STEP,
+    "agent_kinds": AGENT_KINDS,
+    "delivery_kinds": DELIVERY_KINDS,
 }
 """The sets by the names that SQL has for them: `status IN ({live_task})`."""
 

@@ -96,11 +96,10 @@ class Rows:
             self.change(table, row, **columns)
 
     def lead(self, table: str, row: UUID, *statuses: str, **columns: object) -> None:
-        """Lead a row through statuses, since there is not always a way at once; then set columns."""
-        for status in statuses:
+        """Lead a row through statuses, since there is not always a way at once; columns are set with the last."""
+        for status in statuses[:-1]:
             self.change(table, row, status=status)
-        if columns:
-            self.change(table, row, **columns)
+        self.change(table, row, status=statuses[-1], **columns)
 
     def one(self, table: str, row: UUID) -> dict[str, Any]:
         """The row of this id. Fails when it isn't there."""

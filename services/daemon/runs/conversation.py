@@ -29,6 +29,7 @@ from services.daemon.sandbox.view import View
 from services.daemon.workspaces.repository import RepositorySettings
 from shared.config import Settings
 from shared.config.agents import AgentSettings
+from shared.domain.statuses import AGENT_KINDS
 from shared.messages.commands import SpawnTask
 
 log = structlog.get_logger()
@@ -173,7 +174,7 @@ class Conversation:
     @property
     def _task(self) -> str:
         """The prompt, with what the repository adds to every plan's and step's."""
-        extra = self.repository.instructions if self.command.kind in ("plan", "step") else ""
+        extra = self.repository.instructions if self.command.kind in AGENT_KINDS else ""
         told = f"{self._of_base}\n\n{self.command.prompt}" if self._of_base else self.command.prompt
         return f"{told}\n\nOf this repository:\n\n{extra}" if extra else told
 

@@ -17,7 +17,7 @@ from services.gateway.transactions import DirectiveChange
 from shared.api.directives import DeliveryTold, DirectiveShown
 from shared.config import Settings
 from shared.domain.forge import forge_of, pull_request_url
-from shared.domain.statuses import DirectiveStatus, TaskKind, TransitionRefused, check_directive
+from shared.domain.statuses import DELIVERY_KINDS, DirectiveStatus, TransitionRefused, check_directive
 from shared.messages.events import DirectiveChanged
 
 
@@ -33,7 +33,7 @@ async def tell(
     caller.on(directive)
     if data.pr_url is None and data.status is None:
         raise HTTPException("give a pull request (--pr-url URL), or --status completed", status_code=422)
-    if caller.kind not in (None, TaskKind.COMPLETION, TaskKind.VERIFICATION):
+    if caller.kind is not None and caller.kind not in DELIVERY_KINDS:
         raise PermissionDeniedException("only a person, or the delivery's own task, may tell of its delivery")
     async with directive_change.begin_on("gateway.tell_delivery", directive) as begun:
         url = _own_pull_request(data.pr_url, begun.directive, settings) if data.pr_url is not None else None

@@ -7,4 +7,4 @@ RETURNING id;
 -- name: live_task
 -- The task of a token, as long as its attempt is live.
 SELECT t.id, t.directive_id, t.kind, t.owner_id FROM makima.task t
- WHERE t.id = %(task)s AND t.attempt = %(attempt)s AND t.status IN ('starting', 'running', 'paused');
+ WHERE t.id = %(task)s AND t.attempt = %(attempt)s AND t.status IN ({on_a_daemon});

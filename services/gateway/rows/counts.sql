@@ -5,7 +5,7 @@ UNION ALL
 SELECT 'tasks', 'pending', count(*) FROM makima.task WHERE owner_id = %(owner)s AND status = 'pending' HAVING count(*) > 0
 UNION ALL
 SELECT 'tasks', status::text, count(*) FROM makima.task
- WHERE owner_id = %(owner)s AND status IN ('starting', 'running', 'paused') GROUP BY status
+ WHERE owner_id = %(owner)s AND status IN ({on_a_daemon}) GROUP BY status
 UNION ALL
 SELECT 'daemons', CASE WHEN connected THEN 'connected' ELSE 'lost' END, count(*) FROM makima.daemon
  WHERE owner_id = %(owner)s GROUP BY 2
@@ -18,13 +18,13 @@ SELECT 'slots', 'capacity', coalesce(sum(capacity), 0) FROM makima.daemon WHERE 
 WITH live AS (
     SELECT kind, status, created_at, not_before, refused_attempt IS NOT DISTINCT FROM attempt AS refused FROM makima.task WHERE status = 'pending'
     UNION ALL
-    SELECT kind, status, created_at, not_before, false FROM makima.task WHERE status IN ('starting', 'running', 'paused')
+    SELECT kind, status, created_at, not_before, false FROM makima.task WHERE status IN ({on_a_daemon})
 )
 SELECT 'directives' AS what, ARRAY[status::text] AS labels, count(*)::float8 AS many FROM makima.directive GROUP BY status
 UNION ALL
 SELECT 'tasks', ARRAY[kind::text, status::text], count(*) FROM live GROUP BY kind, status
 UNION ALL
-SELECT 'steps', ARRAY[status::text], count(*) FROM makima.step WHERE status IN ('pending', 'ready', 'running', 'failed') GROUP BY status
+SELECT 'steps', ARRAY[status::text], count(*) FROM makima.step WHERE status IN ({unsettled_step}) GROUP BY status
 UNION ALL
 SELECT 'queues', ARRAY['planner', 'plan_requests'], count(*) FROM makima.plan_request WHERE served_by IS NULL
 UNION ALL
@@ -39,7 +39,7 @@ UNION ALL
 SELECT 'queues', ARRAY['monitor', 'open_questions'], count(*) FROM makima.question WHERE settled IS NULL
 UNION ALL
 SELECT 'queues', ARRAY['completer', 'unsettled_deliveries'], count(*) FROM makima.task
- WHERE kind NOT IN ('plan', 'step') AND status = 'completed' AND NOT settled
+ WHERE kind NOT IN ({agent_kinds}) AND status = 'completed' AND NOT settled
 UNION ALL
 SELECT 'oldest', ARRAY['executor', 'pending_tasks'], coalesce(extract(epoch FROM makima.now() - min(created_at)), 0) FROM live WHERE status = 'pending'
 UNION ALL

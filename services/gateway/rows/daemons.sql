@@ -4,5 +4,5 @@ UPDATE makima.daemon SET drain_asked = %(on)s WHERE owner_id = %(owner)s AND nam
 -- name: daemons
 SELECT d.name, d.capacity, d.connected, d.draining, d.refuses, d.labels, d.agents, d.last_seen,
        (SELECT count(*) FROM makima.task t WHERE t.owner_id = d.owner_id AND t.daemon = d.name
-           AND t.status IN ('starting', 'running', 'paused'))::integer AS running
+           AND t.status IN ({on_a_daemon}))::integer AS running
   FROM makima.daemon d WHERE d.owner_id = %(owner)s AND d.name > %(after)s ORDER BY d.name LIMIT %(limit)s;

@@ -69,18 +69,18 @@ SELECT s.id, s.number, s.name, s.status, s.description, s.task_plan, s.files, s.
   FROM makima.step s
   LEFT JOIN makima.task t
     ON t.id = coalesce((SELECT l.id FROM makima.task l
-                         WHERE l.step_id = s.id AND l.kind = 'step' AND l.status IN ('pending', 'starting', 'running', 'paused')),
+                         WHERE l.step_id = s.id AND l.kind = 'step' AND l.status IN ({live_task})),
                        s.task_id)
  WHERE s.directive_id = %(id)s
  ORDER BY s.order_index, s.id;
 
 -- name: stop_tasks
 UPDATE makima.task SET cancel_asked = %(why)s, cancel_cause = 'stopped', version = version + 1
- WHERE directive_id = %(directive)s AND kind IN ('plan', 'step') AND cancel_asked IS NULL
-   AND status IN ('pending', 'starting', 'running', 'paused')
+ WHERE directive_id = %(directive)s AND kind IN ({agent_kinds}) AND cancel_asked IS NULL
+   AND status IN ({live_task})
 RETURNING id, attempt, kind, status;
 
 -- name: end_tasks
 UPDATE makima.task SET cancel_asked = %(why)s, cancel_cause = 'archived', version = version + 1
- WHERE directive_id = %(directive)s AND cancel_asked IS NULL AND status IN ('pending', 'starting', 'running', 'paused')
+ WHERE directive_id = %(directive)s AND cancel_asked IS NULL AND status IN ({live_task})
 RETURNING id, attempt, kind, status;

@@ -30,7 +30,7 @@ SELECT makima.awaiting_approval(d) AS tasks FROM makima.directive d WHERE d.id =
 -- name: supersede
 -- Ask for the end of a live planning whose plan is wanted no more: the monitor puts its requests back.
 UPDATE makima.task SET cancel_asked = %(why)s, cancel_cause = 'superseded', version = version + 1
- WHERE directive_id = %(directive)s AND kind = 'plan' AND status IN ('pending', 'starting', 'running', 'paused')
+ WHERE directive_id = %(directive)s AND kind = 'plan' AND status IN ({live_task})
    AND cancel_asked IS NULL
 RETURNING id, attempt, kind, status;
 

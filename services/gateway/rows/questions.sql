@@ -7,7 +7,7 @@ VALUES (%(id)s, %(task)s, %(attempt)s, %(directive)s, %(text)s, %(options)s, %(d
 -- A question, and whether anybody still waits for it.
 SELECT q.id, q.directive_id, d.title, q.task_id, t.name AS task_name, q.text, q.options, q.default_answer, q.expires_at,
        q.answer, q.settled, q.asked_at,
-       q.settled IS NULL AND t.attempt = q.attempt AND t.status IN ('starting', 'running', 'paused') AS open
+       q.settled IS NULL AND t.attempt = q.attempt AND t.status IN ({on_a_daemon}) AS open
   FROM makima.question q
   JOIN makima.task t ON t.id = q.task_id
   JOIN makima.directive d ON d.id = q.directive_id
@@ -18,7 +18,7 @@ SELECT q.id, q.directive_id, d.title, q.task_id, t.name AS task_name, q.text, q.
 SELECT q.id, q.directive_id, d.title, q.task_id, t.name AS task_name, q.text, q.options, q.default_answer, q.expires_at,
        q.answer, q.settled, q.asked_at, true AS open
   FROM makima.question q
-  JOIN makima.task t ON t.id = q.task_id AND t.attempt = q.attempt AND t.status IN ('starting', 'running', 'paused')
+  JOIN makima.task t ON t.id = q.task_id AND t.attempt = q.attempt AND t.status IN ({on_a_daemon})
   JOIN makima.directive d ON d.id = q.directive_id
  WHERE q.settled IS NULL AND d.owner_id = %(owner)s
    AND (%(after_id)s::uuid IS NULL OR (q.asked_at, q.id) > (%(after_at)s::timestamptz, %(after_id)s::uuid))
@@ -28,5 +28,5 @@ SELECT q.id, q.directive_id, d.title, q.task_id, t.name AS task_name, q.text, q.
 UPDATE makima.question q SET answer = %(answer)s, settled = 'answered', settled_at = makima.now()
   FROM makima.task t
  WHERE q.id = %(id)s AND q.settled IS NULL AND t.id = q.task_id AND t.owner_id = %(owner)s
-   AND t.attempt = q.attempt AND t.status IN ('starting', 'running', 'paused')
+   AND t.attempt = q.attempt AND t.status IN ({on_a_daemon})
 RETURNING q.id, q.task_id, q.directive_id;

@@ -41,8 +41,8 @@ SELECT added_by FROM makima.step WHERE id = %(step)s AND directive_id = %(direct
 -- A removal counts at once, or, of a task whose changes are held, with its other ones; its own held steps it takes back.
 WITH chosen AS (
     SELECT id FROM makima.step
-     WHERE id = %(step)s AND directive_id = %(directive)s AND status IN ('pending', 'ready', 'failed', 'skipped')
-       AND NOT EXISTS (SELECT FROM makima.task t WHERE t.step_id = makima.step.id AND t.status IN ('starting', 'running', 'paused'))
+     WHERE id = %(step)s AND directive_id = %(directive)s AND status IN ({removable_step})
+       AND NOT EXISTS (SELECT FROM makima.task t WHERE t.step_id = makima.step.id AND t.status IN ({on_a_daemon}))
 ), held AS (
     UPDATE makima.step s SET removed_by = %(held_by)s, status = CASE WHEN s.status = 'ready' THEN 'pending' ELSE s.status END
       FROM chosen
@@ -58,7 +58,7 @@ SELECT id, name, status, false AS gone FROM held UNION ALL SELECT id, name, stat
 -- name: dependents
 -- Steps that depend on one, and aren't about to go themselves. Relies on step_dependents.
 SELECT s.name FROM makima.step_dependency e JOIN makima.step s ON s.id = e.step_id
- WHERE e.depends_on = %(step)s AND s.removed_by IS NULL AND s.status NOT IN ('running', 'completed', 'failed', 'skipped')
+ WHERE e.depends_on = %(step)s AND s.removed_by IS NULL AND s.status IN ({waiting_step})
  ORDER BY s.id LIMIT 10;
 
 -- name: retry_step
@@ -74,9 +74,9 @@ UPDATE makima.step
    SET status = CASE WHEN id = %(step)s THEN 'skipped' ELSE 'pending'::makima.step_status END, skipped_for = NULL, version = version + 1,
        reason = CASE WHEN id = %(step)s THEN 'skipped by a person' END
  WHERE directive_id = %(directive)s
-   AND (id = %(step)s AND status IN ('pending', 'ready', 'failed') AND NOT EXISTS (
+   AND (id = %(step)s AND status IN ({skippable_step}) AND NOT EXISTS (
             SELECT FROM makima.task t
-             WHERE t.step_id = %(step)s AND t.kind = 'step' AND t.status IN ('pending', 'starting', 'running', 'paused'))
+             WHERE t.step_id = %(step)s AND t.kind = 'step' AND t.status IN ({live_task}))
         OR skipped_for = %(step)s AND status = 'skipped')
 RETURNING id, name, status;
 

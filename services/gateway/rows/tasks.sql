@@ -26,14 +26,14 @@ SELECT o.attempt, o.first_seq, o.events FROM makima.task_output o
 
 -- name: cancel
 UPDATE makima.task SET cancel_asked = 'cancelled by a person', version = version + 1
- WHERE id = %(task)s AND owner_id = %(owner)s AND status IN ('pending', 'starting', 'running', 'paused')
+ WHERE id = %(task)s AND owner_id = %(owner)s AND status IN ({live_task})
 RETURNING directive_id, attempt, kind, status;
 
 -- name: tell
 -- Keep a person's words for a task that hasn't ended, until they reach its agent.
 WITH told AS (
     SELECT t.* FROM makima.task t
-     WHERE t.id = %(task)s AND t.owner_id = %(owner)s AND t.status IN ('pending', 'starting', 'running', 'paused')
+     WHERE t.id = %(task)s AND t.owner_id = %(owner)s AND t.status IN ({live_task})
        FOR SHARE
 ), kept AS (
     INSERT INTO makima.task_message (id, task_id, text) SELECT %(id)s, told.id, %(text)s FROM told
@@ -43,5 +43,5 @@ SELECT directive_id, attempt, kind, status FROM told;
 -- name: give_up
 -- The live attempt's agent says that it can't do its task.
 UPDATE makima.task SET gave_up = %(reason)s, version = version + 1
- WHERE id = %(task)s AND attempt = %(attempt)s AND status IN ('starting', 'running', 'paused')
+ WHERE id = %(task)s AND attempt = %(attempt)s AND status IN ({on_a_daemon})
 RETURNING id;

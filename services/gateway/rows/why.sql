@@ -23,7 +23,7 @@ SELECT d.status, d.pause_reason, d.paused_for, d.awaited_plan, makima.awaiting_a
        ARRAY(SELECT w.name || CASE WHEN w.refuses IS NULL THEN ' drains' ELSE ': ' || w.refuses END FROM makima.daemon w
               WHERE w.owner_id = d.owner_id AND w.connected AND w.draining ORDER BY w.name) AS refusing,
        (SELECT count(*)::integer FROM makima.task t
-         WHERE t.owner_id = d.owner_id AND t.status IN ('starting', 'running', 'paused')) AS running,
+         WHERE t.owner_id = d.owner_id AND t.status IN ({on_a_daemon})) AS running,
        (SELECT o.max_running FROM makima.owner o WHERE o.id = d.owner_id) AS max_running, makima.now() AS now
   FROM makima.directive d WHERE d.id = %(directive)s;
 
@@ -54,7 +54,7 @@ SELECT t.id, t.kind, t.name, t.status, t.attempt, t.step_id AS step, t.not_befor
   LEFT JOIN LATERAL (SELECT a.reason, a.tail FROM makima.attempt a
                       WHERE a.task_id = t.id AND (a.number < t.attempt OR t.status = 'failed') ORDER BY a.number DESC LIMIT 1) AS a ON true
  WHERE t.directive_id = %(directive)s
-   AND (t.id = %(also)s OR t.status IN ('pending', 'starting', 'running', 'paused'))
+   AND (t.id = %(also)s OR t.status IN ({live_task}))
  ORDER BY t.id;
 
 -- name: inbox
@@ -66,7 +66,7 @@ SELECT waiting.*, (SELECT d.number FROM makima.directive d WHERE d.id = waiting.
 SELECT 'question' AS kind, q.id, q.directive_id, d.title, t.name || ' asks: ' || q.text AS text, q.asked_at AS since,
        d.status, NULL AS paused_for, NULL::uuid AS failed_step
   FROM makima.question q
-  JOIN makima.task t ON t.id = q.task_id AND t.attempt = q.attempt AND t.status IN ('starting', 'running', 'paused')
+  JOIN makima.task t ON t.id = q.task_id AND t.attempt = q.attempt AND t.status IN ({on_a_daemon})
   JOIN makima.directive d ON d.id = q.directive_id
  WHERE q.settled IS NULL AND d.owner_id = %(owner)s
 UNION ALL
@@ -85,7 +85,7 @@ UNION ALL
 SELECT 'waiting', t.id, t.directive_id, d.title, t.name || ' can''t be sent: ' || t.waiting_reason, t.refused_since,
        d.status, NULL, NULL
   FROM makima.task t JOIN makima.directive d ON d.id = t.directive_id
- WHERE t.owner_id = %(owner)s AND t.status IN ('pending', 'starting') AND d.status IN ('active', 'idle')
+ WHERE t.owner_id = %(owner)s AND t.status IN ({unstarted_task}) AND d.status IN ('active', 'idle')
    AND t.refused_attempt IS NOT NULL AND t.refused_attempt = t.attempt
    AND t.refused_since < makima.now() - interval '1 minute'
 ) AS waiting

@@ -4,7 +4,7 @@ LANGUAGE sql AS $$
     UPDATE makima.work_order o SET status = x.status, version = o.version + 1
       FROM (SELECT asked.id,
                    CASE WHEN count(s.id) > 0 AND bool_and(s.status = 'completed') THEN 'done'::makima.order_status
-                        WHEN bool_or(s.status IN ('pending', 'ready', 'running')) THEN 'in_progress'
+                        WHEN bool_or(s.status IN ({unfinished_step})) THEN 'in_progress'
                         ELSE 'open' END AS status
               FROM unnest(orders) AS asked (id)
               LEFT JOIN makima.step_order so ON so.order_id = asked.id

@@ -3,7 +3,7 @@
 CREATE OR REPLACE FUNCTION makima.enforce_plans(plans uuid[]) RETURNS TABLE (directive_id uuid, steps uuid[], gone uuid[])
 LANGUAGE sql AS $$
     WITH gone AS (
-        DELETE FROM makima.step WHERE removed_by = ANY (plans) AND status IN ('pending', 'ready', 'failed', 'skipped')
+        DELETE FROM makima.step WHERE removed_by = ANY (plans) AND status IN ({removable_step})
         RETURNING id, step.directive_id
     ), moot AS (
         DELETE FROM makima.plan_request r USING gone

@@ -36,7 +36,7 @@ SELECT s.id, s.directive_id FROM makima.step s
 -- task_one_live_delivery and task_unsettled_delivery.
 CREATE VIEW makima.open_delivery AS
 SELECT t.directive_id FROM makima.task t
- WHERE t.kind IN ('completion', 'verification') AND t.status IN ({live_task})
+ WHERE t.kind IN ({delivery_kinds}) AND t.status IN ({live_task})
  UNION ALL
 SELECT t.directive_id FROM makima.task t
- WHERE t.kind NOT IN ('plan', 'step') AND t.status = 'completed' AND NOT t.settled;
+ WHERE t.kind NOT IN ({agent_kinds}) AND t.status = 'completed' AND NOT t.settled;

@@ -22,7 +22,7 @@ SELECT t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, t.
             WHEN t.kind = 'plan' THEN d.goal
             ELSE coalesce((SELECT s.task_plan FROM makima.step s WHERE s.id = t.step_id), t.prompt) END AS task_plan,
        failed.reason AS failed_reason, failed.tail AS failed_tail,
-       d.agent IS NOT NULL OR t.kind NOT IN ('plan', 'step') AS agent_chosen,
+       d.agent IS NOT NULL OR t.kind NOT IN ({agent_kinds}) AS agent_chosen,
        d.check_command
   FROM makima.task t
   JOIN makima.directive d ON d.id = t.directive_id
