@@ -67,7 +67,7 @@ WITH new AS MATERIALIZED (
            completed_at = CASE WHEN new.step_status = 'completed' THEN (SELECT makima.now()) END
       FROM tasks AS new
      WHERE s.id = new.step_id AND new.step_status IS NOT NULL
-       AND s.status IN ({active_step}) AND s.status <> new.step_status
+       AND s.status NOT IN ({inactive_step}) AND s.status <> new.step_status
     RETURNING s.id, s.directive_id, s.name, s.status, s.reason
 ), logged AS (
     INSERT INTO makima.event (type, directive_id, body)
@@ -306,7 +306,7 @@ UPDATE makima.step s
    SET status = 'skipped', skipped_for = doomed.failed, reason = 'depends on ' || doomed.name || ', which failed',
        version = s.version + 1
   FROM (SELECT DISTINCT ON (step_id) step_id, failed, name FROM doomed ORDER BY step_id) AS doomed
- WHERE s.id = doomed.step_id AND s.status IN ({waiting_step})
+ WHERE s.id = doomed.step_id AND s.status NOT IN ({begun_step})
 RETURNING s.id, s.directive_id, s.name, s.status, s.reason;
 
 -- name: messages_delivered

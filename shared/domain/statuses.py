@@ -160,11 +160,14 @@ TERMINAL_STEP = frozenset({_S.COMPLETED, _S.SKIPPED, _S.FAILED})
 UNSETTLED_STEP = frozenset({_S.PENDING, _S.READY, _S.RUNNING, _S.FAILED})
 """Statuses that hold up whoever depends on a step."""
 
-WAITING_STEP = frozenset({_S.PENDING, _S.READY})
-"""Statuses in which nothing was done for a step yet."""
+BEGUN_STEP = frozenset({_S.RUNNING, _S.COMPLETED, _S.FAILED, _S.SKIPPED})
+"""Statuses in which something was done for a step, or decided of it."""
 
 ACTIVE_STEP = frozenset({_S.READY, _S.RUNNING})
 """Statuses in which something is being done for a step, or may be at once."""
+
+INACTIVE_STEP = frozenset(_S) - ACTIVE_STEP
+"""The others: a report on a task doesn't change a step of them."""
 
 UNFINISHED_STEP = frozenset({_S.PENDING, _S.READY, _S.RUNNING})
 """Statuses of a step that is still to be run, or runs: those that aren't terminal."""
@@ -190,15 +193,19 @@ SETS: Mapping[str, frozenset[StepStatus] | frozenset[TaskStatus] | frozenset[Tas
     "settled_step": SETTLED_STEP,
     "terminal_step": TERMINAL_STEP,
     "unsettled_step": UNSETTLED_STEP,
-    "waiting_step": WAITING_STEP,
+    "begun_step": BEGUN_STEP,
     "active_step": ACTIVE_STEP,
+    "inactive_step": INACTIVE_STEP,
     "unfinished_step": UNFINISHED_STEP,
     "skippable_step": SKIPPABLE_STEP,
     "removable_step": REMOVABLE_STEP,
     "agent_kinds": AGENT_KINDS,
     "delivery_kinds": DELIVERY_KINDS,
 }
-"""The sets by the names that SQL has for them: `status IN ({live_task})`."""
+"""The sets by the names that SQL has for them: `status IN ({live_task})`.
+
+A statement that says NOT IN, where it could say IN, keeps itself from an index over all rows of the set.
+"""
 
 
 def check_directive(before: DirectiveStatus, after: DirectiveStatus) -> None:

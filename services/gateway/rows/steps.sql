@@ -58,7 +58,7 @@ SELECT id, name, status, false AS gone FROM held UNION ALL SELECT id, name, stat
 -- name: dependents
 -- Steps that depend on one, and aren't about to go themselves. Relies on step_dependents.
 SELECT s.name FROM makima.step_dependency e JOIN makima.step s ON s.id = e.step_id
- WHERE e.depends_on = %(step)s AND s.removed_by IS NULL AND s.status IN ({waiting_step})
+ WHERE e.depends_on = %(step)s AND s.removed_by IS NULL AND s.status NOT IN ({begun_step})
  ORDER BY s.id LIMIT 10;
 
 -- name: retry_step
