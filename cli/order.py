@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 from urllib.parse import quote, urlencode
 
 from cli import naming
-from cli.client import ask, call, pages
+from cli.client import Failed, ask, call, pages
 from cli.command import Arguments, add_verb, print_json, print_table, say, verbs_of
 from cli.text import ago, clean, short
 from shared.api.orders import OrderShown
@@ -28,9 +29,11 @@ def register(command: argparse.ArgumentParser) -> None:
     listed = add_verb(verbs, "list", _list, "the most urgent first")
     naming.name(listed, "--directive", kind="directive", metavar="NAME")
     listed.add_argument("--status", choices=("open", "in_progress", "done", "cancelled"))
-    link = add_verb(verbs, "link", _link, "let a directive pick it up")
+    link = add_verb(verbs, "link", _link, "let a directive pick it up; or say which of its steps serves it already")
     naming.name(link, "id", kind="order")
-    naming.name(link, "directive", kind="directive")
+    known = os.environ.get("MAKIMA_DIRECTIVE_ID")
+    naming.name(link, "directive", kind="directive", nargs="?", default=known)
+    naming.name(link, "--step", kind="step", metavar="STEP")
     pick_up = add_verb(verbs, "pick-up", _pick_up, "plan a directive's open orders")
     naming.name(pick_up, "directive", kind="directive")
     naming.name(add_verb(verbs, "cancel", _cancel, "do without it; steps that serve it stay"), "id", kind="order")
@@ -58,8 +61,12 @@ def _list(arguments: Arguments) -> int:
 
 
 def _link(arguments: Arguments) -> int:
-    path = f"/v1/orders/{quote(arguments.id)}/link"
-    order = ask(OrderShown, "POST", path, {"directive": arguments.directive})
+    path, directive = f"/v1/orders/{quote(arguments.id)}/link", arguments.directive
+    if directive is None and arguments.step is not None:
+        directive = call("GET", f"/v1/steps/{quote(arguments.step)}")["directive_id"]
+    if directive is None:
+        raise Failed("which directive? name it, or with --step a step of it")
+    order = ask(OrderShown, "POST", path, {"directive": directive, "step": arguments.step})
     return _print(arguments, order)
 
 

@@ -71,10 +71,13 @@ def planned(steps: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             "name": names[step["id"]],
             **_filled(
                 description=step["description"],
-                taskPlan=step["task_plan"],
-                dependsOn=[names[need] for need in step["depends_on"] if need in names],
-                orderIndex=step["order_index"],
+                task_plan=step["task_plan"],
+                depends_on=[names[need] for need in step["depends_on"] if need in names],
+                order_index=step["order_index"],
                 files=step["files"],
+                agent=step["agent"],
+                model=step["model"],
+                labels=step["labels"],
             ),
         }
         for step in ordered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ def register(verbs: Verbs) -> None:
     add.add_argument("name")
     for option in ("--description", "--task-plan"):
         add.add_argument(option, default="")
+    _place(add)
     add.add_argument("--depends-on", action="append", default=[])
     add.add_argument("--order-index", type=int, default=0)
     add.add_argument("--generation", type=int)
@@ -29,15 +31,27 @@ def register(verbs: Verbs) -> None:
     add.add_argument("--order", action="append", default=[], metavar="ID", help="an order that it serves")
     batch = add_verb(verbs, "batch-add-steps", _batch, "several steps at once")
     batch.add_argument("--json", required=True, metavar="TEXT|@FILE|-")
+    edit = add_verb(verbs, "edit-step", _edit_step, "change one while nothing of it runs (`none` lifts a choice)")
+    naming.name(edit, "id", kind="step")
+    for option in ("--name", "--description", "--task-plan"):
+        edit.add_argument(option)
+    edit.add_argument("--file", action="append", help="a file or glob that it is expected to touch, instead of its own")
+    _place(edit)
     remove = add_verb(verbs, "remove-step", _remove_step, "one that hasn't run")
     naming.name(remove, "id", kind="step")
     retry = add_verb(verbs, "retry-step", _settle("retry"), "let a failed one run again")
     naming.name(retry, "id", kind="step")
     skip = add_verb(verbs, "skip-step", _settle("skip"), "go on without one that is pending, ready or failed")
     naming.name(skip, "id", kind="step")
-    for command in (add, batch, remove, retry, skip):
+    for command in (add, batch, edit, remove, retry, skip):
         directive = os.environ.get("MAKIMA_DIRECTIVE_ID")
         naming.name(command, "--directive", kind="directive", default=directive, metavar="NAME")
+
+
+def _place(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--agent", metavar="NAME", help="who works on it, instead of the directive's agent")
+    command.add_argument("--model", metavar="NAME", help="which model that agent uses")
+    command.add_argument("--label", action="append", metavar="NAME", help="what its daemon has to offer")
 
 
 def directive_of(arguments: Arguments) -> str:
@@ -51,12 +65,15 @@ def _add_step(arguments: Arguments) -> int:
     step = {
         "name": arguments.name,
         "description": arguments.description,
-        "taskPlan": arguments.task_plan,
-        "dependsOn": arguments.depends_on,
-        "orderIndex": arguments.order_index,
+        "task_plan": arguments.task_plan,
+        "depends_on": arguments.depends_on,
+        "order_index": arguments.order_index,
         "generation": arguments.generation,
         "files": arguments.file,
-        "orderIds": arguments.order,
+        "orders": arguments.order,
+        "agent": arguments.agent,
+        "model": arguments.model,
+        "labels": arguments.label or [],
     }
     added = _submit(arguments, [step])[0]
     return print_json(added) if arguments.output == "json" else say(f"{added['name']}  {added['id']}")
@@ -72,6 +89,25 @@ def _batch(arguments: Arguments) -> int:
     for step in added:
         print(f"{step['name']}  {step['id']}")
     return 0
+
+
+def _edit_step(arguments: Arguments) -> int:
+    body: dict[str, Any] = {}
+    for option in ("name", "description", "task_plan"):
+        if (text := getattr(arguments, option)) is not None:
+            body[option] = text
+    for option in ("agent", "model"):
+        if (text := getattr(arguments, option)) is not None:
+            body[option] = None if text == "none" else text
+    for option, field in (("label", "labels"), ("file", "files")):
+        if (texts := getattr(arguments, option)) is not None:
+            body[field] = [] if texts == ["none"] else texts
+    if not body:
+        raise Failed("nothing to change: give an option; see `makima directive edit-step -h`")
+    directive = _directive_of_step(arguments)
+    changed = call("PATCH", f"/v1/directives/{quote(directive)}/steps/{quote(arguments.id)}", body)
+    warn(changed["warnings"])
+    return print_json(changed) if arguments.output == "json" else say(f"{changed['name']}  {changed['status']}")
 
 
 def _remove_step(arguments: Arguments) -> int:

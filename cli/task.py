@@ -65,7 +65,13 @@ def _show(arguments: Arguments) -> int:
     why = task.reason or task.waiting_reason
     say_line(f"{clean(task.name)}  {task.kind} {task.status}" + (f": {clean(why)}" if why else ""))
     spent = f"${task.cost_usd:.2f}, {task.tokens} tokens" if task.tokens else None
-    for what, value in (("agent", task.agent), ("branch", task.branch), ("spent", spent)):
+    agent = f"{task.agent} ({task.model})" if task.model else task.agent
+    for what, value in (
+        ("agent", agent),
+        ("labels", ", ".join(task.labels)),
+        ("branch", task.branch),
+        ("spent", spent),
+    ):
         if value:
             say_line(f"  {what:<10} {clean(value)}")
     rows = [

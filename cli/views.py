@@ -65,7 +65,7 @@ def print_directive(shown: DirectiveShown) -> None:
         (
             f"{PROPOSED[s.proposed]}{MARKS[s.status]} {s.status}",
             f"{shown.number}/{s.number}",
-            clean(s.name),
+            clean(s.name) + (f"  [{clean(asked)}]" if (asked := where(s)) else ""),
             clean(s.branch or s.reason or s.waiting_reason or ""),
         )
         for s in _in_order(shown.steps)
@@ -74,6 +74,11 @@ def print_directive(shown: DirectiveShown) -> None:
     if shown.awaited:
         what = "a plan" if shown.awaited_plan else "work that steps found"
         say(f"{what} waits: makima directive approve {shown.number}, or reject {shown.number} --reason WHY")
+
+
+def where(step: StepShown) -> str:
+    """Who is to work on a step and where, as far as it says so itself."""
+    return " ".join(filter(None, (step.agent, step.model, *step.labels)))
 
 
 def _in_order(steps: Sequence[StepShown]) -> list[StepShown]:

@@ -91,9 +91,9 @@ def dag(rng: Random, most: int, prefix: str = "") -> list[dict[str, Any]]:
         needs = rng.sample(range(n), min(n, rng.randrange(3)))
         step = {
             "name": f"{prefix}s{n}",
-            "taskPlan": "work",
-            "orderIndex": index,
-            "dependsOn": [f"{prefix}s{i}" for i in needs],
+            "task_plan": "work",
+            "order_index": index,
+            "depends_on": [f"{prefix}s{i}" for i in needs],
         }
         steps.append(step)
     return steps

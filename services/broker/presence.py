@@ -133,7 +133,7 @@ class Presence:
             return Refused(Refusal.NO_DAEMON, "no daemon of this owner is connected")
         labelled = {i: d for i, d in mine.items() if d.labels >= frozenset(command.labels)}
         if not labelled:
-            return Refused(Refusal.LABELS, f"no connected daemon has the labels {', '.join(command.labels)}")
+            return Refused(Refusal.LABELS, _unlabelled(command.labels, mine.values()))
         able = {i: d for i, d in labelled.items() if not d.draining}
         if not able:
             return Refused(Refusal.DRAINING, "every daemon is draining")
@@ -151,3 +151,12 @@ class Presence:
         daemon.running.pop(attempt, None)
         if self._holders.get(attempt) == identity:
             del self._holders[attempt]
+
+
+def _unlabelled(asked: Iterable[str], daemons: Iterable[Daemon]) -> str:
+    """Which labels no daemon has, or that none has all of them."""
+    offered = frozenset().union(*(daemon.labels for daemon in daemons))
+    missing = sorted(set(asked) - offered)
+    labels = missing or sorted(set(asked))
+    said = f"the label{'s' if len(labels) > 1 else ''} {', '.join(labels)}"
+    return f"no connected daemon has {said}" if missing else f"no one connected daemon has {said} together"

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from services.daemon.agents.adapter import AgentFailed
-from services.daemon.agents.registry import Registry
+from services.daemon.agents.registry import TAKE_A_MODEL, Registry
 from services.daemon.delivery.delivering import Delivering
 from services.daemon.delivery.proposing import fit_for_a_forge
 from services.daemon.delivery.scripts import Scripts
@@ -182,7 +182,7 @@ class Attempt:
         if command.unchecked:
             settings = msgspec.structs.replace(settings, check=None)
         if agent is not None:
-            agent = self._instead(settings) or agent
+            agent = self._with_model(self._instead(settings) or agent)
         if workspace.stopped is not None and (agent is None or agent.kind == "shell"):
             raise WorkspaceFailed(f"{workspace.stopped}: give the directive an agent that can resolve it", True)
         if agent is None:
@@ -209,6 +209,15 @@ class Attempt:
         self.command = msgspec.structs.replace(self.command, agent=wanted)
         self._reporter.agent = wanted
         return agent
+
+    def _with_model(self, agent: AgentSettings) -> AgentSettings:
+        """The agent with the model that its step asks for, where it takes one."""
+        model = self.command.model
+        if model is None:
+            return agent
+        if agent.kind not in TAKE_A_MODEL:
+            self._log.add((f"[{self.command.agent} takes no model from makima: {model!r} has no effect]",))
+        return msgspec.structs.replace(agent, model=model)
 
     async def _bring(self, workspace: Workspace, settings: RepositorySettings) -> None:
         """Take along the untracked files of the step that this one starts from, where that ran here."""

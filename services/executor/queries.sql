@@ -20,12 +20,13 @@ WITH RECURSIVE slots AS MATERIALIZED (
 ), due AS (
     SELECT s.*, d.owner_id, d.title, d.repository_url, coalesce(d.pr_state = 'merged', false) AS merged,
            CASE WHEN d.pr_state = 'merged' THEN NULL ELSE d.pr_branch END AS pr_branch, d.base_branch, d.check_command,
-           d.agent, slots.free,
+           coalesce(s.agent, d.agent) AS worker, slots.free,
            row_number() OVER (PARTITION BY d.owner_id ORDER BY s.order_index, s.id) AS place
       FROM directives d
       JOIN slots ON slots.owner_id = d.owner_id
      CROSS JOIN LATERAL (
-           SELECT s.id, s.directive_id, s.name, s.description, s.task_plan, s.order_index, s.task_id
+           SELECT s.id, s.directive_id, s.name, s.description, s.task_plan, s.order_index, s.task_id, s.agent, s.model,
+                  s.labels
              FROM makima.step s
             WHERE s.directive_id = d.id AND s.status = 'ready'
               AND (SELECT true FROM makima.task t
@@ -35,7 +36,7 @@ WITH RECURSIVE slots AS MATERIALIZED (
             LIMIT greatest(d.parallel, 0)) AS s
 )
 SELECT due.id AS step_id, due.directive_id, due.owner_id, due.title, due.name, due.description, due.task_plan,
-       due.pr_branch, due.repository_url, due.base_branch, due.check_command, due.agent,
+       due.pr_branch, due.repository_url, due.base_branch, due.check_command, due.worker AS agent, due.model, due.labels,
        coalesce(dependencies.branches, '{}') AS branches, dependencies.daemon, latest.branch AS last_completed,
        coalesce(dependencies.handed_on, '[]'::json) AS handed_on, dependencies.count AS dependencies,
        failed.reason AS failed_reason, failed.tail AS failed_tail

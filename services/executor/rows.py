@@ -28,6 +28,9 @@ class DueStep(msgspec.Struct, frozen=True, kw_only=True):
     base_branch: str | None
     check_command: str | None
     agent: str | None
+    """Of the step, else of its directive; None: nobody chose one."""
+    model: str | None
+    labels: tuple[str, ...]
     branches: tuple[str, ...]
     daemon: str | None
     last_completed: str | None
@@ -49,6 +52,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     prompt: str
     agent: str
     agent_chosen: bool
+    model: str | None = None
+    labels: tuple[str, ...] = ()
     attempt: int = 1
     session: str | None = None
     session_daemon: str | None = None

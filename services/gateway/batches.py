@@ -10,8 +10,10 @@ from litestar.exceptions import HTTPException
 from services.gateway.access import Caller
 from services.gateway.rows.directives import LockedDirective
 from services.gateway.rows.orders import SERVE_ORDERS
-from services.gateway.rows.steps import ADD_DEPENDENCIES, ADD_STEPS, STEP_NAMES
+from services.gateway.rows.steps import ADD_DEPENDENCIES, ADD_STEPS, OFFERS, STEP_NAMES
+from shared.config import Settings
 from shared.domain.ids import new_id
+from shared.domain.offers import lacking
 from shared.domain.plans import PlannedStep, PlanRefused, resolve
 from shared.domain.review import review
 from shared.domain.statuses import TaskKind
@@ -30,12 +32,14 @@ def holder_of(caller: Caller, directive: LockedDirective) -> UUID | None:
 
 
 async def store(
-    unit: UnitOfWork, directive: LockedDirective, steps: Sequence[PlannedStep], caller: Caller
+    unit: UnitOfWork, directive: LockedDirective, steps: Sequence[PlannedStep], caller: Caller, settings: Settings
 ) -> tuple[list[UUID], list[str]]:
     """Store a valid batch in a locked directive; its ids, in order, and the warnings.
 
     Only a person's may say which generation they are of. Raises HTTPException 422 when it isn't valid.
     """
+    if caller.task is not None:
+        _refuse_choices(steps, {*settings.plan_agents, directive.agent or settings.agent})
     existing = {step.id: step.name for step in await unit.fetch(STEP_NAMES(id=directive.id))}
     ids = [new_id() for _ in steps]
     try:
@@ -55,12 +59,40 @@ async def store(
             files=[as_array(s.files) for s in steps],
             order_indexes=[s.order_index for s in steps],
             generations=[generation if caller.task or s.generation is None else s.generation for s in steps],
+            agents=[s.agent for s in steps],
+            models=[s.model for s in steps],
+            labels=[as_array(s.labels) for s in steps],
         )
     )
     _depend(unit, ids, needs)
     await _serve(unit, directive.id, steps, ids)
     unit.record(StepAdded(directive=directive.id, steps=tuple(ids)))
-    return ids, review(steps, ids, needs)
+    return ids, [*await warnings_of(unit, directive, steps, caller, settings), *review(steps, ids, needs)]
+
+
+def _refuse_choices(steps: Sequence[PlannedStep], allowed: set[str]) -> None:
+    """Raise HTTPException 422 for an agent or a model that a task may not choose: it chooses what its steps cost and
+    may do no further than the settings say."""
+    for at, step in enumerate(steps):
+        where = f"steps[{at}] ({step.name!r})"
+        if step.agent is not None and step.agent not in allowed:
+            among = ", ".join(sorted(allowed))
+            raise HTTPException(
+                f"{where}: tasks choose agents among {among} (plan_agents), not {step.agent!r}; leave `agent` out",
+                status_code=422,
+            )
+        if step.model is not None:
+            raise HTTPException(f"{where}: only a person chooses a model; leave `model` out", status_code=422)
+
+
+async def warnings_of(
+    unit: UnitOfWork, directive: LockedDirective, steps: Sequence[PlannedStep], caller: Caller, settings: Settings
+) -> list[str]:
+    """Warnings of what no daemon offers."""
+    if not any(step.agent or step.labels for step in steps):
+        return []
+    offers = await unit.fetch(OFFERS(owner=caller.owner))
+    return lacking(steps, directive.agent or settings.agent, offers)
 
 
 def _depend(unit: UnitOfWork, ids: Sequence[UUID], needs: Sequence[tuple[UUID, ...]]) -> None:
@@ -72,13 +104,13 @@ def _depend(unit: UnitOfWork, ids: Sequence[UUID], needs: Sequence[tuple[UUID, .
 
 async def _serve(unit: UnitOfWork, directive: UUID, steps: Sequence[PlannedStep], ids: Sequence[UUID]) -> None:
     """Keep which orders the steps serve. Raises HTTPException 422 for an order that isn't the directive's."""
-    served = [(step_id, order) for step_id, step in zip(ids, steps, strict=True) for order in step.order_ids]
+    served = [(step_id, order) for step_id, step in zip(ids, steps, strict=True) for order in step.orders]
     if not served:
         return
     asked = SERVE_ORDERS(directive=directive, steps=[i for i, _ in served], orders=[o for _, o in served])
     kept = set(await unit.fetch(asked))
     for at, step in enumerate(steps):
-        for order in step.order_ids:
+        for order in step.orders:
             if order not in kept:
                 raise HTTPException(
                     f"steps[{at}] ({step.name!r}): order {order} isn't linked to this directive, or was cancelled",

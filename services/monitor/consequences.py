@@ -8,7 +8,7 @@ from uuid import UUID
 
 from services.monitor import rows
 from services.monitor.decisions import Decision
-from services.monitor.rows import Advanced, Step
+from services.monitor.rows import Advanced, OrderRow, Step
 from shared.domain.budgets import Limits, Spent, exceeded
 from shared.domain.policies import OnFailure, Response, Rounds, after_cancel, after_failure
 from shared.domain.statuses import PauseCause, TaskKind, TaskStatus
@@ -52,7 +52,8 @@ async def enforce(unit: UnitOfWork, plans: Sequence[UUID]) -> None:
     enforced = await unit.fetch(rows.ENFORCE_PLANS(tasks=list(plans)))
     unit.record(*(PlanFinished(directive=one.directive_id, steps=len(one.steps)) for one in enforced))
     unit.record(*(StepRemoved(directive=one.directive_id, step=step) for one in enforced for step in one.gone))
-    await settle_orders(unit, [step for one in enforced for step in one.steps])
+    if orders := [order for one in enforced for order in one.orders]:
+        _say_orders(unit, await unit.fetch(rows.SETTLE_THESE_ORDERS(orders=orders)))
     await advance_all(unit, [one.directive_id for one in enforced])
 
 
@@ -171,8 +172,11 @@ async def pause(unit: UnitOfWork, pauses: Mapping[UUID, tuple[PauseCause, str]])
 async def settle_orders(unit: UnitOfWork, steps: Sequence[UUID]) -> None:
     """Bring the orders that these steps serve up to date."""
     if steps:
-        orders = await unit.fetch(rows.SETTLE_ORDERS(steps=list(steps)))
-        unit.record(*(OrderChanged(directive=o.directive_id, order=o.id, status=o.status) for o in orders))
+        _say_orders(unit, await unit.fetch(rows.SETTLE_ORDERS(steps=list(steps))))
+
+
+def _say_orders(unit: UnitOfWork, orders: Sequence[OrderRow]) -> None:
+    unit.record(*(OrderChanged(directive=o.directive_id, order=o.id, status=o.status) for o in orders))
 
 
 async def advance_all(unit: UnitOfWork, directives: list[UUID] | None) -> None:

@@ -213,7 +213,7 @@ SELECT t.id, count(*) FILTER (WHERE s.held_by = t.id)::integer AS added,
 
 -- name: enforce_plans
 -- Plans that ended well come into force whole (rule 5).
-SELECT directive_id, steps, gone FROM makima.enforce_plans(%(tasks)s::uuid[]);
+SELECT directive_id, steps, gone, orders FROM makima.enforce_plans(%(tasks)s::uuid[]);
 
 -- name: await_approval
 -- Plans that ended well and are to be approved: their steps stay held, and the directive waits.
@@ -293,6 +293,9 @@ RETURNING d.id, d.pause_reason;
 -- The orders that these steps serve, as their steps stand now. Relies on step_order's key and step_order_by_order.
 SELECT id, directive_id, status FROM makima.settle_orders(ARRAY(
     SELECT DISTINCT so.order_id FROM makima.step_order so WHERE so.step_id = ANY (%(steps)s)));
+
+-- name: settle_these_orders
+SELECT id, directive_id, status FROM makima.settle_orders(%(orders)s::uuid[]);
 
 -- name: skip_dependents
 -- Under `continue`: whatever depends on a failed step, however far, is skipped with the reason.

@@ -70,11 +70,12 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Enforced(msgspec.Struct, frozen=True, kw_only=True):
-    """A directive's steps that came into force, and those that are gone."""
+    """A directive's steps that came into force, those that are gone, and the orders that stand otherwise by it."""
 
     directive_id: UUID
     steps: tuple[UUID, ...]
     gone: tuple[UUID, ...]
+    orders: tuple[UUID, ...]
 
 
 class Awaiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,6 +196,7 @@ STOP_TASKS = SQL.query("stop_tasks", Asked)
 SUPERSEDE_REPLANS = SQL.query("supersede_replans", Asked)
 PAUSE = SQL.query("pause", Stuck)
 SETTLE_ORDERS = SQL.query("settle_orders", OrderRow)
+SETTLE_THESE_ORDERS = SQL.query("settle_these_orders", OrderRow)
 SKIP_DEPENDENTS = SQL.query("skip_dependents", Step)
 MESSAGES_DELIVERED = SQL.command("messages_delivered")
 OUTPUT = SQL.query("output", Unkept)

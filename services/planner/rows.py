@@ -38,6 +38,8 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...]
     payloads: tuple[Payload, ...]
     start_from: str | None
+    labels: tuple[str, ...]
+    """What connected daemons offer."""
     earlier_goals: tuple[EarlierGoal, ...]
     orders: tuple[OpenOrder, ...]
 
@@ -56,7 +58,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     all_files: int
     commits: tuple[Commit, ...]
     serves: tuple[str, ...]
-    """The orders that a failed one serves."""
+    """The orders that one serves which may be removed."""
 
 
 class Claimed(msgspec.Struct, frozen=True, kw_only=True):

@@ -60,7 +60,7 @@ async def reconcile(context: Context, directives: frozenset[UUID] | None) -> Non
                 versions=[d.version for d in due],
                 agents=[d.agent for d in due],
                 starts=[d.start_from for d in due],
-                prompts=[prompts.render(planning(d, steps[d.id])) for d in due],
+                prompts=[prompts.render(planning(d, steps[d.id], around.settings.plan_agents)) for d in due],
                 requests=[request for d in due for request in d.requests],
             )
         )
@@ -70,8 +70,8 @@ async def reconcile(context: Context, directives: frozenset[UUID] | None) -> Non
         log.info("planning asked for", tasks=[t.id for t in claimed], directives=[t.directive_id for t in claimed])
 
 
-def planning(due: Due, steps: Sequence[Step]) -> Planning:
-    """A directive with its steps, as the prompt takes it."""
+def planning(due: Due, steps: Sequence[Step], agents: Sequence[str] = ()) -> Planning:
+    """A directive with its steps, as the prompt takes it. `agents`: which a plan may choose for steps."""
     return Planning(
         title=due.title,
         goal=due.goal,
@@ -84,6 +84,8 @@ def planning(due: Due, steps: Sequence[Step]) -> Planning:
         orders=due.orders,
         steps=tuple(map(_existing, steps)),
         max_parallel=due.max_parallel,
+        agents=tuple(agents),
+        labels=due.labels,
     )
 
 

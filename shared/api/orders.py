@@ -23,9 +23,10 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The directive that an order is to be picked up by."""
+    """The directive that an order is to be picked up by; with a step of it, the one that serves it already."""
 
     directive: UUID
+    step: UUID | None = None
 
 
 class OrderShown(msgspec.Struct, frozen=True, kw_only=True):

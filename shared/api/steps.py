@@ -26,6 +26,11 @@ class StepShown(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     order_index: int
     depends_on: list[UUID]
+    agent: str | None
+    """Who works on it; null: the directive's agent."""
+    model: str | None
+    labels: list[str]
+    """What its daemon has to offer."""
     proposed: Literal["added", "removed"] | None
     """By a task whose changes aren't in force yet; null for what counts."""
     outcome: str
@@ -59,6 +64,27 @@ class StepsAdded(msgspec.Struct, frozen=True, kw_only=True):
     """A batch that was kept, and what its planner should look at again."""
 
     steps: list[StepAdded]
+    warnings: list[str]
+
+
+class StepChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What isn't given stays. Null lifts a choice."""
+
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    description: str | msgspec.UnsetType = msgspec.UNSET
+    task_plan: str | msgspec.UnsetType = msgspec.UNSET
+    files: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+    agent: str | msgspec.UnsetType | None = msgspec.UNSET
+    model: str | msgspec.UnsetType | None = msgspec.UNSET
+    labels: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+
+
+class StepChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that was changed, and what its planner should look at again."""
+
+    id: UUID
+    name: str
+    status: StepStatus
     warnings: list[str]
 
 

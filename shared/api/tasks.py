@@ -57,6 +57,10 @@ class TaskShown(TaskListed, frozen=True, kw_only=True):
     prompt: str
     outcome: str
     commits: list[Commit]
+    model: str | None
+    """Which model its step asks for; null: the one of its agent's settings."""
+    labels: list[str]
+    """What its step asks of a daemon."""
     attempts: list[AttemptShown]
 
 

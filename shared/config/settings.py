@@ -23,6 +23,7 @@ NOT_SETTINGS = frozenset(
 LISTS = frozenset(
     {
         "labels",
+        "plan_agents",
         "gateway_names",
         "sandbox_readable",
         "sandbox_writable",
@@ -68,6 +69,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What a daemon offers, for steps that ask for it."""
     agent: Name = "shell"
     """The agent of directives that name none. `shell` runs a step's task plan as a script."""
+    plan_agents: tuple[str, ...] = ()
+    """Agents that plans which agents make may choose for steps, besides the directive's own."""
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 2
     """How often a task is tried."""
     max_found_steps: Count = 20

@@ -15,6 +15,7 @@ from shared.domain.statuses import (
     ON_A_DAEMON,
     DirectiveStatus,
     PauseCause,
+    Refusal,
     StepStatus,
     TaskKind,
     TaskStatus,
@@ -44,6 +45,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     not_before: datetime | None = None
     cancel_asked: str | None = None
     refused_for: str | None = None
+    refusal: str | None = None
+    """The kind of that: one of Refusal."""
     reason: str | None = None
     tail: str | None = None
     """The end of what its last attempt printed that failed or waits."""
@@ -175,8 +178,21 @@ def task(scene: Scene, one: Task) -> Why:
     if scene.status is not DirectiveStatus.ACTIVE and not _is_delivery(one):
         return _inactive(scene)
     if one.refused_for:
-        return Why(text=f"it can't be sent: {one.refused_for}", fix="makima daemon list")
+        return Why(text=f"it can't be sent: {one.refused_for}", fix=_offering(one))
     return _undispatched(scene, one.kind) or Why(text="it is due: it is dispatched in a moment")
+
+
+def _offering(one: Task) -> str:
+    """How a daemon comes to what no daemon offers, or the step to ask for something else."""
+    match one.refusal:
+        case Refusal.LABELS:
+            how, otherwise = "add it to the setting labels of a daemon (MAKIMA_LABELS)", "--label NAME"
+        case Refusal.AGENT:
+            how, otherwise = "add it to the machine of a daemon (makima doctor)", "--agent NAME"
+        case _:
+            return "makima daemon list"
+    other = f"makima directive edit-step {one.step} {otherwise}"
+    return f"{how}, or {other}" if one.step is not None else f"{how}; makima daemon list shows what each offers"
 
 
 def _printed(scene: Scene) -> str:

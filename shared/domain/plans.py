@@ -11,12 +11,20 @@ import msgspec
 
 LONGEST_NAME = 200
 MAX_STEPS = 5000
+MAX_LABELS = 20
+RESERVED_AGENTS = ("native",)
+"""What carries out deliveries: no agent that anybody may choose."""
 MAX_TEXT_BYTES = 500_000
 """Of a goal, or of one step's texts together: its command has to fit in one message, with what its prompt adds."""
 
 
-class PlannedStep(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """One step of a plan, with the keys of `batch-add-steps`. dependsOn takes ids, names or positions (from 0)."""
+SPELLINGS = {"taskPlan": "task_plan", "dependsOn": "depends_on", "orderIndex": "order_index", "orderIds": "orders"}
+"""Other names of a step's keys, which are taken in their place."""
+
+
+class PlannedStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One step of a plan, by the keys that it is shown and exported with. depends_on takes ids, names or positions
+    (from 0)."""
 
     name: str
     description: str = ""
@@ -25,7 +33,13 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True, rename="camel", for
     order_index: int = 0
     generation: int | None = None
     files: tuple[str, ...] = ()
-    order_ids: tuple[UUID, ...] = ()
+    orders: tuple[UUID, ...] = ()
+    agent: str | None = None
+    """Who works on it, instead of the directive's agent."""
+    model: str | None = None
+    """Which model that agent uses, instead of the one of its settings."""
+    labels: tuple[str, ...] = ()
+    """What the daemon that runs it has to offer."""
 
 
 class PlanRefused(ValueError):
@@ -57,7 +71,11 @@ def resolve(plan: Sequence[PlannedStep], existing: Mapping[UUID, str], ids: Sequ
         raise PlanRefused(f"the plan holds {len(plan)} steps: at most {MAX_STEPS} go in one batch")
     named: dict[str, UUID] = {}
     for position, (step, step_id) in enumerate(zip(plan, ids, strict=True)):
-        _check_texts(position, step)
+        check_step(
+            f"steps[{position}]"
+            + (f" ({step.name!r})" if step.name.strip() and len(step.name) <= LONGEST_NAME else ""),
+            step,
+        )
         if step.name in named:
             raise PlanRefused(f"steps[{position}]: the name {step.name!r} is taken twice; give each step its own")
         named[step.name] = step_id
@@ -72,21 +90,34 @@ def resolve(plan: Sequence[PlannedStep], existing: Mapping[UUID, str], ids: Sequ
     return resolved
 
 
-def _check_texts(position: int, step: PlannedStep) -> None:
+def check_step(where: str, step: PlannedStep) -> None:
+    """Raise PlanRefused for what no step can have: texts that can't be kept, an agent or labels that can't be."""
+    texts = (step.name, step.description, step.task_plan, *step.files)
     if not step.name.strip():
-        raise PlanRefused(f"steps[{position}]: `name` is empty; say in a few words what the step does")
+        raise PlanRefused(f"{where}: `name` is empty; say in a few words what the step does")
     if len(step.name) > LONGEST_NAME:
-        raise PlanRefused(f"steps[{position}]: `name` has {len(step.name)} characters; at most {LONGEST_NAME}")
-    size = sum(len(text.encode()) for text in (step.name, step.description, step.task_plan, *step.files))
-    if size > MAX_TEXT_BYTES:
+        raise PlanRefused(f"{where}: `name` has {len(step.name)} characters; at most {LONGEST_NAME}")
+    if (size := sum(len(text.encode()) for text in texts)) > MAX_TEXT_BYTES:
         raise PlanRefused(
-            f"steps[{position}] ({step.name!r}): its texts have {size} bytes, at most {MAX_TEXT_BYTES}; "
+            f"{where}: its texts have {size} bytes, at most {MAX_TEXT_BYTES}; "
             f"commit what is long to the repository, and name its path"
         )
-    if any("\0" in text for text in (step.name, step.description, step.task_plan, *step.files)):
-        raise PlanRefused(f"steps[{position}] ({step.name!r}): a text holds a NUL byte; remove it")
+    if any("\0" in text for text in texts):
+        raise PlanRefused(f"{where}: a text holds a NUL byte; remove it")
     if not -(2**31) <= step.order_index < 2**31:
-        raise PlanRefused(f"steps[{position}] ({step.name!r}): `orderIndex` {step.order_index} is out of range")
+        raise PlanRefused(f"{where}: `order_index` {step.order_index} is out of range")
+    _check_choices(where, step)
+
+
+def _check_choices(where: str, step: PlannedStep) -> None:
+    if step.agent in RESERVED_AGENTS:
+        raise PlanRefused(f"{where}: `agent` {step.agent!r} is makima's own; name another, or leave it out")
+    if len(step.labels) > MAX_LABELS:
+        raise PlanRefused(f"{where}: `labels` holds {len(step.labels)} of them; at most {MAX_LABELS}")
+    named = [("agent", step.agent), ("model", step.model), *(("labels", label) for label in step.labels)]
+    for key, text in named:
+        if text is not None and (not text.strip() or not text.isprintable() or len(text) > LONGEST_NAME):
+            raise PlanRefused(f"{where}: `{key}` {text[:40]!r} is empty, too long or not printable; give a name")
 
 
 def _dependency(
@@ -102,21 +133,21 @@ def _dependency(
     if isinstance(ref, int):
         if 0 <= ref < len(ids):
             return ids[ref]
-        raise PlanRefused(f"{where}: dependsOn position {ref} is outside the batch (0 to {len(ids) - 1})")
+        raise PlanRefused(f"{where}: depends_on position {ref} is outside the batch (0 to {len(ids) - 1})")
     if ref in named:
         return named[ref]
     same_name = earlier.get(ref, ())
     if len(same_name) == 1:
         return same_name[0]
     if len(same_name) > 1:
-        raise PlanRefused(f"{where}: dependsOn {ref!r} names {len(same_name)} steps; give the id of one")
+        raise PlanRefused(f"{where}: depends_on {ref!r} names {len(same_name)} steps; give the id of one")
     try:
         if (step_id := UUID(ref)) in existing:
             return step_id
     except ValueError:
         if ref.isdigit() and int(ref) < len(ids):
             return ids[int(ref)]
-    raise PlanRefused(f"{where}: dependsOn {ref!r} is no step of this directive nor of this batch")
+    raise PlanRefused(f"{where}: depends_on {ref!r} is no step of this directive nor of this batch")
 
 
 def _refuse_cycles(plan: Sequence[PlannedStep], resolved: Sequence[tuple[UUID, ...]], ids: Sequence[UUID]) -> None:
@@ -131,6 +162,6 @@ def _refuse_cycles(plan: Sequence[PlannedStep], resolved: Sequence[tuple[UUID, .
         for dependency in dependencies:
             if dependency in order and order[dependency] > step.order_index:
                 raise PlanRefused(
-                    f"steps[{at}] ({step.name!r}): has orderIndex {step.order_index} but depends on "
-                    f"{names[dependency]!r} of orderIndex {order[dependency]}, so neither could ever start"
+                    f"steps[{at}] ({step.name!r}): has order_index {step.order_index} but depends on "
+                    f"{names[dependency]!r} of order_index {order[dependency]}, so neither could ever start"
                 )

@@ -57,7 +57,9 @@ class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
     unchecked: bool = False
     """The check fails on the base branch by itself, and it was chosen to go on without."""
     agent_chosen: bool = True
-    """Somebody chose the agent for this directive; if not, the repository's own settings may name another."""
+    """Somebody chose the agent for this step or directive; if not, the repository's own settings may name another."""
+    model: str | None = None
+    """Which model the agent uses; None: the one of its settings."""
 
 
 class CancelTask(Command, frozen=True, kw_only=True, tag="CancelTask"):

@@ -243,6 +243,10 @@ CREATE TABLE makima.step (
     status         makima.step_status NOT NULL DEFAULT 'pending',
     version        integer NOT NULL DEFAULT 1,
 
+    agent          text,
+    model          text,
+    labels         text[] NOT NULL DEFAULT '{}',
+
     added_by       uuid REFERENCES makima.task,
     held_by        uuid REFERENCES makima.task,
     removed_by     uuid REFERENCES makima.task,
@@ -258,6 +262,9 @@ CREATE TABLE makima.step (
     delivered      boolean NOT NULL DEFAULT false,
     branch_removed boolean NOT NULL DEFAULT false
 );
+COMMENT ON COLUMN makima.step.agent IS 'Who works on it; NULL: the agent of its directive.';
+COMMENT ON COLUMN makima.step.model IS 'Which model that agent uses; NULL: the one of its settings.';
+COMMENT ON COLUMN makima.step.labels IS 'What the daemon that runs it has to offer.';
 COMMENT ON COLUMN makima.step.added_by IS 'The task whose agent added it; NULL for a person. Such a task may take it back.';
 CREATE INDEX step_by_directive ON makima.step (directive_id, order_index, id);
 CREATE INDEX step_by_number    ON makima.step (directive_id, number);

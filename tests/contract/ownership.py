@@ -127,6 +127,7 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         ),
         "plan_request": (inserts(reason="failure"), updates("served_by"), deletes),
         "work_order": (updates("", "open>in_progress in_progress>open in_progress>done done>in_progress open>done"),),
+        "step_order": (inserts(), deletes),
         "question": (updates("answer settled settled_at"),),
     },
     "completer": {
@@ -157,7 +158,7 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         "step": (
             inserts(status="pending"),
             updates(
-                "held_by removed_by reason skipped_for",
+                "held_by removed_by reason skipped_for name description task_plan files agent model labels",
                 "pending>ready ready>pending skipped>pending failed>pending pending>skipped ready>skipped "
                 "failed>skipped",
             ),
@@ -165,7 +166,14 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         ),
         "step_dependency": (inserts(), deletes),
         "task": (updates("cancel_asked cancel_cause gave_up"),),
-        "work_order": (inserts(status="open"), updates("directive_id", "open>cancelled in_progress>cancelled")),
+        "work_order": (
+            inserts(status="open"),
+            updates(
+                "directive_id",
+                "open>cancelled in_progress>cancelled open>in_progress open>done in_progress>open in_progress>done "
+                "done>in_progress done>open",
+            ),
+        ),
         "step_order": (inserts(), deletes),
         "question": (inserts(), updates("answer settled settled_at")),
         "task_message": (inserts(),),

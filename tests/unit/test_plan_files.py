@@ -35,6 +35,9 @@ def shown_steps(draw: st.DrawFn) -> list[dict[str, Any]]:
                 "depends_on": draw(st.lists(st.sampled_from(before), unique=True)) if before else [],
                 "order_index": 0,
                 "files": draw(st.lists(texts, max_size=2)),
+                "agent": draw(st.none() | texts.filter(str.strip)),
+                "model": None,
+                "labels": draw(st.lists(texts.filter(str.strip), max_size=2)),
             }
         )
     return steps
@@ -49,9 +52,10 @@ def test_every_exported_plan_is_taken_again_with_the_same_graph(
         file.flush()
         plan = msgspec.convert(from_file(file.name), list[PlannedStep])
     ids = [new_id() for _ in plan]
-    needs = resolve(plan, {}, ids)
-    by_texts = {(s.description, s.task_plan, s.files): 1 for s in plan}
-    assert by_texts == {(s["description"], s["task_plan"], tuple(s["files"])): 1 for s in steps}
+    needs = resolve([msgspec.structs.replace(s, agent=None, labels=()) for s in plan], {}, ids)
+    by_texts = {(s.description, s.task_plan, s.files, s.agent, s.labels): 1 for s in plan}
+    shown = [(s["description"], s["task_plan"], tuple(s["files"]), s["agent"], tuple(s["labels"])) for s in steps]
+    assert by_texts == dict.fromkeys(shown, 1)
     assert sorted(len(n) for n in needs) == sorted(len(s["depends_on"]) for s in steps)
     assert len(plan) == len(steps)
 

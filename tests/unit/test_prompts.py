@@ -197,5 +197,12 @@ def _fields(planned: Planning) -> dict[str, object]:
 def test_a_replan_names_the_order_that_a_failed_step_served_so_that_it_is_not_lost() -> None:
     failed = step(5, StepStatus.FAILED, serves=(f"{identified(77)} Fix the crash",))
     told = planning.render(msgspec.structs.replace(AGAIN, steps=(failed,)))
-    assert f"serves the order {identified(77)} Fix the crash" in told and "name it again with the new one" in told
+    assert f"serves order {identified(77)} Fix the crash" in told and "say so (`--order ID`)" in told
+
+
+def test_a_plan_may_choose_among_the_agents_and_labels_that_there_are() -> None:
+    told = planning.render(msgspec.structs.replace(FIRST, agents=("codex", "fast"), labels=("gpu", "mac")))
+    assert "the labels of that: gpu, mac (`--label NAME`" in told
+    assert "that agent: codex, fast (`--agent NAME`" in told
+    assert "--label" not in PROMPTS["plan"] and "--agent" not in PROMPTS["plan"]
     assert "name it again" not in planning.render(AGAIN)

@@ -18,6 +18,9 @@ SIGN_IN = {
     "codex": "run `codex login` on this machine, or pass OPENAI_API_KEY on (pass_environment), then resume",
 }
 
+TAKE_A_MODEL = ("claude", "codex", "command")
+"""Kinds of agents that are told which model to use."""
+
 
 def adapter(settings: AgentSettings) -> Adapter:
     """A fresh adapter of a kind."""

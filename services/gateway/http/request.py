@@ -19,9 +19,10 @@ from litestar.types import Guard
 from services.gateway.access import Gate
 from shared.config import Settings
 from shared.domain.plain import plain
+from shared.domain.plans import SPELLINGS
 from shared.messages.unreadable import UNREADABLE
 
-PROGRAMS = frozenset({"taskPlan", "task_plan"})
+PROGRAMS = frozenset({"task_plan"})
 """Fields that are run as they stand: what is shown of them is made harmless where it is shown."""
 OPEN = ("/healthz", "/readyz", "/metrics", "/schema")
 """What needs no token: whether this lives, counts without names, and the description of what there is."""
@@ -45,7 +46,11 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, list):
         return [_plain(one) for one in value]
     if isinstance(value, dict):
-        return {key: one if key in PROGRAMS else _plain(one) for key, one in value.items()}
+        named = {SPELLINGS.get(key, key): one for key, one in value.items()}
+        if len(named) < len(value):
+            twice = next(key for key in value if SPELLINGS.get(key) in value)
+            raise ClientException(f"the body gives {SPELLINGS[twice]} twice, once as {twice}; leave one out")
+        return {key: one if key in PROGRAMS else _plain(one) for key, one in named.items()}
     return value
 
 

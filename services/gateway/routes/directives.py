@@ -16,13 +16,15 @@ from services.gateway.effects import activate, end_tasks, stop_tasks
 from services.gateway.http.problems import AnyRequest
 from services.gateway.pages import NEXT, Cursor, Limit, after, page
 from services.gateway.rows.directives import CREATE, LIST, SET_STATUS
+from services.gateway.rows.steps import OFFERS
 from services.gateway.showing import masked, show, shown
-from services.gateway.texts import refuse_bad_text, refuse_nul
+from services.gateway.texts import refuse_bad_text, refuse_nul, refuse_reserved
 from services.gateway.transactions import Change, DirectiveChange, lock
 from services.gateway.versions import ETAG, LOCATION, etag
 from shared.api.directives import DirectiveListed, DirectiveShown, NewDirective
 from shared.config import Settings
 from shared.domain.ids import new_id
+from shared.domain.offers import no_such_agent
 from shared.domain.statuses import DirectiveStatus, TransitionRefused, check_directive
 from shared.messages.events import DirectiveChanged, DirectiveCreated
 from shared.store.database import Database, UnitOfWork
@@ -69,7 +71,11 @@ async def create(
         )
         begun.unit.record(DirectiveCreated(directive=directive))
         if data.steps is not None:
-            _, warnings = await store(begun.unit, await lock(begun.unit, caller, directive), data.steps, caller)
+            locked = await lock(begun.unit, caller, directive)
+            _, warnings = await store(begun.unit, locked, data.steps, caller, settings)
+        if data.agent is not None:
+            offers = await begun.unit.fetch(OFFERS(owner=owner))
+            warnings = [*no_such_agent(data.agent, offers), *warnings]
         if data.start:
             await activate(begun.unit, directive)
         made = await shown(begun.unit, caller, directive)
@@ -208,6 +214,7 @@ def _refuse_bad_texts(new: NewDirective) -> None:
         raise HTTPException("a directive needs a title, and a goal or a plan", status_code=422)
     if new.goal:
         refuse_bad_text("goal", new.goal)
+    refuse_reserved(new.agent)
     refuse_nul("text", new.title, new.repository_url, new.base_branch, new.check, new.agent)
 
 

@@ -11,10 +11,21 @@ from litestar.exceptions import HTTPException
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from services.gateway.access import Caller
-from services.gateway.effects import activate, request_plan
+from services.gateway.effects import activate, request_plan, settle_orders
 from services.gateway.http.problems import AnyRequest
 from services.gateway.pages import NEXT, Cursor, Limit, after, page
-from services.gateway.rows.orders import ADD_ORDER, CANCEL_ORDER, LINK_ORDER, LIST_ORDERS, OPEN_ORDERS
+from services.gateway.rows.orders import (
+    ADD_ORDER,
+    CANCEL_ORDER,
+    LINK_ORDER,
+    LIST_ORDERS,
+    OPEN_ORDERS,
+    ORDER_OF_STEP,
+    SERVE_ORDERS,
+    SHOW_ORDER,
+    STEP_IN_FORCE,
+    Order,
+)
 from services.gateway.showing import show, show_all, shown
 from services.gateway.texts import refuse_bad_text
 from services.gateway.transactions import Change, DirectiveChange, lock
@@ -23,9 +34,9 @@ from shared.api.directives import DirectiveShown
 from shared.api.orders import Link, NewOrder, OrderShown
 from shared.domain.ids import new_id
 from shared.domain.orders import Priority
-from shared.domain.statuses import DirectiveStatus, OrderStatus
+from shared.domain.statuses import DirectiveStatus, OrderStatus, TaskKind
 from shared.messages.events import OrderChanged
-from shared.store.database import Database
+from shared.store.database import Database, UnitOfWork
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -92,15 +103,42 @@ async def list_orders(
 async def link_order(
     order: FromPath[UUID], data: JSONBody[Link], caller: NamedDependency[Caller], change: NamedDependency[Change]
 ) -> Response[OrderShown]:
-    """Link an open order to a directive."""
-    owner = caller.person().owner
+    """Link an open order to a directive; or, with a step of it, an order to the step that serves it.
+
+    A planning may do the latter, for the orders of its directive: that counts at once.
+    """
+    if data.step is None or caller.kind != TaskKind.PLAN:
+        caller.person()
+    caller.on(data.directive)
     async with change.begin("gateway.link_order") as begun:
         await lock(begun.unit, caller, data.directive)
-        linked = await begun.unit.fetch_first(LINK_ORDER(order=order, owner=owner, directive=data.directive))
-        if linked is None:
-            raise HTTPException(f"order {order} is not there, or not open", status_code=409)
+        if data.step is None:
+            linked = await _link(begun.unit, caller, order, data.directive)
+        else:
+            linked = await _serve(begun.unit, caller, order, data.directive, data.step)
         begun.unit.record(OrderChanged(directive=data.directive, order=order, status=linked.status))
         return begun.answer(show(OrderShown, linked))
+
+
+async def _link(unit: UnitOfWork, caller: Caller, order: UUID, directive: UUID) -> Order:
+    linked = await unit.fetch_first(LINK_ORDER(order=order, owner=caller.owner, directive=directive))
+    if linked is None:
+        raise HTTPException(f"order {order} is not there, or not open", status_code=409)
+    return linked
+
+
+async def _serve(unit: UnitOfWork, caller: Caller, order: UUID, directive: UUID, step: UUID) -> Order:
+    """The order, with a step that serves it from now on; a person's becomes the directive's by it."""
+    shown = SHOW_ORDER(order=order, owner=caller.owner, directive=directive)
+    if caller.task is None and not await unit.fetch(shown):
+        await _link(unit, caller, order, directive)
+    if not await unit.fetch(STEP_IN_FORCE(step=step, directive=directive)):
+        raise HTTPException(f"step {step} is no step of directive {directive}, or about to go", status_code=409)
+    served = await unit.fetch(SERVE_ORDERS(directive=directive, steps=[step], orders=[order]))
+    if not served and not await unit.fetch(ORDER_OF_STEP(order=order, step=step)):
+        raise HTTPException(f"order {order} isn't linked to this directive, or was cancelled", status_code=409)
+    await settle_orders(unit, [order])
+    return await unit.fetch_one(shown)
 
 
 @post("/v1/orders/{order:uuid}/cancel", status_code=200, operation_id="cancelOrder", tags=["orders"])

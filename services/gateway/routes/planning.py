@@ -15,14 +15,14 @@ from services.gateway.effects import (
     activate,
     changed,
     request_plan,
-    settle_orders_of,
+    settle_orders,
     withdraw,
     withdraw_plans,
 )
 from services.gateway.rows.directives import LockedDirective
 from services.gateway.rows.planning import AWAITED, CHANGE_GOAL, CHANGE_POLICIES, ENFORCE_PLANS
 from services.gateway.showing import shown
-from services.gateway.texts import refuse_bad_text
+from services.gateway.texts import refuse_bad_text, refuse_reserved
 from services.gateway.transactions import DirectiveChange, DirectiveTransaction
 from services.gateway.versions import ETAG
 from shared.api.directives import DirectiveChanges, DirectiveShown, NewGoal, PlanWish
@@ -98,7 +98,7 @@ async def approve(
         for plan in await begun.unit.fetch(ENFORCE_PLANS(tasks=awaited)):
             begun.unit.record(PlanFinished(directive=directive, steps=len(plan.steps)))
             begun.unit.record(*(StepRemoved(directive=directive, step=step) for step in plan.gone))
-            await settle_orders_of(begun.unit, plan.steps)
+            await settle_orders(begun.unit, plan.orders)
         await _go_on(begun.unit, begun.directive)
         return begun.answer(await shown(begun.unit, caller, directive))
 
@@ -150,6 +150,7 @@ async def change_policies(
         for name in ("agent", "base_branch", "check"):
             if given_text := getattr(data, name):
                 refuse_bad_text(name.replace("_", " "), given_text)
+        refuse_reserved(data.agent)
         wanted = {field: getattr(data, field) for field in data.__struct_fields__}
         given = {field: value for field, value in wanted.items() if value is not msgspec.UNSET}
         stays = {field: getattr(begun.directive, field) for field in wanted}

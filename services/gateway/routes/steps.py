@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from litestar import Response, delete, get, post
+import msgspec
+from litestar import Response, delete, get, patch, post
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, NotFoundException, PermissionDeniedException
 from litestar.params import FromPath, JSONBody
 
 from services.gateway.access import Caller
-from services.gateway.batches import holder_of, store
+from services.gateway.batches import holder_of, store, warnings_of
 from services.gateway.effects import activate, make_ready, reopen, settle_orders, settle_orders_of
 from services.gateway.rows.access import LIVE_TASK
 from services.gateway.rows.directives import STANDING, LockedDirective
@@ -18,20 +19,32 @@ from services.gateway.rows.orders import ORDERS_OF_STEPS
 from services.gateway.rows.steps import (
     ADDED_BY,
     DEPENDENTS,
+    EDIT_STEP,
     FAILED_STEPS,
     FIND_STEP,
     FOUND_STEPS,
     REMOVE_STEP,
     RETRY_STEP,
     SKIP_STEP,
+    STEP_AS_IT_IS,
     MovedStep,
     RemovedStep,
 )
 from services.gateway.showing import show
 from services.gateway.transactions import DirectiveChange
-from shared.api.steps import NewSteps, StepAdded, StepFound, StepMoved, StepRemoved, StepsAdded
+from shared.api.steps import (
+    NewSteps,
+    StepAdded,
+    StepChanged,
+    StepChanges,
+    StepFound,
+    StepMoved,
+    StepRemoved,
+    StepsAdded,
+)
 from shared.config import Settings
-from shared.domain.statuses import DirectiveStatus, PauseCause, TaskKind
+from shared.domain.plans import PlannedStep, PlanRefused, check_step
+from shared.domain.statuses import DirectiveStatus, PauseCause, StepStatus, TaskKind
 from shared.messages import events
 from shared.store.database import Database, UnitOfWork
 from shared.store.statements import Statement
@@ -58,7 +71,7 @@ async def add_steps(
         await _refuse_ended(unit, caller)
         if caller.finds:
             await _refuse_too_many(unit, row, len(data.steps), settings.max_found_steps)
-        ids, warnings = await store(unit, row, data.steps, caller)
+        ids, warnings = await store(unit, row, data.steps, caller, settings)
         if caller.kind != TaskKind.PLAN:
             if holder_of(caller, row) is None:
                 await settle_orders_of(unit, ids)
@@ -95,6 +108,50 @@ async def remove_step(
         await make_ready(unit, directive)
         warnings = [f"{name!r} depends on it: remove it too, or it runs without" for name in left]
         return begun.answer(StepRemoved(id=step, warnings=warnings))
+
+
+@patch("/v1/directives/{directive:uuid}/steps/{step:uuid}", operation_id="changeStep", tags=["steps"])
+async def change_step(
+    directive: FromPath[UUID],
+    step: FromPath[UUID],
+    data: JSONBody[StepChanges],
+    caller: NamedDependency[Caller],
+    settings: NamedDependency[Settings],
+    directive_change: NamedDependency[DirectiveChange],
+) -> Response[StepChanged]:
+    """Change what a step asks for, while nothing of it runs; its texts, before it is dispatched for the first time."""
+    caller.person()
+    async with directive_change.begin_on("gateway.change_step", directive) as begun:
+        unit = begun.unit
+        given = {f: v for f in data.__struct_fields__ if (v := getattr(data, f)) is not msgspec.UNSET}
+        before = await unit.fetch_first(STEP_AS_IT_IS(step=step, directive=directive))
+        if before is None:
+            raise NotFoundException(f"no step {step}")
+        stays = {f: getattr(before, f) for f in data.__struct_fields__}
+        wanted = PlannedStep(**{**stays, **given})
+        texts = bool(given.keys() & {"name", "description", "task_plan", "files"})
+        try:
+            check_step(f"step {wanted.name!r}", wanted)
+        except PlanRefused as error:
+            raise HTTPException(str(error), status_code=422) from None
+        columns = {field: getattr(wanted, field) for field in stays} | {"files": list(wanted.files)}
+        asked = EDIT_STEP(step=step, directive=directive, texts=texts, **{**columns, "labels": list(wanted.labels)})
+        changed = await unit.fetch_first(asked)
+        if changed is None:
+            raise HTTPException(f"step {step} {_unchangeable(before.status)}", status_code=409)
+        unit.record(
+            events.StepChanged(
+                directive=directive, step=step, name=changed.name, status=changed.status, reason="a person changed it"
+            )
+        )
+        warnings = await warnings_of(unit, begun.directive, [wanted], caller, settings)
+        return begun.answer(StepChanged(id=step, name=changed.name, status=changed.status, warnings=warnings))
+
+
+def _unchangeable(status: StepStatus) -> str:
+    if status in (StepStatus.COMPLETED, StepStatus.SKIPPED):
+        return f"is {status}: add another one instead"
+    return "is under way, or part of a plan that isn't in force: end it or wait for it, then change it"
 
 
 @post(
@@ -204,4 +261,4 @@ async def _refuse_ended(unit: UnitOfWork, caller: Caller) -> None:
         raise HTTPException("the token's task has ended", status_code=409)
 
 
-ROUTES = (add_steps, remove_step, retry_step, skip_step, find_step)
+ROUTES = (add_steps, remove_step, change_step, retry_step, skip_step, find_step)

@@ -124,6 +124,9 @@ class ShownStep(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     order_index: int
     depends_on: list[UUID]
+    agent: str | None
+    model: str | None
+    labels: list[str]
     proposed: Literal["added", "removed"] | None
     outcome: str
     files_changed: list[str]

@@ -61,7 +61,7 @@ SELECT d.id, d.number, d.title, d.goal, d.status, d.pause_reason, d.repository_u
 -- name: steps
 -- Steps with their newest task: the live one, else the one that settled them. Relies on task_one_live_a_step.
 SELECT s.id, s.number, s.name, s.status, s.description, s.task_plan, s.files, s.generation, s.order_index, s.branch, s.reason,
-       s.outcome, s.files_changed, CASE WHEN s.held_by IS NOT NULL THEN 'added' WHEN s.removed_by IS NOT NULL THEN 'removed' END AS proposed,
+       s.agent, s.model, s.labels, s.outcome, s.files_changed, CASE WHEN s.held_by IS NOT NULL THEN 'added' WHEN s.removed_by IS NOT NULL THEN 'removed' END AS proposed,
        coalesce((SELECT array_agg(so.order_id) FROM makima.step_order so WHERE so.step_id = s.id), '{}') AS orders,
        t.id AS task_id, t.status AS task_status, coalesce(t.attempt, 0) AS attempts, t.daemon, t.waiting_reason,
        t.dispatched_at AS started_at, t.ended_at,

@@ -40,6 +40,19 @@ UPDATE makima.work_order o SET directive_id = %(directive)s, version = o.version
 RETURNING o.id, o.title, o.description, o.priority, o.order_type, o.status, o.directive_id, o.created_at, o.version,
           ARRAY(SELECT so.step_id FROM makima.step_order so WHERE so.order_id = o.id ORDER BY so.step_id) AS steps;
 
+-- name: show_order
+-- An order of a directive.
+SELECT o.id, o.title, o.description, o.priority, o.order_type, o.status, o.directive_id, o.created_at, o.version,
+       ARRAY(SELECT so.step_id FROM makima.step_order so WHERE so.order_id = o.id ORDER BY so.step_id) AS steps
+  FROM makima.work_order o WHERE o.id = %(order)s AND o.owner_id = %(owner)s AND o.directive_id = %(directive)s;
+
+-- name: order_of_step
+SELECT order_id FROM makima.step_order WHERE step_id = %(step)s AND order_id = %(order)s;
+
+-- name: step_in_force
+-- A step of a directive that isn't about to go.
+SELECT id FROM makima.step WHERE id = %(step)s AND directive_id = %(directive)s AND removed_by IS NULL;
+
 -- name: cancel_order
 UPDATE makima.work_order o SET status = 'cancelled', version = o.version + 1
  WHERE o.id = %(order)s AND o.owner_id = %(owner)s AND o.status IN ('open', 'in_progress')

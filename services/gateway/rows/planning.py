@@ -16,6 +16,8 @@ class EnforcedPlan(msgspec.Struct, frozen=True, kw_only=True):
     directive_id: UUID
     steps: list[UUID]
     gone: list[UUID]
+    orders: list[UUID]
+    """Those that stand otherwise by it."""
 
 
 class WithdrawnStep(msgspec.Struct, frozen=True, kw_only=True):

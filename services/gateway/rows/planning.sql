@@ -35,7 +35,7 @@ UPDATE makima.task SET cancel_asked = %(why)s, cancel_cause = 'superseded', vers
 RETURNING id, attempt, kind, status;
 
 -- name: enforce_plans
-SELECT directive_id, steps, gone FROM makima.enforce_plans(%(tasks)s::uuid[]);
+SELECT directive_id, steps, gone, orders FROM makima.enforce_plans(%(tasks)s::uuid[]);
 
 -- name: withdraw_plans
 -- A plan that waited for approval is withdrawn, and its requests are unserved again.

@@ -49,8 +49,31 @@ class FoundStep(msgspec.Struct, frozen=True, kw_only=True):
     directive_id: UUID
 
 
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a connected daemon offers."""
+
+    agents: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+class KeptStep(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a step may be changed, and its status."""
+
+    name: str
+    description: str
+    task_plan: str
+    files: tuple[str, ...]
+    agent: str | None
+    model: str | None
+    labels: tuple[str, ...]
+    status: StepStatus
+
+
 STEP_NAMES = SQL.query("step_names", NamedStep)
 ADD_STEPS = SQL.command("add_steps")
+OFFERS = SQL.query("offers", Offer)
+EDIT_STEP = SQL.query("edit_step", MovedStep)
+STEP_AS_IT_IS = SQL.query("step_as_it_is", KeptStep)
 ADD_DEPENDENCIES = SQL.command("add_dependencies")
 MAKE_READY = SQL.query("make_ready", UUID)
 FOUND_STEPS = SQL.query("found_steps", int)

@@ -3,12 +3,34 @@ SELECT id, name FROM makima.step WHERE directive_id = %(id)s AND removed_by IS N
 
 -- name: add_steps
 -- A whole batch of steps in one statement.
-INSERT INTO makima.step (id, directive_id, name, description, task_plan, files, order_index, generation, held_by, added_by)
-SELECT u.id, %(directive)s, u.name, u.description, u.task_plan, u.files::text[], u.order_index, u.generation, %(held_by)s,
-       %(added_by)s
+INSERT INTO makima.step (id, directive_id, name, description, task_plan, files, order_index, generation, agent, model, labels,
+                         held_by, added_by)
+SELECT u.id, %(directive)s, u.name, u.description, u.task_plan, u.files::text[], u.order_index, u.generation, u.agent, u.model,
+       u.labels::text[], %(held_by)s, %(added_by)s
   FROM unnest(%(ids)s::uuid[], %(names)s::text[], %(descriptions)s::text[], %(task_plans)s::text[], %(files)s::text[],
-              %(order_indexes)s::integer[], %(generations)s::integer[])
-       AS u (id, name, description, task_plan, files, order_index, generation);
+              %(order_indexes)s::integer[], %(generations)s::integer[], %(agents)s::text[], %(models)s::text[], %(labels)s::text[])
+       AS u (id, name, description, task_plan, files, order_index, generation, agent, model, labels);
+
+-- name: offers
+-- What the owner's connected daemons offer, a row each.
+SELECT d.agents, d.labels FROM makima.daemon d WHERE d.owner_id = %(owner)s AND d.connected;
+
+-- name: edit_step
+-- What a step asks for, changed while nothing of it runs; its texts, while nothing waits to run with the old ones, either.
+-- Relies on task_one_live_a_step.
+UPDATE makima.step s
+   SET name = %(name)s, description = %(description)s, task_plan = %(task_plan)s, files = %(files)s, agent = %(agent)s,
+       model = %(model)s, labels = %(labels)s, version = s.version + 1
+ WHERE s.id = %(step)s AND s.directive_id = %(directive)s AND s.status IN ('pending', 'ready', 'failed')
+   AND s.held_by IS NULL AND s.removed_by IS NULL
+   AND NOT EXISTS (SELECT FROM makima.task t
+                    WHERE t.step_id = s.id AND t.kind = 'step' AND t.status IN ('pending', 'starting', 'running', 'paused')
+                      AND (t.status <> 'pending' OR t.session IS NOT NULL OR %(texts)s))
+RETURNING s.id, s.name, s.status;
+
+-- name: step_as_it_is
+SELECT name, description, task_plan, files, agent, model, labels, status
+  FROM makima.step WHERE id = %(step)s AND directive_id = %(directive)s;
 
 -- name: add_dependencies
 INSERT INTO makima.step_dependency (step_id, depends_on, position)

@@ -40,6 +40,8 @@ class ShownTask(ListedTask, frozen=True, kw_only=True):
     prompt: str
     outcome: str
     commits: list[Commit]
+    model: str | None
+    labels: list[str]
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):

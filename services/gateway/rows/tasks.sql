@@ -9,8 +9,9 @@ SELECT t.id, t.kind, t.name, t.status, t.attempt, t.agent, t.daemon, t.branch, t
 
 -- name: task
 SELECT t.id, t.kind, t.name, t.status, t.attempt, t.agent, t.daemon, t.branch, t.reason, t.waiting_reason, t.step_id,
-       t.directive_id, t.cost_usd::float, t.tokens, t.created_at, t.ended_at, t.prompt, t.outcome, t.commits
-  FROM makima.task t WHERE t.id = %(task)s AND t.owner_id = %(owner)s;
+       t.directive_id, t.cost_usd::float, t.tokens, t.created_at, t.ended_at, t.prompt, t.outcome, t.commits,
+       s.model, coalesce(s.labels, '{}') AS labels
+  FROM makima.task t LEFT JOIN makima.step s ON s.id = t.step_id WHERE t.id = %(task)s AND t.owner_id = %(owner)s;
 
 -- name: attempts
 SELECT a.number, a.daemon, a.agent, a.session, a.branch, a.started_at, a.ended_at, a.outcome, a.reason, a.exit_code,

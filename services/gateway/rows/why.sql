@@ -45,7 +45,7 @@ SELECT s.id, d.number || '/' || s.number FROM makima.directive d JOIN makima.ste
 -- name: why_tasks
 -- The live tasks, and the one that is asked about. Relies on task_by_directive and question_open.
 SELECT t.id, t.kind, t.name, t.status, t.attempt, t.step_id AS step, t.not_before, t.cancel_asked,
-       CASE WHEN t.refused_attempt = t.attempt THEN t.waiting_reason END AS refused_for, coalesce(t.reason, a.reason) AS reason, right(a.tail, 2000) AS tail, t.daemon,
+       CASE WHEN t.refused_attempt = t.attempt THEN t.waiting_reason END AS refused_for, t.refusal, coalesce(t.reason, a.reason) AS reason, right(a.tail, 2000) AS tail, t.daemon,
        q.id AS question
   FROM makima.task t
   LEFT JOIN LATERAL (SELECT q.id FROM makima.question q

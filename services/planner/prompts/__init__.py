@@ -25,6 +25,7 @@ MAX_ORDERS = 50
 MAX_SERVED = 5
 """Orders that are named with a failed step."""
 ORDER_BYTES = 1000
+LABELS_BYTES = 1000
 
 
 class EarlierGoal(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +50,7 @@ class ExistingStep(msgspec.Struct, frozen=True, kw_only=True):
     commits: tuple[str, ...] = ()
     """The subjects of its newest commits."""
     serves: tuple[str, ...] = ()
-    """The orders that a failed one serves, each with its id and title."""
+    """The orders that one serves which may be removed, each with its id and title."""
 
 
 class OpenOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +77,10 @@ class Planning(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[ExistingStep, ...] = ()
     orders: tuple[OpenOrder, ...] = ()
     max_parallel: int = 4
+    agents: tuple[str, ...] = ()
+    """Which its steps may choose, besides the directive's own."""
+    labels: tuple[str, ...] = ()
+    """What daemons offer, that steps may ask for."""
 
 
 class _Listed(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,8 +108,8 @@ class _Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def serving(self) -> bool:
-        """Whether a failed one serves an order."""
-        return any(step.serves for step in self.failed)
+        """Whether one that may be removed serves an order."""
+        return any(step.serves for step in self.removable)
 
     @property
     def removable(self) -> list[_Listed]:
@@ -122,6 +127,7 @@ class _Commands(msgspec.Struct, frozen=True, kw_only=True):
     batch: str
     batch_file: str
     add_serving: str
+    serve: str
 
 
 _WHY = {
@@ -148,6 +154,7 @@ def render(planning: Planning) -> str:
         reasons=[_WHY[r] for r in _WHY if r in planning.reasons],
         wishes=planning.wishes,
         failures=planning.failures,
+        goal_changed="goal" in planning.reasons,
         earlier_goals=[
             {"text": cut(g.text, EARLIER_GOAL_BYTES), "replaced_at": f"{g.replaced_at:%Y-%m-%d %H:%M}"}
             for g in planning.earlier_goals[:EARLIER_GOALS]
@@ -156,6 +163,8 @@ def render(planning: Planning) -> str:
         standing=_standing(planning.steps),
         commands=_commands(planning.generation, planning.orders),
         max_parallel=planning.max_parallel,
+        agents=", ".join(one_line(name) for name in planning.agents),
+        labels=cut(", ".join(one_line(name) for name in planning.labels), LABELS_BYTES),
     )
 
 
@@ -215,9 +224,9 @@ def _commands(generation: int, orders: Sequence[OpenOrder]) -> _Commands:
     add = ["makima", "directive", "add-step"]
     carry = ["--generation", str(generation)]
     batch = [
-        {"name": "Add the parser", "description": "Parses X; its tests pass", "taskPlan": "In src/parser.py: ..."},
-        {"name": "Use the parser", "taskPlan": "In src/main.py: ...", "dependsOn": ["Add the parser"]},
-        {"name": "Document it", "taskPlan": "In README.md: ...", "dependsOn": [1], "files": ["README.md"]},
+        {"name": "Add the parser", "description": "Parses X; its tests pass", "task_plan": "In src/parser.py: ..."},
+        {"name": "Use the parser", "task_plan": "In src/main.py: ...", "depends_on": ["Add the parser"]},
+        {"name": "Document it", "task_plan": "In README.md: ...", "depends_on": [1], "files": ["README.md"]},
     ]
     lexer = ["--task-plan", "In src/lexer.py: ...", "--file", "src/lexer.py", "--order-index", "0"]
     serving = ["--order", str(orders[0].id)] if orders else []
@@ -225,5 +234,6 @@ def _commands(generation: int, orders: Sequence[OpenOrder]) -> _Commands:
         add_step=shlex.join([*add, "Add a lexer", "--description", "Splits X into tokens", *lexer, *carry]),
         batch=shlex.join(["makima", "directive", "batch-add-steps", "--json", msgspec.json.encode(batch).decode()]),
         batch_file="makima directive batch-add-steps --json @steps.json",
+        serve=shlex.join(["makima", "order", "link", str(orders[0].id) if orders else "ORDER", "--step", "STEP"]),
         add_serving=shlex.join([*add, "Fix the crash", "--task-plan", "In src/main.py: ...", *serving, *carry]),
     )

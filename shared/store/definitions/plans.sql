@@ -1,16 +1,30 @@
 -- Rule 5, the only place of it: these tasks' steps come into force, what they remove goes, a planning counts the
--- generation up, and a request to plan for a failure whose step is gone by this is served by it.
-CREATE OR REPLACE FUNCTION makima.enforce_plans(plans uuid[]) RETURNS TABLE (directive_id uuid, steps uuid[], gone uuid[])
-LANGUAGE sql AS $$
+-- generation up, and a request to plan for a failure whose step is gone by this is served by it. An order that is left
+-- without any step goes on with the new ones: with that of the old one's name, else with all of them. `orders`: those
+-- that stand otherwise now.
+CREATE OR REPLACE FUNCTION makima.enforce_plans(plans uuid[])
+RETURNS TABLE (directive_id uuid, steps uuid[], gone uuid[], orders uuid[]) LANGUAGE sql AS $$
     WITH gone AS (
         DELETE FROM makima.step WHERE removed_by = ANY (plans) AND status IN ({removable_step})
-        RETURNING id, step.directive_id
+        RETURNING id, step.directive_id, step.name
     ), moot AS (
         DELETE FROM makima.plan_request r USING gone
          WHERE r.served_by IS NULL AND r.reason = 'failure' AND r.payload ->> 'step' = gone.id::text
     ), force AS (
         UPDATE makima.step s SET held_by = NULL
-         WHERE held_by = ANY (plans) AND (removed_by IS NULL OR removed_by <> ALL (plans)) RETURNING s.id, s.directive_id
+         WHERE held_by = ANY (plans) AND (removed_by IS NULL OR removed_by <> ALL (plans)) RETURNING s.id, s.directive_id, s.name
+    ), served AS (
+        SELECT so.order_id, g.directive_id, g.name FROM gone g JOIN makima.step_order so ON so.step_id = g.id
+    ), bereft AS (
+        SELECT v.* FROM served v
+         WHERE NOT EXISTS (SELECT FROM makima.step_order so
+                            WHERE so.order_id = v.order_id AND so.step_id NOT IN (SELECT g.id FROM gone g))
+    ), passed_on AS (
+        INSERT INTO makima.step_order (step_id, order_id)
+        SELECT f.id, b.order_id FROM bereft b JOIN force f ON f.directive_id = b.directive_id
+         WHERE f.name = b.name
+            OR NOT EXISTS (SELECT FROM force same WHERE same.directive_id = b.directive_id AND same.name = b.name)
+            ON CONFLICT DO NOTHING
     ), counted AS (
         UPDATE makima.directive d
            SET generation = d.generation + ended.plannings, version = d.version + 1, awaited_plan = NULL
@@ -20,7 +34,10 @@ LANGUAGE sql AS $$
         RETURNING d.id
     )
     SELECT counted.id, coalesce((SELECT array_agg(force.id) FROM force WHERE force.directive_id = counted.id), '{}'),
-           coalesce((SELECT array_agg(gone.id) FROM gone WHERE gone.directive_id = counted.id), '{}')
+           coalesce((SELECT array_agg(gone.id) FROM gone WHERE gone.directive_id = counted.id), '{}'),
+           ARRAY(SELECT v.order_id FROM served v WHERE v.directive_id = counted.id
+                  UNION SELECT so.order_id FROM force f JOIN makima.step_order so ON so.step_id = f.id
+                         WHERE f.directive_id = counted.id)
       FROM counted
 $$;
 

@@ -208,7 +208,8 @@ def test_a_command_doubled_goes_to_the_daemon_that_has_it(broker: BrokerHarness)
     [
         (None, {}, "no_daemon", "no daemon of this owner is connected"),
         ({"owner": "you"}, {}, "no_daemon", "no daemon of this owner is connected"),
-        ({}, {"labels": ("gpu",)}, "labels", "no connected daemon has the labels gpu"),
+        ({}, {"labels": ("gpu",)}, "labels", "no connected daemon has the label gpu"),
+        ({"labels": ("mac",)}, {"labels": ("mac", "gpu", "arm")}, "labels", "has the labels arm, gpu"),
         ({}, {"agent": "claude"}, "agent", "no connected daemon has the agent claude"),
         ({"capacity": 1, "running": (Running(task=new_id(), attempt=1),)}, {}, "slots", "1 of 1 slots taken"),
         ({"draining": True}, {}, "draining", "draining"),

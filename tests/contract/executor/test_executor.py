@@ -68,6 +68,23 @@ def test_any_hint_makes_a_ready_step_one_task_that_is_claimed_and_then_sent(stag
     stage.await_event(TaskChanged, task=sent.task, status="starting")
 
 
+def test_a_step_is_sent_with_what_it_asks_for_the_first_time_and_again(stage: ServiceHarness) -> None:
+    stage.rows.daemon()
+    directive = stage.rows.directive(agent="claude")
+    choice = {"agent": "codex", "model": "small", "labels": ["gpu", "linux"]}
+    step = stage.rows.step(directive, "Train", status="ready", **choice)
+    stage.publish(StepReady(directive=directive, steps=(step,)))
+    sent = stage.await_command(SpawnTask, step=step)
+    assert (sent.agent, sent.agent_chosen, sent.model, sent.labels) == ("codex", True, "small", ("gpu", "linux"))
+    assert stage.rows.one("task", sent.task)["agent"] == "codex"
+    stage.reply(Unroutable(task=sent.task, attempt=1, reason="no connected daemon has the label gpu", refusal="labels"))
+    stage.await_event(TaskChanged, task=sent.task, status="pending")
+    stage.rows.change("step", step, labels=["cpu"], model=None, agent="shell")
+    stage.publish(DaemonConnected())
+    again = stage.await_command(SpawnTask, step=step, labels=("cpu",))
+    assert (again.task, again.attempt, again.agent, again.model) == (sent.task, 1, "shell", None)
+
+
 def test_a_step_starts_from_its_first_dependency_and_merges_the_others(stage: ServiceHarness) -> None:
     stage.rows.daemon()
     directive = stage.rows.directive(pr_branch="makima/directive-a")

@@ -12,14 +12,14 @@ import pytest
 
 from services.gateway.application import ROUTES
 from shared.domain.ids import new_id
-from shared.messages.events import StepAdded, StepChanged, StepReady, StepRemoved, TaskOutput
+from shared.messages.events import OrderChanged, StepAdded, StepChanged, StepReady, StepRemoved, TaskOutput
 from shared.service.tokens import load_secret, task_token
 from tests.contract.gateway.test_gateway import free_port
 from tests.contract.service_harness import ServiceHarness
 
 SERVICE = "gateway"
 MAX_FOUND_STEPS = 3
-SETTINGS = {"port": str(free_port()), "max_found_steps": str(MAX_FOUND_STEPS)}
+SETTINGS = {"port": str(free_port()), "max_found_steps": str(MAX_FOUND_STEPS), "plan_agents": "codex"}
 TASKS = ("plan", "step", "completion", "verification")
 
 ANYONE = ("nobody", "person", *TASKS)
@@ -50,6 +50,7 @@ RIGHTS: dict[tuple[str, str], tuple[tuple[str, ...], object]] = {
     ("PATCH", "/v1/directives/{directive}"): (PERSON, {"max_parallel": 2}),
     ("POST", "/v1/directives/{directive}/steps"): (ALL, {"steps": [STEP]}),
     ("DELETE", "/v1/directives/{directive}/steps/{step}"): (("person", "plan"), None),
+    ("PATCH", "/v1/directives/{directive}/steps/{step}"): (PERSON, {"name": "n"}),
     ("POST", "/v1/directives/{directive}/steps/{step}/retry"): (PERSON, {}),
     ("POST", "/v1/directives/{directive}/steps/{step}/skip"): (PERSON, {}),
     ("GET", "/v1/steps/{step}"): (ALL, None),
@@ -224,6 +225,54 @@ def test_a_task_does_not_say_which_generation_its_steps_are_of(stage: ServiceHar
     body = {"steps": [{**STEP, "generation": 7}]}
     world.client("step").post(f"/v1/directives/{world.directive}/steps", json=body).raise_for_status()
     assert [s["generation"] for s in world.steps("A")] == [0]
+
+
+@pytest.mark.parametrize(
+    ("choice", "refused"),
+    [
+        ({"agent": "codex", "labels": ["gpu"]}, ""),
+        ({"agent": "claude"}, ""),
+        ({"agent": "expensive"}, "tasks choose agents among claude, codex (plan_agents), not 'expensive'"),
+        ({"model": "huge"}, "only a person chooses a model"),
+    ],
+)
+@pytest.mark.parametrize("who", ["plan", "step"])
+def test_a_task_chooses_no_agent_but_its_directives_and_those_of_the_settings(
+    stage: ServiceHarness, who: str, choice: dict[str, object], refused: str
+) -> None:
+    world = World(stage, agent="claude")
+    path, body = f"/v1/directives/{world.directive}/steps", {"steps": [{**STEP, **choice}]}
+    answer = world.client(who).post(path, json=body)
+    assert answer.status_code == (422 if refused else 201), answer.text
+    assert refused in answer.text
+    assert len(world.steps("A")) == (0 if refused else 1)
+    assert world.client("person").post(path, json=body).status_code == 201, "a person may choose whom they want"
+
+
+def test_a_planning_says_which_step_serves_an_order_of_its_directive_already(stage: ServiceHarness) -> None:
+    world = World(stage)
+    own, other = stage.rows.order(world.directive), stage.rows.order(stage.rows.directive("Another"))
+    body = {"directive": str(world.directive), "step": str(world.step)}
+    linked = world.client("plan").post(f"/v1/orders/{own}/link", json=body)
+    assert (linked.status_code, linked.json()["status"]) == (200, "in_progress"), linked.text
+    assert linked.json()["steps"] == [str(world.step)]
+    assert world.client("plan").post(f"/v1/orders/{other}/link", json=body).status_code == 409
+    assert world.client("step").post(f"/v1/orders/{own}/link", json=body).status_code == 403
+    again = world.client("person").post(f"/v1/orders/{own}/link", json=body)
+    assert again.status_code == 200, "the same word twice"
+
+
+def test_a_persons_order_is_linked_to_a_step_in_one_call_and_done_where_that_is(stage: ServiceHarness) -> None:
+    world = World(stage)
+    done = stage.rows.step(world.directive, "Done", status="completed")
+    gone = stage.rows.step(world.directive, "Gone", removed_by=world.tasks["plan"])
+    person = world.client("person")
+    order = person.post("/v1/orders", json={"title": "Crash"}).json()["id"]
+    refused = person.post(f"/v1/orders/{order}/link", json={"directive": str(world.directive), "step": str(gone)})
+    assert refused.status_code == 409 and "about to go" in refused.json()["detail"]
+    body = {"directive": str(world.directive), "step": str(done)}
+    assert person.post(f"/v1/orders/{order}/link", json=body).json()["status"] == "done"
+    stage.await_event(OrderChanged, order=UUID(order), status="done")
 
 
 def test_a_task_removes_only_what_it_added_itself(stage: ServiceHarness) -> None:

@@ -252,6 +252,37 @@ def test_what_a_step_hands_on_is_kept(stage: ServiceHarness) -> None:
     assert row["files_changed"] == ["a b.py", 'c"\\d.py']
 
 
+def test_an_order_goes_on_with_what_is_planned_in_the_place_of_its_step(stage: ServiceHarness) -> None:
+    directive = stage.rows.directive()
+    plan = planning(stage, directive)
+    failed = stage.rows.step(directive, "Fix the crash", status="failed", removed_by=plan)
+    vague = stage.rows.step(directive, "Make it fast", status="failed", removed_by=plan)
+    named, shared, said, kept = (stage.rows.order(directive, title) for title in ("named", "shared", "said", "kept"))
+    stage.rows.serve(failed, named)
+    stage.rows.serve(vague, shared)
+    stage.rows.serve(vague, said)
+    stage.rows.serve(vague, kept)
+    stage.rows.serve(stage.rows.step(directive, "Other", status="completed"), kept)
+    same = stage.rows.step(directive, "Fix the crash", held_by=plan)
+    new = stage.rows.step(directive, "Cache it", held_by=plan)
+    stage.rows.serve(new, said)
+    heard(stage, well(plan))
+    served = {o: {s["step_id"] for s in stage.rows.all("step_order", order_id=o)} for o in (named, shared, said)}
+    assert served == {named: {same}, shared: {same, new}, said: {new}}
+    statuses = [stage.rows.one("work_order", order)["status"] for order in (named, shared, said, kept)]
+    assert statuses == ["in_progress", "in_progress", "in_progress", "done"]
+
+
+def test_an_order_whose_step_is_gone_for_nothing_is_open_again(stage: ServiceHarness) -> None:
+    directive = stage.rows.directive()
+    plan = planning(stage, directive)
+    order = stage.rows.order(directive, status="in_progress")
+    stage.rows.serve(stage.rows.step(directive, "Gone", removed_by=plan), order)
+    stage.rows.step(directive, "Stays")
+    heard(stage, well(plan))
+    assert stage.await_event(OrderChanged, order=order).status == "open"
+
+
 def test_an_order_is_done_with_its_last_step_and_open_again_when_one_failed(stage: ServiceHarness) -> None:
     for last, expected in ((well, "done"), (badly, "open")):
         directive = stage.rows.directive(on_failure="pause")
