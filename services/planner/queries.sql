@@ -41,7 +41,7 @@ SELECT s.directive_id, s.id, s.name, s.status, left(s.description, 1500) AS desc
        left(s.reason, 1000) AS reason, s.files_changed[1:40] AS files, cardinality(s.files_changed) AS all_files,
        coalesce((SELECT jsonb_path_query_array(t.commits, '$[last - 4 to last]')
                    FROM makima.task t WHERE t.id = s.task_id AND s.status = 'completed'), '[]') AS commits,
-       CASE WHEN s.status IN ('pending', 'ready', 'failed', 'skipped')
+       CASE WHEN s.status IN ({removable_step})
             THEN ARRAY(SELECT o.id || ' ' || o.title FROM makima.step_order so JOIN makima.work_order o ON o.id = so.order_id
                         WHERE so.step_id = s.id AND o.status <> 'cancelled' ORDER BY o.id) ELSE '{}' END AS serves
   FROM makima.step s

@@ -60,7 +60,7 @@ async def reconcile(context: Context, directives: frozenset[UUID] | None) -> Non
                 versions=[d.version for d in due],
                 agents=[d.agent for d in due],
                 starts=[d.start_from for d in due],
-                prompts=[prompts.render(planning(d, steps[d.id], around.settings.plan_agents)) for d in due],
+                prompts=[prompts.render(planning(d, steps[d.id], context.settings.plan_agents)) for d in due],
                 requests=[request for d in due for request in d.requests],
             )
         )

@@ -65,4 +65,4 @@ def test_a_step_that_waits_is_sent_elsewhere_by_a_word(lone: Cluster, origin: Pa
         lone.makima("directive", "edit-step", f"{number}/1", "--label", "none", "--model", "none")
         lone.await_status(directive, "completed", DEADLINE_SECONDS)
         exported = lone.makima("directive", "export", directive)
-    assert exported.endswith('steps:\n- name: Train\n  agent: note\n')
+    assert exported.endswith("steps:\n- name: Train\n  agent: note\n")

@@ -21,10 +21,10 @@ SELECT d.agents, d.labels FROM makima.daemon d WHERE d.owner_id = %(owner)s AND 
 UPDATE makima.step s
    SET name = %(name)s, description = %(description)s, task_plan = %(task_plan)s, files = %(files)s, agent = %(agent)s,
        model = %(model)s, labels = %(labels)s, version = s.version + 1
- WHERE s.id = %(step)s AND s.directive_id = %(directive)s AND s.status IN ('pending', 'ready', 'failed')
+ WHERE s.id = %(step)s AND s.directive_id = %(directive)s AND s.status IN ({skippable_step})
    AND s.held_by IS NULL AND s.removed_by IS NULL
    AND NOT EXISTS (SELECT FROM makima.task t
-                    WHERE t.step_id = s.id AND t.kind = 'step' AND t.status IN ('pending', 'starting', 'running', 'paused')
+                    WHERE t.step_id = s.id AND t.kind = 'step' AND t.status IN ({live_task})
                       AND (t.status <> 'pending' OR t.session IS NOT NULL OR %(texts)s))
 RETURNING s.id, s.name, s.status;
 
