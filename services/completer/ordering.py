@@ -42,6 +42,7 @@ def deliver(row: DeliveryDue, settings: Settings) -> Task:
     # What a closed pull request held is in no branch that anybody will merge: it comes along again.
     again = row.pr_state == "closed"
     done = [s for s in steps if s.status == "completed" and s.branch and s.id not in left_out]
+    forge = _forge(row, settings)
     order = Delivery(
         action="deliver",
         title=row.title,
@@ -53,9 +54,10 @@ def deliver(row: DeliveryDue, settings: Settings) -> Task:
         merge_into_base=row.merge_into_base,
         check=row.check_command,
         without=row.left_out,
-        forge=_forge(row, settings),
+        forge=forge,
         pull_request=_pull_request(row, steps, settings),
         pr_url=row.pr_url,
+        remove_branches=settings.remove_step_branches and forge is None,
     )
     target = delivery_branch(row.title, row.id, number) if over or not row.pr_branch else row.pr_branch
     return Task(owner=row.owner_id, directive=row.id, kind="completion", name="deliver", target=target, order=order)

@@ -31,17 +31,21 @@ WITH new AS (
                  left_out, removed, pushed, undelivered, forgotten)
 ), tasks AS (
     UPDATE makima.task t SET settled = true, version = t.version + 1 FROM new WHERE t.id = new.task_id
+), ordered AS MATERIALIZED (
+    SELECT (o.step ->> 'id')::uuid AS id
+      FROM new JOIN makima.task t ON t.id = new.task_id
+     CROSS JOIN LATERAL jsonb_array_elements(t.delivery -> 'steps') AS o (step)
+     WHERE new.delivered
 ), held AS (
-    UPDATE makima.step s SET delivered = true
-     WHERE s.id = ANY (ARRAY(  -- by its key: joined, each of a directive's steps would be compared with each delivered one
-           SELECT (o.step ->> 'id')::uuid
-             FROM new JOIN makima.task t ON t.id = new.task_id
-            CROSS JOIN LATERAL jsonb_array_elements(t.delivery -> 'steps') AS o (step)
-            WHERE new.delivered))
+    UPDATE makima.step s SET delivered = true,
+           branch_removed = s.branch_removed
+                            OR EXISTS (SELECT FROM new WHERE new.id = s.directive_id AND s.branch = ANY (new.gone))
+     WHERE s.id = ANY (ARRAY(SELECT id FROM ordered))  -- by its key: joined, each step would be compared with each one
 ), lost AS (
     UPDATE makima.step s SET delivered = false FROM new WHERE s.directive_id = new.id AND s.id = ANY (new.again)
 ), cleaned AS (
-    UPDATE makima.step s SET branch_removed = true FROM new WHERE s.directive_id = new.id AND s.branch = ANY (new.gone)
+    UPDATE makima.step s SET branch_removed = true
+      FROM new WHERE s.directive_id = new.id AND s.branch = ANY (new.gone) AND s.id <> ALL (ARRAY(SELECT id FROM ordered))
 )
 UPDATE makima.directive d
    SET status = CASE WHEN d.status <> 'idle' OR new.status = 'completed' AND EXISTS (

@@ -210,7 +210,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pull_request_poll_seconds: Positive = 60.0
     """Until it is looked for the first time; doubled each time nothing changed, up to 15 minutes."""
     remove_step_branches: bool = True
-    """Whether steps' branches are removed from the remote once the pull request was merged or closed."""
+    """Whether steps' branches are removed from the remote once the pull request was merged, or, where there is none,
+    once they are delivered."""
     step_refs: StepRefs = "refs/heads"
     """Where on the remote steps' branches lie: `refs/heads`, or `refs/makima`, which no forge lists or checks."""
     max_delivery_fixes: Count = 2

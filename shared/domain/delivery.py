@@ -74,7 +74,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     pr_url: str | None = None
     etag: str | None = None
     remove_branches: bool = False
-    """Remove the branches of the directive from the remote once the base branch holds them."""
+    """Remove the branches of the directive from the remote once the base branch holds them; where no pull request
+    follows, those of its steps once what is delivered does."""
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="delivered"):
@@ -88,6 +89,8 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag
     """What a person should know: a pull request that was over, a base branch that was moved on."""
     overtaken: tuple[str, ...] = ()
     """Commits that were pushed for it before, onto branches that turned out to be over."""
+    removed: tuple[str, ...] = ()
+    """The branches of steps that are gone from the remote, as this one holds them."""
 
 
 class Conflicted(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="conflicted"):

@@ -107,6 +107,7 @@ def _delivered(result: Delivered, at: Situation) -> Settled:
         round=result.round,
         heads=(*result.overtaken, result.head) if result.head else result.overtaken,
         delivered=True,
+        removed=result.removed,
         verified=at.order.action == "verify",
     )
     if result.pr_url is not None:

@@ -113,15 +113,17 @@ def test_when_a_daemon_has_gone_the_other_goes_on_from_the_branch_that_it_pushed
         lone.await_status(directive, "completed", DEADLINE_SECONDS)
         second = finish(lone, directive)["Second"]
     assert second["daemon"] == "heir"
-    assert git(origin, "show", f"{second['branch']}:second.txt") == "first"
+    assert git(origin, "show", f"{lone.show(directive)['pr_branch']}:second.txt") == "first"
 
 
 def test_a_step_sees_the_files_of_all_that_it_depends_on(lone: Cluster, origin: Path) -> None:
     parts = [{"name": n, "taskPlan": f"echo {n} > {n}.txt"} for n in ("one", "two", "three")]
     joined = {"name": "Join", "taskPlan": "ls *.txt > seen", "dependsOn": ["one", "two", "three"]}
     with daemon(lone, "only"):
-        done = finish(lone, create(lone, origin, [*parts, joined]))
-    assert git(origin, "show", f"{done['Join']['branch']}:seen").split() == ["one.txt", "three.txt", "two.txt"]
+        directive = create(lone, origin, [*parts, joined])
+        finish(lone, directive)
+        delivered = lone.show(directive)["pr_branch"]
+    assert git(origin, "show", f"{delivered}:seen").split() == ["one.txt", "three.txt", "two.txt"]
 
 
 def test_a_step_without_dependencies_starts_from_the_last_completed_one(lone: Cluster, origin: Path) -> None:
@@ -130,9 +132,13 @@ def test_a_step_without_dependencies_starts_from_the_last_completed_one(lone: Cl
         {"name": "Later", "taskPlan": "cp early.txt later.txt", "orderIndex": 1},
     ]
     with daemon(lone, "only"):
-        done = finish(lone, create(lone, origin, steps))
-    early, later = (git(origin, "rev-parse", done[name]["branch"]) for name in ("Early", "Later"))
-    assert git(origin, "rev-parse", f"{later}^") == early
+        directive = create(lone, origin, steps)
+        finish(lone, directive)
+        delivered = lone.show(directive)["pr_branch"]
+    later = git(origin, "log", "--no-merges", "-1", "--format=%H", delivered, "--", "later.txt")
+    assert git(origin, "show", "--name-only", "--format=", f"{later}^") == "early.txt"
+    assert f"refs/heads/{delivered}" in git(origin, "for-each-ref", "--format=%(refname)")
+    assert len(git(origin, "for-each-ref", "refs/heads").splitlines()) == 2, "main, and what was delivered"
 
 
 def test_with_every_event_dropped_a_job_still_ends_at_the_sweeps_speed(deaf: Cluster, origin: Path) -> None:

@@ -68,7 +68,8 @@ def test_a_local_repository_gets_branches_only(cluster: Cluster, origin: Path) -
     watch(cluster, directive)
     assert git(work, "status", "--porcelain", "--branch") == before
     branches = git(work, "for-each-ref", "--format=%(refname:short)", "refs/heads").split()
-    assert [b for b in branches if not b.startswith("makima/")] == [git(work, "branch", "--show-current")]
+    current, delivered = git(work, "branch", "--show-current"), cluster.show(directive)["pr_branch"]
+    assert sorted(branches) == sorted([current, delivered]), "the steps' own branches are gone"
 
 
 def test_a_step_that_fails_is_tried_again_and_then_pauses_the_directive(cluster: Cluster, origin: Path) -> None:
@@ -85,7 +86,7 @@ def test_a_step_that_fails_is_tried_again_and_then_pauses_the_directive(cluster:
         ("steps:\n  - name: a\n    dependsOn: [b]\n  - name: b\n    dependsOn: [a]\n", "the plan has a cycle: "),
         ("steps:\n  - name: a\n    color: red\n", "color"),
         ("steps:\n  - name: ''\n", "steps[0]: `name` is empty"),
-        ("steps:\n  - name: a\n    dependsOn: [x]\n", "dependsOn 'x' is no step"),
+        ("steps:\n  - name: a\n    dependsOn: [x]\n", "depends_on 'x' is no step"),
         ("steps:\n  - name: 'a\n", "plan.yaml:3: "),
         ("steps: 7\n", "holds no list of steps"),
     ],

@@ -20,7 +20,7 @@ from services.daemon.delivery.watching import Watching
 from services.daemon.forges.client import Client, ForgeFailed, Found
 from services.daemon.forges.patience import Patience
 from services.daemon.forges.registry import client_of
-from services.daemon.git.command import readable
+from services.daemon.git.command import GitError, readable
 from services.daemon.git.merging import (
     MergeConflict,
     Tip,
@@ -154,8 +154,21 @@ class Delivering:
                 pr_url=url,
                 notes=tuple(self._notes),
                 overtaken=tuple(dict.fromkeys(head for head in pushed if head != outcome)),
+                removed=await self._without_step_branches(outcome),
             )
         raise PushRefused(f"{target} was merged, closed or removed each of {PUSHES} times that it was pushed", False)
+
+    async def _without_step_branches(self, head: str) -> tuple[str, ...]:
+        """Remove the steps' branches that the delivery holds, where no pull request follows; those that are gone."""
+        order = self._order
+        if not order.remove_branches or order.forge is not None:
+            return ()
+        branches = [step.branch for step in (*order.earlier, *order.steps)]
+        try:
+            return await self._remote.without(branches, head)
+        except (PushRefused, GitError) as error:
+            self._said(f"its steps' branches stay on the remote: {error}")
+            return ()
 
     async def _proposed(self, proposing: Proposing, target: str, head: str, wanted: PullRequest) -> str | None:
         """Have the pull request of what was pushed; its address."""

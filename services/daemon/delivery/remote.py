@@ -10,6 +10,7 @@ import msgspec
 from services.daemon.git.command import git, readable
 from services.daemon.git.containment import contains, outside, transplanted
 from services.daemon.git.merging import Tip, holds
+from services.daemon.git.pushing import on_remote, remove
 from services.daemon.workspaces.caches import base_among
 from services.daemon.workspaces.workspace import WorkspaceFailed
 from services.daemon.workspaces.workspaces import Workspaces
@@ -66,6 +67,20 @@ class Remote:
         apart = await outside(self.cache, base, here)
         lacking = {head for head in apart if not await contains(self.cache, base, head)}
         return [s for s in asked if s.head is None or s.head not in here or s.head in lacking]
+
+    async def without(self, branches: Sequence[str], head: str) -> tuple[str, ...]:
+        """Remove those branches from the remote that a commit holds, as they stand there now; all that are gone.
+
+        Raises PushRefused and GitError.
+        """
+        there = await on_remote(self.cache, branches)
+        held = [
+            one for one in there.values() if await self.has(one.commit) and await holds(self.cache, head, one.commit)
+        ]
+        if held:
+            await remove(self.cache, held)
+            there = await on_remote(self.cache, branches)
+        return tuple(branch for branch in branches if branch not in there)
 
     async def left_behind(self, steps: Iterable[StepBranch]) -> list[str]:
         """What the steps were built on and the base branch holds no more, since somebody rewrote it."""
