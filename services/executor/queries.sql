@@ -20,7 +20,7 @@ WITH RECURSIVE slots AS MATERIALIZED (
 ), due AS (
     SELECT s.*, d.owner_id, d.title, d.repository_url, coalesce(d.pr_state = 'merged', false) AS merged,
            CASE WHEN d.pr_state = 'merged' THEN NULL ELSE d.pr_branch END AS pr_branch, d.base_branch, d.check_command,
-           coalesce(s.agent, d.agent) AS worker, slots.free,
+           coalesce(s.agent, d.agent) AS worker, slots.free, d.parallel,
            row_number() OVER (PARTITION BY d.owner_id ORDER BY s.order_index, s.id) AS place
       FROM directives d
       JOIN slots ON slots.owner_id = d.owner_id
@@ -37,6 +37,7 @@ WITH RECURSIVE slots AS MATERIALIZED (
 )
 SELECT due.id AS step_id, due.directive_id, due.owner_id, due.title, due.name, due.description, due.task_plan,
        due.pr_branch, due.repository_url, due.base_branch, due.check_command, due.worker AS agent, due.model, due.labels,
+       due.free, due.parallel,
        coalesce(dependencies.branches, '{}') AS branches, dependencies.daemon, latest.branch AS last_completed,
        coalesce(dependencies.handed_on, '[]'::json) AS handed_on, dependencies.count AS dependencies,
        failed.reason AS failed_reason, failed.tail AS failed_tail

@@ -31,6 +31,9 @@ class DueStep(msgspec.Struct, frozen=True, kw_only=True):
     """Of the step, else of its directive; None: nobody chose one."""
     model: str | None
     labels: tuple[str, ...]
+    free: int
+    """How many more tasks its owner's daemons take; and its directive allows."""
+    parallel: int
     branches: tuple[str, ...]
     daemon: str | None
     last_completed: str | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
@@ -79,6 +80,10 @@ class Executor:
         self._freed = False
         self._freed_at = -math.inf
         """When a slot or a daemon last came; and whether what was refused has still to hear of it."""
+        self._short = True
+        """Whether the last look may have left something for want of a slot, which each end of a task frees."""
+        self._ended: set[UUID | None] = set()
+        """Directives of which a task ended since that look began: it may not have seen their slots."""
         self.reactor = Reactor(self.reconcile, context.settings.sweep_seconds, context.rng)
 
     async def reconcile(self, directives: frozenset[UUID] | None) -> None:
@@ -88,6 +93,7 @@ class Executor:
             look = await database.fetch_one(rows.NEXT_LOOK(after=ACCEPTED_WITHIN_SECONDS))
             if look.seconds is not None:
                 self._look_again(min(look.seconds, 3600) + 0.005)
+        self._ended.clear()
         try:
             due, (pending,) = await database.fetch_all(rows.DUE_STEPS(), rows.PENDING())
             if pending or self._freed:
@@ -95,6 +101,9 @@ class Executor:
                 due = await database.fetch(rows.DUE_STEPS())  # within the slots that are left
             if due:
                 await self._claim_steps(due)
+            self._short = pending or _short(due)
+            if self._short and self._ended:
+                self.reactor.wake(self._ended)
             if directives is None:
                 await self._send(await database.fetch(rows.UNACCEPTED(after=ACCEPTED_WITHIN_SECONDS)))
         finally:  # also where nothing can be written: the end of what runs is asked for all the same
@@ -280,6 +289,9 @@ class Executor:
         if _frees(event):
             self._freed = self._freed or self._refused
             self._freed_at = asyncio.get_running_loop().time()
+        if _ends(event):
+            self._ended.add(event.directive)
+            return (event.directive,) if self._short or self._freed else ()
         return wakes(event)
 
 
@@ -288,7 +300,7 @@ def wakes(event: AnyEvent) -> Sequence[UUID | None]:
     match event:
         case StepReady() | TaskCreated() | DirectiveChanged():
             return (event.directive,)
-        case TaskChanged(status=status, asked=False) if status in ENDED_TASK:
+        case TaskChanged() if _ends(event):
             return (event.directive,)
         case _:
             return (None,)
@@ -337,6 +349,17 @@ def _told(task: Task) -> str:
     if not task.failed_reason:
         return task.prompt
     return prompts.again(task.prompt, task.failed_reason, task.failed_tail or "")
+
+
+def _short(due: Sequence[DueStep]) -> bool:
+    """Whether more may be due than these: there are none, or as many as their owner or directive may have."""
+    owners, directives = Counter(s.owner_id for s in due), Counter(s.directive_id for s in due)
+    return not due or any(owners[s.owner_id] >= s.free or directives[s.directive_id] >= s.parallel for s in due)
+
+
+def _ends(event: AnyEvent) -> bool:
+    """Whether a task has ended: what waits for its slot may go, and nothing else follows from it here."""
+    return isinstance(event, TaskChanged) and event.status in ENDED_TASK and not event.asked
 
 
 def _frees(event: AnyEvent) -> bool:

@@ -146,8 +146,11 @@ class UnitOfWork(Reader):
         self.events += events
 
     def announce(self, *events: Event) -> None:
-        """Publish events after the commit that a statement has written to the audit log itself."""
-        self.events += events
+        """Publish events after the commit that a statement has written to the audit log itself.
+
+        They go out before what is recorded: what becomes ready is waited for, what has ended is known.
+        """
+        self.events[:0] = events
 
     def after_commit(self, tell: Callable[[], Awaitable[None]]) -> None:
         """Have this done once it is committed, before its events are published: what is waited for goes out first."""
