@@ -35,6 +35,8 @@ def register(command: argparse.ArgumentParser) -> None:
         naming.name(verb, "id", kind="directive")
         if name == "pause":
             verb.add_argument("--now", action="store_true", help="end what runs; it runs again when resumed")
+    look = add_verb(verbs, "look", _changing("look"), "look now how its pull request stands")
+    naming.name(look, "id", kind="directive")
     planning.register(verbs)
     views.register(verbs)
     steps.register(verbs)
@@ -66,7 +68,7 @@ def _create(arguments: Arguments) -> int:
         body["steps"] = from_file(arguments.plan)
     elif body["agent"] is None and body["goal"].strip() and not scripts(body["goal"]):
         body["agent"] = _found_agent()
-    if repository is None and body["start"]:
+    if repository is None:
         print("! without --repo nothing is delivered; --repo . is the repository of this folder", file=sys.stderr)
     made = call("POST", "/v1/directives", body)
     steps.warn(made["warnings"])

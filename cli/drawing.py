@@ -14,6 +14,7 @@ from rich.text import Text
 
 from cli.board import JOBS, Board, Job
 from cli.text import amount, clean, duration
+from shared.domain.texts import dollars
 
 MARKS = {
     "pending": ("○", "bright_black"),
@@ -52,7 +53,7 @@ class Drawing:
         status = Text(shown["status"].replace("_", " "), style=STATUS_STYLES.get(shown["status"], "bold"))
         spent = [duration(self._elapsed())]
         if shown["tokens"]:
-            spent += [f"{amount(shown['tokens'])} tokens", f"${shown['cost_usd']:.2f}"]
+            spent += [f"{amount(shown['tokens'])} tokens", dollars(shown["cost_usd"])]
         status.append("  " + " · ".join(spent), style="default")
         head.add_row(Text(clean(shown["title"]), style="bold"), status)
         yield head

@@ -10,6 +10,7 @@ from cli import naming
 from cli.client import ask, call, pages
 from cli.command import Arguments, add_verb, print_json, print_table, say, say_line, verbs_of
 from cli.text import ago, clean, short
+from shared.domain.texts import dollars
 
 
 def register(command: argparse.ArgumentParser) -> None:
@@ -21,6 +22,7 @@ def register(command: argparse.ArgumentParser) -> None:
     shown = add_verb(verbs, "show", _show, "one with its attempts")
     naming.name(shown, "id", kind="task")
     shown.add_argument("--prompt", action="store_true", help="only what its agent is told")
+    naming.name(add_verb(verbs, "prompt", _prompt, "what its agent is told"), "id", kind="task")
     log = add_verb(verbs, "log", _log, "what it printed")
     naming.name(log, "id", kind="task")
     log.add_argument("-f", "--follow", action="store_true", help="and what it prints, until it ends")
@@ -60,11 +62,10 @@ def _show(arguments: Arguments) -> int:
     if arguments.output == "json":
         return print_json(task)
     if arguments.prompt:
-        print("\n".join(clean(line) for line in task.prompt.splitlines()))
-        return 0
+        return _print_prompt(task.prompt)
     why = task.reason or task.waiting_reason
     say_line(f"{clean(task.name)}  {task.kind} {task.status}" + (f": {clean(why)}" if why else ""))
-    spent = f"${task.cost_usd:.2f}, {task.tokens} tokens" if task.tokens else None
+    spent = f"{dollars(task.cost_usd)}, {task.tokens} tokens" if task.tokens else None
     agent = f"{task.agent} ({task.model})" if task.model else task.agent
     for what, value in (
         ("agent", agent),
@@ -89,6 +90,18 @@ def _show(arguments: Arguments) -> int:
         say_line(f"  {clean(commit.sha)[:12]} {clean(commit.subject)}")
     if task.outcome:
         print("\n" + "\n".join(clean(line) for line in task.outcome.splitlines()))
+    return 0
+
+
+def _prompt(arguments: Arguments) -> int:
+    from shared.api.tasks import TaskShown
+
+    prompt = ask(TaskShown, "GET", f"/v1/tasks/{arguments.id}").prompt
+    return print_json({"prompt": prompt}) if arguments.output == "json" else _print_prompt(prompt)
+
+
+def _print_prompt(prompt: str) -> int:
+    print("\n".join(clean(line) for line in prompt.splitlines()))
     return 0
 
 

@@ -12,6 +12,7 @@ from cli import naming
 from cli.client import Failed, ask, call, pages
 from cli.command import Arguments, add_verb, print_json, print_table, say, say_line
 from cli.text import ago, amount, clean
+from shared.domain.texts import dollars
 
 if TYPE_CHECKING:
     from cli.command import Verbs
@@ -47,7 +48,7 @@ def print_directive(shown: DirectiveShown) -> None:
     reason = f": {clean(shown.pause_reason)}" if shown.pause_reason else ""
     say_line(f"{shown.number}  {clean(shown.title)}  {standing(shown)}{reason}")
     outcome = shown.delivery_outcome if shown.delivery_outcome != shown.pause_reason else None
-    spent = f"${shown.cost_usd:.2f}, {amount(shown.tokens)} tokens" if shown.tokens else None
+    spent = f"{dollars(shown.cost_usd)}, {amount(shown.tokens)} tokens" if shown.tokens else None
     for what, value in (
         ("goal", shown.goal),
         ("repository", shown.repository_url),
@@ -114,7 +115,7 @@ def _list(arguments: Arguments) -> int:
                 str(directive.number),
                 standing(directive),
                 f"{done}/{all_of}" if all_of else "-",
-                f"${directive.cost_usd:.2f}" if directive.cost_usd else "-",
+                dollars(directive.cost_usd) if directive.cost_usd else "-",
                 ago(directive.created_at),
                 clean(directive.title),
                 clean(directive.pause_reason or directive.pr_url or directive.pr_branch or ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -10,13 +11,13 @@ from litestar.exceptions import HTTPException
 from services.gateway.access import Caller
 from services.gateway.rows.directives import LockedDirective
 from services.gateway.rows.orders import SERVE_ORDERS
-from services.gateway.rows.steps import ADD_DEPENDENCIES, ADD_STEPS, OFFERS, STEP_NAMES
+from services.gateway.rows.steps import ADD_DEPENDENCIES, ADD_STEPS, OFFERS, STEP_NAMES, NamedStep
 from shared.config import Settings
 from shared.domain.ids import new_id
-from shared.domain.offers import lacking
+from shared.domain.offers import MOST_NAMED, lacking
 from shared.domain.plans import PlannedStep, PlanRefused, resolve
 from shared.domain.review import review
-from shared.domain.statuses import TaskKind
+from shared.domain.statuses import StepStatus, TaskKind
 from shared.messages.events import StepAdded
 from shared.store.database import UnitOfWork
 from shared.store.values import as_array
@@ -40,7 +41,8 @@ async def store(
     """
     if caller.task is not None:
         _refuse_choices(steps, {*settings.plan_agents, directive.agent or settings.agent})
-    existing = {step.id: step.name for step in await unit.fetch(STEP_NAMES(id=directive.id))}
+    there = await unit.fetch(STEP_NAMES(id=directive.id))
+    existing = {step.id: step.name for step in there}
     ids = [new_id() for _ in steps]
     try:
         needs = resolve(steps, existing, ids)
@@ -67,7 +69,30 @@ async def store(
     _depend(unit, ids, needs)
     await _serve(unit, directive.id, steps, ids)
     unit.record(StepAdded(directive=directive.id, steps=tuple(ids)))
-    return ids, [*await warnings_of(unit, directive, steps, caller, settings), *review(steps, ids, needs)]
+    return ids, [
+        *_there_already(steps, there),
+        *await warnings_of(unit, directive, steps, caller, settings),
+        *review(steps, ids, needs),
+    ]
+
+
+def _there_already(steps: Sequence[PlannedStep], there: Sequence[NamedStep]) -> list[str]:
+    """A warning of steps that are there with the same task plan, and neither failed nor were skipped."""
+    live = {(s.name, s.plan) for s in there if s.status not in (StepStatus.FAILED, StepStatus.SKIPPED)}
+    same = [repr(s.name) for s in steps if (s.name, _md5(s.task_plan)) in live]
+    if not same:
+        return []
+    more = f" and {len(same) - MOST_NAMED} more" if len(same) > MOST_NAMED else ""
+    are = (
+        "are there with the same task plans already, and run twice"
+        if len(same) > 1
+        else ("is there with the same task plan already, and runs twice")
+    )
+    return [f"{', '.join(same[:MOST_NAMED])}{more} {are}: makima directive remove-step takes one back"]
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _refuse_choices(steps: Sequence[PlannedStep], allowed: set[str]) -> None:

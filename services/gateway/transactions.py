@@ -24,6 +24,7 @@ from services.gateway.rows.directives import CHANGES_SINCE, LOCK, LockedDirectiv
 from services.gateway.rows.keys import CLAIM_KEY, KEEP_ANSWER, KEPT_ANSWER
 from services.gateway.versions import etag, refuse_unmatched
 from shared.config import Settings
+from shared.domain.statuses import DirectiveStatus
 from shared.store.database import Database, UnitOfWork
 from shared.store.statements import Asked, Command
 
@@ -161,6 +162,12 @@ async def lock(unit: UnitOfWork, caller: Caller, directive: UUID) -> LockedDirec
     if locked is None:
         raise NotFoundException(f"no directive {directive}")
     return locked
+
+
+def refuse_archived(directive: LockedDirective) -> None:
+    """Raise HTTPException 409 for a directive that has ended for good."""
+    if directive.status == DirectiveStatus.ARCHIVED:
+        raise HTTPException("the directive is archived: nothing of it changes any more", status_code=409)
 
 
 async def change(

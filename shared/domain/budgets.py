@@ -7,6 +7,8 @@ from decimal import Decimal
 
 import msgspec
 
+from shared.domain.texts import dollars
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a directive may spend; None is no limit. Cost in US dollars."""
@@ -30,7 +32,7 @@ def exceeded(spent: Spent, limits: Limits, now: datetime) -> str | None:
     'the budget is spent: 120 of 100 tokens'
     """
     if limits.max_cost_usd is not None and spent.cost_usd >= limits.max_cost_usd:
-        return f"the budget is spent: ${spent.cost_usd:.2f} of ${limits.max_cost_usd:.2f}"
+        return f"the budget is spent: {dollars(spent.cost_usd)} of {dollars(limits.max_cost_usd)}"
     if limits.max_tokens is not None and spent.tokens >= limits.max_tokens:
         return f"the budget is spent: {spent.tokens} of {limits.max_tokens} tokens"
     if limits.deadline is not None and now >= limits.deadline:

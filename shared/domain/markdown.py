@@ -38,7 +38,7 @@ def safe(text: str, max_characters: int, orders: bool = False) -> str:
     code = {at for token in tokens if token.type in ("fence", "code_block") for at in range(*_span(token))}
     for token in tokens:
         if token.type == "heading_open":
-            _flatten(lines, *_span(token))
+            _flatten(lines, token.markup, *_span(token))
     parts = [_block(lines[a:b], orders) if not verbatim else lines[a:b] for a, b, verbatim in _blocks(len(lines), code)]
     return _closed([line for part in parts for line in part], tokens, orders)
 
@@ -100,9 +100,9 @@ def _harmless(text: str, orders: bool) -> str:
     return shown if orders else inert_mentions(shown)
 
 
-def _flatten(lines: list[str], begin: int, end: int) -> None:
+def _flatten(lines: list[str], markup: str, begin: int, end: int) -> None:
     """Make a heading a paragraph in bold: the headings of the page are ours."""
-    if found := _HEADING.match(lines[begin]):
+    if markup.startswith("#") and (found := _HEADING.match(lines[begin])):
         words = (found["text"] or "").strip()
         lines[begin] = f"{found['before']}**{words}**" if words else found["before"].rstrip()
     elif end - begin > 1 and _UNDERLINE.match(lines[end - 1]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 
 _USER = re.compile(r"^([a-z+]+://)[^/@]*@")
 _LINE_ENDS = re.compile(r"\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -50,6 +51,18 @@ def without_credentials(url: str) -> str:
     'https://example.org/a.git'
     """
     return _USER.sub(r"\1", url)
+
+
+def dollars(amount: float | Decimal) -> str:
+    """US dollars: by the cent, and less than ten cents more closely, so that a little is not nothing.
+
+    >>> [dollars(amount) for amount in (0, 0.005, 0.05, 0.000001, 1.256)]
+    ['$0.00', '$0.005', '$0.05', '<$0.0001', '$1.26']
+    """
+    if 0 < amount < 0.0001:
+        return "<$0.0001"
+    whole, _, digits = f"{amount:.4f}".partition(".") if amount < 0.1 else f"{amount:.2f}".partition(".")
+    return f"${whole}.{digits.rstrip('0'):<02}"
 
 
 def cut(text: str, max_bytes: int) -> str:

@@ -27,6 +27,7 @@ def types(text: str) -> list[str]:
         ("- one\n- two", "<ul>\n<li>one</li>\n<li>two</li>\n</ul>"),
         ("# Big\ntext", "<p><strong>Big</strong>\ntext</p>"),
         ("Big\n===\ntext", "<p>Big</p>\n<p>text</p>"),
+        ("`# \n===", "<p>`#</p>"),
         ("<b>x</b> `<b>`", "<p>&lt;b&gt;x&lt;/b&gt; <code>&lt;b&gt;</code></p>"),
         ("<!-- hidden -->", "<p>&lt;!-- hidden --&gt;</p>"),
         ("```py\n<a>\n@x", '<pre><code class="language-py">&lt;a&gt;\n@x\n</code></pre>'),

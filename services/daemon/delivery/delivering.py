@@ -215,7 +215,9 @@ class Delivering:
                     by_hand=tuple(self._by_hand(conflict)),
                 )
             if begin.branch != target and await tree_of(self._cache, head) == await tree_of(self._cache, begin.commit):
-                return Nothing(reason=f"nothing changed: {begin.branch} is as the steps leave it")
+                return Nothing(
+                    reason=f"nothing changed: {begin.branch} is as the steps leave it, so nothing was delivered"
+                )
             if self._order.heads and head == self._order.heads[-1]:
                 self._noted("nothing changed since it was delivered last")
             await prove(self._cache, begin, tips, head, self._order.strategy)

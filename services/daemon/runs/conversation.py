@@ -30,6 +30,7 @@ from services.daemon.workspaces.repository import RepositorySettings
 from shared.config import Settings
 from shared.config.agents import AgentSettings
 from shared.domain.statuses import AGENT_KINDS
+from shared.domain.texts import lines_of
 from shared.messages.commands import SpawnTask
 
 log = structlog.get_logger()
@@ -181,12 +182,18 @@ class Conversation:
     def tell(self, message: UUID, text: str) -> None:
         """Tell the agent something: at once where it listens, else as its next turn."""
         if self._run is not None and self._run.tell(text):
+            self._note_told(text)
             self.heard.delivered(message, "while it ran")
         else:
             self._messages.append((message, text))
 
+    def _note_told(self, text: str) -> None:
+        """Let the log tell what its agent was told."""
+        self.log.add(f"[a person says: {line}]" for line in lines_of(text))
+
     def _next_message(self) -> str:
         message, text = self._messages.pop(0)
+        self._note_told(text)
         self.heard.delivered(message, "at its next turn")
         return text
 

@@ -10,7 +10,7 @@ from litestar.exceptions import HTTPException, PermissionDeniedException
 from litestar.params import FromPath, JSONBody
 
 from services.gateway.access import Caller
-from services.gateway.rows.delivery import TELL_DELIVERY
+from services.gateway.rows.delivery import LOOK_NOW, TELL_DELIVERY
 from services.gateway.rows.directives import LockedDirective
 from services.gateway.showing import shown
 from services.gateway.transactions import DirectiveChange
@@ -51,6 +51,23 @@ async def tell(
         return begun.answer(await shown(begun.unit, caller, directive))
 
 
+@post("/v1/directives/{directive:uuid}/look", status_code=200, operation_id="lookNow", tags=["directives"])
+async def look_now(
+    directive: FromPath[UUID],
+    caller: NamedDependency[Caller],
+    directive_change: NamedDependency[DirectiveChange],
+) -> Response[DirectiveShown]:
+    """Have its open pull request looked at now, instead of when it is due."""
+    caller.person()
+    async with directive_change.begin_on("gateway.look_now", directive) as begun:
+        now = await begun.unit.fetch_first(LOOK_NOW(id=directive))
+        if now is None:
+            raise HTTPException("it waits for no open pull request: there is nothing to look at", status_code=409)
+        reason = "a person asked to look at its pull request now"
+        begun.unit.record(DirectiveChanged(directive=directive, status=now.status, reason=reason, version=now.version))
+        return begun.answer(await shown(begun.unit, caller, directive))
+
+
 def _own_pull_request(told: str, directive: LockedDirective, settings: Settings) -> str:
     """The address of a pull request of the directive's repository. Raises HTTPException 422 for any other."""
     url = pull_request_url(forge_of(directive.repository_url, settings.forges), None, told)
@@ -60,4 +77,4 @@ def _own_pull_request(told: str, directive: LockedDirective, settings: Settings)
     return url
 
 
-ROUTES = (tell,)
+ROUTES = (tell, look_now)

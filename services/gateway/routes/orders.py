@@ -28,7 +28,7 @@ from services.gateway.rows.orders import (
 )
 from services.gateway.showing import show, show_all, shown
 from services.gateway.texts import refuse_bad_text
-from services.gateway.transactions import Change, DirectiveChange, lock
+from services.gateway.transactions import Change, DirectiveChange, lock, refuse_archived
 from services.gateway.versions import ETAG
 from shared.api.directives import DirectiveShown
 from shared.api.orders import Link, NewOrder, OrderShown
@@ -170,8 +170,7 @@ async def pick_up(
     """Planning is due for the directive's open orders; what is delivered already opens again."""
     caller.person()
     async with directive_change.begin_on("gateway.pick_up", directive) as begun:
-        if begun.directive.status == DirectiveStatus.ARCHIVED:
-            raise HTTPException("the directive is archived: nothing of it changes any more", status_code=409)
+        refuse_archived(begun.directive)
         if not await begun.unit.fetch_one(OPEN_ORDERS(directive=directive)):
             raise HTTPException(
                 f"no open order is linked to directive {directive}: `makima order link ORDER {directive}`",

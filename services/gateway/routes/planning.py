@@ -23,7 +23,7 @@ from services.gateway.rows.directives import LockedDirective
 from services.gateway.rows.planning import AWAITED, CHANGE_GOAL, CHANGE_POLICIES, ENFORCE_PLANS
 from services.gateway.showing import shown
 from services.gateway.texts import refuse_bad_text, refuse_reserved
-from services.gateway.transactions import DirectiveChange, DirectiveTransaction
+from services.gateway.transactions import DirectiveChange, DirectiveTransaction, refuse_archived
 from services.gateway.versions import ETAG
 from shared.api.directives import DirectiveChanges, DirectiveShown, NewGoal, PlanWish
 from shared.domain.statuses import DirectiveStatus, PauseCause
@@ -51,7 +51,7 @@ async def change_goal(
     caller.person()
     refuse_bad_text("goal", data.goal)
     async with directive_change.begin_on("gateway.goal", directive) as begun:
-        _refuse_archived(begun.directive)
+        refuse_archived(begun.directive)
         begun.unit.execute(CHANGE_GOAL(id=directive, goal=data.goal))
         await changed(begun.unit, directive, "goal")
         await _plan_anew(begun.unit, begun.directive, "goal", "", "the goal changed")
@@ -74,7 +74,7 @@ async def replan(
     """Ask for a new plan of the same goal, with a word for the planner."""
     caller.person()
     async with directive_change.begin_on("gateway.replan", directive) as begun:
-        _refuse_archived(begun.directive)
+        refuse_archived(begun.directive)
         await _plan_anew(begun.unit, begun.directive, "user", data.reason, "a new plan was asked for")
         return begun.answer(await shown(begun.unit, caller, directive))
 
@@ -146,7 +146,7 @@ async def change_policies(
     """Change policies and limits; what was paused by a limit goes on, and is paused again if it is still past one."""
     caller.person()
     async with directive_change.begin_on("gateway.policies", directive) as begun:
-        _refuse_archived(begun.directive)
+        refuse_archived(begun.directive)
         for name in ("agent", "base_branch", "check"):
             if given_text := getattr(data, name):
                 refuse_bad_text(name.replace("_", " "), given_text)
@@ -161,14 +161,9 @@ async def change_policies(
         return begun.answer(await shown(begun.unit, caller, directive))
 
 
-def _refuse_archived(directive: LockedDirective) -> None:
-    if directive.status == DirectiveStatus.ARCHIVED:
-        raise HTTPException("the directive is archived: nothing of it changes any more", status_code=409)
-
-
 async def _awaited(begun: DirectiveTransaction) -> list[UUID]:
     """The tasks whose changes wait for approval. Raises HTTPException 409 when there are none."""
-    _refuse_archived(begun.directive)
+    refuse_archived(begun.directive)
     awaited = await begun.unit.fetch_one(AWAITED(id=begun.directive.id))
     if not awaited:
         raise HTTPException(f"nothing of directive {begun.directive.id} waits for approval", status_code=409)

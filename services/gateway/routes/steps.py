@@ -31,7 +31,7 @@ from services.gateway.rows.steps import (
     RemovedStep,
 )
 from services.gateway.showing import show
-from services.gateway.transactions import DirectiveChange
+from services.gateway.transactions import DirectiveChange, refuse_archived
 from shared.api.steps import (
     NewSteps,
     StepAdded,
@@ -49,6 +49,8 @@ from shared.messages import events
 from shared.store.database import Database, UnitOfWork
 from shared.store.statements import Statement
 
+MENDED_BY_STEPS = (PauseCause.DELIVERY, PauseCause.STUCK)
+"""Causes of a pause that a person's new steps settle."""
 SETTLED_BY_A_STEP = (PauseCause.FAILURE, PauseCause.STUCK)
 """Causes of a pause that end with the last failed step retried or skipped."""
 
@@ -68,6 +70,7 @@ async def add_steps(
     caller.on(directive)
     async with directive_change.begin_on("gateway.add_steps", directive) as begun:
         unit, row = begun.unit, begun.directive
+        refuse_archived(row)
         await _refuse_ended(unit, caller)
         if caller.finds:
             await _refuse_too_many(unit, row, len(data.steps), settings.max_found_steps)
@@ -75,7 +78,7 @@ async def add_steps(
         if caller.kind != TaskKind.PLAN:
             if holder_of(caller, row) is None:
                 await settle_orders_of(unit, ids)
-            await reopen(unit, row)
+            warnings = [*await _go_on(unit, row, caller), *warnings]
         added = [StepAdded(id=i, name=s.name) for i, s in zip(ids, data.steps, strict=True)]
         return begun.answer(StepsAdded(steps=added, warnings=warnings))
 
@@ -91,6 +94,7 @@ async def remove_step(
     caller.on(directive)
     async with directive_change.begin_on("gateway.remove_step", directive) as begun:
         unit = begun.unit
+        refuse_archived(begun.directive)
         await _refuse_ended(unit, caller)
         if caller.finds:
             await _refuse_others(unit, caller, directive, step)
@@ -123,6 +127,7 @@ async def change_step(
     caller.person()
     async with directive_change.begin_on("gateway.change_step", directive) as begun:
         unit = begun.unit
+        refuse_archived(begun.directive)
         given = {f: v for f in data.__struct_fields__ if (v := getattr(data, f)) is not msgspec.UNSET}
         before = await unit.fetch_first(STEP_AS_IT_IS(step=step, directive=directive))
         if before is None:
@@ -200,12 +205,25 @@ async def find_step(
     return show(StepFound, found)
 
 
+async def _go_on(unit: UnitOfWork, directive: LockedDirective, caller: Caller) -> list[str]:
+    """A person's new steps are the mend of what couldn't be delivered or had come to a dead end; any other pause stays,
+    and is said."""
+    if directive.status != DirectiveStatus.PAUSED or caller.task is not None:
+        await reopen(unit, directive)
+        return []
+    if directive.paused_for in MENDED_BY_STEPS:
+        await activate(unit, directive.id)
+        return []
+    return [f"the directive is paused: `makima directive resume {directive.id}` lets it go on"]
+
+
 async def _settle(
     directive_change: DirectiveChange, directive: UUID, step: UUID, statement: Statement[MovedStep], unless: str
 ) -> Response[StepMoved]:
     """A person's word on a step; a directive that is paused for no other failure goes on."""
     async with directive_change.begin_on("gateway.settle_step", directive) as begun:
         unit, row = begun.unit, begun.directive
+        refuse_archived(row)
         moved = await unit.fetch(statement(step=step, directive=directive))
         settled = next((one for one in moved if one.id == step), None)
         if settled is None:

@@ -11,10 +11,12 @@ from shared.domain.statuses import StepStatus
 
 
 class NamedStep(msgspec.Struct, frozen=True, kw_only=True):
-    """A step's id and name."""
+    """A step that is there, with the MD5 of its task plan."""
 
     id: UUID
     name: str
+    status: StepStatus
+    plan: str
 
 
 class MovedStep(msgspec.Struct, frozen=True, kw_only=True):

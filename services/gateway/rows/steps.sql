@@ -1,5 +1,5 @@
 -- name: step_names
-SELECT id, name FROM makima.step WHERE directive_id = %(id)s AND removed_by IS NULL;
+SELECT id, name, status, md5(task_plan) AS plan FROM makima.step WHERE directive_id = %(id)s AND removed_by IS NULL;
 
 -- name: add_steps
 -- A whole batch of steps in one statement.

@@ -43,6 +43,7 @@ RIGHTS: dict[tuple[str, str], tuple[tuple[str, ...], object]] = {
     ("POST", "/v1/directives/{directive}/pause"): (PERSON, {}),
     ("POST", "/v1/directives/{directive}/archive"): (PERSON, {}),
     ("POST", "/v1/directives/{directive}/delivery"): (DELIVERY, {"pr_url": "https://github.com/acme/shop/pull/1"}),
+    ("POST", "/v1/directives/{directive}/look"): (PERSON, {}),
     ("POST", "/v1/directives/{directive}/goal"): (PERSON, {"goal": "g"}),
     ("POST", "/v1/directives/{directive}/replan"): (PERSON, {}),
     ("POST", "/v1/directives/{directive}/approve"): (PERSON, {}),

@@ -7,7 +7,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from shared.messages.events import StepChanged
+from shared.messages.events import DirectiveChanged, StepChanged
 from tests.contract.gateway.test_gateway import create, free_port
 from tests.contract.gateway.test_gateway import http as http
 from tests.contract.service_harness import ServiceHarness
@@ -77,6 +77,67 @@ def test_what_waits_for_a_daemon_may_ask_for_another_but_keeps_its_texts(
     refused = http.patch(path, json={"labels": ["gpu"]})
     assert refused.status_code == 409 and "is under way" in refused.json()["detail"]
     assert stage.rows.one("step", step)["labels"] == ["cpu"]
+
+
+def test_the_same_steps_a_second_time_are_a_warning(http: httpx.Client) -> None:
+    directive = create(http, steps=[{"name": "a", "task_plan": "x"}, {"name": "b"}])
+    path = f"/v1/directives/{directive}/steps"
+    twice = http.post(path, json={"steps": [{"name": "a", "task_plan": "x"}]}).json()
+    warning = (
+        "'a' is there with the same task plan already, and runs twice: makima directive remove-step takes one back"
+    )
+    assert twice["warnings"] == [warning]
+    assert http.post(path, json={"steps": [{"name": "a", "task_plan": "y"}]}).json()["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("cause", "status", "warned"),
+    [
+        ("delivery", "active", False),
+        ("stuck", "active", False),
+        ("person", "paused", True),
+        ("failure", "paused", True),
+    ],
+)
+def test_new_steps_are_the_mend_of_what_could_not_be_delivered(
+    stage: ServiceHarness, http: httpx.Client, cause: str, status: str, warned: bool
+) -> None:
+    directive = stage.rows.directive()
+    stage.rows.change("directive", directive, status="paused", paused_for=cause, pause_reason="it was closed")
+    answer = http.post(f"/v1/directives/{directive}/steps", json={"steps": [{"name": "More"}]}).json()
+    assert stage.rows.one("directive", directive)["status"] == status
+    paused = f"the directive is paused: `makima directive resume {directive}` lets it go on"
+    assert answer["warnings"] == ([paused] if warned else [])
+
+
+def test_nothing_of_an_archived_directive_changes(stage: ServiceHarness, http: httpx.Client) -> None:
+    directive = stage.rows.directive()
+    step = stage.rows.step(directive, "Old", status="failed")
+    stage.rows.change("directive", directive, status="archived")
+    path = f"/v1/directives/{directive}/steps"
+    answers = [
+        http.post(path, json={"steps": [{"name": "More"}]}),
+        http.delete(f"{path}/{step}"),
+        http.patch(f"{path}/{step}", json={"name": "New"}),
+        http.post(f"{path}/{step}/retry"),
+        http.post(f"{path}/{step}/skip"),
+    ]
+    assert [(a.status_code, a.json()["detail"]) for a in answers] == [
+        (409, "the directive is archived: nothing of it changes any more")
+    ] * len(answers)
+
+
+def test_a_pull_request_is_looked_at_when_a_person_asks(stage: ServiceHarness, http: httpx.Client) -> None:
+    waiting = stage.rows.directive()
+    stage.rows.change("directive", waiting, status="idle", pr_state="open", pr_look_at="2100-01-01")
+    assert http.post(f"/v1/directives/{waiting}/look").status_code == 200
+    stage.await_event(DirectiveChanged, directive=waiting, status="idle")
+    assert stage.rows.one("directive", waiting)["pr_look_at"].year < 2100
+    refused = http.post(f"/v1/directives/{create(http)}/look")
+    assert (refused.status_code, refused.json()["detail"]) == (
+        409,
+        "it waits for no open pull request: there is nothing to look at",
+    )
 
 
 def test_why_a_step_waits_says_what_to_add_or_to_change(stage: ServiceHarness, http: httpx.Client) -> None:
