@@ -105,5 +105,7 @@ def _flatten(lines: list[str], markup: str, begin: int, end: int) -> None:
     if markup.startswith("#") and (found := _HEADING.match(lines[begin])):
         words = (found["text"] or "").strip()
         lines[begin] = f"{found['before']}**{words}**" if words else found["before"].rstrip()
+        if end < len(lines) and _UNDERLINE.match(lines[end]):  # which would make the paragraph a heading again
+            lines[end] = re.sub(r"[=-]", r"\\\g<0>", lines[end], count=1)
     elif end - begin > 1 and _UNDERLINE.match(lines[end - 1]):
         lines[end - 1] = re.sub(r"[=-]", "", lines[end - 1]).rstrip()

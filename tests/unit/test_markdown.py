@@ -28,6 +28,7 @@ def types(text: str) -> list[str]:
         ("# Big\ntext", "<p><strong>Big</strong>\ntext</p>"),
         ("Big\n===\ntext", "<p>Big</p>\n<p>text</p>"),
         ("`# \n===", "<p>`#</p>"),
+        ("# `\n===", "<p><strong>`</strong>\n===</p>"),
         ("<b>x</b> `<b>`", "<p>&lt;b&gt;x&lt;/b&gt; <code>&lt;b&gt;</code></p>"),
         ("<!-- hidden -->", "<p>&lt;!-- hidden --&gt;</p>"),
         ("```py\n<a>\n@x", '<pre><code class="language-py">&lt;a&gt;\n@x\n</code></pre>'),
