@@ -55,7 +55,7 @@ def deliver(row: DeliveryDue, settings: Settings) -> Task:
         check=row.check_command,
         without=row.left_out,
         forge=forge,
-        pull_request=_pull_request(row, steps, settings),
+        pull_request=_pull_request(row, steps if again else _of_round(steps, number), settings),
         pr_url=row.pr_url,
         remove_branches=settings.remove_step_branches and forge is None,
     )
@@ -74,7 +74,7 @@ def look(row: LookDue, settings: Settings) -> Task:
         strategy=settings.merge_strategy,
         forge=_forge(row, settings),
         heads=row.delivered_heads,
-        pull_request=_pull_request(row, row.all_steps or (), settings) if verifying else None,
+        pull_request=_pull_request(row, _of_round(row.all_steps or (), row.pr_round), settings) if verifying else None,
         pr_url=row.pr_url,
         etag=row.pr_etag,
         remove_branches=settings.remove_step_branches,
@@ -144,6 +144,11 @@ def can_judge(agent: str, settings: Settings) -> bool:
     """Whether an agent understands prose; a shell doesn't."""
     known = settings.agents.get(agent) or DEFAULT_AGENTS.get(agent)
     return known is None or known.kind != "shell"
+
+
+def _of_round(steps: Sequence[Step], number: int) -> list[Step]:
+    """The steps that a pull request tells of: not those that were delivered with an earlier one."""
+    return [s for s in steps if not s.delivered or s.round in (None, number)]
 
 
 def _branch(step: Step) -> StepBranch:

@@ -37,7 +37,8 @@ WITH new AS (
      CROSS JOIN LATERAL jsonb_array_elements(t.delivery -> 'steps') AS o (step)
      WHERE new.delivered
 ), held AS (
-    UPDATE makima.step s SET delivered = true,
+    UPDATE makima.step s SET delivered = true, 
+           round = coalesce((SELECT new.round FROM new WHERE new.id = s.directive_id LIMIT 1), s.round),
            branch_removed = s.branch_removed
                             OR EXISTS (SELECT FROM new WHERE new.id = s.directive_id AND s.branch = ANY (new.gone))
      WHERE s.id = ANY (ARRAY(SELECT id FROM ordered))  -- by its key: joined, each step would be compared with each one

@@ -20,6 +20,8 @@ class Step(StepText, frozen=True, kw_only=True):
 
     delivered: bool = False
     branch_removed: bool = False
+    round: int | None = None
+    """The number of the pull request that it was delivered with."""
     base: str | None = None
     order_index: int = 0
     depends_on: tuple[UUID, ...] = ()

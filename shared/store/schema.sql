@@ -260,11 +260,13 @@ CREATE TABLE makima.step (
     reason         text,
     completed_at   timestamptz,
     delivered      boolean NOT NULL DEFAULT false,
+    round          integer,
     branch_removed boolean NOT NULL DEFAULT false
 );
 COMMENT ON COLUMN makima.step.agent IS 'Who works on it; NULL: the agent of its directive.';
 COMMENT ON COLUMN makima.step.model IS 'Which model that agent uses; NULL: the one of its settings.';
 COMMENT ON COLUMN makima.step.labels IS 'What the daemon that runs it has to offer.';
+COMMENT ON COLUMN makima.step.round IS 'The number of the pull request that it was delivered with; NULL: none, or before it was kept.';
 COMMENT ON COLUMN makima.step.added_by IS 'The task whose agent added it; NULL for a person. Such a task may take it back.';
 CREATE INDEX step_by_directive ON makima.step (directive_id, order_index, id);
 CREATE INDEX step_by_number    ON makima.step (directive_id, number);

@@ -139,7 +139,7 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
                 "idle>completed idle>paused idle>active",
             ),
         ),
-        "step": (updates("delivered branch_removed"), inserts(status="ready")),
+        "step": (updates("delivered branch_removed round"), inserts(status="ready")),
         "step_dependency": (inserts(),),
     },
     "gateway": {

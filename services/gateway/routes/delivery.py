@@ -60,11 +60,11 @@ async def look_now(
     """Have its open pull request looked at now, instead of when it is due."""
     caller.person()
     async with directive_change.begin_on("gateway.look_now", directive) as begun:
-        now = await begun.unit.fetch_first(LOOK_NOW(id=directive))
-        if now is None:
+        due = await begun.unit.fetch_first(LOOK_NOW(id=directive))
+        if due is None or due.status is not DirectiveStatus.IDLE:
             raise HTTPException("it waits for no open pull request: there is nothing to look at", status_code=409)
         reason = "a person asked to look at its pull request now"
-        begun.unit.record(DirectiveChanged(directive=directive, status=now.status, reason=reason, version=now.version))
+        begun.unit.record(DirectiveChanged(directive=directive, status=due.status, reason=reason, version=due.version))
         return begun.answer(await shown(begun.unit, caller, directive))
 
 

@@ -1,7 +1,8 @@
 -- name: look_now
--- An open pull request is due to be looked at.
+-- An idle directive's pull request is due to be looked at, if it is open. By its key: `= 'open'` would walk over
+-- directive_watched.
 UPDATE makima.directive d SET pr_look_at = makima.now(), version = d.version + 1
- WHERE d.id = %(id)s AND d.status = 'idle' AND d.pr_state = 'open'
+ WHERE d.id = %(id)s AND d.pr_state IS NOT DISTINCT FROM 'open'
 RETURNING d.status, d.version;
 
 -- name: tell_delivery

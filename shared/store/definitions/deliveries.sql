@@ -10,7 +10,7 @@ SELECT d.id, extract(epoch FROM makima.now() - d.created_at)::float AS seconds, 
                                 'id', s.id, 'name', s.name, 'status', s.status, 'branch', s.branch, 'head', t.head,
                                 'base', t.base_commit,
                                 'commits', jsonb_path_query_array(t.commits, '$[last - 20 to last]'),
-                                'outcome', left(s.outcome, 2000), 'reason', s.reason, 'delivered', s.delivered,
+                                'outcome', left(s.outcome, 2000), 'reason', s.reason, 'delivered', s.delivered, 'round', s.round,
                                 'description', left(s.description, 1000),
                                 'tail', CASE s.status WHEN 'failed' THEN (
                                     SELECT right(a.tail, 2000) FROM makima.attempt a

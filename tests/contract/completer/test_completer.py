@@ -233,6 +233,7 @@ def test_a_pull_request_leaves_it_idle_and_watched(stage: ServiceHarness) -> Non
     stage.await_event(DeliveryFinished, directive=directive, pr_url=URL)
     row = settled(stage, directive, "idle")
     assert (row["pr_url"], row["pr_state"], row["pr_round"]) == (URL, "open", 2) and row["pr_look_at"] is not None
+    assert stage.rows.one("step", step)["round"] == 2
     fence(stage)
     assert len(stage.rows.all("task", directive_id=directive)) == 1, "nothing is due before it is looked at"
 
@@ -285,9 +286,11 @@ def test_what_a_look_saw_is_drawn(stage: ServiceHarness, state: str, status: str
 def test_new_work_after_a_pull_request_is_over_gets_the_next_branch(stage: ServiceHarness, state: str) -> None:
     columns = {"pr_url": URL, "pr_state": state, "pr_branch": "b", "delivered_at": "2026-01-01"}
     directive = idle(stage, repository_url=HUB, **columns)
-    old = completed(stage, directive, "Old", delivered=True)
+    old = completed(stage, directive, "Old", delivered=True, round=1)
     new = completed(stage, directive, "New")
     row, told = delivery(stage, directive)
+    assert told.pull_request is not None and "**New**" in told.pull_request.body
+    assert ("**Old**" in told.pull_request.body) is (state == "closed"), "a pull request tells of its own steps"
     assert row["target_branch"] == delivery_branch("A job", directive, 2) and told.round == 2
     assert [s.id for s in told.steps] == ([old, new] if state == "closed" else [new])
 
