@@ -62,7 +62,7 @@ def pull_request(
     """
     gone = [s for s in steps if s.status in ("failed", "skipped")]
     budget = min(OUTCOME_CHARACTERS, ALL_OUTCOMES_CHARACTERS // max(len(steps), 1))
-    missing = [{"what": f"{plain(s.name)} breaks the check", "tail": ""} for s in steps if s.id in left_out]
+    missing = [{"what": f"**{plain(s.name)}** breaks the check", "tail": ""} for s in steps if s.id in left_out]
     missing += [
         {"what": _gone(s), "tail": _indented(fenced(inert_body(unmarked(s.tail)))) if s.tail else ""} for s in gone
     ]
@@ -99,7 +99,8 @@ def pull_request(
 
 def _gone(step: StepText) -> str:
     reason = f": {plain(step.reason[:REASON_CHARACTERS])}" if step.reason else ""
-    return f"{plain(step.name)} {step.status}{reason}"
+    ended = "was skipped" if step.status == "skipped" else step.status
+    return f"**{plain(step.name)}** {ended}{reason}"
 
 
 def _first_sentence(text: str) -> str:
