@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cli.command import say
-from cli.status import look
-from cli.text import aligned, clean
+from cli.command import say, say_line
+from cli.status import look, say_trouble
+from cli.text import aligned, clean, wrapped
+from shared.domain.statuses import Standing
+
+_UNDER_WAY = (
+    Standing.PLANNING, Standing.RUNNING, Standing.WAITING, Standing.AWAITING_APPROVAL, Standing.PAUSED,
+    Standing.MERGING, Standing.CHECKING, Standing.DELIVERING,
+)  # fmt: skip
 
 RUN = ("makima run 'What you want'", "start a goal on this folder's repository")
 
@@ -14,18 +20,20 @@ RUN = ("makima run 'What you want'", "start a goal on this folder's repository")
 def bare() -> int:
     """Say it; exit code 0."""
     found = look()
-    if found["overview"] is None:
-        say(clean(found["trouble"] or "nothing runs"))
+    if found.overview is None:
+        for line in wrapped(clean(found.trouble or "nothing runs")):
+            say(line)
         likely = [RUN, ("makima up", "start the cluster alone"), ("makima doctor", "what this machine has and lacks")]
     else:
-        counted = found["overview"]["directives"]
-        under_way = sum(counted.get(status, 0) for status in ("active", "awaiting_approval", "paused"))
-        daemons = found["overview"]["daemons"].get("connected", 0)
-        say(f"makima runs: {_many(under_way, 'directive')} under way, {_many(daemons, 'daemon')} connected")
-        likely = list(_likely(found["inbox"] or 0, under_way))[:3]
+        under_way = sum(found.overview.standings.get(one, 0) for one in _UNDER_WAY)
+        connected = found.overview.daemons.get("connected", 0)
+        say(f"makima runs: {_many(under_way, 'directive')} under way, {_many(connected, 'daemon')} connected")
+        if found.trouble:
+            say_trouble(found)
+        likely = list(_likely(found.inbox or 0, under_way))[:3]
     say("")
     for line in aligned(likely):
-        say(f"  {line}")
+        say_line(f"  {line}")
     return say("\nmakima --help names all commands.")
 
 

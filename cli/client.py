@@ -10,10 +10,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from shared.places import cluster_file, home_of
+
+if TYPE_CHECKING:
+    from shared.api.events import EventShown
 
 A = TypeVar("A")
 PATIENCE_SECONDS = 30.0
@@ -69,9 +72,9 @@ def call(method: str, path: str, body: object = None, within_seconds: float = AN
     return json.loads(text) if text else None
 
 
-def ask(shape: type[A], method: str, path: str, body: object = None) -> A:
+def ask(shape: type[A], method: str, path: str, body: object = None, within_seconds: float = ANSWER_SECONDS) -> A:
     """The answer to a request, in its shape. Raises Failed."""
-    text, _ = _answered(method, path, body, ANSWER_SECONDS)
+    text, _ = _answered(method, path, body, within_seconds)
     return _decoded(text, shape)
 
 
@@ -99,7 +102,7 @@ def _answered(method: str, path: str, body: object, within_seconds: float) -> tu
     A change carries an Idempotency-Key, so it may be asked again when its answer got lost: it is done once.
     """
     headers = {"Idempotency-Key": str(uuid.uuid4())} if method != "GET" else {}
-    told = json.dumps(_masked(body)) if body is not None else None
+    told = _encoded(_masked(body)) if body is not None else None
     deadline = time.monotonic() + (PATIENCE_SECONDS if "MAKIMA_TASK_ID" in os.environ else 0)
     lost = 0
     while True:
@@ -124,6 +127,12 @@ def _answered(method: str, path: str, body: object, within_seconds: float) -> tu
         return text, answer.headers.get("Link")
 
 
+def _encoded(body: object) -> bytes:
+    import msgspec
+
+    return msgspec.json.encode(body)
+
+
 def _masked(body: object) -> object:
     """What an agent says, without the secrets of its environment; a person's words stay as they are."""
     if "MAKIMA_TASK_ID" not in os.environ:
@@ -133,8 +142,8 @@ def _masked(body: object) -> object:
     return Mask(secrets(os.environ)).struct(body)
 
 
-def open_stream(path: str, after: int | None) -> Iterator[dict[str, Any]]:
-    """Live events from now on (from after a number on), each as the gateway's EventRow. Raises Failed.
+def open_stream(path: str, after: int | None) -> Iterator[EventShown]:
+    """Live events from now on (from after a number on). Raises Failed.
 
     The iterator raises StreamBroke when the stream ends, which it does only before its time.
     """
@@ -153,11 +162,13 @@ def open_stream(path: str, after: int | None) -> Iterator[dict[str, Any]]:
     return _events(connection, answer)
 
 
-def _events(connection: http.client.HTTPConnection, answer: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+def _events(connection: http.client.HTTPConnection, answer: http.client.HTTPResponse) -> Iterator[EventShown]:
+    from shared.api.events import EventShown
+
     try:
         for line in answer:
             if line.startswith(b"data: ") and len(line) > len(b"data: {}\n"):
-                yield json.loads(line[6:])
+                yield _decoded(line[6:], EventShown)
     except (OSError, http.client.HTTPException, ValueError):
         pass  # told below: however it ended, it ended before its time
     finally:

@@ -12,19 +12,19 @@ from cli.command import Arguments, declare
 
 def up(command: argparse.ArgumentParser) -> None:
     """Declare `up`."""
-    declare(command, _up)
+    declare(command, _up, "makima up --detach", "makima up --daemons 4")
     command.add_argument("--detach", action="store_true", help="give the terminal back once it is ready")
     command.add_argument("--daemons", type=int, metavar="N", help="how many daemons to run here")
 
 
 def down(command: argparse.ArgumentParser) -> None:
     """Declare `down`."""
-    declare(command, lambda _: run_module("services.cluster", "down"))
+    declare(command, lambda _: run_module("services.cluster", "down"), "makima down")
 
 
 def demo(command: argparse.ArgumentParser) -> None:
     """Declare `demo`."""
-    declare(command, lambda _: run_module("examples.demo"))
+    declare(command, lambda _: run_module("examples.demo"), "makima demo")
 
 
 def run_module(module: str, *arguments: str) -> int:

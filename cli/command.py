@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from cli.client import Failed, call
-from cli.text import clean
+from cli.client import Failed
 
 if TYPE_CHECKING:
+    from shared.api.tasks import Accepted
     from shared.config import Settings
 
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -27,15 +26,18 @@ def verbs_of(command: argparse.ArgumentParser) -> Verbs:
     return command.add_subparsers(required=True, metavar="VERB")
 
 
-def add_verb(verbs: Verbs, name: str, verb: Verb, says: str) -> argparse.ArgumentParser:
+def add_verb(verbs: Verbs, name: str, verb: Verb, says: str, *examples: str) -> argparse.ArgumentParser:
     """Declare a verb; the parser takes its arguments."""
-    return declare(verbs.add_parser(name, help=says, description=says), verb)
+    return declare(verbs.add_parser(name, help=says, description=says), verb, *examples)
 
 
-def declare(command: argparse.ArgumentParser, verb: Verb) -> argparse.ArgumentParser:
-    """Make a parser carry out a verb, with `-o` as everywhere."""
-    command.add_argument("-o", dest="output", choices=("text", "json"), default="text", help="how to print")
-    command.set_defaults(verb=verb)
+def declare(command: argparse.ArgumentParser, verb: Verb, *examples: str) -> argparse.ArgumentParser:
+    """Make a parser carry out a verb, with `-o` as everywhere, and examples of it."""
+    command.add_argument(
+        "-o", dest="output", choices=("text", "json"), default="text", help="text for people, JSON for programs"
+    )
+    command.set_defaults(verb=verb, examples=examples)
+    command.epilog = "\n".join(["for example:", *(f"  {example}" for example in examples)]) if examples else None
     return command
 
 
@@ -51,12 +53,15 @@ def settings() -> Settings:
 
 def print_json(value: object) -> int:
     """Print for programs; exit code 0. Structs are told as the gateway tells them."""
-    if not isinstance(value, str | int | float | None):
-        import msgspec
+    import msgspec
 
-        value = msgspec.to_builtins(value)
-    print(json.dumps(value, indent=2))
+    print(msgspec.json.format(msgspec.json.encode(value)).decode())
     return 0
+
+
+def print_accepted(arguments: Arguments, answer: Accepted) -> int:
+    """Print what was promised; exit code 0."""
+    return print_json(answer) if arguments.output == "json" else say(answer.status)
 
 
 def say(text: str) -> int:
@@ -79,17 +84,3 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     if rows:
         print("\n".join(columns([head, *rows] if head and sys.stdout.isatty() else rows, terminal_width())))
-
-
-def listing(path: str, *columns: str) -> Verb:
-    """A verb that prints the rows behind a path, a line each."""
-
-    def verb(arguments: Arguments) -> int:
-        rows: Sequence[dict[str, Any]] = call("GET", path)
-        if arguments.output == "json":
-            return print_json(rows)
-        cells = [[clean(row[c]) if row[c] is not None else "-" for c in columns] for row in rows]
-        print_table([c.upper() for c in columns], cells)
-        return 0
-
-    return verb

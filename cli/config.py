@@ -7,9 +7,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from cli.client import Failed
-from cli.command import Arguments, add_verb, declare, print_json, say
-from cli.text import clean, columns
+from cli.command import Arguments, add_verb, declare, print_json, print_table, say
+from cli.text import clean
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -19,17 +21,41 @@ DEFAULT = "default"
 
 def register(command: argparse.ArgumentParser) -> None:
     """Declare `config` and its verbs."""
-    declare(command, _show)
+    declare(command, _show, "makima config", "makima config --given", "makima config set slots 8")
     command.add_argument("--given", action="store_true", help="only what somebody gave")
     verbs = command.add_subparsers(metavar="VERB")
-    change = add_verb(verbs, "set", _set, "write a setting into the settings file; it counts from the next start")
-    change.add_argument("name", help="e.g. slots, agents.claude.model")
+    change = add_verb(
+        verbs,
+        "set",
+        _set,
+        "write a setting into the settings file; it counts from the next start",
+        "makima config set slots 8",
+    )
+    named = change.add_argument("name", help="e.g. slots, agents.claude.model")
     change.add_argument("value", help="as in TOML; what is no TOML is taken as text")
-    remove = add_verb(verbs, "unset", _unset, "take a setting out of the settings file")
-    remove.add_argument("name")
+    remove = add_verb(verbs, "unset", _unset, "take a setting out of the settings file", "makima config unset slots")
+    taken = remove.add_argument("name", help="e.g. slots, agents.claude.model")
+    for action in (named, taken):
+        action.completer = _names  # type: ignore[attr-defined]
 
 
-def in_force() -> list[dict[str, Any]]:
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """A setting in force."""
+
+    name: str
+    value: str
+    """In words, without secrets."""
+    origin: str = msgspec.field(name="from")
+    """Where it comes from: a file, a variable, or `default`."""
+
+
+def _names(**_: object) -> list[str]:
+    from shared.config.settings import Settings
+
+    return list(Settings.__struct_fields__)
+
+
+def in_force() -> list[Setting]:
     """Each setting with its value, in words without secrets, and where that comes from. Raises Failed."""
     from cli.command import settings
     from shared.config.reading import read
@@ -38,7 +64,7 @@ def in_force() -> list[dict[str, Any]]:
     origins = read(os.environ).origins
     origins["home"] = "MAKIMA_HOME" if "MAKIMA_HOME" in os.environ else DEFAULT
     return [
-        {"name": name, "value": _words(name, getattr(found, name)), "from": origins.get(name, DEFAULT)}
+        Setting(name=name, value=_words(name, getattr(found, name)), origin=origins.get(name, DEFAULT))
         for name in found.__struct_fields__
     ]
 
@@ -55,13 +81,14 @@ def _words(name: str, value: object) -> str:
 
 
 def _show(arguments: Arguments) -> int:
-    rows = [row for row in in_force() if not arguments.given or row["from"] != DEFAULT]
+    rows = [row for row in in_force() if not arguments.given or row.origin != DEFAULT]
     if arguments.output == "json":
         return print_json(rows)
     if not rows:
         return say("all settings have their defaults")
-    told = [(row["name"], clean(row["value"]), "" if row["from"] == DEFAULT else clean(row["from"])) for row in rows]
-    return say("\n".join(columns(told)))
+    told = [(row.name, clean(row.value), "" if row.origin == DEFAULT else clean(row.origin)) for row in rows]
+    print_table((), told)
+    return 0
 
 
 def _set(arguments: Arguments) -> int:

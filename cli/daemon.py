@@ -5,40 +5,58 @@ from __future__ import annotations
 import argparse
 import urllib.parse
 
-from cli.client import call
+from cli import completing
+from cli.client import ask, pages
 from cli.cluster import run_module
-from cli.command import Arguments, add_verb, print_json, print_table, say, settings, verbs_of
+from cli.command import Arguments, add_verb, print_accepted, print_json, print_table, say, settings, verbs_of
 from cli.text import clean, size
 
 
 def register(command: argparse.ArgumentParser) -> None:
     """Declare `daemon` and its verbs."""
     verbs = verbs_of(command)
-    add_verb(verbs, "list", _list, "connected or not, and how busy")
-    drain = add_verb(verbs, "drain", _drain, "give it no more work; what runs on it goes on")
-    drain.add_argument("name")
+    add_verb(verbs, "list", _list, "connected or not, and how busy", "makima daemon list")
+    drain = add_verb(
+        verbs,
+        "drain",
+        _drain,
+        "give it no more work; what runs on it goes on",
+        "makima daemon drain daemon-1",
+        "makima daemon drain daemon-1 --off",
+    )
+    name = drain.add_argument("name", help="which daemon, as `daemon list` calls it")
+    name.completer = completing.daemons()  # type: ignore[attr-defined]
     drain.add_argument("--off", action="store_true", help="give it work again")
-    prune = add_verb(verbs, "prune", _prune, "remove what attempts left behind here, and unused copies of repositories")
+    prune = add_verb(
+        verbs,
+        "prune",
+        _prune,
+        "remove what attempts left behind here, and unused copies of repositories",
+        "makima daemon prune --dry-run",
+    )
     prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
-    add_verb(verbs, "run", lambda _: run_module("services.daemon"), "run one here, in the foreground")
+    says = "run one here, in the foreground"
+    add_verb(verbs, "run", lambda _: run_module("services.daemon"), says, "makima daemon run")
 
 
 def _list(arguments: Arguments) -> int:
-    daemons = call("GET", "/v1/daemons")
+    from shared.api.cluster import DaemonShown
+
+    daemons = list(pages(DaemonShown, "/v1/daemons"))
     if arguments.output == "json":
         return print_json(daemons)
     rows = [
         (
-            clean(daemon["name"]),
-            ("draining" if daemon["draining"] else "connected") if daemon["connected"] else "lost",
-            f"{daemon['running']}/{daemon['capacity']}",
-            clean(", ".join(daemon["agents"]) or "-"),
-            clean(", ".join(daemon["labels"]) or "-"),
+            clean(daemon.name),
+            ("draining" if daemon.draining else "connected") if daemon.connected else "lost",
+            f"{daemon.running}/{daemon.capacity}",
+            clean(", ".join(daemon.agents) or "-"),
+            clean(", ".join(daemon.labels) or "-"),
         )
         for daemon in daemons
     ]
     print_table(("NAME", "STATE", "SLOTS", "AGENTS", "LABELS"), rows)
-    return 0
+    return 0 if daemons else say("there is no daemon yet; makima up starts some")
 
 
 def _prune(arguments: Arguments) -> int:
@@ -55,6 +73,9 @@ def _prune(arguments: Arguments) -> int:
 
 
 def _drain(arguments: Arguments) -> int:
+    from shared.api.cluster import DrainWish
+    from shared.api.tasks import Accepted
+
     name = urllib.parse.quote(arguments.name, safe="")
-    answer = call("POST", f"/v1/daemons/{name}/drain", {"on": not arguments.off})
-    return print_json(answer) if arguments.output == "json" else say(answer["status"])
+    answer = ask(Accepted, "POST", f"/v1/daemons/{name}/drain", DrainWish(on=not arguments.off))
+    return print_accepted(arguments, answer)

@@ -12,10 +12,18 @@ from cli.command import Arguments, add_verb, print_json, say, settings
 def register(command: argparse.ArgumentParser) -> None:
     """Declare `db` and its verbs."""
     verbs = command.add_subparsers(required=True, metavar="VERB")
-    backup = add_verb(verbs, "backup", _backup, "write all of it to a file, while the cluster runs")
-    backup.add_argument("file", type=Path)
-    restore = add_verb(verbs, "restore", _restore, "make a new home's database from such a file")
-    restore.add_argument("file", type=Path)
+    backup = add_verb(
+        verbs, "backup", _backup, "write all of it to a file, while the cluster runs", "makima db backup makima.dump"
+    )
+    backup.add_argument("file", type=Path, help="the file to write; it must not be there yet")
+    restore = add_verb(
+        verbs,
+        "restore",
+        _restore,
+        "make a new home's database from such a file",
+        "MAKIMA_HOME=~/again makima db restore makima.dump",
+    )
+    restore.add_argument("file", type=Path, help="the file that `backup` wrote")
 
 
 def _backup(arguments: Arguments) -> int:

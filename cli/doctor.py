@@ -36,7 +36,7 @@ class Finding(NamedTuple):
 
 def register(command: argparse.ArgumentParser) -> None:
     """Declare `doctor`."""
-    declare(command, _doctor)
+    declare(command, _doctor, "makima doctor")
 
 
 def _doctor(arguments: Arguments) -> int:
@@ -61,7 +61,7 @@ def _doctor(arguments: Arguments) -> int:
             *_agents(settings),
         ]
     if arguments.output == "json":
-        given = {row["name"]: row["value"] for row in in_force()} if settings is not None else {}
+        given = {row.name: row.value for row in in_force()} if settings is not None else {}
         print_json({"findings": [f._asdict() for f in findings], "settings": given})
     else:
         _print(findings)
@@ -140,18 +140,19 @@ def _port(settings: Settings) -> Finding:
 
 def _parts(settings: Settings) -> Iterator[Finding]:
     """Postgres, broker and daemons: of the cluster that runs, else what it would start from."""
-    from cli.client import Failed, call
+    from cli.client import Failed, ask, pages
     from cli.status import runs
+    from shared.api.cluster import DaemonShown, Readiness
 
     if not runs():
         yield _postgres(settings)
         yield Finding("cluster", "warn", f"none runs on {settings.home}", "`makima up` starts one")
         return
     try:
-        call("GET", "/readyz")
+        ask(Readiness, "GET", "/readyz")
         yield Finding("postgres", "ok", "answers the gateway" + ("" if settings.postgres_url else " (embedded)"))
         yield Finding("broker", "ok", "answers the gateway")
-        daemons = [d["name"] for d in call("GET", "/v1/daemons") if d["connected"]]
+        daemons = [d.name for d in pages(DaemonShown, "/v1/daemons") if d.connected]
     except Failed as error:
         yield Finding("cluster", "bad", str(error), "see `makima status`, and the logs folder of the home")
         return

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlencode
 
-from cli.client import Failed, call, home
+from cli.client import Failed, home, pages
 from cli.command import Arguments, declare
 from cli.naming import name
 from cli.parsing import meant
 from cli.text import clean
+from shared.api.tasks import TaskListed
 
 LAST_BYTES = 64 << 10
 """Of each log that is shown from its end."""
@@ -27,26 +28,33 @@ _ID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}
 
 def register(command: argparse.ArgumentParser) -> None:
     """Declare `logs`."""
-    declare(command, _logs)
-    command.add_argument("service", nargs="?", metavar="SERVICE", help="gateway, monitor, daemon-1, ...; else all")
+    declare(command, _logs, "makima logs", "makima logs gateway -f", "makima logs -n 200 -o json")
+    service = command.add_argument(
+        "service", nargs="?", metavar="SERVICE", help="gateway, monitor, daemon-1, ...; else all"
+    )
+    service.completer = _services  # type: ignore[attr-defined]
     command.add_argument("-f", "--follow", action="store_true", help="and what they write from now on")
-    name(command, "--directive", kind="directive", metavar="DIRECTIVE")
-    command.add_argument("-n", "--lines", type=int, default=50, help="how many of the last lines")
+    name(command, "--directive", kind="directive", metavar="NAME")
+    command.add_argument("-n", "--lines", type=int, default=50, metavar="N", help="how many of the last lines")
 
 
 def _logs(arguments: Arguments) -> int:
     files = _files(arguments.service)
     if arguments.follow and arguments.directive is not None:
         raise Failed("--directive looks back: leave out --follow; `makima directive watch` follows a directive")
-    lines = sorted(line for file in files for line in _last(file, arguments.service is None))
+    lines = sorted(line for file in files for line in _last(file))
     if arguments.directive is not None:
         lines = list(_about(arguments.directive, lines))
     for _, line in lines[-arguments.lines :] if arguments.lines > 0 else ():
-        _print(line, arguments.output)
+        _print(line, arguments)
     if arguments.follow:
-        for line in _following(files, arguments.service is None):
-            _print(line, arguments.output)
+        for line in _following(files):
+            _print(line, arguments)
     return 0
+
+
+def _services(**_: object) -> list[str]:
+    return sorted(file.stem for file in (home() / "logs").glob("*.log"))
 
 
 def _files(service: str | None) -> list[Path]:
@@ -61,7 +69,7 @@ def _files(service: str | None) -> list[Path]:
     raise Failed(f"there is no log of {clean(service)}{meant(service or '', [f.stem for f in files])}")
 
 
-def _last(file: Path, named: bool) -> Iterator[tuple[str, str]]:
+def _last(file: Path) -> Iterator[tuple[str, str]]:
     """The last lines of a log, each with what it is sorted by."""
     with file.open("rb") as log:
         log.seek(max(log.seek(0, 2) - LAST_BYTES, 0))
@@ -69,23 +77,24 @@ def _last(file: Path, named: bool) -> Iterator[tuple[str, str]]:
     at = ""
     for line in text.splitlines()[1 if len(text) >= LAST_BYTES else 0 :]:
         at = _time(line) or at
-        yield at, _named(file, line, named)
+        yield at, f"{file.stem}\t{line}"
 
 
 def _about(directive: str, lines: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """The lines that name a directive, or a task of it."""
-    named = {directive, *(task["id"] for task in call("GET", f"/v1/tasks?{urlencode({'directive': directive})}"))}
+    tasks = pages(TaskListed, f"/v1/tasks?{urlencode({'directive': directive})}")
+    named = {directive, *(str(task.id) for task in tasks)}
     for at, line in lines:
         if any(one in line for one in named):
             yield at, line
 
 
-def _following(files: list[Path], named: bool) -> Iterator[str]:
+def _following(files: list[Path]) -> Iterator[str]:
     logs = {file: file.open("rb") for file in files}
     for log in logs.values():
         log.seek(0, 2)
     while True:
-        fresh = [_named(file, line, named) for file, log in logs.items() for line in _whole_lines(log)]
+        fresh = [f"{file.stem}\t{line}" for file, log in logs.items() for line in _whole_lines(log)]
         yield from fresh
         if not fresh:
             logs |= {file: file.open("rb") for file, log in logs.items() if _set_aside(file, log)}
@@ -103,10 +112,6 @@ def _whole_lines(log: IO[bytes]) -> Iterator[str]:
     log.seek(-len(line), 1)
 
 
-def _named(file: Path, line: str, named: bool) -> str:
-    return f"{file.stem}\t{line}" if named else f"\t{line}"
-
-
 def _time(line: str) -> str:
     try:
         return str(json.loads(line)["timestamp"])
@@ -114,9 +119,20 @@ def _time(line: str) -> str:
         return ""
 
 
-def _print(line: str, output: str) -> None:
+def _print(line: str, arguments: Arguments) -> None:
     process, _, written = line.partition("\t")
-    print(written if output == "json" else f"{process + '  ' if process else ''}{told(written)}", flush=True)
+    if arguments.output == "json":
+        print(json.dumps({"process": process, **_entry(written)}), flush=True)
+    else:
+        print(f"{'' if arguments.service else process + '  '}{told(written)}", flush=True)
+
+
+def _entry(line: str) -> dict[str, object]:
+    """A line of a log as an object: what isn't one is its event."""
+    try:
+        return dict(json.loads(line))
+    except (ValueError, TypeError):
+        return {"event": clean(line)}
 
 
 def _short(value: object) -> str:

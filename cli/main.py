@@ -1,9 +1,10 @@
-"""The commands of `makima`, and where errors become words. Exit codes: 0 done, 1 failed, 2 wrong usage."""
+"""The commands of `makima`, and where errors become words."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -36,6 +37,9 @@ COMMANDS = {
     "db": ("cli.database:register", "back the database up, and restore it into a new home"),
     "task": ("cli.task:register", "jobs on daemons"),
     "daemon": ("cli.daemon:register", "workers that run tasks"),
+    "upgrade-check": ("cli.upgrade:register", "what the database is like, and what this version would change of it"),
+    "completions": ("cli.helping:completions", "what completes the words of `makima` in your shell"),
+    "help": ("cli.helping:helps", "what a command takes, how things are called, what exit codes mean"),
 }
 """Each command, the function that declares it, and what it is for. Only the asked one's module is loaded."""
 
@@ -44,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command; its exit code."""
     make_safe()
     words = list(sys.argv[1:] if argv is None else argv)
+    if "_ARGCOMPLETE" in os.environ:
+        from cli.completing import complete
+
+        complete(_parser)
     try:
         try:
             return _carried_out(words)
@@ -59,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _carried_out(words: Sequence[str]) -> int:
+    if words[:1] == ["help"] and words[1:2] and words[1] in COMMANDS:
+        words = [*words[1:], "--help"]
     arguments = _parser(words).parse_args(words)
     if arguments.says_version:
         from shared.version import VERSION
@@ -75,7 +85,12 @@ def _carried_out(words: Sequence[str]) -> int:
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    parser = Parser(prog="makima", description="A goal on a git repository becomes a merged branch.")
+    parser = Parser(
+        prog="makima",
+        description="A goal on a git repository becomes a merged branch.",
+        epilog="`makima help COMMAND` says what a command takes, `makima help names` how directives, steps and tasks "
+        "are called, `makima help exit-codes` what they mean.",
+    )
     parser.add_argument("--version", dest="says_version", action="store_true", help="say which version this is")
     commands = parser.add_subparsers(metavar="COMMAND")
     asked = next((word for word in words if not word.startswith("-")), None)

@@ -13,11 +13,18 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 
+class Help(argparse.HelpFormatter):
+    """Texts of several lines stay as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that says in one line what is wrong; exit code 2."""
 
     def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401
-        super().__init__(*args, **{"allow_abbrev": False, **more})
+        super().__init__(*args, **{"allow_abbrev": False, "formatter_class": Help, **more})
 
     def error(self, message: str) -> NoReturn:
         """Say it and end."""
@@ -30,7 +37,7 @@ class Parser(argparse.ArgumentParser):
         """The arguments; an unknown option is named, with the nearest of those that there are."""
         parsed, left = self.parse_known_args(args, namespace)
         if left:
-            known = {option for parser in _tree(self) for option in parser._option_string_actions}
+            known = {option for parser in tree(self) for option in parser._option_string_actions}
             self.error(f"{left[0]} is not taken here{meant(left[0].partition('=')[0], known)}")
         return parsed
 
@@ -56,10 +63,10 @@ def meant(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near}?" if near else ""
 
 
-def _tree(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+def tree(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     """A parser and all below it."""
     yield parser
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            for below in set(action.choices.values()):
-                yield from _tree(below)
+            for below in dict.fromkeys(action.choices.values()):
+                yield from tree(below)

@@ -7,10 +7,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from cli.client import Failed
 from cli.text import clean
+
+if TYPE_CHECKING:
+    from shared.api.steps import StepShown
 
 DEEPEST = 50
 STANDARD_INPUT = "standard input"
@@ -53,31 +57,31 @@ def from_argument(argument: str) -> list[Any]:
         raise Failed(f"--json: {error}") from None
 
 
-def planned(steps: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def planned(steps: Sequence[StepShown]) -> list[dict[str, Any]]:
     """Steps as the gateway shows them in the form of a plan, in an order that reads well."""
     from cli.graph import in_order
 
     ordered = in_order(steps)
-    names: dict[str, str] = {}
+    names: dict[UUID, str] = {}
     taken: set[str] = set()
     for step in ordered:  # names are each their own within a planning, not among several
-        name, number = step["name"], 2
+        name, number = step.name, 2
         while name in taken:
-            name, number = f"{step['name']} ({number})", number + 1
-        names[step["id"]] = name
+            name, number = f"{step.name} ({number})", number + 1
+        names[step.id] = name
         taken.add(name)
     return [
         {
-            "name": names[step["id"]],
+            "name": names[step.id],
             **_filled(
-                description=step["description"],
-                task_plan=step["task_plan"],
-                depends_on=[names[need] for need in step["depends_on"] if need in names],
-                order_index=step["order_index"],
-                files=step["files"],
-                agent=step["agent"],
-                model=step["model"],
-                labels=step["labels"],
+                description=step.description,
+                task_plan=step.task_plan,
+                depends_on=[names[need] for need in step.depends_on if need in names],
+                order_index=step.order_index,
+                files=step.files,
+                agent=step.agent,
+                model=step.model,
+                labels=step.labels,
             ),
         }
         for step in ordered
@@ -88,7 +92,7 @@ def _filled(**values: object) -> dict[str, object]:
     return {key: value for key, value in values.items() if value}
 
 
-def to_yaml(title: str, goal: str, steps: Sequence[dict[str, Any]]) -> str:
+def to_yaml(title: str, goal: str, steps: Sequence[StepShown]) -> str:
     """A plan file with the title and the goal as comments; long texts as blocks."""
     import yaml
 

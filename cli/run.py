@@ -11,19 +11,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from cli import here, planning
+from cli import completing, here, planning
 from cli.agents import SHELL, find_agent, named_agent
-from cli.client import Failed, call
+from cli.client import Failed, ask, pages
 from cli.command import Arguments, declare, print_json
 from cli.text import clean
+from shared.api.cluster import DaemonShown
+from shared.api.directives import DirectiveShown
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as of a program that SIGINT ended."""
 LONGEST_TITLE = 72
-DAEMON_SECONDS = 10.0
-"""How long a cluster that has just been started may take until its first daemon is connected."""
 SCISSORS = "# ------------------------ >8 ------------------------"
 _ASKING = f"""
 
@@ -35,11 +34,14 @@ _ASKING = f"""
 
 def register(command: argparse.ArgumentParser) -> None:
     """Declare `run`."""
-    declare(command, _run)
+    declare(
+        command, _run, "makima run 'Start in under a second; measure before and after'", "makima run --plan plan.yaml"
+    )
     command.add_argument("goal", nargs="*", metavar="GOAL", help="what you want; - reads it from standard input")
     command.add_argument("--repo", metavar="PATH|URL", help="another repository than that of the current folder")
     command.add_argument("--base", metavar="BRANCH", help="the branch to start from, and to merge into")
-    command.add_argument("--agent", metavar="NAME", help="who plans and works; found when it isn't named")
+    agent = command.add_argument("--agent", metavar="NAME", help="who plans and works; found when it isn't named")
+    agent.completer = completing.agents()  # type: ignore[attr-defined]
     command.add_argument("--plan", metavar="FILE", help="the steps, instead of an agent's plan")
     command.add_argument("--check", metavar="COMMAND", help="must pass on what is delivered")
     command.add_argument("--approve-plan", action="store_true", help="the plan waits for your approval")
@@ -56,7 +58,8 @@ def _run(arguments: Arguments) -> int:
     _start_cluster()
     _await_daemon(agent)
     title = _title(goal) if goal else _title(Path(arguments.plan).stem)
-    made = call(
+    made = ask(
+        DirectiveShown,
         "POST",
         "/v1/directives",
         {
@@ -73,14 +76,14 @@ def _run(arguments: Arguments) -> int:
         },
     )
     if arguments.output == "json":
-        return print_json(made)
+        return print_json(made) if arguments.detach else _followed(made, "json")
     for line in _introduced(made, repository, agent):
         print(line, flush=True)
     return 0 if arguments.detach else _followed(made)
 
 
-def _introduced(made: dict[str, Any], repository: here.Repository, agent: str) -> Iterator[str]:
-    yield f"{clean(made['title'])}"
+def _introduced(made: DirectiveShown, repository: here.Repository, agent: str) -> Iterator[str]:
+    yield f"{clean(made.title)}"
     yield f"  repository  {repository.says}"
     if repository.left_out:
         yield f"              {repository.left_out}"
@@ -88,13 +91,14 @@ def _introduced(made: dict[str, Any], repository: here.Repository, agent: str) -
     yield f"  ends with   {repository.ends}"
 
 
-def _followed(made: dict[str, Any]) -> int:
+def _followed(made: DirectiveShown, output: str = "text") -> int:
     from cli.watch import watch
 
     try:
-        return watch(made["id"], None)
+        return watch(made.id, None, output)
     except KeyboardInterrupt:
-        print(f"\nThe work goes on. To see it again: makima directive watch {made['number']}")
+        if output == "text":
+            print(f"\nThe work goes on. To see it again: makima directive watch {made.number}")
         return INTERRUPTED
 
 
@@ -168,13 +172,15 @@ def _start_cluster() -> None:
 
 def _await_daemon(agent: str) -> None:
     """Wait until a daemon is there. Raises Failed where none of them has the agent: nothing would ever run."""
+    from cli.status import DAEMON_SECONDS
+
     deadline = time.monotonic() + DAEMON_SECONDS
-    while not (daemons := [d for d in call("GET", "/v1/daemons") if d["connected"]]):
+    while not (daemons := [d for d in pages(DaemonShown, "/v1/daemons") if d.connected]):
         if time.monotonic() > deadline:
             raise Failed("no daemon is connected, so nothing would run: `makima status` says more")
         time.sleep(0.1)
-    if not any(agent in daemon["agents"] for daemon in daemons):
-        had = ", ".join(sorted({clean(a) for d in daemons for a in d["agents"]}))
+    if not any(agent in daemon.agents for daemon in daemons):
+        had = ", ".join(sorted({clean(a) for d in daemons for a in d.agents}))
         raise Failed(
             f"no daemon has the agent {clean(agent)}, only {had}: name one of these, or start the cluster anew"
         )

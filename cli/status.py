@@ -5,24 +5,51 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from typing import Any
+from collections.abc import Iterator
 
-from msgspec.structs import asdict
+import msgspec
 
-from cli.client import Failed, address, call, home
+from cli.client import Failed, address, ask, home, pages
 from cli.cluster import sandbox_warning
-from cli.command import Arguments, declare, print_json
-from cli.text import clean, columns, duration
+from cli.command import Arguments, declare, print_json, print_table, say_line
+from cli.text import clean, commands, duration, wrapped
+from shared.api.cluster import DaemonShown, Health, Overview, Readiness
+from shared.api.waiting import InboxItem
+from shared.domain.statuses import Standing, TaskStatus
 from shared.places import disk_full
-from shared.running import Running, read
+from shared.running import Broken, Running, read
 
 READY_SECONDS = 8.0
 """A gateway that doesn't say within this whether it is ready stands still."""
+DAEMON_SECONDS = 10.0
+"""How long a cluster that has just been started may take until its first daemon is connected."""
+
+
+class Found(msgspec.Struct, kw_only=True):
+    """What runs, as one document."""
+
+    address: str
+    home: str
+    pid: int | None = None
+    """The supervisor's; null where none runs, as in containers."""
+    up_seconds: float | None = None
+    processes: dict[str, int] = {}
+    broken: dict[str, Broken] = {}
+    sandbox_warning: str = ""
+    refusing: dict[str, str] = {}
+    """Daemons that take no work though nobody asked for that, each with why."""
+    overview: Overview | None = None
+    inbox: int | None = None
+    """How many things wait for a person."""
+    trouble: str | None = None
+    """Null when all is well, else what isn't."""
+    fix: str | None = None
+    """The command that helps against it."""
 
 
 def register(command: argparse.ArgumentParser) -> None:
     """Declare `status`."""
-    declare(command, _status)
+    declare(command, _status, "makima status", "makima status -o json")
 
 
 def _status(arguments: Arguments) -> int:
@@ -31,44 +58,43 @@ def _status(arguments: Arguments) -> int:
         print_json(found)
     else:
         _print(found)
-    return 0 if found["trouble"] is None else 1
+    return 0 if found.trouble is None else 1
 
 
-def look() -> dict[str, Any]:
-    """What runs, as one document; `trouble` is None when all is well, else what isn't."""
+def look() -> Found:
+    """What runs."""
     state = _state()
-    found: dict[str, Any] = {
-        "address": address(),
-        "home": str(home()),
-        "pid": state and state.pid,
-        "up_seconds": state and round(time.time() - state.started, 1),
-        "processes": state.processes if state else {},
-        "broken": {name: asdict(one) for name, one in state.broken.items()} if state else {},
-        "sandbox_warning": "",
-        "refusing": {},
-        "overview": None,
-        "inbox": None,
-        "trouble": None,
-    }
+    found = Found(address=address(), home=str(home()))
     if state is None and not runs():
-        found["trouble"] = f"no cluster runs on {home()}; `makima up` starts one"
+        found.trouble = f"no cluster runs on {home()}; `makima up` starts one"
         return found
     if state is not None:
-        found["sandbox_warning"] = sandbox_warning()
-    if found["broken"]:
-        named = ", ".join(f"{name} ({one['why']})" for name, one in found["broken"].items())
-        found["trouble"] = f"in trouble: {named}; see its log in {home() / 'logs'}"
+        found.pid, found.up_seconds = state.pid, round(time.time() - state.started, 1)
+        found.processes, found.broken = state.processes, state.broken
+        found.sandbox_warning = sandbox_warning()
+    if found.broken:
+        named = ", ".join(f"{name} ({one.why})" for name, one in found.broken.items())
+        found.trouble, found.fix = f"in trouble: {named}", f"makima logs {next(iter(found.broken))}"
     if full := disk_full(home()):
-        found["trouble"] = full
+        found.trouble, found.fix = full, None
     try:
-        ready = call("GET", "/readyz", within_seconds=READY_SECONDS)
-        found["trouble"] = found["trouble"] or ready["processes"].get("disk")
-        found["overview"] = call("GET", "/v1/overview")
-        found["inbox"] = _inbox()
-        found["refusing"] = {d["name"]: d["refuses"] for d in call("GET", "/v1/daemons") if d.get("refuses")}
+        _ask(found)
     except Failed as error:
-        found["trouble"] = found["trouble"] or str(error)
+        found.trouble = found.trouble or str(error)
     return found
+
+
+def _ask(found: Found) -> None:
+    """Take in what the gateway says. Raises Failed."""
+    ready = ask(Readiness, "GET", "/readyz", within_seconds=READY_SECONDS)
+    found.trouble = found.trouble or ready.processes.get("disk")
+    found.overview = ask(Overview, "GET", "/v1/overview")
+    found.inbox = sum(1 for _ in pages(InboxItem, "/v1/inbox"))
+    found.refusing = {d.name: d.refuses for d in pages(DaemonShown, "/v1/daemons") if d.refuses}
+    begins = found.up_seconds is not None and found.up_seconds < DAEMON_SECONDS
+    if found.overview.held is not None and found.trouble is None and not begins:
+        found.trouble = f"nothing can run: {found.overview.held.why}"
+        found.fix = found.overview.held.fix
 
 
 def runs() -> bool:
@@ -76,7 +102,7 @@ def runs() -> bool:
     if "MAKIMA_API_URL" in os.environ or _state() is not None:
         return True
     try:
-        call("GET", "/healthz", within_seconds=READY_SECONDS)
+        ask(Health, "GET", "/healthz", within_seconds=READY_SECONDS)
     except Failed as error:
         return error.status != 0
     return True
@@ -96,39 +122,56 @@ def _state() -> Running | None:
     return state
 
 
-def _inbox() -> int | None:
-    try:
-        return len(call("GET", "/v1/inbox"))
-    except Failed:
-        return None  # a gateway of an earlier version has none
+def _print(found: Found) -> None:
+    if found.pid is None and found.overview is not None:
+        say_line(f"makima runs at {found.address}, each of its processes by itself")
+    if found.pid is not None:
+        say_line(f"makima runs at {found.address} for {duration(found.up_seconds or 0)}, home {found.home}")
+        print()
+        print_table((), list(_processes(found)))
+    if found.overview is not None:
+        print()
+        for what, says in _counted(found.overview):
+            say_line(f"  {what:<10}  {says}")
+    if found.inbox:
+        wait = "1 thing waits" if found.inbox == 1 else f"{found.inbox} things wait"
+        say_line(f"  {'inbox':<10}  {wait} for you: makima inbox")
+    for name, why in found.refusing.items():
+        say_line(f"  {clean(name)} takes no work: {clean(why)}")
+    if found.sandbox_warning:
+        print()
+        _say_wrapped(f"! {found.sandbox_warning}")
+    if found.trouble:
+        if found.pid is not None:
+            print()
+        say_trouble(found)
 
 
-def _print(found: dict[str, Any]) -> None:
-    if found["pid"] is None and found["overview"] is not None:
-        print(f"makima runs at {found['address']}, each of its processes by itself")
-    if found["pid"] is not None:
-        print(f"makima runs at {found['address']} for {duration(found['up_seconds'])}, home {found['home']}\n")
-        rows = []
-        for name, pid in {"supervisor": found["pid"], **found["processes"]}.items():
-            if broken := found["broken"].get(name):
-                since = duration(time.time() - broken["since"])
-                says = f"✘ {broken['why']}, for {since}; started again {broken['restarts']} times"
-            else:
-                says = "✔"
-            rows.append((f"  {name}", f"process {pid}", says))
-        print("\n".join(columns(rows)))
-    if (overview := found["overview"]) is not None:
-        running = overview["tasks"].get("running", 0) + overview["tasks"].get("starting", 0)
-        daemons = overview["daemons"].get("connected", 0)
-        print(f"\n  daemons     {daemons} connected, {running} of {overview['slots'].get('capacity', 0)} slots taken")
-        for what, none in (("directives", "none yet"), ("tasks", "none under way")):
-            counted = ", ".join(f"{many} {status.replace('_', ' ')}" for status, many in sorted(overview[what].items()))
-            print(f"  {what:<10}  {counted or none}")
-    for name, why in found["refusing"].items():
-        print(f"  {clean(name)} takes no work: {clean(why)}")
-    if found["sandbox_warning"]:
-        print(f"\n! {found['sandbox_warning']}")
-    if found["inbox"]:
-        print(f"  inbox       {found['inbox']} wait for you: makima inbox")
-    if found["trouble"]:
-        print(("\n" if found["pid"] is not None else "") + f"✘ {found['trouble']}")
+def say_trouble(found: Found) -> None:
+    """Say what isn't well, and the commands that help."""
+    _say_wrapped(f"✘ {clean(found.trouble)}")
+    for command in commands(found.fix):
+        print(f"  {command}")
+
+
+def _say_wrapped(text: str) -> None:
+    for line in wrapped(text):
+        print(line)
+
+
+def _processes(found: Found) -> Iterator[tuple[str, str, str]]:
+    for name, pid in {"supervisor": found.pid, **found.processes}.items():
+        says = "✔"
+        if broken := found.broken.get(name):
+            since = duration(time.time() - broken.since)
+            says = f"✘ {broken.why}, for {since}; started again {broken.restarts} times"
+        yield f"  {name}", f"process {pid}", says
+
+
+def _counted(overview: Overview) -> Iterator[tuple[str, str]]:
+    running = overview.tasks.get(TaskStatus.RUNNING, 0) + overview.tasks.get(TaskStatus.STARTING, 0)
+    connected, slots = overview.daemons.get("connected", 0), overview.slots.get("capacity", 0)
+    yield "daemons", f"{connected} connected, {running} of {slots} slots taken"
+    standings = [f"{overview.standings[one]} {one}" for one in Standing if overview.standings.get(one)]
+    yield "directives", ", ".join(standings) or "none yet"
+    yield "tasks", ", ".join(f"{many} {status}" for status, many in sorted(overview.tasks.items())) or "none under way"

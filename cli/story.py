@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from uuid import UUID
 
+from cli.events import read
 from cli.text import clean
 from shared.api.events import EventShown
+from shared.domain.statuses import DirectiveStatus
+from shared.messages import events
+from shared.messages.events import AnyEvent
 
 MAX_NAMED = 4
 _TASKS = {"plan": "planning", "step": "work", "completion": "the delivery", "verification": "the look at the delivery"}
@@ -18,69 +22,71 @@ _WHY_PLANNED = {
 }
 
 
-def told(events: Iterable[EventShown], names: Mapping[str, str]) -> Iterator[str]:
+def told(happened: Iterable[EventShown], names: Mapping[UUID, str]) -> Iterator[str]:
     """A line for each event that means something to a person. A day is named where it begins."""
     day = ""
-    for event in events:
+    for event in happened:
         at = event.at.astimezone()
-        if sentence := _sentence(event, names):
+        if sentence := _sentence(read(event), names):
             if day != (day := f"{at:%A, %-d %B %Y}"):
                 yield day
             yield f"  {at:%H:%M:%S}  {sentence}"
 
 
-def _sentence(event: EventShown, names: Mapping[str, str]) -> str:
-    body = event.body
-    reason = f": {clean(body['reason'])}" if body.get("reason") else ""
-    match event.type:
-        case "directive.created":
+def _sentence(event: AnyEvent | None, names: Mapping[UUID, str]) -> str:
+    match event:
+        case events.DirectiveCreated():
             return "The directive was made."
-        case "directive.changed":
-            return _directive(body, reason)
-        case "plan.requested":
-            return f"A plan is due: {_WHY_PLANNED.get(str(body.get('reason')), clean(body.get('reason', '')))}."
-        case "plan.finished":
-            return f"The plan came into force, with {_many(cast('int', body.get('steps', 0)))}."
-        case "step.added":
-            return f"Added: {_named(body.get('steps'), names)}."
-        case "step.ready":
-            return f"Ready: {_named(body.get('steps'), names)}."
-        case "step.removed":
+        case events.DirectiveChanged():
+            return _directive(event)
+        case events.PlanRequested():
+            return f"A plan is due: {_WHY_PLANNED.get(event.reason, clean(event.reason))}."
+        case events.PlanFinished():
+            return f"The plan came into force, with {_many(event.steps)}."
+        case events.StepAdded():
+            return f"Added: {_named(event.steps, names)}."
+        case events.StepReady():
+            return f"Ready: {_named(event.steps, names)}."
+        case events.StepRemoved():
             return "A step was removed."
-        case "step.changed":
-            return f"{clean(body.get('name', 'A step'))}: {body.get('status')}{reason}"
-        case "task.changed":
-            return _task(body, reason)
-        case "delivery.finished":
-            where = f", {clean(body['pr_url'])}" if body.get("pr_url") else ""
-            return f"Delivered on {clean(body.get('branch') or 'its branch')}{where}."
-        case "question.asked":
-            return f"An agent asks: {clean(body.get('text', ''))}"
-        case "question.answered":
-            return f"The question was {clean(body.get('settled', 'answered'))}."
-        case "order.changed":
-            return f"An order is {str(body.get('status')).replace('_', ' ')}."
+        case events.StepChanged():
+            return f"{clean(event.name or 'A step')}: {event.status}{_because(event.reason)}"
+        case events.TaskChanged(asked=False):
+            return _task(event)
+        case events.DeliveryFinished():
+            where = f", {clean(event.pr_url)}" if event.pr_url else ""
+            return f"Delivered on {clean(event.branch or 'its branch')}{where}."
+        case events.QuestionAsked():
+            return f"An agent asks: {clean(event.text)}"
+        case events.QuestionAnswered():
+            return f"The question was {clean(event.settled or 'answered')}."
+        case events.OrderChanged():
+            return f"An order is {event.status.replace('_', ' ')}."
     return ""
 
 
-def _directive(body: Mapping[str, object], reason: str) -> str:
-    changed = cast("list[str]", body.get("changed") or [])
-    if changed:
-        return f"A person changed {', '.join(name.replace('_', ' ') for name in changed)}."
-    return f"The directive is {str(body.get('status')).replace('_', ' ')}{reason}"
+def _directive(event: events.DirectiveChanged) -> str:
+    if event.changed:
+        return f"A person changed {', '.join(name.replace('_', ' ') for name in event.changed)}."
+    if event.status == DirectiveStatus.IDLE:
+        return "All steps have ended."
+    return f"The directive is {event.status.replace('_', ' ')}{_because(event.reason)}"
 
 
-def _task(body: Mapping[str, object], reason: str) -> str:
+def _task(event: events.TaskChanged) -> str:
     """Steps say themselves how they end; of their tasks only what else happens is told."""
-    kind, status = str(body.get("kind")), body.get("status")
-    if kind == "step" and (not reason or status in ("completed", "failed")):
+    if event.kind == "step" and (not event.reason or event.status in ("completed", "failed")):
         return ""
-    where = f" on {clean(body['daemon'])}" if body.get("daemon") and status in ("starting", "running") else ""
-    return f"{_TASKS.get(kind, kind).capitalize()}: {status}{where}{reason}"
+    where = f" on {clean(event.daemon)}" if event.daemon and event.status in ("starting", "running") else ""
+    return f"{_TASKS.get(event.kind, event.kind).capitalize()}: {event.status}{where}{_because(event.reason)}"
 
 
-def _named(steps: object, names: Mapping[str, str]) -> str:
-    known = [names.get(str(step), "a step that is gone") for step in cast("list[str]", steps or [])]
+def _because(reason: str | None) -> str:
+    return f": {clean(reason)}" if reason else ""
+
+
+def _named(steps: Sequence[UUID], names: Mapping[UUID, str]) -> str:
+    known = [names.get(step, "a step that is gone") for step in steps]
     left = len(known) - MAX_NAMED
     return ", ".join([*map(clean, known[:MAX_NAMED]), *([f"and {left} more"] if left > 0 else [])])
 

@@ -4,45 +4,47 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
-from cli.client import StreamBroke, call, open_stream
+from cli.client import StreamBroke, ask, open_stream
+from cli.events import read
+from shared.api.tasks import OutputBatch, TaskShown
+from shared.domain.statuses import ENDED_TASK
+from shared.messages import events
 
-ENDED = ("completed", "failed", "cancelled")
 PAGE = 1000
 
 
-def stored(task: str, after: tuple[int, int] = (0, -1)) -> Iterator[dict[str, Any]]:
+def stored(task: str, after: tuple[int, int] = (0, -1)) -> Iterator[OutputBatch]:
     """The batches that are kept, after one (attempt, first number)."""
     while True:
         attempt, first = after
         path = f"/v1/tasks/{task}/log?after_attempt={attempt}&after_seq={first}&limit={PAGE}"
-        page: list[dict[str, Any]] = call("GET", path)
+        page = ask(list[OutputBatch], "GET", path)
         yield from page
         if len(page) < PAGE:
             return
-        after = (page[-1]["attempt"], page[-1]["first_seq"])
+        after = (page[-1].attempt, page[-1].first_seq)
 
 
-def follow(task: str) -> Iterator[str]:
-    """Every line once, stored ones first, live ones as they come. Raises Failed."""
+def follow(task: str) -> Iterator[OutputBatch]:
+    """Every line once, in batches as they come, the stored ones first. Raises Failed."""
     lines = _Lines()
     while True:
-        shown = call("GET", f"/v1/tasks/{task}")
-        if shown["status"] in ENDED:
+        shown = ask(TaskShown, "GET", f"/v1/tasks/{task}")
+        if shown.status in ENDED_TASK:
             yield from lines.of_stored(task)
             return
-        events = open_stream(f"/v1/events?directive={shown['directive_id']}&task={task}", None)
+        happening = open_stream(f"/v1/events?directive={shown.directive_id}&task={task}", None)
         yield from lines.of_stored(task)  # after the stream was opened: nothing falls between the two
         try:
-            for event in events:
-                body = event["body"]
-                if event["type"] == "task.output":
-                    if lines.is_gap(body["attempt"], body["first"]):
-                        yield from lines.of_stored(task)
-                    yield from lines.new(body["attempt"], body["first"], body["lines"])
-                elif event["type"] == "task.changed" and body["status"] in ENDED:
-                    break
+            for event in happening:
+                match read(event):
+                    case events.TaskOutput() as said:
+                        if lines.is_gap(said.attempt, said.first):
+                            yield from lines.of_stored(task)
+                        yield from lines.new(said.attempt, said.first, list(said.lines))
+                    case events.TaskChanged(status=status) if status in ENDED_TASK:
+                        break
         except StreamBroke:
             time.sleep(0.5)
 
@@ -57,16 +59,17 @@ class _Lines:
     def is_gap(self, attempt: int, first: int) -> bool:
         return attempt > self._attempt or (attempt == self._attempt and first > self._next)
 
-    def new(self, attempt: int, first: int, lines: list[str]) -> list[str]:
+    def new(self, attempt: int, first: int, lines: list[str]) -> Iterator[OutputBatch]:
         if attempt < self._attempt:
-            return []
+            return
         if attempt > self._attempt:
             self._attempt, self._next = attempt, 0
-        fresh = lines[max(self._next - first, 0) :]
+        begins = max(self._next, first)
+        fresh = lines[begins - first :]
         self._next = max(self._next, first + len(lines))
-        return fresh
+        if fresh:
+            yield OutputBatch(attempt=attempt, first_seq=begins, events=fresh)
 
-    def of_stored(self, task: str) -> Iterator[str]:
-        after = (self._attempt, -1)
-        for batch in stored(task, after):
-            yield from self.new(batch["attempt"], batch["first_seq"], batch["events"])
+    def of_stored(self, task: str) -> Iterator[OutputBatch]:
+        for batch in stored(task, (self._attempt, -1)):
+            yield from self.new(batch.attempt, batch.first_seq, batch.events)

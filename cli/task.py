@@ -3,46 +3,54 @@
 from __future__ import annotations
 
 import argparse
-import json
 from urllib.parse import urlencode
 
 from cli import naming
-from cli.client import ask, call, pages
-from cli.command import Arguments, add_verb, print_json, print_table, say, say_line, verbs_of
-from cli.text import ago, clean, short
+from cli.client import ask, pages
+from cli.command import Arguments, add_verb, print_accepted, print_json, print_table, say_line, verbs_of
+from cli.text import ago, clean
+from shared.api.tasks import Accepted, TaskListed, TaskShown, Words
+from shared.domain.statuses import TaskStatus
 from shared.domain.texts import dollars
 
 
 def register(command: argparse.ArgumentParser) -> None:
     """Declare `task` and its verbs."""
     verbs = verbs_of(command)
-    listed = add_verb(verbs, "list", _list, "the newest first")
+    listed = add_verb(
+        verbs, "list", _list, "the newest first", "makima task list --directive 12", "makima task list --status failed"
+    )
     naming.name(listed, "--directive", kind="directive", metavar="NAME")
-    listed.add_argument("--status", help="only those with this status")
-    shown = add_verb(verbs, "show", _show, "one with its attempts")
+    listed.add_argument("--status", choices=[str(status) for status in TaskStatus], help="only those with this status")
+    shown = add_verb(verbs, "show", _show, "one with its attempts", "makima task show 12/3", "makima task show 12/plan")
     naming.name(shown, "id", kind="task")
     shown.add_argument("--prompt", action="store_true", help="only what its agent is told")
-    naming.name(add_verb(verbs, "prompt", _prompt, "what its agent is told"), "id", kind="task")
-    log = add_verb(verbs, "log", _log, "what it printed")
+    prompt = add_verb(verbs, "prompt", _prompt, "what its agent is told", "makima task prompt 12/plan")
+    naming.name(prompt, "id", kind="task")
+    log = add_verb(verbs, "log", _log, "what it printed", "makima task log 12/3", "makima task log -f 12/delivery")
     naming.name(log, "id", kind="task")
     log.add_argument("-f", "--follow", action="store_true", help="and what it prints, until it ends")
-    naming.name(add_verb(verbs, "cancel", _cancel, "end it"), "id", kind="task")
-    tell = add_verb(verbs, "tell", _tell, "tell its agent something: at once where it listens, else as its next turn")
+    cancel = add_verb(verbs, "cancel", _cancel, "end it", "makima task cancel 12/3")
+    naming.name(cancel, "id", kind="task")
+    tell = add_verb(
+        verbs,
+        "tell",
+        _tell,
+        "tell its agent something: at once where it listens, else as its next turn",
+        "makima task tell 12/3 'Leave the tests alone'",
+    )
     naming.name(tell, "id", kind="task")
-    tell.add_argument("text")
+    tell.add_argument("text", help="what it is told")
 
 
 def _list(arguments: Arguments) -> int:
-    from shared.api.tasks import TaskListed
-
     asked = {k: v for k in ("directive", "status") if (v := getattr(arguments, k))}
     tasks = list(pages(TaskListed, f"/v1/tasks?{urlencode(asked)}"))
     if arguments.output == "json":
         return print_json(tasks)
     rows = [
         (
-            short(t.id),
-            t.kind,
+            t.called,
             t.status,
             t.daemon or "-",
             ago(t.created_at),
@@ -51,20 +59,18 @@ def _list(arguments: Arguments) -> int:
         )
         for t in tasks
     ]
-    print_table(("TASK", "KIND", "STATUS", "DAEMON", "MADE", "NAME", ""), rows)
+    print_table(("TASK", "STATUS", "DAEMON", "MADE", "NAME", ""), rows)
     return 0
 
 
 def _show(arguments: Arguments) -> int:
-    from shared.api.tasks import TaskShown
-
     task = ask(TaskShown, "GET", f"/v1/tasks/{arguments.id}")
     if arguments.output == "json":
         return print_json(task)
     if arguments.prompt:
         return _print_prompt(task.prompt)
     why = task.reason or task.waiting_reason
-    say_line(f"{clean(task.name)}  {task.kind} {task.status}" + (f": {clean(why)}" if why else ""))
+    say_line(f"{task.called}  {clean(task.name)}  {task.status}" + (f": {clean(why)}" if why else ""))
     spent = f"{dollars(task.cost_usd)}, {task.tokens} tokens" if task.tokens else None
     agent = f"{task.agent} ({task.model})" if task.model else task.agent
     for what, value in (
@@ -94,8 +100,6 @@ def _show(arguments: Arguments) -> int:
 
 
 def _prompt(arguments: Arguments) -> int:
-    from shared.api.tasks import TaskShown
-
     prompt = ask(TaskShown, "GET", f"/v1/tasks/{arguments.id}").prompt
     return print_json({"prompt": prompt}) if arguments.output == "json" else _print_prompt(prompt)
 
@@ -106,25 +110,25 @@ def _print_prompt(prompt: str) -> int:
 
 
 def _log(arguments: Arguments) -> int:
+    import msgspec
+
     from cli.tail import follow, stored
 
-    if arguments.follow:
-        for line in follow(arguments.id):
-            print(json.dumps(line) if arguments.output == "json" else clean(line), flush=True)
-        return 0
-    if arguments.output == "json":
+    if arguments.output == "json" and not arguments.follow:
         return print_json(list(stored(arguments.id)))
-    for batch in stored(arguments.id):
-        for line in batch["events"]:
-            print(clean(line))
+    for batch in (follow if arguments.follow else stored)(arguments.id):
+        if arguments.output == "json":
+            print(msgspec.json.encode(batch).decode(), flush=True)
+            continue
+        for line in batch.events:
+            print(clean(line), flush=arguments.follow)
     return 0
 
 
 def _tell(arguments: Arguments) -> int:
-    answer = call("POST", f"/v1/tasks/{arguments.id}/tell", {"text": arguments.text})
-    return print_json(answer) if arguments.output == "json" else say(answer["status"])
+    body = Words(text=arguments.text)
+    return print_accepted(arguments, ask(Accepted, "POST", f"/v1/tasks/{arguments.id}/tell", body))
 
 
 def _cancel(arguments: Arguments) -> int:
-    answer = call("POST", f"/v1/tasks/{arguments.id}/cancel")
-    return print_json(answer) if arguments.output == "json" else say(answer["status"])
+    return print_accepted(arguments, ask(Accepted, "POST", f"/v1/tasks/{arguments.id}/cancel"))

@@ -134,6 +134,24 @@ def short(thing: object) -> str:
     return str(thing)[:13]
 
 
+def commands(fix: str | None) -> list[str]:
+    """The commands of a fix, each by itself.
+
+    >>> commands("makima directive retry-step 1/2, or makima directive skip-step 1/2")
+    ['makima directive retry-step 1/2', 'makima directive skip-step 1/2']
+    """
+    return fix.replace(", or makima ", "\0makima ").replace(" && makima ", "\0makima ").split("\0") if fix else []
+
+
+def numbered(options: Sequence[str]) -> list[str]:
+    """Answers to choose from, each with the number that stands for it.
+
+    >>> numbered(["yes", "no"])
+    ['1  yes', '2  no']
+    """
+    return [f"{number}  {clean(option)}" for number, option in enumerate(options, 1)]
+
+
 def ago(at: datetime) -> str:
     """How long ago, short.
 

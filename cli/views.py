@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from cli import naming
-from cli.client import Failed, ask, call, pages
+from cli.client import Failed, ask, pages
 from cli.command import Arguments, add_verb, print_json, print_table, say, say_line
 from cli.text import ago, amount, clean
 from shared.domain.texts import dollars
@@ -20,33 +20,65 @@ if TYPE_CHECKING:
     from shared.api.steps import StepShown
 
 
+STATUSES = (
+    "draft", "active", "planning", "running", "waiting", "awaiting-approval", "merging", "checking", "delivering",
+    "pull-request-open", "delivered", "merged", "completed", "paused", "archived",
+)  # fmt: skip
+"""What `list --status` takes: each standing, and all that is active."""
+_KEPT_AS = {
+    "merging": ("idle",), "checking": ("idle",), "delivering": ("idle",), "pull-request-open": ("idle",),
+    "delivered": ("idle", "completed"), "merged": ("idle", "completed"), "planning": ("active",),
+    "running": ("active",), "waiting": ("active", "idle"), "awaiting-approval": ("awaiting_approval",),
+}  # fmt: skip
+"""The statuses that the gateway keeps those standings under; the others are called the same."""
 PROPOSED = {"added": "+ ", "removed": "- ", None: "  "}
 """What a change that isn't in force yet does with a step."""
 
 
 def register(verbs: Verbs) -> None:
     """Declare the verbs."""
-    listed = add_verb(verbs, "list", _list, "all of them, the newest last")
-    listed.add_argument("--status", help="only those with this status")
-    naming.name(add_verb(verbs, "show", _show, "one with its steps"), "id", kind="directive", newest=True)
-    watch = add_verb(verbs, "watch", _watch, "live until it ends: exit code 0 delivered, 1 stopped, 124 time is up")
+    listed = add_verb(
+        verbs,
+        "list",
+        _list,
+        "all of them, the newest last",
+        "makima directive list",
+        "makima directive list --status paused",
+    )
+    listed.add_argument("--status", choices=STATUSES, help="only those that stand so; active: any that is under way")
+    show = add_verb(
+        verbs, "show", _show, "one with its steps", "makima directive show", "makima directive show 12 -o json"
+    )
+    naming.name(show, "id", kind="directive", newest=True)
+    says = "live until it ends: exit code 0 delivered, 1 stopped, 124 time is up, 130 Ctrl-C"
+    watch = add_verb(verbs, "watch", _watch, says, "makima directive watch", "makima directive watch 12 --timeout 600")
     naming.name(watch, "id", kind="directive", newest=True)
-    watch.add_argument("--timeout", type=float, metavar="SECONDS")
-    naming.name(add_verb(verbs, "log", _log, "what happened, in order"), "id", kind="directive", newest=True)
-    graph = add_verb(verbs, "graph", _graph, "its steps as a graph: in the terminal, as SVG, or as Mermaid")
+    watch.add_argument("--timeout", type=float, metavar="SECONDS", help="how long to watch; else until it ends")
+    log = add_verb(verbs, "log", _log, "what happened, in order", "makima directive log 12")
+    naming.name(log, "id", kind="directive", newest=True)
+    graph = add_verb(
+        verbs,
+        "graph",
+        _graph,
+        "its steps as a graph: in the terminal, as SVG, or as Mermaid",
+        "makima directive graph 12",
+        "makima directive graph 12 --svg plan.svg",
+    )
     naming.name(graph, "id", kind="directive", newest=True)
     graph.add_argument("--svg", metavar="FILE", help="write a picture (- for standard output)")
     graph.add_argument("--mermaid", action="store_true", help="print a Mermaid flowchart")
-    export = add_verb(verbs, "export", _export, "its plan as YAML that --plan takes again")
+    export = add_verb(
+        verbs, "export", _export, "its plan as YAML that --plan takes again", "makima directive export 12 > plan.yaml"
+    )
     naming.name(export, "id", kind="directive", newest=True)
 
 
 def print_directive(shown: DirectiveShown) -> None:
     """A directive for people."""
-    from cli.graph import MARKS
+    from cli.graph import MARKS, in_order
 
     reason = f": {clean(shown.pause_reason)}" if shown.pause_reason else ""
-    say_line(f"{shown.number}  {clean(shown.title)}  {standing(shown)}{reason}")
+    say_line(f"{shown.number}  {clean(shown.title)}  {shown.standing}{reason}")
     outcome = shown.delivery_outcome if shown.delivery_outcome != shown.pause_reason else None
     spent = f"{dollars(shown.cost_usd)}, {amount(shown.tokens)} tokens" if shown.tokens else None
     for what, value in (
@@ -69,7 +101,7 @@ def print_directive(shown: DirectiveShown) -> None:
             clean(s.name) + (f"  [{clean(asked)}]" if (asked := where(s)) else ""),
             clean(s.branch or s.reason or s.waiting_reason or ""),
         )
-        for s in _in_order(shown.steps)
+        for s in in_order(shown.steps)
     ]
     print_table((), rows)
     if shown.awaited:
@@ -82,28 +114,21 @@ def where(step: StepShown) -> str:
     return " ".join(filter(None, (step.agent, step.model, *step.labels)))
 
 
-def _in_order(steps: Sequence[StepShown]) -> list[StepShown]:
-    """Steps as `graph` orders them."""
-    import msgspec
+def _standing(asked: str | None) -> Iterator[DirectiveListed]:
+    """The directives that stand so; all, when nothing is asked."""
+    from shared.api.directives import DirectiveListed
 
-    from cli.graph import in_order
-
-    by_id = {str(step.id): step for step in steps}
-    return [by_id[step["id"]] for step in in_order(msgspec.to_builtins(steps))]
-
-
-def standing(directive: DirectiveShown | DirectiveListed) -> str:
-    """A status as people call it: what is delivered and waits for its pull request is no idler."""
-    if directive.status == "idle" and directive.pr_url:
-        return "delivered"
-    return directive.status.replace("_", " ")
+    if asked is None:
+        yield from pages(DirectiveListed, "/v1/directives")
+        return
+    for status in _KEPT_AS.get(asked, (asked,)):
+        for one in pages(DirectiveListed, f"/v1/directives?{urlencode({'status': status})}"):
+            if asked == "active" or one.standing.replace(" ", "-") == asked:
+                yield one
 
 
 def _list(arguments: Arguments) -> int:
-    from shared.api.directives import DirectiveListed
-
-    only = f"?{urlencode({'status': arguments.status})}" if arguments.status else ""
-    directives = list(pages(DirectiveListed, f"/v1/directives{only}"))[::-1]
+    directives = sorted(_standing(arguments.status), key=lambda one: one.number)
     if arguments.output == "json":
         return print_json(directives)
     rows = []
@@ -113,7 +138,7 @@ def _list(arguments: Arguments) -> int:
         rows.append(
             (
                 str(directive.number),
-                standing(directive),
+                directive.standing,
                 f"{done}/{all_of}" if all_of else "-",
                 dollars(directive.cost_usd) if directive.cost_usd else "-",
                 ago(directive.created_at),
@@ -138,8 +163,7 @@ def _show(arguments: Arguments) -> int:
 def _watch(arguments: Arguments) -> int:
     from cli.watch import watch
 
-    code = watch(arguments.id, arguments.timeout)
-    return code if arguments.output == "text" else print_json(call("GET", f"/v1/directives/{arguments.id}")) or code
+    return watch(arguments.id, arguments.timeout, arguments.output)
 
 
 def _log(arguments: Arguments) -> int:
@@ -151,40 +175,42 @@ def _log(arguments: Arguments) -> int:
     if arguments.output == "json":
         return print_json(events)
     shown = ask(DirectiveShown, "GET", f"/v1/directives/{arguments.id}")
-    for line in told(events, {str(step.id): step.name for step in shown.steps}):
+    for line in told(events, {step.id: step.name for step in shown.steps}):
         say_line(line)
     return 0
 
 
 def _graph(arguments: Arguments) -> int:
     from cli.graph import as_mermaid, as_svg, as_text, layers
+    from shared.api.directives import DirectiveShown
 
-    shown = call("GET", f"/v1/directives/{arguments.id}")
+    shown = ask(DirectiveShown, "GET", f"/v1/directives/{arguments.id}")
     if arguments.svg:
-        _write(arguments.svg, as_svg(shown["title"], shown["steps"]))
+        _write(arguments.svg, as_svg(shown.title, shown.steps))
     if arguments.output == "json":
-        return print_json([[step["id"] for step in layer] for layer in layers(shown["steps"])])
+        return print_json([[step.id for step in layer] for layer in layers(shown.steps)])
     if arguments.svg:
         return 0 if arguments.svg == "-" else say(arguments.svg)
     if arguments.mermaid:
-        print(as_mermaid(shown["steps"]), end="")
+        print(as_mermaid(shown.steps), end="")
         return 0
-    for line in as_text(shown["steps"]):
-        print(line)
+    for line in as_text(shown.steps):
+        say_line(line)
     return 0
 
 
 def _export(arguments: Arguments) -> int:
     from cli.plans import to_yaml
+    from shared.api.directives import DirectiveShown
 
-    shown = call("GET", f"/v1/directives/{arguments.id}")
-    if not shown["steps"]:
-        raise Failed(f"directive {arguments.id} has no steps yet, so there is no plan to export")
+    shown = ask(DirectiveShown, "GET", f"/v1/directives/{arguments.id}")
+    if not shown.steps:
+        raise Failed(f"directive {shown.number} has no steps yet, so there is no plan to export")
     if arguments.output == "json":
         from cli.plans import planned
 
-        return print_json({"steps": planned(shown["steps"])})
-    print(to_yaml(shown["title"], shown["goal"], shown["steps"]), end="")
+        return print_json({"steps": planned(shown.steps)})
+    print(to_yaml(shown.title, shown.goal, shown.steps), end="")
     return 0
 
 

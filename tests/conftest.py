@@ -75,6 +75,11 @@ class Cluster:
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout if code == 0 else done.stderr
 
+    def make(self, *arguments: str) -> str:
+        """Run one command that makes something; its id."""
+        made: str = json.loads(self.makima(*arguments, "-o", "json"))["id"]
+        return made
+
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one command, however it ends."""
         argv = [sys.executable, "-m", "cli", *arguments]

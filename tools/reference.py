@@ -7,18 +7,45 @@ import ast
 import importlib
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 
+from cli.helping import EXIT_CODES, names
 from cli.main import COMMANDS
 from cli.parsing import Parser
 from shared.config import settings as declared
 from shared.config.settings import Settings
 
 DOCS = Path(__file__).parents[1] / "docs" / "reference"
+
+
+_ABOUT = """# The command line
+
+Written by `just reference` from the parsers. Errors are one line on standard error, with what fixes them.
+Inside a task the directive is known: `--directive` may be left out. `makima completions bash|zsh|fish` prints
+what completes all of it, live numbers and names too.
+
+## How things are called
+
+{names}
+
+## Exit codes
+
+| code | is |
+|---|---|
+{exit_codes}
+
+## JSON
+
+`-o json` prints what the gateway answers, in the shapes of its description (`/schema/openapi.json`): of `show`
+and of what changes a directive DirectiveShown, of `list` lists of DirectiveListed, TaskListed, OrderShown,
+DaemonShown, of `why` WhyShown, of `inbox` InboxItem, of `directive log` EventShown, of `task log` OutputBatch.
+What follows prints an object a line: `directive watch`, `create --watch` and `run` first `watch.began` with the
+directive, then each event as EventShown, and at last `watch.ended` with `exit_code` and the directive;
+`task log -f` each OutputBatch; `logs` each entry with the `process` that wrote it."""
 
 
 def main() -> int:
@@ -36,16 +63,20 @@ def pages() -> dict[str, str]:
 
 
 def _commands() -> Iterator[str]:
-    yield "# The command line"
-    yield ""
-    yield "Written by `just reference` from the parsers. `-o json` works on everything that shows or makes something."
-    yield "Exit codes: 0 done, 1 failed, 2 wrong usage; `watch` also 124, when its time is up. Errors are one line on"
-    yield "standard error, with the mend. Inside a task the directive is known: `--directive` may be left out."
+    yield from _ABOUT.format(names=_list(names()), exit_codes=_table(EXIT_CODES)).splitlines()
     for name, (declared_by, says) in COMMANDS.items():
         module, _, function = declared_by.partition(":")
         parser = Parser(prog=f"makima {name}", description=says)
         getattr(importlib.import_module(module), function)(parser)
         yield from _command(parser, says, "##")
+
+
+def _list(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(f"| {code} | {says} |" for code, says in rows)
 
 
 def _command(parser: argparse.ArgumentParser, says: str, level: str) -> Iterator[str]:
@@ -69,6 +100,9 @@ def _command(parser: argparse.ArgumentParser, says: str, level: str) -> Iterator
     if told:
         yield ""
         yield from (f"- `{_flags(a) if a.option_strings else _argument(a)}`: {a.help}" for a in told)
+    if examples := parser.get_default("examples"):
+        yield ""
+        yield from (f"    {example}" for example in examples)
 
 
 def _argument(action: argparse.Action) -> str:

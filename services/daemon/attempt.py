@@ -353,7 +353,7 @@ class Attempt:
                 raise AgentFailed(over.reason)
 
         def say(line: str) -> None:
-            self._reporter.lines([line])
+            self._reporter.lines(self.mask.all([line]))
 
         resolver = None if agent is None else resolve
         settings, free_slots = self._machine.settings, self._daemon.free_slots

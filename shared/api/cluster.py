@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from shared.domain.statuses import DirectiveStatus, TaskStatus
+from shared.domain.statuses import DirectiveStatus, Standing, TaskStatus
 
 
 class DaemonShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,10 +46,21 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     processes: dict[str, str]
 
 
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """Why no daemon takes any work, and the command that would change that."""
+
+    why: str
+    fix: str
+
+
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """Counts by status; of tasks, those that have not ended."""
 
     directives: dict[DirectiveStatus, int]
+    standings: dict[Standing, int]
+    """The same directives, by what people are told of them."""
     tasks: dict[TaskStatus, int]
     daemons: dict[Literal["connected", "lost"], int]
     slots: dict[Literal["capacity"], int]
+    held: Held | None = None
+    """Null while a daemon takes work."""

@@ -10,7 +10,7 @@ import msgspec
 
 from shared.api.steps import StepShown
 from shared.domain.plans import PlannedStep
-from shared.domain.statuses import DirectiveStatus, PauseCause, StepStatus
+from shared.domain.statuses import DirectiveStatus, PauseCause, Standing, StepStatus
 
 OnFailure = Literal["replan", "pause", "continue"]
 AtLeastOne = Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
@@ -27,6 +27,8 @@ class DirectiveListed(msgspec.Struct, frozen=True, kw_only=True):
     """Short, and its owner's own: 12 is what people call it."""
     title: str
     status: DirectiveStatus
+    standing: Standing
+    """What people are told of it: `merging` or `pull request open`, where the status is `idle`."""
     pause_reason: str | None
     repository_url: str | None
     pr_branch: str | None
@@ -45,6 +47,7 @@ class DirectiveShown(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     goal: str
     status: DirectiveStatus
+    standing: Standing
     pause_reason: str | None
     repository_url: str | None
     base_branch: str | None

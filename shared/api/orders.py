@@ -33,6 +33,8 @@ class OrderShown(msgspec.Struct, frozen=True, kw_only=True):
     """An order, with the steps that serve it."""
 
     id: UUID
+    number: int
+    """Short, and its owner's own: what commands take for it."""
     title: str
     description: str
     priority: Priority

@@ -28,6 +28,8 @@ class QuestionShown(msgspec.Struct, frozen=True, kw_only=True):
     """A question."""
 
     id: UUID
+    called: str
+    """What `makima answer` takes for it while it is open: what its task is called."""
     directive_id: UUID
     title: str
     """The directive's."""

@@ -57,6 +57,8 @@ class StepAdded(msgspec.Struct, frozen=True, kw_only=True):
     """A step that was added."""
 
     id: UUID
+    called: str
+    """What commands take for it: `12/3`."""
     name: str
 
 

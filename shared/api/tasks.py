@@ -16,6 +16,8 @@ class TaskListed(msgspec.Struct, frozen=True, kw_only=True):
     """A task in a list."""
 
     id: UUID
+    called: str
+    """What commands take for it: `12/3`, `12/plan`."""
     kind: TaskKind
     name: str
     status: TaskStatus

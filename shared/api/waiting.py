@@ -14,6 +14,8 @@ class WhyShown(msgspec.Struct, frozen=True, kw_only=True):
 
     id: UUID
     kind: Literal["directive", "step", "task"]
+    called: str
+    """What commands take for it: `12`, `12/3`, `12/plan`."""
     name: str
     status: str
     """A directive's, a step's or a task's."""
@@ -31,6 +33,10 @@ class InboxItem(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime
     kind: Literal["question", "approval", "paused", "waiting"]
     directive_id: UUID
+    called: str
+    """What commands take for it: `12`, `12/3`, `12/plan`."""
     title: str
     text: str
+    options: list[str]
+    """The answers that a question offers: `makima answer` takes their place, from 1 on, too."""
     command: str

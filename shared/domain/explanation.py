@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -45,8 +46,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     not_before: datetime | None = None
     cancel_asked: str | None = None
     refused_for: str | None = None
-    refusal: str | None = None
-    """The kind of that: one of Refusal."""
+    refusal: Refusal | None = None
+    """The kind of `refused_for`."""
     reason: str | None = None
     tail: str | None = None
     """The end of what its last attempt printed that failed or waits."""
@@ -72,8 +73,12 @@ class Slots(msgspec.Struct, frozen=True, kw_only=True):
     capacity: int = 0
     running: int = 0
     max_running: int | None = None
+    drained: tuple[str, ...] = ()
+    """The daemons that are connected and take no more work, as somebody asked."""
     refusing: tuple[str, ...] = ()
-    """The daemons that are connected and take no more work, each with why."""
+    """Those that take no more though nobody asked for that, each with why."""
+    lost: tuple[str, ...] = ()
+    """Those that aren't connected."""
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +102,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     delivery_output: str | None = None
     """The end of what the check printed, where its newest delivery broke on it."""
     undelivered: bool = False
+    """A completed step is to be delivered."""
     steps: Mapping[UUID, Step] = {}
     tasks: Sequence[Task] = ()
     slots: Slots = Slots()
@@ -178,7 +184,7 @@ def task(scene: Scene, one: Task) -> Why:
     if scene.status is not DirectiveStatus.ACTIVE and not _is_delivery(one):
         return _inactive(scene)
     if one.refused_for:
-        return Why(text=f"it can't be sent: {one.refused_for}", fix=_offering(one))
+        return refused(one, scene.slots)
     return _undispatched(scene, one.kind) or Why(text="it is due: it is dispatched in a moment")
 
 
@@ -230,13 +236,18 @@ def settling(scene: Scene) -> str | None:
     if scene.status is not DirectiveStatus.PAUSED:
         return None
     failed = next((s.id for s in scene.steps.values() if s.status is StepStatus.FAILED), None)
+    by_step = f"makima directive retry-step {failed}, or makima directive skip-step {failed}"
     match scene.paused_for:
         case PauseCause.FAILURE | PauseCause.STUCK if failed is not None:
-            return f"makima directive retry-step {failed}, or makima directive skip-step {failed}"
-        case PauseCause.STUCK | PauseCause.PLANNING:
+            return by_step
+        case PauseCause.FAILURE | PauseCause.STUCK | PauseCause.PLANNING:
             return f"makima directive replan {this} --reason WHY, or makima directive goal {this} TEXT"
         case PauseCause.BUDGET:
             return f"makima directive update {this} --budget-usd, --max-tokens or --deadline, with more or none"
+        case PauseCause.DELIVERY | None if not scene.undelivered:
+            if failed is not None:
+                return f"makima directive retry-step {failed}, or makima directive goal {this} TEXT"
+            return f"makima directive goal {this} TEXT, or makima directive update {this} --status completed"
         case _:
             return f"makima directive resume {this}"
 
@@ -306,13 +317,35 @@ def _inactive(scene: Scene) -> Why:
     return _prefixed("its directive is not active: ", directive(scene))
 
 
+def unable(slots: Slots) -> Why | None:
+    """Why no daemon takes any work at all, if so, and what would change that."""
+    if slots.daemons:
+        return None
+    if slots.drained:
+        commands = " && ".join(f"makima daemon drain {shlex.quote(name)} --off" for name in slots.drained[:MAX_NAMED])
+        every = "every connected daemon is drained" if not slots.refusing else "no connected daemon takes work"
+        said = [f"{name} is drained" for name in slots.drained] if slots.refusing else slots.drained
+        return Why(text=f"{every}: {'; '.join([*slots.refusing, _names(said)])}", fix=commands)
+    if slots.refusing:
+        return Why(text=f"no connected daemon takes more work: {'; '.join(slots.refusing)}", fix="makima daemon list")
+    gone = f" ({_names(slots.lost)} gone)" if slots.lost else ""
+    return Why(text=f"no daemon is connected{gone}", fix="makima daemon run")
+
+
+def refused(one: Task, slots: Slots) -> Why:
+    """Why a task that no daemon has taken can't be sent, and what would change that."""
+    if one.refusal in (Refusal.DRAINING, Refusal.NO_DAEMON) and (why := unable(slots)) is not None:
+        return _prefixed("it can't be sent: ", why)
+    if one.refusal is Refusal.SLOTS:
+        return Why(text=f"it can't be sent: {one.refused_for}", fix="makima daemon run, for more")
+    return Why(text=f"it can't be sent: {one.refused_for}", fix=_offering(one))
+
+
 def _undispatched(scene: Scene, kind: TaskKind) -> Why | None:
     """Why nothing can be sent to a daemon now, if so."""
     slots = scene.slots
-    if not slots.daemons and slots.refusing:
-        return Why(text=f"no connected daemon takes more work: {'; '.join(slots.refusing)}", fix="makima daemon list")
-    if not slots.daemons:
-        return Why(text="no daemon of this owner is connected", fix="makima daemon run")
+    if (nowhere := unable(slots)) is not None:
+        return nowhere
     if slots.max_running is not None and slots.running >= slots.max_running:
         return Why(text=f"{slots.running} of {slots.max_running} tasks run that this owner may run at once")
     if slots.running >= slots.capacity:

@@ -18,6 +18,25 @@ class DirectiveStatus(StrEnum):
     ARCHIVED = "archived"
 
 
+class Standing(StrEnum):
+    """Where a directive stands, as people are told (makima.standing decides it): finer than its status."""
+
+    DRAFT = "draft"
+    PLANNING = "planning"
+    RUNNING = "running"
+    WAITING = "waiting"
+    AWAITING_APPROVAL = "awaiting approval"
+    MERGING = "merging"
+    CHECKING = "checking"
+    DELIVERING = "delivering"
+    PULL_REQUEST_OPEN = "pull request open"
+    DELIVERED = "delivered"
+    MERGED = "merged"
+    COMPLETED = "completed"
+    PAUSED = "paused"
+    ARCHIVED = "archived"
+
+
 class StepStatus(StrEnum):
     """Where a node of the DAG stands."""
 

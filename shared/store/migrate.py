@@ -101,6 +101,34 @@ def refuse_foreign(url: str) -> None:
             _refuse_changed(_applied(connection))
 
 
+class Schema(NamedTuple):
+    """A database beside what this makima would make of it."""
+
+    newest: str | None
+    """The last migration that it has."""
+    due: list[str]
+    definitions_change: bool
+    refused: str | None
+
+
+def compare(url: str) -> Schema:
+    """What `migrate` would do to a database; nothing is done. Raises psycopg.Error."""
+    with psycopg.connect(url, autocommit=True, connect_timeout=3) as connection:
+        if connection.execute("SELECT to_regclass('public.makima_migration')").fetchone() == (None,):
+            return Schema(None, [migration.name for migration in _files("up")], True, None)
+        done = _applied(connection)
+        newest = connection.execute("SELECT name FROM public.makima_migration ORDER BY number DESC LIMIT 1").fetchone()
+        refused = None
+        try:
+            _refuse_newer(connection)
+            _refuse_changed(done)
+        except DatabaseRefused as error:
+            refused = str(error)
+        due = [migration.name for migration in _files("up") if migration.number not in done]
+        changes = _defined(connection) != sha256(definitions().encode()).hexdigest()
+        return Schema(newest[0] if newest else None, due, changes, refused)
+
+
 def revert(url: str, to: int = 0) -> list[str]:
     """Take back every migration above number `to`, newest first; the names of what was taken back.
 

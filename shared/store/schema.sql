@@ -21,7 +21,8 @@ CREATE TABLE makima.owner (
     name        text NOT NULL UNIQUE,
     token_hash  text UNIQUE,
     max_running integer,
-    directives  integer NOT NULL DEFAULT 0 -- how many it has had: the number of its newest
+    directives  integer NOT NULL DEFAULT 0, -- how many it has had: the number of its newest
+    orders      integer NOT NULL DEFAULT 0
 );
 
 CREATE TABLE makima.daemon (
@@ -305,6 +306,7 @@ CREATE INDEX plan_request_by_task      ON makima.plan_request (served_by) WHERE 
 CREATE TABLE makima.work_order (
     id           uuid PRIMARY KEY,
     owner_id     uuid NOT NULL REFERENCES makima.owner,
+    number       integer NOT NULL,
     directive_id uuid REFERENCES makima.directive,
     title        text NOT NULL,
     description  text NOT NULL DEFAULT '',
@@ -315,6 +317,7 @@ CREATE TABLE makima.work_order (
     created_at   timestamptz NOT NULL DEFAULT makima.now()
 );
 CREATE INDEX work_order_by_owner     ON makima.work_order (owner_id, id);
+CREATE UNIQUE INDEX work_order_by_number ON makima.work_order (owner_id, number);
 CREATE INDEX work_order_by_directive ON makima.work_order (directive_id, id) WHERE directive_id IS NOT NULL;
 
 CREATE TABLE makima.step_order (

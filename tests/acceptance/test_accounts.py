@@ -79,8 +79,8 @@ def deliver(cluster: Cluster, origin: Path, plan: list[dict[str, object]]) -> di
     """A directive with this plan, once it is delivered."""
     file = origin.parent / "plan.json"
     file.write_text(json.dumps(plan))
-    arguments = ("--title", "A job", "--repo", str(origin), "--plan", str(file), "--start", "--quiet")
-    directive = cluster.makima("directive", "create", *arguments).strip()
+    arguments = ("--title", "A job", "--repo", str(origin), "--plan", str(file), "--start")
+    directive = cluster.make("directive", "create", *arguments)
     cluster.makima("directive", "watch", directive, "--timeout", "60")
     return cluster.show(directive)
 

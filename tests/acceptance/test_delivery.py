@@ -68,8 +68,8 @@ def cluster(hub: GitHub, remote: Path, failpoints: Path) -> Iterator[Cluster]:
 def start(cluster: Cluster, repository: str, plan: list[dict[str, Any]], folder: Path, *more: str) -> str:
     path = folder / "plan.json"
     path.write_text(json.dumps(plan))
-    arguments = ("--repo", repository, "--plan", str(path), "--start", "--quiet", *more)
-    return cluster.makima("directive", "create", "--title", "A job", "--goal", "Do `it`", *arguments).strip()
+    arguments = ("--repo", repository, "--plan", str(path), "--start", *more)
+    return cluster.make("directive", "create", "--title", "A job", "--goal", "Do `it`", *arguments)
 
 
 def shown_as(cluster: Cluster, directive: str, wanted: str, **facts: object) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def test_large_files_that_cannot_be_had_are_said_by_why(cluster: Cluster, server
     shutil.rmtree(server.folder / "lost.git" / "lfs")
     (tmp_path / "plan.yaml").write_text("steps:\n  - name: one\n    taskPlan: echo one > one.txt\n")
     options = ("--repo", url, "--plan", str(tmp_path / "plan.yaml"), "--agent", "shell")
-    made = cluster.makima("directive", "create", "--title", "lost", "--start", "--quiet", *options).strip()
+    made = cluster.make("directive", "create", "--title", "lost", "--start", *options)
     cluster.await_status(made, "paused", 60)
     said = cluster.makima("why", made)
     assert "the content of photo.bin, which git-lfs keeps as" in said and "nowhere to be had" in said

@@ -9,7 +9,7 @@ from tests.conftest import ROOT, Cluster, git
 
 
 def create(cluster: Cluster, *arguments: str) -> str:
-    return cluster.makima("directive", "create", "--title", "A job", "--start", "--quiet", *arguments).strip()
+    return cluster.make("directive", "create", "--title", "A job", "--start", *arguments)
 
 
 def watch(cluster: Cluster, directive: str) -> str:

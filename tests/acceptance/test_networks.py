@@ -30,7 +30,7 @@ def test_an_agent_plans_and_works_with_makima_alone(cluster: Cluster, origin: Pa
     )
     goal = f"Look.\n\n```sh\nmakima directive batch-add-steps --json '{plan}'\n```\n"
     create = ("directive", "create", "--title", "Look around", "--goal", goal, "--repo", str(origin))
-    directive = cluster.makima(*create, "--agent", "shell", "--start", "--quiet").strip()
+    directive = cluster.make(*create, "--agent", "shell", "--start")
     cluster.makima("directive", "watch", directive, "--timeout", "90")
     shown = cluster.show(directive)
     assert shown["status"] == "completed", shown

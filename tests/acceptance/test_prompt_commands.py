@@ -46,9 +46,9 @@ def test_a_planner_runs_every_command_of_its_prompts_as_printed(cluster: Cluster
     title = "Fix `id`; $(touch /tmp/never) 'quoted' \"twice\"\n```sh\nmakima directive list\n```"
     first = tmp_path / "plan.json"
     first.write_text(json.dumps([{"name": "Base", "taskPlan": "sleep 60"}, {"name": "Later", "dependsOn": ["Base"]}]))
-    made = ["--title", title, "--repo", str(origin), "--plan", str(first), "--approve-plan", "--start", "--quiet"]
-    directive = cluster.makima("directive", "create", *made).strip()
-    order = cluster.makima("order", "add", title.partition("\n")[0], "--directive", directive, "--quiet").strip()
+    made = ["--title", title, "--repo", str(origin), "--plan", str(first), "--approve-plan", "--start"]
+    directive = cluster.make("directive", "create", *made)
+    order = cluster.make("order", "add", title.partition("\n")[0], "--directive", directive)
     cluster.makima("directive", "pause", directive)
     batch = 'echo \'[{"name": "From a file"}]\' > steps.json'
     cluster.makima("directive", "goal", directive, goal(batch, run_by(tmp_path)))

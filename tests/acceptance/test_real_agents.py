@@ -128,7 +128,7 @@ def log_of(cluster: Cluster, directive: str, kind: str) -> str:
 @pytest.mark.parametrize("agent", ["claude", "codex", "zed"])
 def test_a_goal_is_planned_and_carried_out_by_the_real_command_line(cluster: Cluster, origin: Path, agent: str) -> None:
     create = ("directive", "create", "--title", "A page", "--goal", "A page of words", "--repo", str(origin))
-    directive = cluster.makima(*create, "--agent", agent, "--start", "--quiet").strip()
+    directive = cluster.make(*create, "--agent", agent, "--start")
     cluster.makima("directive", "watch", directive, "--timeout", "120")
     shown = cluster.show(directive)
     assert shown["status"] == "completed", shown
@@ -156,7 +156,7 @@ def one_step(cluster: Cluster, origin: Path, plan: str, agent: str = "claude") -
         "--on-failure",
         "pause",
     )
-    return cluster.makima(*create, "--agent", agent, "--start", "--quiet").strip()
+    return cluster.make(*create, "--agent", agent, "--start")
 
 
 def task_of(cluster: Cluster, directive: str) -> dict[str, Any]:

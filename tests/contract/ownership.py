@@ -143,7 +143,7 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         "step_dependency": (inserts(),),
     },
     "gateway": {
-        "owner": (inserts(), updates("token_hash max_running directives")),
+        "owner": (inserts(), updates("token_hash max_running directives orders")),
         "directive": (
             inserts(status="draft"),
             updates(

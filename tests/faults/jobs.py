@@ -57,9 +57,15 @@ def persist(cluster: Cluster, *arguments: str, within_seconds: float = 40) -> st
     return until(succeeds, lambda: said, within_seconds).stdout.strip()
 
 
+def make(cluster: Cluster, *arguments: str) -> str:
+    """The id of what a command makes."""
+    made: str = json.loads(persist(cluster, *arguments, "-o", "json"))["id"]
+    return made
+
+
 def create(cluster: Cluster, *arguments: str) -> str:
     """A started directive's id."""
-    return persist(cluster, "directive", "create", "--title", "A job", "--start", "--quiet", *arguments)
+    return make(cluster, "directive", "create", "--title", "A job", "--start", *arguments)
 
 
 def deliver(cluster: Cluster, origin: Path, within_seconds: float = 60) -> None:
@@ -107,19 +113,18 @@ def await_row(
 
 def steer(cluster: Cluster, origin: Path) -> None:
     """A draft that a person changes in every way there is before giving it up."""
-    made = persist(
+    made = make(
         cluster,
         "directive",
         "create",
         "--title",
         "A draft",
-        "--quiet",
         "--repo",
         str(origin),
         "--plan",
         plan(origin, "true"),
     )
-    order = persist(cluster, "order", "add", "More", "--quiet")
+    order = make(cluster, "order", "add", "More")
     step = cluster_steps(cluster, made)[0]
     for words in (
         ("order", "link", order, made),
@@ -175,7 +180,7 @@ def approve(cluster: Cluster, origin: Path) -> None:
     )
     _insist(cluster, "directive", "approve", directive)
     await_status(cluster, directive, "completed")
-    order = persist(cluster, "order", "add", "More", "--directive", directive, "--quiet")
+    order = make(cluster, "order", "add", "More", "--directive", directive)
     _insist(cluster, "order", "pick-up", directive)
     _insist(cluster, "directive", "replan", directive, "--reason", "better")
     await_status(cluster, directive, "awaiting_approval")

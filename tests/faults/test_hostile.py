@@ -51,8 +51,8 @@ def test_a_hostile_text_is_shown_and_no_more(faulty: Faulty, origin: Path, trap:
     ]
     path = origin.parent / "plan.json"
     path.write_text(json.dumps(steps))
-    directive = jobs.persist(
-        faulty, "directive", "create", f"--title={text[:200]}", f"--goal={text}", "--quiet", "--start",
+    directive = jobs.make(
+        faulty, "directive", "create", f"--title={text[:200]}", f"--goal={text}", "--start",
         "--repo", str(origin), "--plan", str(path),
     )  # fmt: skip
     jobs.await_status(faulty, directive, "completed")

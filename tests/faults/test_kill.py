@@ -23,8 +23,8 @@ def process(cluster: Cluster, name: str) -> int:
 @pytest.mark.parametrize("victim", SERVICES)
 def test_a_killed_service_costs_nothing_but_time(cluster: Cluster, origin: Path, victim: str) -> None:
     goal = (ROOT / "examples" / "goal.md").read_text()
-    arguments = ["directive", "create", "--title", "A job", "--start", "--quiet", "--repo", str(origin), "--goal", goal]
-    directive = cluster.makima(*arguments).strip()
+    arguments = ["directive", "create", "--title", "A job", "--start", "--repo", str(origin), "--goal", goal]
+    directive = cluster.make(*arguments)
     argv = [sys.executable, "-m", "cli", "directive", "watch", directive]
     watching = subprocess.Popen(argv, env=cluster.environment, stdout=subprocess.PIPE, text=True)
     assert watching.stdout is not None

@@ -88,9 +88,7 @@ def test_ten_stuck_listeners_of_two_hundred_cost_the_others_nothing(faulty: Faul
             [{"name": f"step {n}", "taskPlan": f"{LOUD if n == 0 else 'true'}; echo > {n}.txt"} for n in range(4)]
         )
     )
-    directive = jobs.persist(
-        faulty, "directive", "create", "--title", "Loud", "--quiet", "--repo", str(origin), "--plan", str(path)
-    )
+    directive = jobs.make(faulty, "directive", "create", "--title", "Loud", "--repo", str(origin), "--plan", str(path))
     gateway = psutil.Process(faulty.process("gateway"))
     before = gateway.memory_info().rss
     silent = [stuck(faulty, directive) for _ in range(STUCK)]

@@ -50,8 +50,8 @@ def test_a_home_may_lie_anywhere(cluster: Faulty, name: str, origin: Path) -> No
     cluster.makima("up", "--detach", "--daemons", "1")
     plan = origin.parent / "plan.json"
     plan.write_text('[{"name": "one", "taskPlan": "echo one > one.txt"}]')
-    create = ("directive", "create", "--title", "t", "--repo", str(origin), "--plan", str(plan), "--start", "--quiet")
-    cluster.await_status(cluster.makima(*create).strip(), "completed", 30)
+    create = ("directive", "create", "--title", "t", "--repo", str(origin), "--plan", str(plan), "--start")
+    cluster.await_status(cluster.make(*create), "completed", 30)
     assert cluster.makima("db", "backup", str(origin.parent / "backup"))
 
 

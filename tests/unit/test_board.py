@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from io import StringIO
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -11,32 +10,13 @@ from rich.console import Console
 from cli.board import DELIVERED, STOPPED, Board
 from cli.drawing import Drawing
 from cli.text import clean
-
-AT = "2026-01-01T00:00:{:02d}+00:00"
-
-
-def step(name: str, status: str = "pending", **more: Any) -> dict[str, Any]:
-    return {
-        "id": name, "name": name, "status": status, "order_index": 0, "depends_on": [], "task_id": f"task-{name}",
-        "daemon": None, "attempts": 1, "reason": None, "waiting_reason": None, "started_at": None, "ended_at": None,
-        **more,
-    }  # fmt: skip
+from shared.api.directives import DirectiveShown
+from shared.api.events import EventShown
+from tests.shown import directive, event, named, step
 
 
-def directive(*steps: dict[str, Any], status: str = "active", **more: Any) -> dict[str, Any]:
-    return {
-        "id": "d", "title": "Job", "status": status, "pause_reason": None, "pr_url": None, "pr_branch": None,
-        "delivery_outcome": None,
-        "tokens": 0, "cost_usd": 0.0, "created_at": AT.format(0), "steps": list(steps), **more,
-    }  # fmt: skip
-
-
-def event(event_type: str, second: int = 0, seq: int | None = 1, **body: Any) -> dict[str, Any]:
-    return {"seq": seq, "type": event_type, "at": AT.format(second), "directive_id": "d", "body": body}
-
-
-def output(*lines: str, first: int = 0, task: str = "task-a") -> dict[str, Any]:
-    return event("task.output", seq=None, task=task, attempt=1, first=first, lines=list(lines))
+def output(*lines: str, first: int = 0, name: str = "a") -> EventShown:
+    return event("task.output", seq=None, task=str(named(f"task {name}")), attempt=1, first=first, lines=list(lines))
 
 
 def drawn(board: Board, height: int = 40) -> str:
@@ -49,37 +29,47 @@ def drawn(board: Board, height: int = 40) -> str:
 @pytest.mark.parametrize(
     ("shown", "code", "says"),
     [
-        (directive(status="completed", pr_branch="makima/x"), DELIVERED, "completed on makima/x"),
-        (directive(status="idle", pr_url="https://f/1"), DELIVERED, "delivered, https://f/1"),
+        (directive(status="completed", standing="delivered", pr_branch="makima/x"), DELIVERED, "delivered on makima/x"),
+        (
+            directive(status="completed", standing="merged", pr_url="https://f/1"),
+            DELIVERED,
+            "merged, https://f/1",
+        ),
+        (
+            directive(status="idle", standing="pull request open", pr_url="https://f/1"),
+            DELIVERED,
+            "pull request open, https://f/1",
+        ),
         (
             directive(status="completed", delivery_outcome="nothing changed: main is as the steps leave it"),
             DELIVERED,
             "completed: nothing changed: main is as the steps leave it",
         ),
-        (directive(status="idle"), None, "idle"),
+        (directive(status="idle", standing="delivered"), None, "delivered"),
+        (directive(status="idle", standing="merging", pr_url="https://f/1"), None, "merging, https://f/1"),
         (directive(status="paused", pause_reason="no\nmore money"), STOPPED, "paused: no more money"),
         (directive(status="archived"), STOPPED, "archived"),
-        (directive(status="awaiting_approval"), None, "awaiting_approval"),
+        (directive(status="awaiting_approval"), None, "awaiting approval"),
     ],
 )
-def test_the_outcome_is_the_directives(shown: dict[str, Any], code: int | None, says: str) -> None:
+def test_the_outcome_is_the_directives(shown: DirectiveShown, code: int | None, says: str) -> None:
     board = Board(shown)
     assert (board.outcome(), board.ending()) == (code, says)
 
 
 def test_steps_stand_after_what_they_depend_on() -> None:
-    last, first, phase = step("a", depends_on=["b"]), step("b"), step("c", order_index=1)
+    last, first, phase = step("a", "pending", "b"), step("b"), step("c", order_index=1)
     board = Board(directive(phase, last, first))
-    assert [s["name"] for s in board.directive["steps"]] == ["b", "a", "c"]
+    assert [s.name for s in board.directive.steps] == ["b", "a", "c"]
 
 
 def test_lines_tell_what_happened_since_the_first_event() -> None:
     board = Board(directive(step("a")))
     told = [
         board.happened(event("directive.changed", 1, status="active")),
-        board.happened(event("step.changed", 3, step="a", name="a", status="failed", reason="exit code 3")),
-        board.happened(event("step.ready", 4, steps=["a"])),
-        board.happened(event("task.created", 4, task="t", kind="step")),
+        board.happened(event("step.changed", 3, step=str(named("a")), name="a", status="failed", reason="exit code 3")),
+        board.happened(event("step.ready", 4, steps=[str(named("a"))])),
+        board.happened(event("task.created", 4, task=str(named("t")), kind="step")),
     ]
     assert told == [
         ["   0.00  directive active"],
@@ -101,7 +91,7 @@ def test_a_running_step_shows_its_daemon_and_a_waiting_one_what_it_waits_for() -
     board = Board(
         directive(
             step("build", "running", daemon="daemon-7"),
-            step("test", depends_on=["build"]),
+            step("test", "pending", "build"),
             step("ship", order_index=1),
             step("stuck", "ready", waiting_reason="4 of 4 slots taken"),
         )

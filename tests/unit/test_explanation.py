@@ -73,7 +73,7 @@ READY = one_step(1, StepStatus.READY)
         (active(one_task(TaskStatus.RUNNING), steps=(one_step(),)), "'S1': it runs on a daemon, attempt 1", None),
         (active(requests=("goal",)), "planning is due (goal): it begins in a moment", None),
         (active(steps=(READY,)), "step 'S1': it is ready: it is dispatched in a moment", None),
-        (active(steps=(READY,), slots=Slots()), "step 'S1': no daemon of this owner is connected", "makima daemon run"),
+        (active(steps=(READY,), slots=Slots()), "step 'S1': no daemon is connected", "makima daemon run"),
         (
             active(steps=(READY,), slots=Slots(refusing=("a drains", "b: its disk can't be written"))),
             "step 'S1': no connected daemon takes more work: a drains; b: its disk can't be written",

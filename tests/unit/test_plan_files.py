@@ -6,7 +6,6 @@ import json
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
 
 import msgspec
 import pytest
@@ -15,38 +14,36 @@ from hypothesis import strategies as st
 
 from cli.client import Failed
 from cli.plans import from_argument, from_file, to_yaml
+from shared.api.steps import StepShown
 from shared.domain.ids import new_id
 from shared.domain.plans import PlannedStep, resolve
+from tests import shown
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=60)
 
 
 @st.composite
-def shown_steps(draw: st.DrawFn) -> list[dict[str, Any]]:
-    steps: list[dict[str, Any]] = []
-    for number in range(draw(st.integers(1, 6))):
-        before = [s["id"] for s in steps]
+def shown_steps(draw: st.DrawFn) -> list[StepShown]:
+    steps: list[StepShown] = []
+    for _ in range(draw(st.integers(1, 6))):
+        before = [s.id for s in steps]
         steps.append(
-            {
-                "id": f"id-{number}",
-                "name": draw(texts.filter(str.strip)),
-                "description": draw(texts),
-                "task_plan": draw(texts),
-                "depends_on": draw(st.lists(st.sampled_from(before), unique=True)) if before else [],
-                "order_index": 0,
-                "files": draw(st.lists(texts, max_size=2)),
-                "agent": draw(st.none() | texts.filter(str.strip)),
-                "model": None,
-                "labels": draw(st.lists(texts.filter(str.strip), max_size=2)),
-            }
+            shown.step(
+                draw(texts.filter(str.strip)),
+                id=new_id(),
+                description=draw(texts),
+                task_plan=draw(texts),
+                depends_on=draw(st.lists(st.sampled_from(before), unique=True)) if before else [],
+                files=draw(st.lists(texts, max_size=2)),
+                agent=draw(st.none() | texts.filter(str.strip)),
+                labels=draw(st.lists(texts.filter(str.strip), max_size=2)),
+            )
         )
     return steps
 
 
 @given(shown_steps(), texts, texts)
-def test_every_exported_plan_is_taken_again_with_the_same_graph(
-    steps: list[dict[str, Any]], title: str, goal: str
-) -> None:
+def test_every_exported_plan_is_taken_again_with_the_same_graph(steps: list[StepShown], title: str, goal: str) -> None:
     with NamedTemporaryFile(suffix=".yaml") as file:
         file.write(to_yaml(title, goal, steps).encode())
         file.flush()
@@ -54,9 +51,9 @@ def test_every_exported_plan_is_taken_again_with_the_same_graph(
     ids = [new_id() for _ in plan]
     needs = resolve([msgspec.structs.replace(s, agent=None, labels=()) for s in plan], {}, ids)
     by_texts = {(s.description, s.task_plan, s.files, s.agent, s.labels): 1 for s in plan}
-    shown = [(s["description"], s["task_plan"], tuple(s["files"]), s["agent"], tuple(s["labels"])) for s in steps]
-    assert by_texts == dict.fromkeys(shown, 1)
-    assert sorted(len(n) for n in needs) == sorted(len(s["depends_on"]) for s in steps)
+    made = [(s.description, s.task_plan, tuple(s.files), s.agent, tuple(s.labels)) for s in steps]
+    assert by_texts == dict.fromkeys(made, 1)
+    assert sorted(len(n) for n in needs) == sorted(len(s.depends_on) for s in steps)
     assert len(plan) == len(steps)
 
 

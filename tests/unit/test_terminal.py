@@ -16,7 +16,7 @@ from cli.text import cells, columns, cut
 from shared.api.events import EventShown
 
 A, B = UUID(int=1), UUID(int=2)
-NAMES = {str(A): "Build", str(B): "Test"}
+NAMES = {A: "Build", B: "Test"}
 
 
 def event(event_type: str, **body: object) -> EventShown:

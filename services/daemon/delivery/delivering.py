@@ -49,6 +49,7 @@ from shared.domain.descriptions import by_area, filled
 from shared.domain.forge import pull_request_url
 from shared.domain.names import delivery_branch
 from shared.domain.retry import backoff_seconds
+from shared.domain.texts import one_line
 from shared.messages.commands import SpawnTask
 
 FRESH_SECONDS = 1.0
@@ -172,6 +173,7 @@ class Delivering:
 
     async def _proposed(self, proposing: Proposing, target: str, head: str, wanted: PullRequest) -> str | None:
         """Have the pull request of what was pushed; its address."""
+        self._said("[delivering: seeing to its pull request]")
         base = await self._remote.base()
         files = by_area(await describing.files_of(self._cache, base.commit, head))
         body = filled(wanted.body, self._checked, files)
@@ -203,6 +205,8 @@ class Delivering:
         for times in range(1, PUSHES + 1):
             looked, base = time.monotonic(), await self._remote.base()
             begin, tips, earlier = await self._work.tips(target)
+            branches = "1 branch" if len(tips) == 1 else f"{len(tips)} branches"
+            self._said(f"[merging {branches} into {readable(begin.branch)}]")
             try:
                 head = await self._work.merge(begin, tips, earlier, self._agent)
             except MergeConflict as conflict:
@@ -230,6 +234,7 @@ class Delivering:
                     raise PushRefused(f"{base.branch} was rewritten each of {PUSHES} times", permanent=False)
                 self._said(f"{base.branch} was rewritten meanwhile: merging again")
                 continue
+            self._said(f"[delivering: pushing {readable(target)}]")
             try:
                 said = await push(self._cache, head, target, await self._push_options())
             except PushStale as error:
@@ -275,9 +280,11 @@ class Delivering:
             finally:
                 await self._workspaces.drop(self._command, part)
 
+        self._said(f"[checking: {one_line(line)}]")
         checks = Checks(run)
         outcome = await checks.of(await tree_of(self._cache, head), head)
         if outcome.passed:
+            self._said("[the check passes]")
             self._checked = describing.passed(line)
             return None
         self._said(f"the check fails on the merged result: looking for what breaks it among {len(tips)} steps")

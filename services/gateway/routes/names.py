@@ -16,23 +16,28 @@ from services.gateway.rows.names import (
     DIRECTIVE_BY_NUMBER,
     DIRECTIVES_BETWEEN,
     DIRECTIVES_CALLED,
-    NEWEST_TASK,
     ORDERS_CALLED,
     QUESTIONS_BETWEEN,
+    QUESTIONS_OF,
     STEPS_BETWEEN,
     STEPS_CALLED,
     TASKS_BETWEEN,
+    TASKS_OF,
     Called,
     CalledOrder,
 )
 from services.gateway.showing import show_all
 from shared.api.names import Kind, Named
+from shared.domain.statuses import TaskKind
 from shared.store.database import Database
 
 MIN_CHARACTERS = 4
 """Of an id's beginning."""
 _NUMBER = re.compile(r"[0-9]{1,9}")
 Name = Annotated[str, QueryParameter(min_length=1, max_length=500, description="As a person wrote it.")]
+JOBS = {"plan": TaskKind.PLAN, "delivery": TaskKind.COMPLETION, "verification": TaskKind.VERIFICATION}
+"""The tasks of a directive as a whole, as 12/plan."""
+_PLACE = re.compile(r"(.+)\.([0-9]{1,4})")
 Found = Sequence[Called | CalledOrder]
 
 
@@ -41,7 +46,8 @@ async def find_named(
     name: Name, kind: FromQuery[Kind], caller: NamedDependency[Caller], database: NamedDependency[Database]
 ) -> list[Named]:
     """What is called so, at most ten: a directive by number or title, a step as 12/3 or 12/NAME, its newest task
-    likewise; any of them, and questions and orders, by the beginning of its id."""
+    likewise, or as 12/plan or 12/delivery, an open question by its task or its directive; any by the beginning of its
+    id."""
     found = await _Search(database, caller.owner).of(kind, name.strip())
     return show_all(Named, [one for one in found if caller.directive in (None, one.directive_id)])
 
@@ -63,11 +69,12 @@ class _Search:
             case "task":
                 return await self.tasks(name)
             case "question":
+                if asked := await self.questions(name):
+                    return asked
                 first, last = between(name)
                 return await self._database.fetch(QUESTIONS_BETWEEN(owner=self._owner, first=first, last=last))
             case "order":
-                first, last = between(name)
-                return await self._database.fetch(ORDERS_CALLED(owner=self._owner, first=first, last=last, name=name))
+                return await self.orders(name)
             case "anything":
                 return await self.directives(name) or await self.steps(name) or await self.tasks(name)
 
@@ -97,14 +104,44 @@ class _Search:
         return found
 
     async def tasks(self, name: str) -> Sequence[Called]:
-        """The newest of a step, else by the id's beginning."""
+        """The newest of a step (12/3) or of a kind (12/plan), an earlier one (12/3.1), else by the id's beginning."""
         if "/" not in name:
             first, last = between(name)
             return await self._database.fetch(TASKS_BETWEEN(owner=self._owner, first=first, last=last))
-        found: list[Called] = []
-        for step in await self.steps(name):
-            found += await self._database.fetch(NEWEST_TASK(directive=step.directive_id, step=step.id))
-        return found
+        if newest := await self._newest(name):
+            return newest
+        of, place = (found[1], int(found[2])) if (found := _PLACE.fullmatch(name)) else ("", 0)
+        return [tasks[place - 1] for tasks in await self._of(of) if 0 < place <= len(tasks)]
+
+    async def _newest(self, name: str) -> list[Called]:
+        return [tasks[-1] for tasks in await self._of(name) if tasks]
+
+    async def _of(self, name: str) -> list[Sequence[Called]]:
+        """The tasks of each step, or of the kind, that a name is of."""
+        directive, _, what = name.partition("/")
+        if what in JOBS:
+            asked = [TASKS_OF(directive=one.id, kind=JOBS[what], step=None) for one in await self.directives(directive)]
+        else:
+            steps = await self.steps(name)
+            asked = [TASKS_OF(directive=step.directive_id, kind=TaskKind.STEP, step=step.id) for step in steps]
+        return [await self._database.fetch(one) for one in asked]
+
+    async def orders(self, name: str) -> Sequence[CalledOrder]:
+        """By number, else by title or by the id's beginning."""
+        first, last = between(name)
+        number = int(name) if _NUMBER.fullmatch(name) else None
+        found = await self._database.fetch(
+            ORDERS_CALLED(owner=self._owner, number=number, first=first, last=last, name=name)
+        )
+        return [one for one in found if one.label == name] or found
+
+    async def questions(self, name: str) -> Sequence[Called]:
+        """The open ones of a directive (12), or of a task of it (12/3, 12/plan)."""
+        if "/" in name:
+            asked = [QUESTIONS_OF(directive=t.directive_id, task=t.id) for t in await self.tasks(name)]
+        else:
+            asked = [QUESTIONS_OF(directive=d.id, task=None) for d in await self.directives(name)]
+        return [question for one in asked for question in await self._database.fetch(one)]
 
 
 def between(name: str) -> tuple[UUID, UUID]:

@@ -18,6 +18,7 @@ from services.gateway.rows.directives import STANDING, LockedDirective
 from services.gateway.rows.orders import ORDERS_OF_STEPS
 from services.gateway.rows.steps import (
     ADDED_BY,
+    CALLED_STEPS,
     DEPENDENTS,
     EDIT_STEP,
     FAILED_STEPS,
@@ -51,7 +52,7 @@ from shared.store.statements import Statement
 
 MENDED_BY_STEPS = (PauseCause.DELIVERY, PauseCause.STUCK)
 """Causes of a pause that a person's new steps settle."""
-SETTLED_BY_A_STEP = (PauseCause.FAILURE, PauseCause.STUCK)
+SETTLED_BY_A_STEP = (PauseCause.FAILURE, PauseCause.STUCK, PauseCause.DELIVERY)
 """Causes of a pause that end with the last failed step retried or skipped."""
 
 
@@ -79,7 +80,8 @@ async def add_steps(
             if holder_of(caller, row) is None:
                 await settle_orders_of(unit, ids)
             warnings = [*await _go_on(unit, row, caller), *warnings]
-        added = [StepAdded(id=i, name=s.name) for i, s in zip(ids, data.steps, strict=True)]
+        called = {one.id: one.called for one in await unit.fetch(CALLED_STEPS(steps=ids))}
+        added = [StepAdded(id=i, called=called[i], name=s.name) for i, s in zip(ids, data.steps, strict=True)]
         return begun.answer(StepsAdded(steps=added, warnings=warnings))
 
 

@@ -14,13 +14,22 @@ from litestar.params import FromPath
 from services.gateway.access import Caller
 from services.gateway.http.problems import AnyRequest
 from services.gateway.pages import NEXT, Cursor, Limit, after, page
-from services.gateway.rows.why import INBOX, WHY_CALLED, WHY_DIRECTIVE, WHY_FIND, WHY_STEPS, WHY_TASKS, Item
+from services.gateway.rows.why import (
+    INBOX,
+    WHY_CALLED,
+    WHY_DIRECTIVE,
+    WHY_FIND,
+    WHY_SLOTS,
+    WHY_STEPS,
+    WHY_TASKS,
+    Item,
+)
 from services.gateway.troubles import troubles
 from shared.api.waiting import InboxItem, WhyShown
 from shared.config import Settings
 from shared.domain import explanation
-from shared.domain.explanation import Scene, Slots, Step
-from shared.domain.statuses import StepStatus
+from shared.domain.explanation import Scene, Slots, Step, Task, Why
+from shared.domain.statuses import StepStatus, TaskKind, TaskStatus
 from shared.store.database import Database
 
 
@@ -41,7 +50,7 @@ async def explain(
     if found is None:
         raise NotFoundException(f"no directive, step or task {anything}")
     caller.on(found.directive_id)
-    told = await scene(database, found.directive_id, anything)
+    told = await scene(database, caller.owner, found.directive_id, anything)
     match found.kind:
         case "directive":
             answer = explanation.directive(told)
@@ -49,15 +58,22 @@ async def explain(
             answer = explanation.step(told, told.steps[anything])
         case "task":
             answer = explanation.task(told, next(t for t in told.tasks if t.id == anything))
-    text, fix = answer.text, answer.fix
-    if fix is not None:
-        for thing in await database.fetch(WHY_CALLED(directive=found.directive_id)):
-            fix = fix.replace(str(thing.id), thing.called)
+    text, fix, called = answer.text, answer.fix, ""
+    for thing in await database.fetch(WHY_CALLED(directive=found.directive_id, also=anything)):
+        fix = fix and fix.replace(str(thing.id), thing.called)
+        called = thing.called if thing.id == anything else called
     if broken := troubles(settings):
         text += f" (but {', '.join(f'{name}: {trouble}' for name, trouble in broken.items())})"
         fix = fix or "makima status"
     return WhyShown(
-        id=anything, kind=found.kind, name=found.name, status=found.status, why=text, fix=fix, output=answer.output
+        id=anything,
+        kind=found.kind,
+        called=called,
+        name=found.name,
+        status=found.status,
+        why=text,
+        fix=fix,
+        output=answer.output,
     )
 
 
@@ -71,15 +87,20 @@ async def inbox(
 ) -> Response[list[InboxItem]]:
     """All that waits for a person, oldest first, each with the command that settles it. Empty: nothing needs you."""
     place = after(cursor, _Place, _Place())
-    asked = INBOX(owner=caller.person().owner, after_at=place.since, after_id=place.id, limit=limit + 1)
-    found = await database.fetch(asked)
-    return page(request, [_item(row) for row in found], limit, lambda item: _Place(item.since, item.id))
+    owner = caller.person().owner
+    (slots,), found = await database.fetch_all(
+        WHY_SLOTS(owner=owner), INBOX(owner=owner, after_at=place.since, after_id=place.id, limit=limit + 1)
+    )
+    return page(request, [_item(row, slots) for row in found], limit, lambda item: _Place(item.since, item.id))
 
 
-async def scene(database: Database, directive: UUID, also: UUID) -> Scene:
+async def scene(database: Database, owner: UUID, directive: UUID, also: UUID) -> Scene:
     """A directive with all that decides what it waits for; with the task `also`, even if it has ended."""
-    (row,), steps, tasks = await database.fetch_all(
-        WHY_DIRECTIVE(directive=directive), WHY_STEPS(directive=directive), WHY_TASKS(directive=directive, also=also)
+    (row,), (slots,), steps, tasks = await database.fetch_all(
+        WHY_DIRECTIVE(directive=directive),
+        WHY_SLOTS(owner=owner),
+        WHY_STEPS(directive=directive),
+        WHY_TASKS(directive=directive, also=also),
     )
     return Scene(
         id=directive,
@@ -97,42 +118,65 @@ async def scene(database: Database, directive: UUID, also: UUID) -> Scene:
         undelivered=row.undelivered,
         steps={step.id: step for step in steps},
         tasks=tasks,
-        slots=Slots(
-            daemons=row.daemons,
-            capacity=row.capacity,
-            running=row.running,
-            max_running=row.max_running,
-            refusing=row.refusing,
-        ),
+        slots=slots,
         now=row.now,
     )
 
 
-def _item(row: Item) -> InboxItem:
+def _item(row: Item, slots: Slots) -> InboxItem:
+    text, command = _settled_by(row, slots)
     return InboxItem(
         id=row.id,
         since=row.since,
         kind=row.kind,
         directive_id=row.directive_id,
+        called=row.task or str(row.number),
         title=row.title,
-        text=row.text,
-        command=_command(row),
+        text=text,
+        options=row.options,
+        command=command,
     )
 
 
-def _command(row: Item) -> str:
-    """The command that settles it."""
+def _settled_by(row: Item, slots: Slots) -> tuple[str, str]:
+    """What waits, and the command that settles it."""
+    this = str(row.number)
     if row.kind == "question":
-        return f"makima answer {row.id} TEXT"
+        return row.text or "", f"makima answer {row.task} {'N' if row.options else 'TEXT'}"
     if row.kind == "waiting":
-        return "makima daemon list, and makima doctor"
+        why = explanation.unable(slots)
+        if row.text is not None:
+            why = explanation.refused(_unsent(row, row.text), slots)
+        told = why or Why(text="it is waited for a daemon")
+        return told.text, (told.fix or f"makima why {this}").replace(
+            str(row.failed_step), f"{this}/{row.failed_number}"
+        )
     steps = {}
     if row.failed_step is not None:
         steps[row.failed_step] = Step(id=row.failed_step, status=StepStatus.FAILED)
-    told = Scene(id=row.directive_id, status=row.status, paused_for=row.paused_for, steps=steps, now=row.since)
-    command = explanation.settling(told) or f"makima why {row.directive_id}"
-    step = f"{row.number}/{row.failed_number}"
-    return command.replace(str(row.directive_id), str(row.number)).replace(str(row.failed_step), step)
+    told_of = Scene(
+        id=row.directive_id,
+        status=row.status,
+        paused_for=row.paused_for,
+        undelivered=row.undelivered,
+        steps=steps,
+        now=row.since,
+    )
+    command = explanation.settling(told_of) or f"makima why {this}"
+    step = f"{this}/{row.failed_number}"
+    return row.text or "", command.replace(str(row.directive_id), this).replace(str(row.failed_step), step)
+
+
+def _unsent(row: Item, reason: str) -> Task:
+    return Task(
+        id=row.id,
+        kind=TaskKind.STEP,
+        name=row.title,
+        status=TaskStatus.PENDING,
+        step=row.failed_step,
+        refused_for=reason,
+        refusal=row.refusal,
+    )
 
 
 ROUTES = (explain, inbox)

@@ -12,7 +12,7 @@ from services.gateway.rows import SQL
 class Count(msgspec.Struct, frozen=True, kw_only=True):
     """How many of something are in a status."""
 
-    what: Literal["directives", "tasks", "daemons", "slots"]
+    what: Literal["directives", "standings", "tasks", "daemons", "slots"]
     status: str
     many: int
 

@@ -2,6 +2,8 @@
 -- An owner's directives, live tasks, daemons and slots by status (directive_by_owner, the partial indexes of live tasks).
 SELECT 'directives' AS what, status::text, count(*)::bigint AS many FROM makima.directive WHERE owner_id = %(owner)s GROUP BY status
 UNION ALL
+SELECT 'standings', makima.standing(d), count(*) FROM makima.directive d WHERE d.owner_id = %(owner)s GROUP BY 2
+UNION ALL
 SELECT 'tasks', 'pending', count(*) FROM makima.task WHERE owner_id = %(owner)s AND status = 'pending' HAVING count(*) > 0
 UNION ALL
 SELECT 'tasks', status::text, count(*) FROM makima.task

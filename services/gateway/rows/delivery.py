@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.gateway.rows import SQL
-from services.gateway.rows.directives import Standing
+from services.gateway.rows.directives import StatusNow
 
-LOOK_NOW = SQL.query("look_now", Standing)
-TELL_DELIVERY = SQL.query("tell_delivery", Standing)
+LOOK_NOW = SQL.query("look_now", StatusNow)
+TELL_DELIVERY = SQL.query("tell_delivery", StatusNow)

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from services.gateway.rows import SQL
-from shared.domain.statuses import DirectiveStatus, PauseCause, StepStatus, TaskKind, TaskStatus
+from shared.domain.statuses import DirectiveStatus, PauseCause, Standing, StepStatus, TaskKind, TaskStatus
 
 OnFailure = Literal["replan", "pause", "continue"]
 
@@ -45,7 +45,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     changed: list[str]
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class StatusNow(msgspec.Struct, frozen=True, kw_only=True):
     """A directive's status and version."""
 
     status: DirectiveStatus
@@ -68,6 +68,7 @@ class ListedDirective(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     title: str
     status: DirectiveStatus
+    standing: Standing
     pause_reason: str | None
     repository_url: str | None
     pr_branch: str | None
@@ -86,6 +87,7 @@ class ShownDirective(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     goal: str
     status: DirectiveStatus
+    standing: Standing
     pause_reason: str | None
     repository_url: str | None
     base_branch: str | None
@@ -145,9 +147,9 @@ class ShownStep(msgspec.Struct, frozen=True, kw_only=True):
 CREATE = SQL.command("create")
 LOCK = SQL.query("lock", LockedDirective)
 CHANGES_SINCE = SQL.query("changes_since", Change)
-STANDING = SQL.query("version", Standing)
+STANDING = SQL.query("version", StatusNow)
 SET_STATUS = SQL.query("set_status", int)
-ACTIVATE = SQL.query("activate", Standing)
+ACTIVATE = SQL.query("activate", StatusNow)
 LIST = SQL.query("list", ListedDirective)
 SHOW = SQL.query("show", ShownDirective)
 STEPS = SQL.query("steps", ShownStep)

@@ -39,7 +39,7 @@ RETURNING status, version;
 
 -- name: list
 -- The newest directives before one, newest first, with their steps counted by status (directive_by_owner, step_by_directive).
-SELECT d.id, d.number, d.title, d.status, d.pause_reason, d.repository_url, d.pr_branch, d.pr_url, d.created_at, d.version,
+SELECT d.id, d.number, d.title, d.status, makima.standing(d) AS standing, d.pause_reason, d.repository_url, d.pr_branch, d.pr_url, d.created_at, d.version,
        coalesce((SELECT jsonb_object_agg(c.status, c.many)
                    FROM (SELECT s.status, count(*) AS many FROM makima.step s WHERE s.directive_id = d.id GROUP BY 1) c),
                 '{}') AS steps,
@@ -50,7 +50,8 @@ SELECT d.id, d.number, d.title, d.status, d.pause_reason, d.repository_url, d.pr
  ORDER BY d.id DESC LIMIT %(limit)s;
 
 -- name: show
-SELECT d.id, d.number, d.title, d.goal, d.status, d.pause_reason, d.repository_url, d.base_branch, d.agent, d.on_failure,
+SELECT d.id, d.number, d.title, d.goal, d.status, makima.standing(d) AS standing, d.pause_reason, d.repository_url, d.base_branch,
+       d.agent, d.on_failure,
        d.max_parallel, d.max_attempts, d.approve_plan, d.max_cost_usd::float AS max_cost_usd, d.max_tokens, d.deadline,
        d.stop_now, d.paused_for, d.awaited_plan, makima.awaiting_approval(d) AS awaited, d.pr_branch, d.pr_url,
        d.delivery_outcome, d.generation, d.version, d.created_at, coalesce(sum(t.cost_usd), 0)::float AS cost_usd,

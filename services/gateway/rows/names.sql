@@ -24,15 +24,22 @@ SELECT s.id, s.directive_id, d.number || '/' || s.number AS label, s.name
   FROM makima.step s JOIN makima.directive d ON d.id = s.directive_id
  WHERE s.id BETWEEN %(first)s AND %(last)s AND d.owner_id = %(owner)s ORDER BY s.id LIMIT 10;
 
--- name: newest_task
--- The newest task of a step (task_by_directive).
-SELECT t.id, t.directive_id, t.kind::text AS label, t.name
+-- name: tasks_of
+-- The tasks of a step, or of a kind in a directive, in their order (task_by_directive).
+SELECT t.id, t.directive_id, makima.called(t) AS label, t.name
   FROM makima.task t
- WHERE t.directive_id = %(directive)s AND t.step_id = %(step)s ORDER BY t.id DESC LIMIT 1;
+ WHERE t.directive_id = %(directive)s AND t.kind::text = %(kind)s
+   AND (%(step)s::uuid IS NULL OR t.step_id = %(step)s) ORDER BY t.id LIMIT 1000;
 
 -- name: tasks_between
-SELECT t.id, t.directive_id, t.kind::text AS label, t.name
+SELECT t.id, t.directive_id, makima.called(t) AS label, t.name
   FROM makima.task t WHERE t.id BETWEEN %(first)s AND %(last)s AND t.owner_id = %(owner)s ORDER BY t.id LIMIT 10;
+
+-- name: questions_of
+-- The open questions of some tasks (question_open).
+SELECT q.id, q.directive_id, makima.called(t) AS label, q.text AS name
+  FROM makima.question q JOIN makima.task t ON t.id = q.task_id AND t.attempt = q.attempt
+ WHERE q.settled IS NULL AND q.directive_id = %(directive)s AND (%(task)s::uuid IS NULL OR q.task_id = %(task)s) ORDER BY q.id LIMIT 10;
 
 -- name: questions_between
 SELECT q.id, q.directive_id, 'question' AS label, q.text AS name
@@ -40,7 +47,9 @@ SELECT q.id, q.directive_id, 'question' AS label, q.text AS name
  WHERE q.id BETWEEN %(first)s AND %(last)s AND d.owner_id = %(owner)s ORDER BY q.id LIMIT 10;
 
 -- name: orders_called
--- Orders by the beginning of their id, or by their title.
-SELECT o.id, o.directive_id, 'order' AS label, o.title AS name
+-- Orders by their number, their title, or the beginning of their id (work_order_by_owner).
+SELECT o.id, o.directive_id, o.number::text AS label, o.title AS name
   FROM makima.work_order o
- WHERE o.owner_id = %(owner)s AND (o.id BETWEEN %(first)s AND %(last)s OR o.title = %(name)s) ORDER BY o.id LIMIT 10;
+ WHERE o.owner_id = %(owner)s
+   AND (o.number = %(number)s OR o.id BETWEEN %(first)s AND %(last)s OR o.title = %(name)s)
+ ORDER BY o.number IS DISTINCT FROM %(number)s, o.id LIMIT 10;

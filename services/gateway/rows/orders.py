@@ -16,6 +16,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """An order, with the steps that serve it."""
 
     id: UUID
+    number: int
     title: str
     description: str
     priority: Priority

@@ -20,11 +20,11 @@ SELECT * FROM makima.settle_orders(%(orders)s::uuid[]);
 -- name: add_order
 INSERT INTO makima.work_order (id, owner_id, directive_id, title, description, priority, order_type)
 VALUES (%(id)s, %(owner)s, %(directive)s, %(title)s, %(description)s, %(priority)s, %(order_type)s)
-RETURNING id, title, description, priority, order_type, status, directive_id, created_at, version, '{}'::uuid[] AS steps;
+RETURNING id, number, title, description, priority, order_type, status, directive_id, created_at, version, '{}'::uuid[] AS steps;
 
 -- name: list_orders
 -- Orders, the most urgent first (work_order_by_owner).
-SELECT o.id, o.title, o.description, o.priority, o.order_type, o.status, o.directive_id, o.created_at, o.version,
+SELECT o.id, o.number, o.title, o.description, o.priority, o.order_type, o.status, o.directive_id, o.created_at, o.version,
        ARRAY(SELECT so.step_id FROM makima.step_order so WHERE so.order_id = o.id ORDER BY so.step_id) AS steps
   FROM makima.work_order o
  WHERE o.owner_id = %(owner)s AND (%(directive)s::uuid IS NULL OR o.directive_id = %(directive)s)
@@ -37,12 +37,12 @@ SELECT o.id, o.title, o.description, o.priority, o.order_type, o.status, o.direc
 -- name: link_order
 UPDATE makima.work_order o SET directive_id = %(directive)s, version = o.version + 1
  WHERE o.id = %(order)s AND o.owner_id = %(owner)s AND o.status = 'open'
-RETURNING o.id, o.title, o.description, o.priority, o.order_type, o.status, o.directive_id, o.created_at, o.version,
+RETURNING o.id, o.number, o.title, o.description, o.priority, o.order_type, o.status, o.directive_id, o.created_at, o.version,
           ARRAY(SELECT so.step_id FROM makima.step_order so WHERE so.order_id = o.id ORDER BY so.step_id) AS steps;
 
 -- name: show_order
 -- An order of a directive.
-SELECT o.id, o.title, o.description, o.priority, o.order_type, o.status, o.directive_id, o.created_at, o.version,
+SELECT o.id, o.number, o.title, o.description, o.priority, o.order_type, o.status, o.directive_id, o.created_at, o.version,
        ARRAY(SELECT so.step_id FROM makima.step_order so WHERE so.order_id = o.id ORDER BY so.step_id) AS steps
   FROM makima.work_order o WHERE o.id = %(order)s AND o.owner_id = %(owner)s AND o.directive_id = %(directive)s;
 
@@ -56,7 +56,7 @@ SELECT id FROM makima.step WHERE id = %(step)s AND directive_id = %(directive)s 
 -- name: cancel_order
 UPDATE makima.work_order o SET status = 'cancelled', version = o.version + 1
  WHERE o.id = %(order)s AND o.owner_id = %(owner)s AND o.status IN ('open', 'in_progress')
-RETURNING o.id, o.title, o.description, o.priority, o.order_type, o.status, o.directive_id, o.created_at, o.version,
+RETURNING o.id, o.number, o.title, o.description, o.priority, o.order_type, o.status, o.directive_id, o.created_at, o.version,
           ARRAY(SELECT so.step_id FROM makima.step_order so WHERE so.order_id = o.id ORDER BY so.step_id) AS steps;
 
 -- name: open_orders

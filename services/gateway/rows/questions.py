@@ -15,6 +15,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """A question, its task's and its directive's names, and whether anybody still waits for the answer."""
 
     id: UUID
+    called: str
     directive_id: UUID
     title: str
     task_id: UUID

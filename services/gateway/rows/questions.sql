@@ -5,7 +5,7 @@ VALUES (%(id)s, %(task)s, %(attempt)s, %(directive)s, %(text)s, %(options)s, %(d
 
 -- name: question
 -- A question, and whether anybody still waits for it.
-SELECT q.id, q.directive_id, d.title, q.task_id, t.name AS task_name, q.text, q.options, q.default_answer, q.expires_at,
+SELECT q.id, makima.called(t) AS called, q.directive_id, d.title, q.task_id, t.name AS task_name, q.text, q.options, q.default_answer, q.expires_at,
        q.answer, q.settled, q.asked_at,
        q.settled IS NULL AND t.attempt = q.attempt AND t.status IN ({on_a_daemon}) AS open
   FROM makima.question q
@@ -15,7 +15,7 @@ SELECT q.id, q.directive_id, d.title, q.task_id, t.name AS task_name, q.text, q.
 
 -- name: questions
 -- The questions that wait for an answer, oldest first (question_open).
-SELECT q.id, q.directive_id, d.title, q.task_id, t.name AS task_name, q.text, q.options, q.default_answer, q.expires_at,
+SELECT q.id, makima.called(t) AS called, q.directive_id, d.title, q.task_id, t.name AS task_name, q.text, q.options, q.default_answer, q.expires_at,
        q.answer, q.settled, q.asked_at, true AS open
   FROM makima.question q
   JOIN makima.task t ON t.id = q.task_id AND t.attempt = q.attempt AND t.status IN ({on_a_daemon})

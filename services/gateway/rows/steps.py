@@ -19,6 +19,13 @@ class NamedStep(msgspec.Struct, frozen=True, kw_only=True):
     plan: str
 
 
+class CalledStep(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step is called."""
+
+    id: UUID
+    called: str
+
+
 class MovedStep(msgspec.Struct, frozen=True, kw_only=True):
     """A step as it stands after a person's word."""
 
@@ -84,5 +91,6 @@ REMOVE_STEP = SQL.query("remove_step", RemovedStep)
 DEPENDENTS = SQL.query("dependents", str)
 RETRY_STEP = SQL.query("retry_step", MovedStep)
 SKIP_STEP = SQL.query("skip_step", MovedStep)
+CALLED_STEPS = SQL.query("called_steps", CalledStep)
 FIND_STEP = SQL.query("find_step", FoundStep)
 FAILED_STEPS = SQL.query("failed_steps", int)

@@ -109,3 +109,8 @@ SELECT s.id, s.name, s.status, s.directive_id FROM makima.step s
 
 -- name: failed_steps
 SELECT count(*)::integer AS failed FROM makima.step WHERE directive_id = %(directive)s AND status = 'failed';
+
+-- name: called_steps
+-- What some steps of a directive are called.
+SELECT s.id, d.number || '/' || s.number AS called
+  FROM makima.step s JOIN makima.directive d ON d.id = s.directive_id WHERE s.id = ANY (%(steps)s);

@@ -17,6 +17,7 @@ class ListedTask(msgspec.Struct, frozen=True, kw_only=True):
     """A task in a list."""
 
     id: UUID
+    called: str
     kind: TaskKind
     name: str
     status: TaskStatus

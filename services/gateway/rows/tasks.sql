@@ -1,6 +1,6 @@
 -- name: tasks
 -- The newest tasks before one, of a directive or of all.
-SELECT t.id, t.kind, t.name, t.status, t.attempt, t.agent, t.daemon, t.branch, t.reason, t.waiting_reason, t.step_id,
+SELECT t.id, makima.called(t) AS called, t.kind, t.name, t.status, t.attempt, t.agent, t.daemon, t.branch, t.reason, t.waiting_reason, t.step_id,
        t.directive_id, t.cost_usd::float, t.tokens, t.created_at, t.ended_at
   FROM makima.task t
  WHERE t.owner_id = %(owner)s AND (%(directive)s::uuid IS NULL OR t.directive_id = %(directive)s)
@@ -8,7 +8,7 @@ SELECT t.id, t.kind, t.name, t.status, t.attempt, t.agent, t.daemon, t.branch, t
  ORDER BY t.id DESC LIMIT %(limit)s;
 
 -- name: task
-SELECT t.id, t.kind, t.name, t.status, t.attempt, t.agent, t.daemon, t.branch, t.reason, t.waiting_reason, t.step_id,
+SELECT t.id, makima.called(t) AS called, t.kind, t.name, t.status, t.attempt, t.agent, t.daemon, t.branch, t.reason, t.waiting_reason, t.step_id,
        t.directive_id, t.cost_usd::float, t.tokens, t.created_at, t.ended_at, t.prompt, t.outcome, t.commits,
        s.model, coalesce(s.labels, '{}') AS labels
   FROM makima.task t LEFT JOIN makima.step s ON s.id = t.step_id WHERE t.id = %(task)s AND t.owner_id = %(owner)s;

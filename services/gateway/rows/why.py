@@ -9,8 +9,8 @@ from uuid import UUID
 import msgspec
 
 from services.gateway.rows import SQL
-from shared.domain.explanation import Step, Task
-from shared.domain.statuses import DirectiveStatus, PauseCause
+from shared.domain.explanation import Slots, Step, Task
+from shared.domain.statuses import DirectiveStatus, PauseCause, Refusal
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +23,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """A directive with what is due of it, and its owner's slots."""
+    """A directive with what is due of it."""
 
     status: DirectiveStatus
     pause_reason: str | None
@@ -37,16 +37,11 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     delivery_output: str | None
     undelivered: bool
     requests: list[str]
-    daemons: int
-    capacity: int
-    refusing: tuple[str, ...]
-    running: int
-    max_running: int | None
     now: datetime
 
 
 class CalledThing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a directive or a step of it is called."""
+    """What a directive, or a step, a live task or an open question of it is called."""
 
     id: UUID
     called: str
@@ -59,18 +54,25 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     directive_id: UUID
     title: str
-    text: str
+    text: str | None
     since: datetime
     status: DirectiveStatus
     paused_for: PauseCause | None
     failed_step: UUID | None
+    """The first that failed; of what no daemon takes, its step."""
     number: int | None
     """The directive's."""
     failed_number: int | None
+    task: str | None
+    """What the task is called that asks, or that no daemon takes."""
+    options: list[str]
+    refusal: Refusal | None
+    undelivered: bool
 
 
 WHY_FIND = SQL.query("why_find", Found)
 WHY_DIRECTIVE = SQL.query("why_directive", Waiting)
+WHY_SLOTS = SQL.query("why_slots", Slots)
 WHY_STEPS = SQL.query("why_steps", Step)
 WHY_CALLED = SQL.query("why_called", CalledThing)
 WHY_TASKS = SQL.query("why_tasks", Task)

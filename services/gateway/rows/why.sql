@@ -9,23 +9,27 @@ UNION ALL
 SELECT 'task', t.directive_id, t.name, t.status::text FROM makima.task t WHERE t.id = %(id)s AND t.owner_id = %(owner)s;
 
 -- name: why_directive
--- A directive with what is due of it, and its owner's slots. Relies on plan_request_unserved, step_undelivered,
--- task_on_a_daemon.
+-- A directive with what is due of it. Relies on plan_request_unserved, step_by_directive.
 SELECT d.status, d.pause_reason, d.paused_for, d.awaited_plan, makima.awaiting_approval(d) AS awaited, d.on_failure, d.max_parallel,
        coalesce(d.pr_url, d.pr_branch) AS delivered_to, d.delivery_outcome,
        (SELECT right(t.result ->> 'output', 2000) FROM makima.task t
          WHERE t.directive_id = d.id AND t.kind = 'completion' ORDER BY t.id DESC LIMIT 1) AS delivery_output,
-       EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered) AS undelivered,
+       (SELECT true FROM makima.undelivered_step u WHERE u.directive_id = d.id LIMIT 1) IS NOT NULL AS undelivered,
        ARRAY(SELECT r.reason FROM makima.plan_request r WHERE r.directive_id = d.id AND r.served_by IS NULL ORDER BY r.id) AS requests,
-       (SELECT count(*)::integer FROM makima.daemon w WHERE w.owner_id = d.owner_id AND w.connected AND NOT w.draining) AS daemons,
-       (SELECT coalesce(sum(w.capacity), 0)::integer FROM makima.daemon w
-         WHERE w.owner_id = d.owner_id AND w.connected AND NOT w.draining) AS capacity,
-       ARRAY(SELECT w.name || CASE WHEN w.refuses IS NULL THEN ' drains' ELSE ': ' || w.refuses END FROM makima.daemon w
-              WHERE w.owner_id = d.owner_id AND w.connected AND w.draining ORDER BY w.name) AS refusing,
-       (SELECT count(*)::integer FROM makima.task t
-         WHERE t.owner_id = d.owner_id AND t.status IN ({on_a_daemon})) AS running,
-       (SELECT o.max_running FROM makima.owner o WHERE o.id = d.owner_id) AS max_running, makima.now() AS now
+       makima.now() AS now
   FROM makima.directive d WHERE d.id = %(directive)s;
+
+-- name: why_slots
+-- Where an owner's tasks may run. Relies on task_on_a_daemon.
+SELECT count(*) FILTER (WHERE w.connected AND NOT w.draining)::integer AS daemons,
+       coalesce(sum(w.capacity) FILTER (WHERE w.connected AND NOT w.draining), 0)::integer AS capacity,
+       coalesce(array_agg(w.name ORDER BY w.name) FILTER (WHERE w.connected AND w.draining AND w.refuses IS NULL), '{}') AS drained,
+       coalesce(array_agg(w.name || ': ' || w.refuses ORDER BY w.name) FILTER (WHERE w.connected AND w.draining AND w.refuses IS NOT NULL), '{}') AS refusing,
+       coalesce(array_agg(w.name ORDER BY w.name) FILTER (WHERE NOT w.connected), '{}') AS lost,
+       (SELECT count(*)::integer FROM makima.task t
+         WHERE t.owner_id = %(owner)s AND t.status IN ({on_a_daemon})) AS running,
+       (SELECT o.max_running FROM makima.owner o WHERE o.id = %(owner)s) AS max_running
+  FROM makima.daemon w WHERE w.owner_id = %(owner)s;
 
 -- name: why_steps
 -- Relies on step_by_directive.
@@ -36,16 +40,24 @@ SELECT s.id, s.name, s.status, s.order_index, s.held_by, s.removed_by, s.skipped
   FROM makima.step s WHERE s.directive_id = %(directive)s ORDER BY s.order_index, s.id;
 
 -- name: why_called
--- What a directive and its steps are called (step_by_directive).
+-- What a directive, its steps, and its live tasks are called, and their open questions by them (step_by_directive,
+-- task_by_directive, question_open).
 SELECT d.id, d.number::text AS called FROM makima.directive d WHERE d.id = %(directive)s
 UNION ALL
 SELECT s.id, d.number || '/' || s.number FROM makima.directive d JOIN makima.step s ON s.directive_id = d.id
- WHERE d.id = %(directive)s;
+ WHERE d.id = %(directive)s
+UNION ALL
+SELECT t.id, makima.called(t) FROM makima.task t
+ WHERE t.directive_id = %(directive)s AND (t.id = %(also)s OR t.status IN ({live_task}))
+UNION ALL
+SELECT q.id, makima.called(t) FROM makima.question q JOIN makima.task t ON t.id = q.task_id
+ WHERE q.directive_id = %(directive)s AND q.settled IS NULL;
 
 -- name: why_tasks
 -- The live tasks, and the one that is asked about. Relies on task_by_directive and question_open.
 SELECT t.id, t.kind, t.name, t.status, t.attempt, t.step_id AS step, t.not_before, t.cancel_asked,
-       CASE WHEN t.refused_attempt = t.attempt THEN t.waiting_reason END AS refused_for, t.refusal, coalesce(t.reason, a.reason) AS reason, right(a.tail, 2000) AS tail, t.daemon,
+       CASE WHEN t.refused_attempt = t.attempt THEN t.waiting_reason END AS refused_for,
+       CASE WHEN t.refused_attempt = t.attempt THEN t.refusal END AS refusal, coalesce(t.reason, a.reason) AS reason, right(a.tail, 2000) AS tail, t.daemon,
        q.id AS question
   FROM makima.task t
   LEFT JOIN LATERAL (SELECT q.id FROM makima.question q
@@ -58,13 +70,17 @@ SELECT t.id, t.kind, t.name, t.status, t.attempt, t.step_id AS step, t.not_befor
  ORDER BY t.id;
 
 -- name: inbox
--- All that waits for a person after an item, oldest first: questions, approvals, paused directives, and what no daemon
--- has taken for a minute. Relies on question_open, directive_waits_for_a_person, directive_by_status, step_proposed, task_refused.
+-- All that waits for a person after an item, oldest first: questions, approvals, paused directives, what no daemon has
+-- taken for a minute, and what is due while no daemon takes anything (without a text). Relies on question_open,
+-- directive_waits_for_a_person, directive_by_status, step_proposed, task_refused, task_by_directive, step_by_directive.
+WITH able AS MATERIALIZED (
+    SELECT count(*) > 0 AS any FROM makima.daemon w WHERE w.owner_id = %(owner)s AND w.connected AND NOT w.draining
+)
 SELECT waiting.*, (SELECT d.number FROM makima.directive d WHERE d.id = waiting.directive_id) AS number,
        (SELECT s.number FROM makima.step s WHERE s.id = waiting.failed_step) AS failed_number
   FROM (
 SELECT 'question' AS kind, q.id, q.directive_id, d.title, t.name || ' asks: ' || q.text AS text, q.asked_at AS since,
-       d.status, NULL AS paused_for, NULL::uuid AS failed_step
+       d.status, NULL AS paused_for, NULL::uuid AS failed_step, makima.called(t) AS task, q.options, NULL AS refusal, false AS undelivered
   FROM makima.question q
   JOIN makima.task t ON t.id = q.task_id AND t.attempt = q.attempt AND t.status IN ({on_a_daemon})
   JOIN makima.directive d ON d.id = q.directive_id
@@ -73,21 +89,27 @@ UNION ALL
 SELECT CASE d.status WHEN 'paused' THEN 'paused' ELSE 'approval' END, d.id, d.id, d.title,
        coalesce(d.pause_reason, CASE WHEN d.awaited_plan IS NULL THEN 'work that its steps found waits for approval'
                                      ELSE 'a plan waits for approval' END), d.status_at, d.status, d.paused_for,
-       (SELECT s.id FROM makima.step s WHERE s.directive_id = d.id AND s.status = 'failed' ORDER BY s.order_index, s.id LIMIT 1)
+       (SELECT s.id FROM makima.step s WHERE s.directive_id = d.id AND s.status = 'failed' ORDER BY s.order_index, s.id LIMIT 1),
+       NULL, '{}', NULL, (SELECT true FROM makima.undelivered_step u WHERE u.directive_id = d.id LIMIT 1) IS NOT NULL
   FROM makima.directive d
  WHERE d.owner_id = %(owner)s AND d.status IN ('paused', 'awaiting_approval')
 UNION ALL
 SELECT 'approval', d.id, d.id, d.title, 'work that its steps found waits for approval; the rest goes on', d.status_at,
-       'awaiting_approval', NULL, NULL
+       'awaiting_approval', NULL, NULL, NULL, '{}', NULL, false
   FROM makima.directive d
  WHERE d.owner_id = %(owner)s AND d.status = 'active' AND makima.awaiting_approval(d) <> '{}'
 UNION ALL
-SELECT 'waiting', t.id, t.directive_id, d.title, t.name || ' can''t be sent: ' || t.waiting_reason, t.refused_since,
-       d.status, NULL, NULL
+SELECT 'waiting', t.id, t.directive_id, d.title, t.waiting_reason, t.refused_since,
+       d.status, NULL, t.step_id, makima.called(t), '{}', t.refusal, false
   FROM makima.task t JOIN makima.directive d ON d.id = t.directive_id
  WHERE t.owner_id = %(owner)s AND t.status IN ({unstarted_task}) AND d.status IN ('active', 'idle')
    AND t.refused_attempt IS NOT NULL AND t.refused_attempt = t.attempt
-   AND t.refused_since < makima.now() - interval '1 minute'
+   AND t.refused_since < makima.now() - interval '1 minute' AND (SELECT able.any FROM able)
+UNION ALL
+SELECT 'waiting', d.id, d.id, d.title, NULL, d.status_at, d.status, NULL, NULL, NULL, '{}', NULL, false
+  FROM makima.directive d
+ WHERE d.owner_id = %(owner)s AND d.status IN ('active', 'idle') AND NOT (SELECT able.any FROM able)
+   AND makima.standing(d) = 'waiting'
 ) AS waiting
  WHERE %(after_id)s::uuid IS NULL OR (since, id) > (%(after_at)s::timestamptz, %(after_id)s::uuid)
  ORDER BY since, id LIMIT %(limit)s;

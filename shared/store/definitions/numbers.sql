@@ -17,3 +17,12 @@ END
 $$;
 CREATE OR REPLACE TRIGGER number_step BEFORE INSERT ON makima.step
     FOR EACH ROW WHEN (NEW.number IS NULL) EXECUTE FUNCTION makima.number_step();
+
+CREATE OR REPLACE FUNCTION makima.number_order() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE makima.owner SET orders = orders + 1 WHERE id = NEW.owner_id RETURNING orders INTO NEW.number;
+    RETURN NEW;
+END
+$$;
+CREATE OR REPLACE TRIGGER number_order BEFORE INSERT ON makima.work_order
+    FOR EACH ROW WHEN (NEW.number IS NULL) EXECUTE FUNCTION makima.number_order();
