@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from litestar import Litestar
+from litestar.config.compression import CompressionConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 
@@ -31,11 +32,13 @@ from services.gateway.routes import (
     tasks,
     why,
 )
-from services.gateway.schema import OPENAPI
+from services.gateway.schema import description
 from services.gateway.transactions import change, directive_change
 from shared.config import Settings
 from shared.store.database import Database
 
+COMPRESSION = CompressionConfig(backend="gzip", minimum_size=4096, gzip_compress_level=5, exclude="^/v1/events$")
+"""For clients that ask for it. A stream of events would wait for a block to be full."""
 ROUTES = (
     *health.ROUTES,
     *metrics.ROUTES,
@@ -80,7 +83,8 @@ def application(database: Database, settings: Settings, gate: Gate, live: Live, 
         state=State({"home": settings.home}),
         exception_handlers=problems.HANDLERS,
         middleware=[counting.timed, allowing],
-        openapi_config=OPENAPI,
+        openapi_config=description(),
+        compression_config=COMPRESSION,
         logging_config=None,
         request_max_body_size=problems.LARGEST_BODY,
     )

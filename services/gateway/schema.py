@@ -15,8 +15,9 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
-from litestar import Litestar
+from litestar import Litestar, Response, Router
 from litestar.enums import MediaType
+from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin, YamlRenderPlugin
@@ -31,6 +32,7 @@ from services.gateway.http.request import OPEN
 Described = dict[str, Any]
 """A part of the description, which is JSON."""
 CHANGES = frozenset({"POST", "PATCH", "DELETE"})
+PATH = "/schema"
 REF = "#/components/schemas/{name}"
 TAGS = [
     Tag("directives", "Goals on repositories: made, changed, started, paused, ended."),
@@ -57,6 +59,22 @@ _SAYS = {
     500: "A fault of the gateway's.",
     503: "Postgres, or what else is needed, doesn't answer just now; ask again.",
 }
+_DONE = {"200": "Done.", "201": "Made.", "202": "Taken on; it is done soon."}
+_NAMES = {
+    "directive": "The directive's id.",
+    "step": "The step's id.",
+    "task": "The task's id.",
+    "order": "The order's id.",
+    "question": "The question's id.",
+    "name": "The daemon's name.",
+    "status": "Only those of this status.",
+    "anything": "The id of a directive, a step or a task.",
+    "kind": "What to look for.",
+    "now": "End running tasks at once; they run again later.",
+    "after_attempt": "Only output of later attempts, or of this one after `after_seq`.",
+    "after_seq": "Only output of `after_attempt` that follows this number.",
+}
+"""What a parameter is, where its name says it all."""
 _CHALLENGE = {
     "WWW-Authenticate": {
         "description": "Which kind of token is wanted (RFC 6750).", "required": True, "schema": {"type": "string"},
@@ -79,26 +97,35 @@ class _Yaml(YamlRenderPlugin):
         return super().render(request, completed(request, openapi_schema))
 
 
-OPENAPI = OpenAPIConfig(
-    title="makima",
-    version="1",
-    description=(
-        "Goals on git repositories, their steps, tasks and events. Every error is a problem detail (RFC 9457) of one "
-        "line. A person's token is in the cluster's home; a task has its own, for its directive only. "
-        "Whatever changes something takes an Idempotency-Key, and is done once however often it is asked. "
-        "Lists come in pages: the Link header has the next one."
-    ),
-    path="/schema",
-    render_plugins=[
-        _Page(path="/", media_type=MediaType.HTML),
-        _Json(path="/openapi.json"),
-        _Yaml(path="/openapi.yaml"),
-    ],
-    components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
-    security=[{"bearer": []}],
-    tags=TAGS,
-    use_handler_docstrings=True,
-)
+def _nothing_there(answer: Response[Any]) -> Response[Any]:
+    """An address below /schema that there is not is refused like any other."""
+    if answer.status_code == HTTPStatus.NOT_FOUND:
+        raise NotFoundException("there is nothing at this address below /schema")
+    return answer
+
+
+def description() -> OpenAPIConfig:
+    """How the description is made and where it is found."""
+    return OpenAPIConfig(
+        title="makima",
+        version="1",
+        description=(
+            "Goals on git repositories, their steps, tasks and events. Every error is a problem detail (RFC 9457) of "
+            "one line. A person's token is in the cluster's home; a task has its own, for its directive only. "
+            "Whatever changes something takes an Idempotency-Key, and is done once however often it is asked. "
+            "Lists come in pages: the Link header has the next one."
+        ),
+        openapi_router=Router(PATH, route_handlers=[], include_in_schema=False, after_request=_nothing_there),
+        render_plugins=[
+            _Page(path="/", media_type=MediaType.HTML),
+            _Json(path="/openapi.json"),
+            _Yaml(path="/openapi.yaml"),
+        ],
+        components=Components(security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}),
+        security=[{"bearer": []}],
+        tags=TAGS,
+        use_handler_docstrings=True,
+    )
 
 
 def completed(request: AnyRequest, described: Described) -> Described:
@@ -155,8 +182,13 @@ def _words(kind: type) -> dict[str, str]:
 def _complete(operation: Described, handler: HTTPRouteHandler, method: str, path: str) -> None:
     for parameter in operation.get("parameters", ()):
         parameter["schema"] = _given(parameter["schema"])
+        if parameter["name"] in _NAMES:
+            parameter.setdefault("description", _NAMES[parameter["name"]])
+    operation["summary"] = operation["description"].partition("\n")[0].rstrip(".")
     responses = operation["responses"]
     responses.pop("400", None)  # the framework's own words for it
+    for status in _DONE.keys() & responses.keys():
+        responses[status]["description"] = _DONE[status]
     for status in sorted(set(_problems(handler, method, path))):
         responses.setdefault(str(status), _problem(status))
 

@@ -16,6 +16,7 @@ from services.gateway.application import application
 from services.gateway.feed.live import Live
 from services.gateway.feed.waiters import Answers
 from services.gateway.http.connections import Connection
+from services.gateway.http.edge import Edge
 from services.gateway.http.listening import BACKLOG, listening
 from services.gateway.rows.access import OWN
 from shared.config import Settings
@@ -89,7 +90,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
 
 def _config(app: Litestar) -> uvicorn.Config:
     return uvicorn.Config(
-        app,
+        Edge(app),
         log_config=None,
         lifespan="off",
         access_log=False,

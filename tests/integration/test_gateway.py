@@ -149,12 +149,21 @@ def test_a_listener_that_never_reads_is_cut_off_and_the_others_get_everything(ht
         ("GET", "/v1/nowhere", None, 404, "there is nothing at /v1/nowhere"),
         ("PUT", "/v1/directives", None, 405, "/v1/directives doesn't take PUT"),
         ("POST", "/v1/directives", b'{"title', 400, "the body can't be read"),
-        ("POST", "/v1/directives", b'{"title": 7}', 400, "title Expected `str`, got `int`"),
+        ("POST", "/v1/directives", b'{"title": 7}', 400, "title: expected string, got integer"),
         ("POST", "/v1/directives", b'{"title": "x", "goal": "y", "colour": 1}', 400, "unknown field `colour`"),
         ("POST", "/v1/directives", b'{"title": "x", "goal": "y", "max_parallel": 3000000000}', 400, "max_parallel"),
         ("POST", f"/v1/directives/{NOBODY}/dance", None, 404, "there is nothing at"),
-        ("GET", "/v1/tasks?limit=0", None, 400, "limit Expected `int` >= 1"),
-        ("GET", "/v1/tasks?status=asleep", None, 400, "status"),
+        ("GET", "/v1/tasks?limit=0", None, 400, "limit: expected integer >= 1"),
+        ("GET", "/v1/tasks?status=asleep", None, 400, "status: not 'asleep'; one of "),
+        (
+            "POST",
+            "/v1/directives",
+            b'{"title": "x", "on_failure": "z"}',
+            400,
+            "on_failure: not 'z'; one of continue, pause, replan",
+        ),
+        ("POST", "/v1/directives", b"", 400, "the body is missing; send a JSON object"),
+        ("GET", "/schema/swagger", None, 404, "there is nothing at this address below /schema"),
     ],
 )
 def test_every_error_is_a_problem_detail_of_one_line(
@@ -168,6 +177,47 @@ def test_every_error_is_a_problem_detail_of_one_line(
     assert says in problem["detail"]
     assert "\n" not in problem["detail"]
     assert "Traceback" not in answer.text
+
+
+def test_head_is_taken_wherever_get_is_and_says_the_same_without_a_body(http: httpx.Client) -> None:
+    for path, operations in http.get("/schema/openapi.json").json()["paths"].items():
+        place = path.replace("{name}", "daemon-1").replace("{", "").replace("}", "")
+        if "get" in operations and path != "/v1/events" and "{" not in path:
+            got, head = (http.request(method, place) for method in ("GET", "HEAD"))
+            assert (head.status_code, head.content) == (got.status_code, b""), path
+            assert head.headers["content-type"] == got.headers["content-type"]
+            allowed = set(http.options(place).headers["allow"].split(", "))
+            assert allowed == {"OPTIONS", "HEAD", *map(str.upper, operations)}
+            assert set(http.put(place).headers["allow"].split(", ")) == allowed
+    assert http.head("/v1/events").status_code == 200
+
+
+def test_a_request_has_a_name_in_its_answer_and_in_the_log(http: httpx.Client, cluster: Cluster) -> None:
+    given = http.post("/v1/directives", json={"title": "Named", "goal": "x"}, headers={"x-request-id": "my-own.1"})
+    assert given.headers["x-request-id"] == "my-own.1"
+    made, odd = http.get("/healthz"), http.get("/healthz", headers={"x-request-id": "two words"})
+    assert made.headers["x-request-id"] != odd.headers["x-request-id"] != "two words"
+    entries = [json.loads(line) for line in (cluster.home / "logs" / "gateway.log").read_text().splitlines()]
+    (entry,) = [entry for entry in entries if entry.get("request") == "my-own.1"]
+    assert (entry["method"], entry["path"], entry["status"]) == ("POST", "/v1/directives", 201)
+
+
+def test_large_answers_are_compressed_for_whoever_takes_that_but_not_a_stream(http: httpx.Client) -> None:
+    page = http.get("/schema", headers={"accept-encoding": "gzip"})
+    assert page.headers["content-encoding"] == "gzip" and "<h1>makima</h1>" in page.text
+    assert not re.search(r"(src|href)=.https?://", page.text)  # it needs nothing from elsewhere
+    assert "content-encoding" not in http.get("/schema", headers={"accept-encoding": "identity"}).headers
+    with http.stream("GET", "/v1/events", headers={"accept-encoding": "gzip"}) as answer:
+        assert "content-encoding" not in answer.headers
+
+
+def test_every_operation_is_described(http: httpx.Client) -> None:
+    for path, operations in http.get("/schema/openapi.json").json()["paths"].items():
+        for method, operation in operations.items():
+            assert operation["tags"] and operation["operationId"] and operation["description"], (method, path)
+            assert " " in operation["summary"], (method, path)
+            assert all(parameter.get("description") for parameter in operation.get("parameters", ())), (method, path)
+            assert {"400", "500"} <= operation["responses"].keys()
 
 
 def test_a_request_without_a_good_token_is_refused(http: httpx.Client) -> None:

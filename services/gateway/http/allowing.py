@@ -26,4 +26,5 @@ def _methods(scope: Scope) -> list[str]:
     """The methods that a request's path takes."""
     template = scope["path_template"]
     at = [r for r in scope["litestar_app"].routes if isinstance(r, HTTPRoute) and r.path_format == template]
-    return sorted({str(method) for route in at for handler in route.route_handlers for method in handler.http_methods})
+    methods = {str(method) for route in at for handler in route.route_handlers for method in handler.http_methods}
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)

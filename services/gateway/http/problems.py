@@ -15,6 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ExceptionHandlersMap
 from psycopg_pool import PoolTimeout
 
+from services.gateway.http.objections import objections
 from shared.domain.texts import one_line
 from shared.places import disk_full
 
@@ -91,15 +92,14 @@ def refused(request: AnyRequest, error: HTTPException) -> Response[Problem]:
         detail = f"there is nothing at {request.url.path}"
     elif isinstance(error, MethodNotAllowedException):
         detail = f"{request.url.path} doesn't take {request.method}"
+        allowed = {method.strip() for method in (error.headers or {}).get("allow", "").split(",")}
+        error.headers = {"Allow": ", ".join(sorted(allowed | {"HEAD"} if "GET" in allowed else allowed))}
     elif error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         detail = f"the body is larger than {LARGEST_BODY >> 20} MiB: send fewer steps at once, or shorter ones"
     elif isinstance(error.__cause__, SerializationException):
         detail = f"the body can't be read: {detail}"
     if error.extra:
-        extra = error.extra if isinstance(error.extra, list) else [error.extra]
-        detail += ": " + "; ".join(
-            f"{e.get('key', '')} {e.get('message', e)}".strip() if isinstance(e, dict) else str(e) for e in extra
-        )
+        detail = "; ".join(objections(request.route_handler, error.extra))
     version = error.version if isinstance(error, VersionConflict | PreconditionFailed) else None
     return _problem(error.status_code, detail, error.headers, version)
 

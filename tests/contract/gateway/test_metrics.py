@@ -18,7 +18,7 @@ SERVICE = "gateway"
 SETTINGS = {"port": str(free_port())}
 UNITS = ("milliseconds", "minutes", "hours", "kilobytes", "megabytes", "kib", "mib", "percent", "celsius", "ms")
 """promtool: durations are in seconds, sizes in bytes, shares in ratios."""
-RESERVED = ("_total", "_count", "_sum", "_bucket", "_info")
+RESERVED = ("_total", "_count", "_sum", "_bucket")
 
 
 def scraped(http: httpx.Client) -> dict[str, Metric]:
