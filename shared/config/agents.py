@@ -31,13 +31,13 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     permission_mode: str | None = None
     """claude: its --permission-mode. codex: its --sandbox. acp: allow or deny, for what it asks permission for."""
     allowed_tools: tuple[str, ...] | None = None
-    """claude: what it may use without being asked; nobody is there to ask."""
+    """claude: the tools it may use without asking, since nobody is there to ask."""
     max_turns: int | None = None
     max_tokens: int | None = None
     max_cost_usd: float | None = None
-    """What one attempt may take; past it, it has failed for good."""
+    """The most that one attempt may cost; beyond it, the attempt fails and is not repeated."""
     price: Price = Price()
-    """codex, which says tokens but no cost: without it no cost budget has an effect on it."""
+    """For codex, which reports tokens but no cost: without a price, budgets in dollars don't hold it."""
     extra_args: tuple[str, ...] = ()
     environment: dict[str, str] = {}
     home_readable: tuple[str, ...] = ()

@@ -46,176 +46,179 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What is in force. Times are in seconds."""
 
     home: Path
-    """Where state lies: embedded Postgres, sockets, repositories, worktrees, journal, logs."""
+    """The folder that holds everything: embedded Postgres, sockets, repositories, worktrees, journals and logs."""
     run: Path | None = None
-    """Where the broker's sockets lie; the home's folder `run`, when none is given."""
+    """The folder for sockets; `run` in the home by default."""
     host: str = "127.0.0.1"
-    """Where the gateway listens."""
+    """The address that the gateway listens on."""
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 8420
-    """The gateway's port."""
+    """The port that the gateway listens on."""
     gateway_names: tuple[str, ...] = ()
-    """Names by which others reach the gateway over TCP, besides localhost and `host`; its addresses need none."""
+    """Host names that requests over TCP may use for the gateway, besides localhost and `host`; IP addresses always
+    may."""
     postgres_url: str | None = None
-    """A Postgres of yours, 14 or newer; without one makima runs its own."""
+    """The URL of your own Postgres, 14 or newer, with a UTF-8 database; by default makima runs one itself."""
     owner: str = "default"
-    """Whom everything of this cluster belongs to."""
+    """The name of the owner of everything in this cluster."""
     daemons: Count = 1
-    """How many daemons `makima up` runs here."""
+    """How many daemons `makima up` starts on this machine."""
     daemon_name: str | None = None
-    """A daemon's name; its machine's, when none is given."""
+    """The daemon's name; the host name by default."""
     slots: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 4
-    """How many tasks a daemon runs at once."""
+    """How many tasks a daemon runs at the same time."""
     labels: tuple[str, ...] = ()
-    """What a daemon offers, for steps that ask for it."""
+    """Labels that a daemon offers to steps that require them."""
     agent: Name = "shell"
-    """The agent of directives that name none. `shell` runs a step's task plan as a script."""
+    """The agent for directives that name none. `shell` runs each step's task plan as a script."""
     plan_agents: tuple[str, ...] = ()
     """Agents that plans which agents make may choose for steps, besides the directive's own."""
     max_attempts: Annotated[int, msgspec.Meta(ge=1)] = 2
-    """How often a task is tried."""
+    """How many times a task is tried before it has failed."""
     max_found_steps: Count = 20
-    """How many steps the tasks of a directive may add after each plan, for work that they find."""
+    """How many steps a directive's tasks may add after each planning, for work that they come across."""
     max_running: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """Tasks that this owner may run at once, on all its daemons together."""
+    """How many tasks the owner may run at the same time, on all daemons together."""
     sweep_seconds: Positive = 15.0
-    """The safety net: so often every service looks for what a lost event left."""
+    """How often each service looks for work whose event was lost."""
     heartbeat_seconds: Positive = 2.0
-    """So often daemons and broker tell each other that they live."""
+    """How often daemons send a heartbeat."""
     lost_seconds: Positive = 10.0
-    """A daemon unheard for so long is lost."""
+    """A daemon that has sent nothing for this long counts as lost."""
     lease_seconds: Positive = 30.0
-    """A task whose daemon has not renewed it for so long runs elsewhere."""
+    """A task whose daemon has not renewed its lease for this long is run again elsewhere."""
     drop_events: bool = False
-    """Publish no event: for tests, which show that all works at the sweep's speed."""
+    """Publish no events, so that everything happens at the speed of the sweep; for tests."""
     keep_output_days: Positive = 30.0
-    """What tasks printed is forgotten when it is older, once they have ended."""
+    """How long the output of a task is kept after it was printed, once the task has ended."""
     keep_events_days: Positive = 365.0
-    """The audit log of directives that have ended is forgotten when it is older."""
+    """How long audit events are kept once their directive has ended."""
     retention_seconds: Positive = 600.0
-    """So often is looked for what is older."""
+    """How often old output and events are purged."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least serious messages that are logged."""
     log_mib: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 20
     """How large a process's log may grow before it is set aside; the last three are kept beside it."""
     agents: dict[str, AgentSettings] = {}
-    """By name, over those that are built in: shell, claude, codex."""
+    """Agents by name, in tables `[agents.NAME]`; they add to or change the built-in shell, claude and codex."""
     task_seconds: Positive = 24 * 3600.0
-    """One attempt takes no longer in all, its waiting for a person's answers included."""
+    """The longest that one attempt may take, including the time it waits for answers."""
     stall_seconds: Positive = 600.0
-    """An agent silent for so long, with no tool call running, is stopped and resumed once."""
+    """An agent that prints nothing for this long while no tool call runs is stopped, and resumed once."""
     tool_seconds: Positive = 3600.0
-    """So long may one tool call take, or a script."""
+    """The longest that one tool call, or a script, may take."""
     exit_seconds: Positive = 10.0
-    """From an agent's result to its exit; then its process tree is ended, and the result counts."""
+    """How long an agent may take to exit after giving its result; then its processes are killed, and the result
+    counts."""
     git_silent_seconds: Positive = 30.0
-    """How long a daemon's git waits for a remote that says nothing."""
+    """How long a daemon's git waits for a remote that sends nothing."""
     git_command_seconds: Positive = 1800.0
-    """How long one fetch or push may take in all."""
+    """The longest that one fetch or push may take."""
     account_git_settings: bool = False
-    """Let agents' git follow the whole configuration of the daemon's account: its hooks, signing and aliases too."""
+    """Let agents' git use the whole git configuration of the daemon's account, including hooks, signing and aliases."""
     repository_hooks: bool = False
-    """Let hooks that a repository sets up for itself run for agents' commits."""
+    """Run the hooks that a repository sets up for itself on agents' commits."""
     populate_submodules: bool = True
-    """Give workspaces the submodules whose addresses the base branch names."""
+    """Check out the submodules that the base branch names."""
     max_large_files_gib: Positive = 10.0
-    """How much new content an attempt may have git-lfs keep."""
+    """The most new git-lfs content that an attempt may add."""
     leftover_files: Count = 200
-    """How many new files that an agent neither committed nor ignored are committed without asking it."""
+    """How many new files that an agent left uncommitted and not ignored are committed without asking it."""
     leftover_mib: Count = 20
-    """How much such files may take up in all."""
+    """The total size of such files."""
     leftover_credentials: tuple[str, ...] = ()
-    """Patterns of files that are committed although they look like credentials: `tests/*.pem`."""
+    """Patterns of files to commit although they look like credentials, such as `tests/*.pem`."""
     red_base: Literal["ask", "fix", "continue", "stop", "ignore"] = "ask"
-    """What is done when the check fails on the untouched base branch, before anything is planned: a person is asked, a
-    first step mends it, it goes on without the check, or the directive stops; `ignore`: it is not looked at."""
+    """What to do when the check already fails on the untouched base branch: `ask` a person, `fix` it in a first step,
+    `continue` without the check, `stop` the directive, or `ignore` the base and not run the check on it."""
     max_check_rounds: Count = 2
-    """How often an agent is resumed with the output of a check that failed."""
+    """How many times an agent is resumed with the output of a failed check."""
     output_bytes: Annotated[int, msgspec.Meta(ge=1024)] = 20 << 20
-    """Of a task's output the first and the last half of this are kept."""
+    """How much of a task's output is kept: the first half and the last half of it."""
     agent_memory_mib: Annotated[int, msgspec.Meta(ge=16)] | None = None
-    """What one agent with all its processes may hold."""
+    """The most memory that an agent and all its processes may use."""
     agent_cpus: Positive | None = None
-    """How many processors one agent with all its processes may keep busy, in a container, or in a control group where
-    the machine lets."""
+    """How many processors an agent and all its processes may keep busy. Needs a container, or a machine that allows
+    control groups."""
     agent_open_files: Annotated[int, msgspec.Meta(ge=16)] | None = None
     """How many files each process of an agent may have open."""
     agent_file_mib: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """How large a file may get that a process of an agent writes; past it the process gets SIGXFSZ."""
+    """The largest file that a process of an agent may write; beyond it the process gets SIGXFSZ."""
     agent_processes: Annotated[int, msgspec.Meta(ge=16)] | None = None
-    """How many processes one agent may have at once, in a container, or in a control group where the machine lets; else
-    how many the daemon's user may run, beyond which an agent can start no more, and to which root is not held."""
+    """How many processes an agent may have at once, in a container or where the machine allows control groups.
+    Elsewhere it is how many processes the daemon's user may have in all, a limit that does not hold root."""
     agent_cpu_seconds: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """Processor time that one process of an agent may take; past it the process gets SIGXCPU."""
+    """The processor time that one process of an agent may use; beyond it the process gets SIGXCPU."""
     agent_address_space_mib: Annotated[int, msgspec.Meta(ge=64)] | None = None
-    """What one process of an agent may map, used or not: node and java map gigabytes. `agent_memory_mib` counts use."""
+    """The address space that one process of an agent may map, used or not; node and java map gigabytes. To limit actual
+    use, set `agent_memory_mib`."""
     sandbox: Literal["auto", "bubblewrap", "landlock", "docker", "off"] = "auto"
-    """What holds agents, checks and setups: `auto` takes the best that this machine has; one that is named and can't be
-    had stops the task."""
+    """What confines agents, checks and setups. `auto` takes the strongest sandbox that this machine supports; a
+    task fails when a sandbox named here is not available."""
     sandbox_readable: tuple[Path, ...] = ()
     """Files and folders that agents may read besides the system, their workspace and their own home."""
     sandbox_writable: tuple[Path, ...] = ()
-    """Files and folders that agents may read and write besides."""
+    """Files and folders that agents may also read and write."""
     shared_caches: tuple[SharedCache, ...] = ()
-    """Caches that a daemon's tasks share, so that not each of them downloads anew: cargo, go, gradle, maven, npm, pip,
-    pnpm, uv, yarn. They lie in the daemon's folder; what one task puts there, others use."""
+    """Package caches that the tasks of a daemon share, so that each package is downloaded once: cargo, go, gradle,
+    maven, npm, pip, pnpm, uv, yarn. They lie in the daemon's folder, and any task can change what the others
+    use."""
     network: Network = "open"
-    """What agents, checks and setups reach: all that this machine does, `hosts` of a list alone, or `none`. The gateway
-    is reached in any of them."""
+    """What agents, checks and setups can reach: `open` is everything that this machine can, `hosts` only the hosts
+    listed, `none` nothing. The gateway can always be reached."""
     network_presets: tuple[Preset, ...] = ("anthropic", "openai")
-    """With `hosts`: hosts that go together, by the name of whose they are."""
+    """With `network = "hosts"`: groups of hosts to allow, by provider."""
     network_hosts: tuple[str, ...] = ()
-    """With `hosts`: more of them: `example.com`, `*.example.com` or `10.0.0.0/8`, each with `:PORT` or else for 80 and
-    443. An address of this machine or of a private network is reached only where it is named itself."""
+    """With `network = "hosts"`: more hosts to allow, such as `example.com`, `*.example.com` or `10.0.0.0/8`, each with
+    `:PORT` or on ports 80 and 443. Addresses of this machine or of a private network must be listed themselves."""
     docker_image: Name = "makima"
-    """With the sandbox `docker`: the image of its containers."""
+    """With `sandbox = "docker"`: the image to run agents in."""
     docker_images: tuple[Name, ...] = ()
-    """More images, which a repository's `.makima.toml` may choose among."""
+    """Other images that a repository's `.makima.toml` may choose."""
     docker_host: Name = "unix:///var/run/docker.sock"
-    """Where the engine listens, on this machine: a container is handed folders of it."""
+    """Where the Docker engine listens. It must be on this machine, since containers mount its folders."""
     docker_network: Name = "bridge"
-    """Which of the engine's networks an open network is."""
+    """The Docker network that containers join when `network` is `open`."""
     max_memory_percent: Annotated[float, msgspec.Meta(gt=0, le=100)] = 95.0
-    """A daemon takes no more tasks while more of the machine's memory is in use."""
+    """A daemon takes no more tasks while more than this share of the machine's memory is in use."""
     min_disk_mib: Count = 256
-    """A daemon takes no more tasks while its disk has less room than this."""
+    """A daemon takes no more tasks while its disk has less free space than this."""
     control_groups: bool = True
-    """Hold each attempt's processes in a control group, where the machine lets; else they are found by their marks."""
+    """Keep the processes of each attempt in a control group where the machine allows it."""
     keep_leftovers_hours: Positive = 24.0
-    """What an attempt left behind on its daemon, where removing it failed, is kept for so long."""
+    """How long files of an ended attempt are kept when they could not be removed at once."""
     keep_repositories_days: Positive = 30.0
-    """A daemon's copy of a repository, and untracked files taken along, are removed when unused for so long."""
+    """How long a daemon keeps its copy of a repository that is no longer used."""
     max_repositories_gib: Positive = 50.0
-    """What a daemon's copies of repositories may take up; beyond it the longest unused ones are removed."""
+    """How much space a daemon's copies of repositories may take; beyond it the least recently used are removed."""
     spare_worktrees: Count = 4
-    """So many worktrees of large repositories a daemon keeps when their tasks have ended, for others to begin in."""
+    """How many worktrees of large repositories a daemon keeps for the next tasks to start in."""
     nice: Annotated[int, msgspec.Meta(ge=0, le=19)] = 0
-    """How much an agent yields to others on its machine, as nice(1) counts."""
+    """The niceness of agents' processes, from 0 to 19: a higher value leaves more of the machine to others."""
 
     forges: dict[str, Literal["github", "gitlab", "gitea", "none"]] = {}
-    """By host: what it is, where its name does not tell."""
+    """The kind of forge by host, for hosts whose name does not tell."""
     forge_patience_seconds: Annotated[float, msgspec.Meta(ge=0)] = 300.0
-    """How long a delivery asks a forge again that is down or limits the rate."""
+    """How long a delivery retries when a forge is down or limits the rate."""
     merge_strategy: Literal["merge", "squash"] = "merge"
-    """How steps are delivered: by merge commits, or each as one commit."""
+    """How each step is delivered: with its commits and a merge commit, or squashed into one commit."""
     pull_request_draft: bool = False
     """Open pull requests as drafts."""
     pull_request_cost: bool = False
-    """Say in pull requests what they cost, in dollars and tokens."""
+    """State in the pull request what it cost, in dollars and tokens."""
     pull_request_labels: tuple[str, ...] = ()
-    """Labels that a new pull request gets."""
+    """Labels for new pull requests."""
     pull_request_reviewers: tuple[str, ...] = ()
-    """Who is asked to review a new pull request."""
+    """People to ask for a review of new pull requests."""
     pull_request_watch: bool = True
-    """Whether is looked how a pull request stands, until it is merged or closed."""
+    """Whether to watch a pull request until it is merged or closed."""
     pull_request_poll_seconds: Positive = 60.0
-    """Until it is looked for the first time; doubled each time nothing changed, up to 15 minutes."""
+    """How long to wait before first looking at a pull request; doubled, up to 15 minutes, while nothing changes."""
     remove_step_branches: bool = True
-    """Whether steps' branches are removed from the remote once the pull request was merged, or, where there is none,
-    once they are delivered."""
+    """Whether to remove the branches of steps from the remote once they are delivered."""
     step_refs: StepRefs = "refs/heads"
-    """Where on the remote steps' branches lie: `refs/heads`, or `refs/makima`, which no forge lists or checks."""
+    """Where the branches of steps are pushed: `refs/heads`, or `refs/makima`, which forges neither list nor check."""
     max_delivery_fixes: Count = 2
-    """How often a step is planned that mends a check which fails on the merged result."""
+    """How many steps may be added to fix a check that fails on the merged result."""
 
     def run_folder(self) -> Path:
         """The folder of the broker's sockets. A name that fits any socket's path is `short` of it."""
