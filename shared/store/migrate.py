@@ -18,6 +18,8 @@ from shared.failpoints import hit
 from shared.store.statements import with_fragments
 
 LOCK = 0x6D616B69
+OLDEST = 14
+"""The oldest major version of Postgres that it works on."""
 _TABLE: tuple[LiteralString, ...] = (
     "CREATE TABLE IF NOT EXISTS public.makima_migration (number integer PRIMARY KEY, name text NOT NULL)",
     "ALTER TABLE public.makima_migration ADD COLUMN IF NOT EXISTS checksum text",
@@ -93,8 +95,9 @@ def migrate(url: str, owner: str | None = None) -> list[str]:
 
 
 def refuse_foreign(url: str) -> None:
-    """Raise DatabaseTooNew or MigrationChanged if this database is not one that this makima would have made."""
+    """Raise DatabaseRefused if this database is not one that this makima would have made, or could work on."""
     with psycopg.connect(url, autocommit=True, connect_timeout=3) as connection:
+        refuse_unfit(connection.info.server_version, connection.info.parameter_status("server_encoding"))
         known = connection.execute("SELECT to_regclass('public.makima_migration')").fetchone()
         if known != (None,):
             _refuse_newer(connection)
@@ -168,6 +171,17 @@ def _prepare(connection: psycopg.Connection) -> dict[int, str | None]:
 def _applied(connection: psycopg.Connection) -> dict[int, str | None]:
     """The migrations that were applied, with their checksums."""
     return dict(connection.execute(_APPLIED).fetchall())
+
+
+def refuse_unfit(version: int, encoding: str | None) -> None:
+    """Raise DatabaseRefused for a server that is too old, or a database in which not every text can be kept."""
+    if version < OLDEST * 10_000:
+        raise DatabaseRefused(f"Postgres {version // 10_000} is too old; makima needs {OLDEST} or newer")
+    if encoding != "UTF8":
+        raise DatabaseRefused(
+            f"the database is encoded in {encoding}, and makima needs UTF8; "
+            "make another: CREATE DATABASE makima ENCODING 'UTF8' TEMPLATE template0"
+        )
 
 
 def _refuse_newer(connection: psycopg.Connection) -> None:

@@ -12,7 +12,16 @@ import pytest
 
 from shared.domain import statuses
 from shared.store import migrate as migrating
-from shared.store.migrate import DatabaseTooNew, MigrationChanged, definitions, migrate, refuse_foreign, revert
+from shared.store.migrate import (
+    DatabaseRefused,
+    DatabaseTooNew,
+    MigrationChanged,
+    definitions,
+    migrate,
+    refuse_foreign,
+    refuse_unfit,
+    revert,
+)
 from tests import postgres
 from tests.contract.rows import Rows
 from tools import state_machines
@@ -215,3 +224,18 @@ def test_every_file_is_of_a_known_kind() -> None:
     assert numbers == sorted(set(numbers)), "two migrations have one number"
     downs = {file.name.replace(".down.", ".up.") for file in (folder / "migrations").glob("*.down.sql")}
     assert downs == {file.name for file in (folder / "migrations").glob("*.up.sql")}
+
+
+def test_a_database_in_another_encoding_is_refused_in_one_line(server: postgres.Postgres) -> None:
+    with server.connect(server.empty()) as connection:
+        connection.autocommit = True
+        connection.execute("CREATE DATABASE old_ascii ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0")
+    with pytest.raises(DatabaseRefused, match=r"encoded in SQL_ASCII, and makima needs UTF8; make another: CREATE"):
+        refuse_foreign(server.url("old_ascii"))
+    refuse_foreign(server.url(server.empty()))
+
+
+def test_a_server_that_is_too_old_is_refused() -> None:
+    refuse_unfit(140_000, "UTF8")
+    with pytest.raises(DatabaseRefused, match="Postgres 13 is too old; makima needs 14 or newer"):
+        refuse_unfit(130_022, "UTF8")
