@@ -13,6 +13,7 @@ from cli.main import _parser
 from tests.conftest import ROOT
 
 _BLOCK = re.compile(r"^(?:    |\$ )+(?:docker compose exec gateway )?(makima .+)$", re.MULTILINE)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
 _INLINE = re.compile(r"`(makima [^`\n]+)`")
 _ENDS = re.compile(r"\s+(?:#|<|>|\||&&|;).*$|\s*…+.*$")
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -42,3 +43,31 @@ def test_a_command_that_a_document_names_is_taken(document: str, command: str) -
 
 def test_there_are_such_commands() -> None:
     assert len(COMMANDS) > 40
+
+
+def linked(document: Path) -> Iterator[Path]:
+    """The files that a document links to."""
+    for target in _LINK.findall(document.read_text()):
+        if "://" not in target and not target.startswith("#"):
+            yield (document.parent / target.partition("#")[0]).resolve()
+
+
+def test_every_link_leads_somewhere_and_every_document_is_reached_from_the_index() -> None:
+    index = ROOT / "docs" / "index.md"
+    assert index in set(linked(ROOT / "README.md"))
+    reached, due = {index}, [index]
+    while due:
+        document = due.pop()
+        for target in linked(document):
+            assert target.exists(), f"{document.relative_to(ROOT)} links to {target}, which isn't there"
+            if target.suffix == ".md" and target not in reached:
+                reached.add(target)
+                due.append(target)
+    assert {path for path in (ROOT / "docs").rglob("*.md")} <= reached
+
+
+def test_alerts_and_guides_name_metrics_that_there_are() -> None:
+    known = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs/reference/metrics.md").read_text(), re.MULTILINE))
+    for name in ("alerts.yaml", "monitoring.md"):
+        named = set(re.findall(r"\b(?:makima|process)_[a-z_]+", (ROOT / "docs/guides" / name).read_text()))
+        assert {re.sub("_bucket$", "", metric) for metric in named} <= known, name
