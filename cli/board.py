@@ -16,6 +16,7 @@ from shared.api.directives import DirectiveShown
 from shared.api.events import EventShown
 from shared.api.questions import QuestionShown
 from shared.api.steps import StepShown
+from shared.api.tasks import OutputBatch
 from shared.api.waiting import WhyShown
 from shared.domain.statuses import DirectiveStatus, Standing, StepStatus
 from shared.messages import events
@@ -89,6 +90,11 @@ class Board:
             self._task_changed(body, event.at)
         told = self._told(body)
         return [f"{self._since(event.at)}  {told}"] if told else []
+
+    def printed(self, task: UUID, batch: OutputBatch) -> None:
+        """Take in what a task printed before it was watched."""
+        if said := [clean(line) for line in batch.events if line.strip()]:
+            self.last_lines[task] = said[-1]
 
     def outcome(self) -> int | None:
         """The exit code, once the directive has come to an end: what is delivered anew is waited for."""

@@ -148,7 +148,7 @@ class Drawing:
             yield Text("")
             where = shown.pr_url or shown.pr_branch or "no branch: its outcome is that of its last step"
             yield Text.assemble(("✔ ", "green"), (f"{shown.standing}  ", "bold green"), where)
-        elif why is not None:
+        elif why is not None and not self.board.questions:
             said, *commands = waits(why)
             stopped = self.board.outcome() is not None
             yield Text("")

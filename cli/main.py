@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from cli.client import Failed
 from cli.command import Verb
 from cli.naming import resolve
-from cli.output import SIGINT, SIGNALLED, finish, make_safe, refused
+from cli.output import SIGINT, SIGNALLED, finish, make_safe, refuse, refused
 from cli.parsing import Parser
 
 COMMANDS = {
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             finish()
     except Failed as error:
-        print(f"makima: {error}", file=sys.stderr)
+        refuse(f"makima: {error}")
         return 1
     except KeyboardInterrupt:
         return SIGNALLED + SIGINT

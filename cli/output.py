@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import errno
 import os
+import shutil
 import sys
+import textwrap
 
 PLAINER = dict(zip("✔✘→●○◔↷⊘·│─├└┌▸", "+x>*oo>--|-|`,>", strict=True)) | {"…": "..."}
 """Marks in letters that every terminal has."""
@@ -28,6 +30,14 @@ def _plainer(error: UnicodeError) -> tuple[str, int]:
         raise error
     said = "".join(PLAINER.get(character, "?") for character in error.object[error.start : error.end])
     return said, error.end
+
+
+def refuse(words: str) -> None:
+    """Say on standard error what is wrong: a line, which a terminal shows broken between words."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        words = "\n".join(textwrap.wrap(words, width, break_long_words=False, break_on_hyphens=False))
+    print(words, file=sys.stderr)
 
 
 def finish() -> None:

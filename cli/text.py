@@ -123,10 +123,12 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def wrapped(text: str) -> list[str]:
+def wrapped(text: str, indent: str = "") -> list[str]:
     """A text in lines that fit a terminal, broken between words; one line where no person reads it."""
     width = terminal_width()
-    return textwrap.wrap(text, width, break_on_hyphens=False) if width else [text]
+    if width is None:
+        return [indent + text]
+    return textwrap.wrap(text, width, break_on_hyphens=False, initial_indent=indent, subsequent_indent=indent)
 
 
 def short(thing: object) -> str:

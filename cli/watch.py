@@ -14,6 +14,7 @@ import msgspec
 
 from cli.board import HELD, TIMED_OUT, Board, waits
 from cli.client import Failed, StreamBroke, ask, open_stream, pages
+from cli.tail import stored
 from shared.api.directives import DirectiveShown
 from shared.api.events import EventShown
 from shared.api.questions import QuestionShown
@@ -160,6 +161,10 @@ def _look(board: Board) -> None:
     this = board.directive.id
     board.show(ask(DirectiveShown, "GET", f"/v1/directives/{this}"))
     board.why = ask(WhyShown, "GET", f"/v1/why/{this}") if board.directive.standing in HELD else None
+    for job in board.jobs.values():
+        if job.is_live and job.task not in board.last_lines:
+            for batch in stored(str(job.task)):
+                board.printed(job.task, batch)
     if board.asks:
         board.questions = [q for q in pages(QuestionShown, "/v1/questions") if q.directive_id == this]
         board.asks = False

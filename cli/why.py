@@ -36,7 +36,8 @@ def _why(arguments: Arguments) -> int:
     for line in (told.output or "").splitlines()[-SHOWN_LINES:]:
         say_line(f"  | {clean(line)}")
     for command in commands(told.fix):
-        print(f"  {command}")
+        for line in [f"  {command}"] if command.startswith("makima ") else wrapped(command, "  "):
+            print(line)
     return 0
 
 

@@ -12,6 +12,8 @@ from cli.drawing import Drawing
 from cli.text import clean
 from shared.api.directives import DirectiveShown
 from shared.api.events import EventShown
+from shared.api.tasks import OutputBatch
+from shared.api.waiting import WhyShown
 from tests.shown import directive, event, named, step
 
 
@@ -121,3 +123,38 @@ def test_markup_in_a_name_is_only_shown() -> None:
 @pytest.mark.parametrize("hostile", ["\x1b]0;title\x07", "\x1b[2J", "\r", "\x00", "\x9b31m", "a\nb"])
 def test_a_cleaned_text_holds_no_control_character(hostile: str) -> None:
     assert clean(hostile).isprintable()
+
+
+def why(text: str, fix: str | None) -> WhyShown:
+    return WhyShown(id=named("directive"), kind="directive", called="12", name="Job", status="x", why=text, fix=fix)
+
+
+def test_the_last_frame_of_what_was_archived_shows_nothing_running() -> None:
+    text = drawn(Board(directive(step("build", "running"), status="archived")))
+    assert "⊘ build" in text and "archived" in text
+
+
+def test_the_foot_names_each_command_that_moves_it_on_by_itself() -> None:
+    board = Board(directive(step("build", "failed"), status="paused", pause_reason="step 'build' failed"))
+    board.why = why(
+        "it is paused: step 'build' failed", "makima directive retry-step 12/1, or makima directive skip-step 12/1"
+    )
+    foot = [line.rstrip() for line in drawn(board).splitlines()[-3:]]
+    assert foot == [
+        "✘ it is paused: step 'build' failed",
+        "  makima directive retry-step 12/1",
+        "  makima directive skip-step 12/1",
+    ]
+
+
+def test_a_delivery_shows_its_stage_from_before_it_was_watched() -> None:
+    board = Board(directive(status="idle", standing="checking"))
+    task = named("delivery")
+    board.happened(event("task.changed", task=str(task), kind="completion", status="running", daemon="daemon-1"))
+    board.printed(
+        task, OutputBatch(attempt=1, first_seq=0, events=["[merging 2 branches into main]", "[checking: true]"])
+    )
+    text = drawn(board)
+    assert "checking" in text.splitlines()[0]
+    assert "Merge and deliver" in text and "[checking: true]" in text
+    assert board.outcome() is None
