@@ -89,7 +89,7 @@ def settle(result: Result, at: Situation) -> Settled:
 
 def _nothing(result: Nothing, at: Situation) -> Settled:
     if result.not_ours:
-        return Settled(reason=f"{result.reason}: the delivery's own pull request is looked for", forgotten=True)
+        return Settled(reason=f"{result.reason}: looking for the delivery's own pull request", forgotten=True)
     if result.missing:
         reason = f"{result.reason}: resume it, and the work is delivered again; or {DONE_AS_IT_IS}"
         return Settled(status=DirectiveStatus.PAUSED, reason=reason, undelivered=result.missing, verified=True)
@@ -119,7 +119,7 @@ def _delivered(result: Delivered, at: Situation) -> Settled:
             look_in=at.poll_seconds if at.watched else None,
         )
     if at.forge_expected and at.order.action == "deliver":
-        return msgspec.structs.replace(facts, reason=f"delivered on {result.branch}; its pull request is looked for")
+        return msgspec.structs.replace(facts, reason=f"delivered on {result.branch}; looking for its pull request")
     return msgspec.structs.replace(
         facts, status=DirectiveStatus.COMPLETED, reason=f"delivered on {result.branch}{notes}"
     )

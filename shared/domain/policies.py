@@ -44,7 +44,7 @@ def after_failure(policy: OnFailure, step: str, why: str, rounds: Rounds) -> Res
     if policy is not OnFailure.REPLAN:
         return Response(action=policy, reason=failed)
     if not rounds.has_goal:
-        return Response(action=OnFailure.PAUSE, reason=f"{failed}; there is no goal to plan anew from")
+        return Response(action=OnFailure.PAUSE, reason=f"{failed}; there is no goal to plan again from")
     if rounds.in_a_row >= REPLANS_IN_A_ROW:
         limit = f"re-planned {rounds.in_a_row} times without a step completed in between"
         return Response(action=OnFailure.PAUSE, reason=f"{failed}; {limit}")

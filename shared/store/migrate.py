@@ -201,7 +201,7 @@ def _refuse_changed(done: dict[int, str | None]) -> None:
         if done.get(migration.number) not in (None, migration.checksum):
             raise MigrationChanged(
                 f"migration {migration.name} is not the one that this database was made with: it was changed after it "
-                "had been applied; install makima anew, and put a change of the schema into a new migration"
+                "had been applied; reinstall makima, and put changes of the schema into a new migration"
             )
 
 

@@ -119,7 +119,7 @@ class Remote:
 
     async def _rebuilt(self, tip: Tip, begun: Sequence[str], base: Tip, parents: Sequence[str]) -> str:
         what = f"{base.branch} was rewritten (force-pushed) after {tip.branch} began"
-        hand = f"rebase it onto {base.branch} by hand, or skip the step and add it anew"
+        hand = f"rebase it onto {base.branch} by hand, or skip the step and add it again"
         if len(begun) > 1:
             raise WorkspaceFailed(f"{what}, which holds more than one of its earlier states: {hand}", permanent=True)
         made = await transplanted(self.cache, tip.commit, begun[0], base.commit, parents or (base.commit,))

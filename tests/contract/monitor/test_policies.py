@@ -159,7 +159,7 @@ def test_a_step_that_fails_while_a_failure_is_planned_for_shares_one_planning_wi
     assert stage.rows.one("plan_request", first)["served_by"] is None and status(stage, directive) == ("active", None)
 
 
-@pytest.mark.parametrize(("columns", "why"), [({"goal": " "}, "there is no goal to plan anew from"), ({}, "2 times")])
+@pytest.mark.parametrize(("columns", "why"), [({"goal": " "}, "there is no goal to plan again from"), ({}, "2 times")])
 def test_what_cannot_be_planned_anew_pauses(stage: ServiceHarness, columns: dict[str, str], why: str) -> None:
     directive = stage.rows.directive(on_failure="replan", **columns)
     for _ in range(2):
