@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from shared.config.agents import DEFAULT_AGENTS, AgentSettings
+from shared.config.choices import of_field
 from shared.config.errors import ConfigError
 from shared.config.settings import LISTS, NOT_SETTINGS, Settings
 from shared.domain.hosts import Hosts, HostUnreadable
@@ -44,6 +45,8 @@ def load(environment: Mapping[str, str]) -> Settings:
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at ")
         name = re.split(r"[.\[]", where.strip("`").removeprefix("$."))[0]
+        if "enum" in what and (taken := of_field(Settings, name)):
+            what = f"it is one of {', '.join(taken)}"
         raise ConfigError(f"{_named(name, given.origins)} has the value {values.get(name)!r}: {what}") from None
     _look_at_the_network(settings)
     return settings

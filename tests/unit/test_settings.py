@@ -25,6 +25,7 @@ def test_a_bad_setting_is_named(tmp_path: Path, name: str, value: str) -> None:
     ("text", "says"),
     [
         ("prot = 1", r"makima\.toml:1: prot is no setting: did you mean port\?"),
+        ('log_level = "loud"', r"log_level in .*:1 has the value 'loud': it is one of debug, error, info, warning"),
         ('slots = 2\nport = "x"', r"port in .*makima\.toml:2 has the value 'x': Expected `int`"),
         ('home = "/tmp/x"', r"makima\.toml:1: home can't be set in a file .*: set MAKIMA_HOME"),
         ('[agents.claude]\n\nmodle = "opus"', r":3: agent claude: modle is no key of an agent: did you mean model\?"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
-import msgspec
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+
+from shared.config.choices import choices, of_field
 
 JSON = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "dict": "object"}
 """What Python's types are called there."""
@@ -40,19 +40,6 @@ def _allowed(handler: BaseRouteHandler, key: str) -> tuple[str, ...]:
     if not isinstance(handler, HTTPRouteHandler):
         return ()
     parameters = handler.parsed_fn_signature.parameters
-    kind: Any = parameters[key].annotation if key in parameters else None
-    if kind is None and "data" in parameters:
-        body = parameters["data"].annotation
-        kind = next((field.type for field in msgspec.structs.fields(body) if field.encode_name == key), None)
-    return tuple(_values(msgspec.inspect.type_info(kind))) if kind is not None else ()
-
-
-def _values(kind: msgspec.inspect.Type) -> Iterator[str]:
-    match kind:
-        case msgspec.inspect.EnumType(cls=cls):
-            yield from (str(member.value) for member in cls)
-        case msgspec.inspect.LiteralType(values=values):
-            yield from map(str, values)
-        case msgspec.inspect.UnionType(types=types):
-            for one in types:
-                yield from _values(one)
+    if key in parameters:
+        return choices(parameters[key].annotation)
+    return of_field(parameters["data"].annotation, key) if "data" in parameters else ()
