@@ -73,7 +73,7 @@ class Account:
 
     def begun(self, *arguments: str, **more: Any) -> dict[str, Any]:
         """A directive that was started without being followed."""
-        made: dict[str, Any] = json.loads(self.run("run", *arguments, "-o", "json", **more))
+        made: dict[str, Any] = json.loads(self.run("run", *arguments, "--detach", "-o", "json", **more))
         return made
 
 
