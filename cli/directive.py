@@ -87,9 +87,9 @@ def _create(arguments: Arguments) -> int:
         body["steps"] = from_file(arguments.plan)
     elif body["agent"] is None and body["goal"].strip() and not scripts(body["goal"]):
         body["agent"] = _found_agent()
+    made = ask(DirectiveShown, "POST", "/v1/directives", body)
     if repository is None:
         print("! without --repo nothing is delivered; --repo . is the repository of this folder", file=sys.stderr)
-    made = ask(DirectiveShown, "POST", "/v1/directives", body)
     steps.warn(made.warnings)
     if arguments.watch:
         from cli.watch import watch

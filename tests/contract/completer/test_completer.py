@@ -109,7 +109,7 @@ def test_an_idle_directive_is_ordered_to_be_delivered_once_with_all_that_a_daemo
     assert [s.id for s in told.steps] == [one, two] and told.merge_into_base and told.check == "just check"
     assert told.forge is not None and told.forge.path == "acme/shop"
     assert told.pull_request is not None and told.pull_request.title == "A job"
-    for part in ("Make it `so`\n", "**One**", "did one", "- Three failed", "- 000000000000 Say $(29)\n"):
+    for part in ("Make it `so`\n", "**One**", "did one", "- **Three** failed", "- 000000000000 Say $(29)\n"):
         assert part in told.pull_request.body
     assert "earlier ones" in told.pull_request.body and " Say $(9)\n" not in told.pull_request.body
 
@@ -376,7 +376,7 @@ def test_after_the_last_fix_the_policy_decides(stage: ServiceHarness, policy: st
     created = stage.await_event(TaskCreated, directive=directive)
     told = msgspec.convert(stage.rows.one("task", created.task)["delivery"], Delivery)
     assert [s.id for s in told.steps] == [one] and set(told.without) == {two, three}
-    assert told.pull_request is not None and "Two breaks the check" in told.pull_request.body
+    assert told.pull_request is not None and "**Two** breaks the check" in told.pull_request.body
 
 
 def test_what_was_delivered_while_a_person_made_it_active_again_is_kept_and_the_status_left_alone(

@@ -77,6 +77,7 @@ CASES: dict[str, Case] = {
     "/v1/directives/{directive}/pause": Case("person", None, directive()),
     "/v1/directives/{directive}/archive": Case("person", None, directive()),
     "/v1/directives/{directive}/delivery": Case("person", PULL_REQUEST, directive()),
+    "/v1/directives/{directive}/look": Case("person", None, directive(status="idle", pr_state="open")),
     "/v1/directives/{directive}/goal": Case("person", {"goal": "Another"}, directive()),
     "/v1/directives/{directive}/replan": Case("person", {"reason": "r"}, directive()),
     "/v1/directives/{directive}/approve": Case("person", None, found_work),
