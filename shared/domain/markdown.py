@@ -25,6 +25,7 @@ _CODE_OR_TEXT = re.compile(r"\\.|(?<!`)(?P<ticks>`+)(?!`)(?P<code>.+?)(?<!`)(?P=
 _HEADING = re.compile(r"^(?P<before>\W*?)#{1,6}(?:[ \t]+(?P<text>.*?))?(?:[ \t]+#+)?[ \t]*$")
 _UNDERLINE = re.compile(r"^[\s>]*(?:=+|-+)\s*$")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|!~&])")
+_IMAGE = re.compile(r"(?P<slashes>\\*)!\[")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -96,8 +97,14 @@ def _block(lines: Sequence[str], orders: bool) -> list[str]:
 
 
 def _harmless(text: str, orders: bool) -> str:
-    shown = text.replace("<", "&lt;").replace("![", "\\![")
+    shown = _IMAGE.sub(_unmade, text.replace("<", "&lt;"))
     return shown if orders else inert_mentions(shown)
+
+
+def _unmade(image: re.Match[str]) -> str:
+    """The beginning of an image as text; one that a backslash makes text already stays so."""
+    slashes = image["slashes"]
+    return image[0] if len(slashes) % 2 else f"{slashes}\\!["
 
 
 def _flatten(lines: list[str], markup: str, begin: int, end: int) -> None:
