@@ -21,7 +21,8 @@ DEEPEST = 20
 """Levels of lists and quotes; a text with more is shown as it stands."""
 
 _PARSER = MarkdownIt("commonmark", {"html": False, "maxNesting": DEEPEST})
-_CODE_OR_TEXT = re.compile(r"\\.|(?<!`)(?P<ticks>`+)(?!`)(?P<code>.+?)(?<!`)(?P=ticks)(?!`)", re.DOTALL)
+_CODE_OR_TEXT = re.compile(r"\\.|(?<!`)(?P<ticks>`+)(?!`)(?P<code>.+?)(?<!`)(?P=ticks)(?!`)")
+"""Code on one line: of what reaches over several, another line may begin a block of its own."""
 _HEADING = re.compile(r"^(?P<before>\W*?)#{1,6}(?:[ \t]+(?P<text>.*?))?(?:[ \t]+#+)?[ \t]*$")
 _UNDERLINE = re.compile(r"^[\s>]*(?:=+|-+)\s*$")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|!~&])")
@@ -90,7 +91,7 @@ def _block(lines: Sequence[str], orders: bool) -> list[str]:
     """Lines outside of code blocks, with code spans as they are, and all else without HTML, images and names."""
     text, at, parts = "\n".join(lines), 0, []
     for found in _CODE_OR_TEXT.finditer(text):
-        if found["code"] is not None and "\n\n" not in found["code"]:
+        if found["code"] is not None:
             parts += [_harmless(text[at : found.start()], orders), found[0]]
             at = found.end()
     return "".join((*parts, _harmless(text[at:], orders))).split("\n")

@@ -90,6 +90,7 @@ PIECES = st.sampled_from((*MARKS, *SPACED, MARKER))
 
 @given(st.lists(PIECES, max_size=30).map("".join))
 @example("\\![a](b)")
+@example("`\n</details>`")
 def test_nothing_in_it_is_mark_up_of_the_page_or_reaches_beyond_it(typed: str) -> None:
     made = safe(typed, 10_000)
     assert not NO_MARK_UP & set(types(made)), made
