@@ -21,6 +21,8 @@ from shared.messages.frames import Header
 from tools.declarations import messages, tag
 
 FOLDER = Path(__file__).parents[1] / "tests" / "contract" / "golden"
+RETIRED = FOLDER / "retired"
+"""Of messages that nobody sends any more, and that whoever gets one can do without."""
 HEADER = "header"
 
 

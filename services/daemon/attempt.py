@@ -85,7 +85,7 @@ class Attempt:
         self.ours = True
         """False: it belongs to another daemon now. Nothing more is pushed or reported."""
         self._machine = machine
-        self._max_seconds = command.timeout_seconds or machine.settings.task_seconds
+        self._max_seconds = machine.settings.task_seconds
         self._workspaces = machine.workspaces
         self._daemon = daemon
         self._run_folder = run_folder

@@ -19,7 +19,6 @@ from shared.messages.reports import (
     TaskAccepted,
     TaskFailed,
     TaskInterrupted,
-    TaskPaused,
     TaskStarted,
     TaskSucceeded,
     TaskUsage,
@@ -136,8 +135,6 @@ def _decide(
         case TaskStarted():
             decision.verdict = outcomes.running(live)
             decision.branch, decision.session, decision.agent = report.branch or None, report.session, report.agent
-        case TaskPaused():
-            decision.verdict = outcomes.paused(live)
         case TaskSucceeded() if task.cancel_cause is CancelCause.SUPERSEDED:
             decision.verdict, decision.reason = outcomes.cancelled(live), "it was superseded"
         case TaskSucceeded() if task.gave_up:

@@ -46,11 +46,6 @@ def accepted(task: Live) -> Verdict:
     return _verdict(task, task.status)
 
 
-def paused(task: Live) -> Verdict:
-    """A question waits for its answer."""
-    return _verdict(task, TaskStatus.PAUSED, step=StepStatus.RUNNING)
-
-
 def succeeded(task: Live) -> Verdict:
     """It ended well."""
     return _verdict(task, TaskStatus.COMPLETED, step=StepStatus.COMPLETED, ended=AttemptOutcome.SUCCEEDED)

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from shared.messages.commands import AnyCommand, AnyReply
+from shared.messages.commands import AnyCommand, Unroutable
 from shared.messages.events import AnyEvent
 from shared.messages.reports import AnyReport, AnyReportReply
 
@@ -30,7 +30,7 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 COMMANDS: tuple[Message, ...] = get_args(AnyCommand)
-REPLIES: tuple[Message, ...] = get_args(AnyReply)
+REPLIES: tuple[Message, ...] = (Unroutable,)
 REPORTS: tuple[Message, ...] = get_args(AnyReport)
 ACKS: tuple[Message, ...] = get_args(AnyReportReply)
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from shared.domain.delivery import Delivery
-from shared.messages.numbers import Number, Seconds, Tokens
+from shared.messages.numbers import Number, Tokens
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -40,9 +40,6 @@ class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
     merge_branches: tuple[str, ...] = ()
     branch: str = ""
     target_branch: str | None = None
-    completion_action: str = "push"
-    continue_from_task: UUID | None = None
-    copy_files: tuple[str, ...] = ()
     resume_session: str | None = None
     environment: dict[str, str] = {}
     labels: tuple[str, ...] = ()
@@ -52,7 +49,6 @@ class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
     """Where `resume_session` lives; on another one it can't be resumed."""
     spent_tokens: Tokens = 0
     """What the task's earlier attempts took."""
-    timeout_seconds: Seconds | None = None
     delivery: Delivery | None = None
     unchecked: bool = False
     """The check fails on the base branch by itself, and it was chosen to go on without."""
@@ -63,18 +59,10 @@ class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
 
 
 class CancelTask(Command, frozen=True, kw_only=True, tag="CancelTask"):
-    """By the gateway or the monitor: end this attempt and its whole process tree. Reported as TaskInterrupted."""
+    """By the executor: end this attempt and its whole process tree. Reported as TaskInterrupted."""
 
     owner: str
     reason: str = ""
-
-
-class AnswerTask(Command, frozen=True, kw_only=True, tag="AnswerTask"):
-    """By the gateway: the answer to a question of this attempt."""
-
-    owner: str
-    question: UUID
-    answer: str
 
 
 class TellTask(Command, frozen=True, kw_only=True, tag="TellTask"):
@@ -93,15 +81,7 @@ class Drain(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Dr
     on: bool = True
 
 
-AnyCommand = SpawnTask | CancelTask | AnswerTask | TellTask | Drain
-
-
-class Routed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Routed"):
-    """By the broker of earlier versions: handed to this daemon. Still read."""
-
-    task: UUID
-    attempt: Number
-    daemon: str
+AnyCommand = SpawnTask | CancelTask | TellTask | Drain
 
 
 class Unroutable(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Unroutable"):
@@ -113,4 +93,4 @@ class Unroutable(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     refusal: str = ""
 
 
-AnyReply = Routed | Unroutable
+AnyReply = Unroutable

@@ -30,13 +30,12 @@ M = TypeVar("M")
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """Who sent it, when (UTC), under which schema version and trace (W3C traceparent)."""
+    """Who sent it, when (UTC), under which schema version."""
 
     v: int = VERSION
     id: UUID
     at: datetime
     sender: str
-    trace: str = ""
 
 
 class FrameTooLarge(ValueError):

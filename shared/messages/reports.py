@@ -92,12 +92,6 @@ class MessageDelivered(Report, frozen=True, kw_only=True, tag="MessageDelivered"
     how: str
 
 
-class TaskPaused(Report, frozen=True, kw_only=True, tag="TaskPaused"):
-    """The agent waits for an answer."""
-
-    question: UUID
-
-
 class TaskSucceeded(Report, frozen=True, kw_only=True, tag="TaskSucceeded"):
     """It ended well: the work is committed and pushed. `outcome` is the agent's closing words."""
 
@@ -163,7 +157,6 @@ AnyReport = (
     | TaskUsage
     | MessageDelivered
     | OutputBatch
-    | TaskPaused
     | TaskSucceeded
     | TaskFailed
     | TaskInterrupted

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shared.domain.ids import new_id
 from shared.messages.channels import ACKS
-from shared.messages.commands import AnswerTask, CancelTask, Drain, TellTask
+from shared.messages.commands import CancelTask, Drain, TellTask
 from shared.messages.frames import header
 from shared.messages.reports import TaskSucceeded
 from tests.contract.daemon.test_daemon import house, theatre
@@ -21,7 +21,7 @@ __all__ = ["house", "theatre"]
 @given(data=st.data())
 def test_no_command_and_no_reply_stops_it(house: DaemonHarness, data: st.DataObject) -> None:
     known = [new_id()]
-    for message in data.draw(st.lists(wild([CancelTask, AnswerTask, TellTask], known), min_size=1, max_size=10)):
+    for message in data.draw(st.lists(wild([CancelTask, TellTask], known), min_size=1, max_size=10)):
         house.router.send_multipart([b"d1", b"commands", header("broker"), packed([message])])
     for message in data.draw(st.lists(wild(ACKS, known), min_size=1, max_size=10)):
         house.router.send_multipart([b"d1", b"acks", header("monitor"), packed([message])])

@@ -11,7 +11,7 @@ import pytest
 
 from shared.domain.ids import new_id
 from shared.domain.names import task_branch
-from shared.messages.commands import CancelTask, Routed, SpawnTask, Unroutable
+from shared.messages.commands import CancelTask, SpawnTask, Unroutable
 from shared.messages.events import (
     DaemonConnected,
     DirectiveChanged,
@@ -368,7 +368,6 @@ def test_a_late_refusal_does_not_take_back_what_runs(stage: ServiceHarness) -> N
     stage.reply(
         Unroutable(task=task, attempt=1, reason="late"),
         Unroutable(task=new_id(), attempt=1, reason="of nobody"),
-        Routed(task=task, attempt=1, daemon="d1"),
     )
     fence(stage)
     row = stage.rows.one("task", task)
@@ -381,7 +380,6 @@ def test_a_command_that_no_daemon_accepted_is_sent_again_as_the_same_attempt(sta
     step = stage.rows.step(directive, status="ready")
     stage.publish(StepReady(directive=directive, steps=(step,)))
     first = stage.await_command(SpawnTask, step=step)
-    stage.reply(Routed(task=first.task, attempt=1, daemon="d1"))
     stage.until(lambda: [c for c in stage.commands if c == first][1:], "the same command once more")
 
 
