@@ -70,3 +70,20 @@ def test_a_gateway_that_stands_still_is_named_by_status(faulty: Faulty) -> None:
         until(lambda: "gateway" in faulty.state()["broken"], "the gateway is missed")
         assert "gateway (it doesn't answer)" in faulty.run("status").stdout
     until(lambda: faulty.run("status").returncode == 0, "all is well again")
+
+
+def test_asking_whether_it_is_ready_counts_as_no_intruder(faulty: Faulty) -> None:
+    address = f"http://127.0.0.1:{faulty.environment['MAKIMA_PORT']}"
+    before = refused(address, faulty)
+    for _ in range(3):
+        assert httpx.get(f"{address}/readyz", timeout=30).json()["broker"] == "ok"
+    assert refused(address, faulty) == before
+
+
+def refused(address: str, faulty: Faulty) -> float:
+    """The connections that the broker refused so far."""
+    token = (faulty.home / "token").read_text().strip()
+    told = httpx.get(f"{address}/metrics", headers={"Authorization": f"Bearer {token}"}, timeout=30).text
+    return sum(
+        float(line.split()[-1]) for line in told.splitlines() if line.startswith("makima_connections_refused_total")
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import zmq
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
@@ -11,12 +12,11 @@ from litestar.exceptions import HTTPException
 from services.gateway.rows.counts import READ_ONLY
 from services.gateway.troubles import troubles
 from shared.api.cluster import Health, Readiness
-from shared.config import Settings
+from shared.bus.keys import introduce
+from shared.config import ConfigError, Settings
 from shared.store.database import Database
 
 PATIENCE_SECONDS = 2.0
-ZMTP_SIGNATURE = b"\xff"
-"""The first byte that a ZeroMQ socket says to whoever connects (ZMTP 3.1, section 2.2)."""
 
 
 @get("/healthz", sync_to_thread=False, operation_id="showHealth", tags=["cluster"], security=[{}])
@@ -45,22 +45,23 @@ async def _postgres(database: Database) -> str | None:
 
 
 async def _broker(settings: Settings) -> str | None:
-    """Whether it greets: a process that is stopped or gone doesn't, though its socket's file may still be there."""
-    writer: asyncio.StreamWriter | None = None
+    """Whether it admits us: a process that is stopped or gone doesn't, though its socket's file may still be there."""
+    admitted = await asyncio.to_thread(_admitted, settings)
+    return None if admitted else f"the broker doesn't answer within {PATIENCE_SECONDS:.0f} s"
+
+
+def _admitted(settings: Settings) -> bool:
+    context = zmq.Context()
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            kind, _, where = settings.socket("events-out").partition("://")
-            host, _, port = where.rpartition(":")
-            opening = asyncio.open_unix_connection(where) if kind == "ipc" else asyncio.open_connection(host, port)
-            reader, writer = await opening
-            if await reader.readexactly(1) != ZMTP_SIGNATURE:
-                return "something that is no broker answers in its place"
-    except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-        return f"the broker doesn't answer within {PATIENCE_SECONDS:.0f} s ({type(error).__name__})"
+        socket = context.socket(zmq.SUB)
+        introduce(socket, settings, "gateway")
+        told = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        socket.connect(settings.socket("events-out"))
+        return bool(told.poll(int(PATIENCE_SECONDS * 1000)))
+    except (ConfigError, zmq.ZMQError):
+        return False
     finally:
-        if writer is not None:
-            writer.close()
-    return None
+        context.destroy(linger=0)
 
 
 ROUTES = (healthz, readyz)
