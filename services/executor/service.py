@@ -11,15 +11,13 @@ from uuid import UUID
 
 import structlog
 
-from services.executor import prompts, rows
-from services.executor.prompts import Brief
-from services.executor.rows import DueStep, PutBack, Task
+from services.executor import rows
+from services.executor.rows import DueStep, Task
+from services.executor.tasks import claim, of_step, spawn, starting, still_waiting
 from shared.bus.bus import MessageChannel
 from shared.bus.skipped import Skipped
 from shared.config import Settings
-from shared.domain.names import task_branch
-from shared.domain.readiness import Start, start
-from shared.domain.statuses import ENDED_TASK, DirectiveStatus, Refusal, TaskKind, TaskStatus
+from shared.domain.statuses import ENDED_TASK, DirectiveStatus, Refusal, TaskStatus
 from shared.messages import channels
 from shared.messages.channels import ByChannel
 from shared.messages.commands import AnyCommand, CancelTask, Drain, SpawnTask, TellTask, Unroutable
@@ -39,7 +37,7 @@ from shared.metrics import SENT
 from shared.service.leadership import lead
 from shared.service.phase import Context, listen, open_context, serve
 from shared.service.reactor import Reactor
-from shared.service.tokens import load_secret, task_token
+from shared.service.tokens import load_secret
 from shared.store.database import UNAVAILABLE, UNHOLDABLE, UnitOfWork
 
 log = structlog.get_logger()
@@ -62,8 +60,6 @@ ASK_AGAIN_SECONDS = 0.2
 """So soon what no daemon could take is asked for again, at first; later as rarely as the next says."""
 LONGEST_ASK_AGAIN_SECONDS = 15.0
 TOO_LARGE = f"its command is larger than a frame may be ({LIMIT_BYTES} bytes); shorten its texts"
-SCRIPTED = "shell"
-"""The agent that runs a task plan as it stands, instead of reading a prompt."""
 
 
 class Executor:
@@ -132,17 +128,19 @@ class Executor:
             if self._freed:
                 await self._recall(unit)
             claimed = await unit.fetch(rows.CLAIM_PENDING(lease=self._context.settings.lease_seconds))
-            unit.record(*(_starting(task) for task in claimed if not task.asked_again))
+            unit.record(*(starting(task) for task in claimed if not task.asked_again))
             unit.after_commit(partial(self._send, claimed))
         _tell_sent([task for task in claimed if not task.asked_again])
 
     async def _claim_steps(self, due: Sequence[DueStep]) -> None:
         """Make tasks of the steps that are due: each is the claim of its step. Send those that nobody was faster at."""
-        tasks = {task.id: task for task in (self._task(step) for step in due)}
+        tasks = {
+            task.id: task for task in (of_step(step, self._context.new_id(), self._context.settings) for step in due)
+        }
         async with self._context.database.unit_of_work("executor.claim_steps") as unit:
-            claims = [_claim(task) for task in tasks.values()]
+            claims = [claim(task) for task in tasks.values()]
             claimed = await unit.fetch_last(rows.CLAIM_STEPS(tasks=claims, lease=self._context.settings.lease_seconds))
-            unit.announce(*(_starting(tasks[task]) for task in claimed))
+            unit.announce(*(starting(tasks[task]) for task in claimed))
             unit.after_commit(partial(self._send, [tasks[task] for task in claimed]))
         _tell_sent([tasks[task] for task in claimed])
 
@@ -154,69 +152,11 @@ class Executor:
                 self._look_again(max(0.0, *refused) + 0.005)
         self._freed = False
 
-    def _task(self, step: DueStep) -> Task:
-        """The task of a ready step: where it starts (rule 7) and what it is told."""
-        begin = start(step.branches, step.pr_branch, step.last_completed)
-        return Task(
-            id=self._context.new_id(),
-            owner_id=step.owner_id,
-            directive_id=step.directive_id,
-            step_id=step.step_id,
-            kind=TaskKind.STEP,
-            name=step.name,
-            prompt=prompts.step(_brief(step, begin)),
-            agent=step.agent or self._context.settings.agent,
-            agent_chosen=step.agent is not None,
-            model=step.model,
-            labels=step.labels,
-            daemon=step.daemon,
-            start_from=begin.branch,
-            merge_branches=begin.merge,
-            repository_url=step.repository_url,
-            base_branch=step.base_branch,
-            check_command=step.check_command,
-            task_plan=step.task_plan,
-            failed_reason=step.failed_reason,
-            failed_tail=step.failed_tail,
-        )
-
-    def _spawn(self, task: Task) -> SpawnTask:
-        scripted = task.agent == SCRIPTED
-        return SpawnTask(
-            task=task.id,
-            attempt=task.attempt,
-            owner=self._context.settings.owner,
-            directive=task.directive_id,
-            step=task.step_id,
-            kind=task.kind,
-            name=task.name,
-            prompt="" if scripted and task.agent_chosen else _told(task),
-            agent=task.agent,
-            agent_chosen=task.agent_chosen,
-            model=task.model,
-            labels=task.labels,
-            unchecked=task.check_command == "",
-            task_plan=(task.task_plan or "") if scripted or not task.agent_chosen else "",
-            repository_url=task.repository_url,
-            base_branch=task.base_branch,
-            start_from=task.start_from,
-            merge_branches=task.merge_branches,
-            branch=task_branch(task.name, task.id, task.attempt),
-            target_branch=task.target_branch,
-            resume_session=task.session or None,
-            environment={"MAKIMA_API_URL": f"unix://{self._context.settings.gateway_socket()}"},
-            token=task_token(self._secret, task.id, task.attempt),
-            prefer_daemon=task.session_daemon or task.daemon,
-            session_daemon=task.session_daemon,
-            spent_tokens=task.tokens,
-            delivery=task.delivery,
-        )
-
     async def _send(self, tasks: Sequence[Task]) -> None:
         if not tasks:
             return
         self._look_again(ACCEPTED_WITHIN_SECONDS + 0.005)
-        spawns = [self._spawn(task) for task in tasks]
+        spawns = [spawn(task, self._context.settings, self._secret) for task in tasks]
         bodies, too_large = COMMANDS.bodies(spawns, SPAWNS_A_MESSAGE)
         for body in bodies:
             await self._commands.send("executor.spawn", b"commands", body)
@@ -277,7 +217,7 @@ class Executor:
                     longest=longest_seconds,
                 )
             )
-            unit.record(*(_refused(task) for task in waiting if task.changed))
+            unit.record(*(still_waiting(task) for task in waiting if task.changed))
         for task in waiting:
             if task.changed:
                 log.info("task waits", task=task.id, directive=task.directive_id, reason=task.waiting_reason)
@@ -315,42 +255,6 @@ def _tell_sent(tasks: Sequence[Task]) -> None:
     log.info("tasks sent", tasks=[task.id for task in tasks], directives=list({task.directive_id for task in tasks}))
 
 
-def _claim(task: Task) -> dict[str, object]:
-    """What is kept of the task of a step, with its entry in the audit log."""
-    return {
-        "id": task.id,
-        "owner_id": task.owner_id,
-        "directive_id": task.directive_id,
-        "step_id": task.step_id,
-        "name": task.name,
-        "prompt": task.prompt,
-        "agent": task.agent,
-        "start_from": task.start_from,
-        "merge_branches": task.merge_branches,
-        "entry": _starting(task),
-    }
-
-
-def _brief(step: DueStep, begin: Start) -> Brief:
-    return Brief(
-        directive=step.title,
-        name=step.name,
-        task_plan=step.task_plan,
-        description=step.description,
-        start=begin.branch,
-        merges=begin.merge,
-        dependencies=step.handed_on,
-        unlisted=step.dependencies - len(step.handed_on),
-    )
-
-
-def _told(task: Task) -> str:
-    """A task's prompt, with what failed last time when something did."""
-    if not task.failed_reason:
-        return task.prompt
-    return prompts.again(task.prompt, task.failed_reason, task.failed_tail or "")
-
-
 def _short(due: Sequence[DueStep]) -> bool:
     """Whether more may be due than these: there are none, or as many as their owner or directive may have."""
     owners, directives = Counter(s.owner_id for s in due), Counter(s.directive_id for s in due)
@@ -371,27 +275,6 @@ def _frees(event: AnyEvent) -> bool:
             return status in ENDED_TASK
         case _:
             return False
-
-
-def _refused(task: PutBack) -> TaskChanged:
-    return TaskChanged(
-        directive=task.directive_id,
-        task=task.id,
-        attempt=task.attempt,
-        kind=task.kind,
-        status=TaskStatus.PENDING,
-        reason=task.waiting_reason,
-    )
-
-
-def _starting(task: Task) -> TaskChanged:
-    return TaskChanged(
-        directive=task.directive_id,
-        task=task.id,
-        attempt=task.attempt,
-        kind=task.kind,
-        status=TaskStatus.STARTING,
-    )
 
 
 async def run(context: Context, stop: asyncio.Event) -> None:
