@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from cli.command import Arguments, declare, print_json
 from cli.config import in_force
-from cli.text import clean
+from cli.text import clean, wrapped
 
 if TYPE_CHECKING:
     from shared.config import Settings
@@ -45,7 +45,7 @@ def _doctor(arguments: Arguments) -> int:
     settings: Settings | None = None
     try:
         settings = load(os.environ)
-        findings = [Finding("settings", "ok", "all of them are known, and can be")]
+        findings = [Finding("settings", "ok", "each is known, and its value can be read")]
     except ConfigError as error:
         findings = [Finding("settings", "bad", str(error), "mend the setting that it names")]
     if words := unread(os.environ):
@@ -71,10 +71,15 @@ def _doctor(arguments: Arguments) -> int:
 def _print(findings: list[Finding]) -> None:
     width = max(len(f.name) for f in findings)
     for found in findings:
-        print(f"{MARKS[found.verdict]} {found.name.ljust(width)}  {found.says}")
+        _say(f"{MARKS[found.verdict]} {found.name.ljust(width)}  ", found.says)
         if found.fix:
-            print(f"  {' ' * width}  → {found.fix}")
+            _say(f"  {' ' * width}  → ", found.fix)
     print("\nThe settings in force: makima config")
+
+
+def _say(head: str, words: str) -> None:
+    first, *others = wrapped(words, " " * len(head)) or [""]
+    print("\n".join([head + first.lstrip(), *others]))
 
 
 def _programs() -> Iterator[Finding]:

@@ -34,7 +34,7 @@ def helps(command: argparse.ArgumentParser) -> None:
 def completions(command: argparse.ArgumentParser) -> None:
     """Declare `completions`."""
     declare(command, _completions, "source <(makima completions bash)", "makima completions fish | source")
-    command.add_argument("shell", choices=SHELLS, help="the shell whose words are to be completed")
+    command.add_argument("shell", choices=SHELLS, metavar="SHELL", help=f"yours: {', '.join(SHELLS)}")
 
 
 def names() -> list[str]:

@@ -41,7 +41,8 @@ COMMANDS = {
     "completions": ("cli.helping:completions", "what completes the words of `makima` in your shell"),
     "help": ("cli.helping:helps", "what a command takes, how things are called, what exit codes mean"),
 }
-"""Each command, the function that declares it, and what it is for. Only the asked one's module is loaded."""
+"""Each command, the function that declares it, and what it is for. Only the asked one's module is loaded, or all
+to say what was meant by a word that is none of them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,7 +97,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     asked = next((word for word in words if not word.startswith("-")), None)
     for name, (declared_by, says) in COMMANDS.items():
         command = commands.add_parser(name, help=says, description=says)
-        if name == asked:
+        if name == asked or (asked is not None and asked not in COMMANDS):
             module, _, function = declared_by.partition(":")
             getattr(importlib.import_module(module), function)(command)
     return parser

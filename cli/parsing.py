@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from cli.output import refuse
 from shared.domain.texts import nearest
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say it and end."""
         said = " ".join(message.split())
-        self.exit(2, f"makima: {said}{' See' if said.endswith('?') else '; see'} {self.prog} --help\n")
+        refuse(f"makima: {said}{' See' if said.endswith('?') else '; see'} {self.prog} --help")
+        self.exit(2)
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -49,7 +51,9 @@ class Parser(argparse.ArgumentParser):
         if action.choices is not None and value not in action.choices:
             what = action.option_strings[-1] if action.option_strings else str(action.metavar or action.dest).lower()
             choices = [str(choice) for choice in action.choices]
-            near = meant(str(value), choices) or f"; there is {', '.join(choices)}"
+            below = " or ".join(_below(action, str(value)))
+            near = f"; did you mean {below}?" if below else meant(str(value), choices)
+            near = near or f"; there is {', '.join(choices)}"
             raise argparse.ArgumentError(None, f"there is no {what} {value!r}{near}")
 
 
@@ -61,6 +65,15 @@ def meant(word: str, known: Iterable[str]) -> str:
     """
     near = nearest(word, known)
     return f"; did you mean {near}?" if near else ""
+
+
+def _below(action: argparse.Action, verb: str) -> Iterator[str]:
+    """The commands with a verb of this name: what is meant where the command before it was left out."""
+    if isinstance(action, argparse._SubParsersAction):
+        for command, parser in action.choices.items():
+            for verbs in parser._actions:
+                if isinstance(verbs, argparse._SubParsersAction) and verb in verbs.choices:
+                    yield f"{command} {verb}"
 
 
 def tree(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:

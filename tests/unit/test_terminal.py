@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from cli import logs
+from cli import doctor, logs
 from cli.client import Failed
 from cli.story import told
 from cli.text import cells, columns, cut
@@ -109,3 +109,14 @@ def test_logs_of_all_processes_are_one_story(written: Path, capsys: pytest.Captu
 def test_a_log_that_there_is_not_names_the_nearest() -> None:
     with pytest.raises(Failed, match="there is no log of gatway; did you mean gateway"):
         logs._files("gatway")
+
+
+def test_what_doctor_finds_is_broken_between_words_beside_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cli.text.terminal_width", lambda: 40)
+    doctor._print([doctor.Finding("sandbox", "warn", "one word after another, " * 3, "install it " * 5)])
+    found = capsys.readouterr().out.partition("\n\n")[0].splitlines()
+    assert len(found) == 6 and all(len(line) <= 40 for line in found)
+    assert found[0] == "! sandbox  one word after another, one"
+    assert found[3:5] == [" " * 11 + "→ install it install it", " " * 13 + "install it install it"]
