@@ -213,7 +213,7 @@ def _headers() -> dict[str, str]:
 
 
 def _unreachable(error: Exception) -> Failed:
-    why = str(error) or type(error).__name__
+    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return Failed(f"no gateway answers at {address()} ({why}); `makima up` starts one")
 
 

@@ -49,7 +49,8 @@ class Drawing:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """What rich draws."""
         height = (options.height or console.height) - HEAD_AND_FOOT_LINES
-        yield Group(*self._head(), Text(""), self._steps(max(height, 4)), *self._foot())
+        foot = list(self._foot()) or [Text("")]  # a last line that is full would push what Ctrl-C echoes to one more
+        yield Group(*self._head(), Text(""), self._steps(max(height, 4)), *foot)
 
     def _head(self) -> Iterable[RenderableType]:
         shown, counts = self.board.directive, self.board.counts()

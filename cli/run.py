@@ -98,7 +98,7 @@ def _followed(made: DirectiveShown, output: str = "text") -> int:
         return watch(made.id, None, output)
     except KeyboardInterrupt:
         if output == "text":
-            print(f"\nThe work goes on. To see it again: makima directive watch {made.number}")
+            print(f"The work goes on. To see it again: makima directive watch {made.number}")
         return INTERRUPTED
 
 

@@ -116,10 +116,14 @@ def _log(arguments: Arguments) -> int:
 
     if arguments.output == "json" and not arguments.follow:
         return print_json(list(stored(arguments.id)))
+    attempt = None
     for batch in (follow if arguments.follow else stored)(arguments.id):
         if arguments.output == "json":
             print(msgspec.json.encode(batch).decode(), flush=True)
             continue
+        if attempt not in (None, batch.attempt):
+            print(f"── attempt {batch.attempt} ──")
+        attempt = batch.attempt
         for line in batch.events:
             print(clean(line), flush=arguments.follow)
     return 0

@@ -158,3 +158,8 @@ def test_a_delivery_shows_its_stage_from_before_it_was_watched() -> None:
     assert "checking" in text.splitlines()[0]
     assert "Merge and deliver" in text and "[checking: true]" in text
     assert board.outcome() is None
+
+
+def test_what_ctrl_c_echoes_finds_an_empty_line_while_it_runs() -> None:
+    running = Board(directive(step("a", status="running"), status="active", standing="running"))
+    assert running.outcome() is None and drawn(running).endswith("\n\n")

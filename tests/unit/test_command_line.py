@@ -86,3 +86,9 @@ def test_marks_are_plainer_where_a_terminal_has_none(alphabet: str) -> None:
     assert "Traceback" not in said.stderr
     assert said.stdout.startswith("+ ") and "->" not in said.stdout.splitlines()[0]
     assert said.stdout.isascii() or alphabet == "latin-1"
+
+
+def test_without_a_cluster_the_system_is_quoted_in_words_alone() -> None:
+    said = makima("directive", "list", MAKIMA_TOKEN="any")
+    assert said.returncode == 1
+    assert "(No such file or directory); `makima up` starts one" in said.stderr

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from cli import doctor, logs
+from cli import doctor, logs, task
 from cli.client import Failed
 from cli.story import told
 from cli.text import cells, columns, cut
 from shared.api.events import EventShown
+from shared.api.tasks import OutputBatch
 
 A, B = UUID(int=1), UUID(int=2)
 NAMES = {A: "Build", B: "Test"}
@@ -120,3 +122,15 @@ def test_what_doctor_finds_is_broken_between_words_beside_its_name(
     assert len(found) == 6 and all(len(line) <= 40 for line in found)
     assert found[0] == "! sandbox  one word after another, one"
     assert found[3:5] == [" " * 11 + "→ install it install it", " " * 13 + "install it install it"]
+
+
+@pytest.mark.parametrize(("attempts", "said"), [((1, 1), ["a", "b"]), ((1, 2), ["a", "── attempt 2 ──", "b"])])
+def test_what_a_further_attempt_printed_is_told_apart(
+    attempts: tuple[int, int], said: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batches = [
+        OutputBatch(attempt=attempt, first_seq=0, events=[line]) for attempt, line in zip(attempts, "ab", strict=True)
+    ]
+    monkeypatch.setattr("cli.tail.stored", lambda _: batches)
+    assert task._log(Namespace(id=str(A), follow=False, output="text")) == 0
+    assert capsys.readouterr().out.splitlines() == said
