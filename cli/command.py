@@ -79,8 +79,10 @@ def say_line(text: str) -> None:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns, under a head where a person reads it."""
+    """Print rows in columns; under a head where a person reads it, who is told too when there are none."""
     from cli.text import columns, terminal_width
 
     if rows:
         print("\n".join(columns([head, *rows] if head and sys.stdout.isatty() else rows, terminal_width())))
+    elif head and sys.stdout.isatty():
+        print("none")

@@ -49,7 +49,8 @@ def _help(arguments: Arguments) -> int:
         case ["names"]:
             for line in names():
                 _say_wrapped(line)
-            return say("Left out where that is offered, it is the only directive under way, or the newest.")
+            _say_wrapped("Left out where that is offered, it is the only directive under way, or the newest.")
+            return 0
         case ["exit-codes"]:
             for line in aligned(EXIT_CODES):
                 _say_wrapped(line)

@@ -34,6 +34,7 @@ _BRIEFLY: dict[Kind, str] = {
     "question": "which question: 12/3, or 12",
     "anything": "12, 12/3 or 12/plan",
 }
+_METAVARS: dict[Kind, str] = {"anything": "NAME"}
 _WHOLE = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _UNDER_WAY = ("active", "awaiting_approval", "paused", "idle")
 
@@ -42,7 +43,8 @@ def name(command: argparse.ArgumentParser, *flags: str, kind: Kind, newest: bool
     """Declare an argument that names something; with `newest`, left out it is the directive of the moment."""
     nargs = {"nargs": "?"} if newest else {}
     help_text = _BRIEFLY[kind] + ("; else the only one under way, or the newest" if newest else "")
-    action = command.add_argument(*flags, **{"help": help_text, **nargs, **more})  # type: ignore[arg-type]
+    metavar = {} if flags[0].startswith("-") else {"metavar": _METAVARS.get(kind, kind.upper())}
+    action = command.add_argument(*flags, **{"help": help_text, **metavar, **nargs, **more})  # type: ignore[arg-type]
     action.completer = completing(kind)  # type: ignore[attr-defined]
     named = [*(command.get_default("named") or ()), (action.dest, kind, newest)]
     command.set_defaults(named=named)

@@ -28,7 +28,7 @@ def line(error: str) -> str:
         (["directive", "create"], "required: --title"),
         (["directive", "create", "--title", "x", "--colour", "red"], "--colour is not taken here"),
         (["directive", "create", "--title", "x", "--max-parallel", "many"], "invalid int value: 'many'"),
-        (["directive", "start"], "required: id"),
+        (["directive", "start"], "required: DIRECTIVE"),
         (["directive", "list", "--status", "asleep"], "there is no --status 'asleep'; there is draft, active"),
     ],
 )

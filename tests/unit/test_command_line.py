@@ -47,6 +47,7 @@ def test_alone_it_says_what_runs_and_what_is_most_likely_next() -> None:
         (["log", "1"], "there is no command 'log'; did you mean directive log or task log? See makima --help"),
         (["watch"], "there is no command 'watch'; did you mean directive watch? See makima --help"),
         (["completions"], "the following arguments are required: SHELL; see makima completions --help"),
+        (["directive", "archive"], "the following arguments are required: DIRECTIVE; see makima directive archive"),
         (["directive", "lst"], "there is no verb 'lst'; did you mean list? See makima directive --help"),
         (["directive", "list", "--stats", "idle"], "--stats is not taken here; did you mean --status? See"),
         (["directive", "create", "--title", "x", "--on-failure", "replam"], "did you mean replan?"),

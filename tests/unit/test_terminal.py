@@ -12,6 +12,7 @@ import pytest
 
 from cli import doctor, logs, task
 from cli.client import Failed
+from cli.command import print_table
 from cli.story import told
 from cli.text import cells, columns, cut
 from shared.api.events import EventShown
@@ -134,3 +135,13 @@ def test_what_a_further_attempt_printed_is_told_apart(
     monkeypatch.setattr("cli.tail.stored", lambda _: batches)
     assert task._log(Namespace(id=str(A), follow=False, output="text")) == 0
     assert capsys.readouterr().out.splitlines() == said
+
+
+def test_an_empty_list_is_said_to_a_person_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_table(("#", "TITLE"), [])
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    print_table(("#", "TITLE"), [])
+    assert capsys.readouterr().out == "none\n"
