@@ -107,7 +107,12 @@ def to_yaml(title: str, goal: str, steps: Sequence[StepShown]) -> str:
     Dumper.add_representer(str, text)
     head = "".join(f"# {clean(line)}\n" for line in [title, "", *goal.splitlines()])
     body = yaml.dump({"steps": planned(steps)}, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110)
-    return f"{head}\n{body}"
+    return f"{head}\n{_visible(body)}"
+
+
+def _visible(body: str) -> str:
+    """YAML with what nobody sees escaped: it stands in double quotes, where yaml leaves much of it as it is."""
+    return "".join(c if c == "\n" or c.isprintable() else f"\\U{ord(c):08x}" for c in body)
 
 
 def text_of(argument: str, name: str) -> str:

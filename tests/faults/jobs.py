@@ -131,6 +131,7 @@ def steer(cluster: Cluster, origin: Path) -> None:
         ("order", "cancel", order),
         ("directive", "goal", made, "Another goal"),
         ("directive", "update", made, "--max-parallel", "2"),
+        ("directive", "edit-step", step, "--directive", made, "--label", "gpu"),
         ("directive", "skip-step", step, "--directive", made),
         ("directive", "archive", made),
     ):

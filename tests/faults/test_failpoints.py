@@ -31,13 +31,16 @@ def _gateway(*names: str) -> tuple[str, ...]:
 
 JOBS = {
     jobs.cancel: ("gateway.cancel.", "executor.cancel."),
-    jobs.wait_in_vain: ("executor.put_back.",),
-    jobs.steer: _gateway("add_order", "link_order", "cancel_order", "change", "goal", "policies", "settle_step"),
+    jobs.wait_in_vain: ("executor.put_back.", "broker.commands."),
+    jobs.steer: _gateway(
+        "add_order", "link_order", "cancel_order", "change", "goal", "policies", "change_step", "settle_step"
+    ),
     jobs.converse: (*_gateway("ask", "answer", "tell", "give_up", "drain", "tell_delivery"), "monitor.questions."),
     jobs.approve: _gateway("approve", "reject", "pick_up", "replan"),
 }
 """Which job passes which places. All others are passed by delivering something, which every case does in the end."""
 ELSEWHERE = {
+    "gateway.look_now.": "tests/contract/gateway/test_lost_answers.py",
     "secret.kept.": "tests/unit/test_keys.py",
     "store.": "tests/integration/test_store.py",
     "daemon.large_object.": "tests/integration/test_large_tasks.py",
