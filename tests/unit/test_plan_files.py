@@ -44,8 +44,10 @@ def shown_steps(draw: st.DrawFn) -> list[StepShown]:
 
 @given(shown_steps(), texts, texts)
 def test_every_exported_plan_is_taken_again_with_the_same_graph(steps: list[StepShown], title: str, goal: str) -> None:
+    written = to_yaml(title, goal, steps)
+    assert all(line.isprintable() for line in written.partition("\nsteps:")[2].split("\n"))
     with NamedTemporaryFile(suffix=".yaml") as file:
-        file.write(to_yaml(title, goal, steps).encode())
+        file.write(written.encode())
         file.flush()
         plan = msgspec.convert(from_file(file.name), list[PlannedStep])
     ids = [new_id() for _ in plan]
