@@ -37,7 +37,8 @@ WITH RECURSIVE slots AS MATERIALIZED (
 )
 SELECT due.id AS step_id, due.directive_id, due.owner_id, due.title, due.name, due.description, due.task_plan,
        due.pr_branch, due.repository_url, due.base_branch, due.check_command, due.worker AS agent, due.model, due.labels,
-       due.free, due.parallel,
+       due.free, due.parallel, (SELECT true FROM directives d LEFT JOIN slots ON slots.owner_id = d.owner_id
+                                 WHERE d.parallel <= 0 OR slots.free IS NULL LIMIT 1) IS NOT NULL AS others_wait,
        coalesce(dependencies.branches, '{}') AS branches, dependencies.daemon, latest.branch AS last_completed,
        coalesce(dependencies.handed_on, '[]'::json) AS handed_on, dependencies.count AS dependencies,
        failed.reason AS failed_reason, failed.tail AS failed_tail

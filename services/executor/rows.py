@@ -34,6 +34,8 @@ class DueStep(msgspec.Struct, frozen=True, kw_only=True):
     free: int
     """How many more tasks its owner's daemons take; and its directive allows."""
     parallel: int
+    others_wait: bool
+    """Whether another directive has ready steps, and no slot for them."""
     branches: tuple[str, ...]
     daemon: str | None
     last_completed: str | None

@@ -97,7 +97,7 @@ class Executor:
                 due = await database.fetch(rows.DUE_STEPS())  # within the slots that are left
             if due:
                 await self._claim_steps(due)
-            self._short = pending or _short(due)
+            self._short = pending or short(due)
             if self._short and self._ended:
                 self.reactor.wake(self._ended)
             if directives is None:
@@ -255,10 +255,12 @@ def _tell_sent(tasks: Sequence[Task]) -> None:
     log.info("tasks sent", tasks=[task.id for task in tasks], directives=list({task.directive_id for task in tasks}))
 
 
-def _short(due: Sequence[DueStep]) -> bool:
-    """Whether more may be due than these: there are none, or as many as their owner or directive may have."""
+def short(due: Sequence[DueStep]) -> bool:
+    """Whether more may wait for a slot: these are none, or as many as their owner or directive may have, or not all."""
     owners, directives = Counter(s.owner_id for s in due), Counter(s.directive_id for s in due)
-    return not due or any(owners[s.owner_id] >= s.free or directives[s.directive_id] >= s.parallel for s in due)
+    return not due or any(
+        s.others_wait or owners[s.owner_id] >= s.free or directives[s.directive_id] >= s.parallel for s in due
+    )
 
 
 def _ends(event: AnyEvent) -> bool:

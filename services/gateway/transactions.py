@@ -20,6 +20,7 @@ from litestar.params import HeaderParameter, QueryParameter
 
 from services.gateway.access import Caller
 from services.gateway.http.problems import AnsweredBefore, AnyRequest, VersionConflict
+from services.gateway.rows.access import LIVE_TASK
 from services.gateway.rows.directives import CHANGES_SINCE, LOCK, LockedDirective
 from services.gateway.rows.keys import CLAIM_KEY, KEEP_ANSWER, KEPT_ANSWER
 from services.gateway.versions import etag, refuse_unmatched
@@ -162,6 +163,12 @@ async def lock(unit: UnitOfWork, caller: Caller, directive: UUID) -> LockedDirec
     if locked is None:
         raise NotFoundException(f"no directive {directive}")
     return locked
+
+
+async def refuse_ended(unit: UnitOfWork, caller: Caller) -> None:
+    """Raise HTTPException 409 when the calling task ended before the directive was locked: its word comes too late."""
+    if caller.task and not await unit.fetch(LIVE_TASK(task=caller.task, attempt=caller.attempt)):
+        raise HTTPException("the token's task has ended", status_code=409)
 
 
 def refuse_archived(directive: LockedDirective) -> None:

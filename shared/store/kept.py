@@ -17,6 +17,8 @@ class KeptPool:
     def __init__(self, pool: AsyncConnectionPool[Connection]) -> None:
         self._pool = pool
         self._kept: Connection | None = None
+        self._wanting = 0
+        """How many wait for one of the pool's."""
 
     def connection(self) -> Lent:
         """A connection for a while; rolled back when an exception ends that while."""
@@ -25,11 +27,17 @@ class KeptPool:
     async def take(self) -> Connection:
         """A connection. Raises OperationalError when there is none in time."""
         kept, self._kept = self._kept, None
-        return kept or await self._pool.getconn()
+        if kept is not None:
+            return kept
+        self._wanting += 1
+        try:
+            return await self._pool.getconn()
+        finally:
+            self._wanting -= 1
 
     async def give_back(self, connection: Connection) -> None:
-        """Keep it, or let the pool have it, which replaces one that is of no more use."""
-        if self._kept is None and connection.pgconn.transaction_status == TransactionStatus.IDLE:
+        """Keep it; or let the pool have it, for whoever waits, and to be replaced where it is of no more use."""
+        if not self._wanting and self._kept is None and connection.pgconn.transaction_status == TransactionStatus.IDLE:
             self._kept = connection
         else:
             await self._pool.putconn(connection)

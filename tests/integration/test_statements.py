@@ -343,3 +343,15 @@ def test_what_a_failed_unit_of_work_began_is_taken_back_before_its_connection_is
             assert await database.fetch_one(EXISTS(name="taken back")) == 0
 
     asyncio.run(ask())
+
+
+def test_whoever_waits_for_a_connection_gets_the_one_that_comes_back(url: str) -> None:
+    async def ask() -> None:
+        async with connect(url, most=1) as database:
+            async with database.unit_of_work("test") as unit:
+                await unit.fetch(PID())
+                waiting = asyncio.create_task(database.fetch_one(PID()))
+                await asyncio.sleep(0.1)
+            assert await asyncio.wait_for(waiting, 5)
+
+    asyncio.run(ask())

@@ -28,7 +28,7 @@ from services.gateway.rows.orders import (
 )
 from services.gateway.showing import show, show_all, shown
 from services.gateway.texts import refuse_bad_text
-from services.gateway.transactions import Change, DirectiveChange, lock, refuse_archived
+from services.gateway.transactions import Change, DirectiveChange, lock, refuse_archived, refuse_ended
 from services.gateway.versions import ETAG
 from shared.api.directives import DirectiveShown
 from shared.api.orders import Link, NewOrder, OrderShown
@@ -112,6 +112,7 @@ async def link_order(
     caller.on(data.directive)
     async with change.begin("gateway.link_order") as begun:
         await lock(begun.unit, caller, data.directive)
+        await refuse_ended(begun.unit, caller)
         if data.step is None:
             linked = await _link(begun.unit, caller, order, data.directive)
         else:

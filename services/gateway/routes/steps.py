@@ -13,7 +13,6 @@ from litestar.params import FromPath, JSONBody
 from services.gateway.access import Caller
 from services.gateway.batches import holder_of, store, warnings_of
 from services.gateway.effects import activate, make_ready, reopen, settle_orders, settle_orders_of
-from services.gateway.rows.access import LIVE_TASK
 from services.gateway.rows.directives import STANDING, LockedDirective
 from services.gateway.rows.orders import ORDERS_OF_STEPS
 from services.gateway.rows.steps import (
@@ -32,7 +31,7 @@ from services.gateway.rows.steps import (
     RemovedStep,
 )
 from services.gateway.showing import show
-from services.gateway.transactions import DirectiveChange, refuse_archived
+from services.gateway.transactions import DirectiveChange, refuse_archived, refuse_ended
 from shared.api.steps import (
     NewSteps,
     StepAdded,
@@ -72,7 +71,7 @@ async def add_steps(
     async with directive_change.begin_on("gateway.add_steps", directive) as begun:
         unit, row = begun.unit, begun.directive
         refuse_archived(row)
-        await _refuse_ended(unit, caller)
+        await refuse_ended(unit, caller)
         if caller.finds:
             await _refuse_too_many(unit, row, len(data.steps), settings.max_found_steps)
         ids, warnings = await store(unit, row, data.steps, caller, settings)
@@ -97,7 +96,7 @@ async def remove_step(
     async with directive_change.begin_on("gateway.remove_step", directive) as begun:
         unit = begun.unit
         refuse_archived(begun.directive)
-        await _refuse_ended(unit, caller)
+        await refuse_ended(unit, caller)
         if caller.finds:
             await _refuse_others(unit, caller, directive, step)
         holder = holder_of(caller, begun.directive)
@@ -273,12 +272,6 @@ async def _refuse_others(unit: UnitOfWork, caller: Caller, directive: UUID, step
     for found in await unit.fetch(ADDED_BY(directive=directive, step=step)):
         if found.added_by != caller.task:
             raise PermissionDeniedException("a task removes only steps that it added itself; ask a person: makima ask")
-
-
-async def _refuse_ended(unit: UnitOfWork, caller: Caller) -> None:
-    """Raise HTTPException 409 when the calling task ended before the directive was locked: its word comes too late."""
-    if caller.task and not await unit.fetch(LIVE_TASK(task=caller.task, attempt=caller.attempt)):
-        raise HTTPException("the token's task has ended", status_code=409)
 
 
 ROUTES = (add_steps, remove_step, change_step, retry_step, skip_step, find_step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from uuid import UUID
 
@@ -9,6 +10,8 @@ import msgspec
 import psycopg
 import pytest
 
+from services.executor.rows import DUE_STEPS, DueStep
+from services.executor.service import short
 from shared.domain.ids import new_id
 from shared.domain.names import task_branch
 from shared.messages.commands import CancelTask, SpawnTask, Unroutable
@@ -23,6 +26,7 @@ from shared.messages.events import (
 )
 from shared.messages.frames import LIMIT_BYTES, REPLIES
 from shared.messages.topics import topic
+from shared.store.database import connect
 from tests.contract.frames import unreadable_batches, unreadable_events
 from tests.contract.service_harness import ServiceHarness
 
@@ -463,3 +467,24 @@ def test_a_plan_too_long_for_one_frame_waits_with_that_reason_and_holds_up_nobod
         lambda: [t for t in stage.rows.all("task", step_id=long) if str(LIMIT_BYTES) in (t["waiting_reason"] or "")],
         "the reason why the long one waits",
     )
+
+
+def test_a_look_that_serves_one_directive_knows_that_another_waits_for_a_slot(stage: ServiceHarness) -> None:
+    stage.rows.daemon(capacity=100)
+    full, other = stage.rows.directive(max_parallel=1), stage.rows.directive(max_parallel=5)
+    late = stage.rows.step(other, "late", status="ready")
+    assert short(looked(stage)) is False
+    stage.rows.running_step(full)
+    stage.rows.step(full, "waits", status="ready")
+    assert [step.step_id for step in looked(stage)] == [late]
+    assert short(looked(stage)) is True
+
+
+def looked(stage: ServiceHarness) -> list[DueStep]:
+    """What the executor would find, were it woken."""
+
+    async def look() -> list[DueStep]:
+        async with connect(stage.settings.postgres(), most=1) as database:
+            return await database.fetch(DUE_STEPS())
+
+    return asyncio.run(look())
