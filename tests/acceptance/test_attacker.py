@@ -77,7 +77,8 @@ class Scene:
             for c in psutil.net_connections("unix")
             if str(c.laddr).startswith("@") and (c.pid is None or c.pid in processes)  # None: only root is told whose
         ]
-        found["groups"] += [str(path) for path in Path("/sys/fs/cgroup").glob("**/cgroup.procs")]
+        groups = os.walk("/sys/fs/cgroup")  # passes over those that go away meanwhile, of other clusters
+        found["groups"] += [f"{folder}/cgroup.procs" for folder, _, files in groups if "cgroup.procs" in files]
         return found
 
     def _needed(self, own: Path) -> list[Path]:
