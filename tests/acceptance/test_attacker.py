@@ -7,6 +7,7 @@ that comes with a new part of it is tried without a word here.
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
