@@ -57,7 +57,7 @@ def deliver(row: DeliveryDue, settings: Settings) -> Task:
         forge=forge,
         pull_request=_pull_request(row, steps if again else _of_round(steps, number), settings),
         pr_url=row.pr_url,
-        remove_branches=settings.remove_step_branches and forge is None,
+        remove_branches=settings.remove_step_branches and forge is None and row.merge_into_base,
     )
     target = delivery_branch(row.title, row.id, number) if over or not row.pr_branch else row.pr_branch
     return Task(owner=row.owner_id, directive=row.id, kind="completion", name="deliver", target=target, order=order)

@@ -214,7 +214,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pull_request_poll_seconds: Positive = 60.0
     """How long to wait before first looking at a pull request; doubled, up to 15 minutes, while nothing changes."""
     remove_step_branches: bool = True
-    """Whether to remove the branches of steps from the remote once they are delivered."""
+    """Whether to remove the branches of steps from the remote once the base branch holds them."""
     step_refs: StepRefs = "refs/heads"
     """Where the branches of steps are pushed: `refs/heads`, or `refs/makima`, which forges neither list nor check."""
     max_delivery_fixes: Count = 2

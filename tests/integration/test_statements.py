@@ -351,7 +351,8 @@ def test_whoever_waits_for_a_connection_gets_the_one_that_comes_back(url: str) -
             async with database.unit_of_work("test") as unit:
                 await unit.fetch(PID())
                 waiting = asyncio.create_task(database.fetch_one(PID()))
-                await asyncio.sleep(0.1)
+                while not database._pool._wanting:  # type: ignore[attr-defined]
+                    await asyncio.sleep(0)
             assert await asyncio.wait_for(waiting, 5)
 
     asyncio.run(ask())

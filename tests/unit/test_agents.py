@@ -377,5 +377,5 @@ def test_a_script_is_one_long_tool_call() -> None:
 
 def test_what_is_shown_of_a_tool_is_cut_and_words_are_not() -> None:
     assert shown(Text("a\nb")) == ["a", "b"]
-    assert shown(ToolResult("1", "x" * 3000))[0].endswith("[1000 letters cut]")
+    assert shown(ToolResult("1", "x" * 3000))[0].endswith("[1000 characters cut]")
     assert shown(Usage("1", 5)) == []

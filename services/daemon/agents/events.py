@@ -139,4 +139,4 @@ def cut(text: str) -> str:
     """A text at its shown length, with a mark where it was cut."""
     if len(text) <= SHOWN_CHARACTERS:
         return text
-    return f"{text[:SHOWN_CHARACTERS]} [{len(text) - SHOWN_CHARACTERS} letters cut]"
+    return f"{text[:SHOWN_CHARACTERS]} [{len(text) - SHOWN_CHARACTERS} characters cut]"

@@ -27,8 +27,9 @@ from services.daemon.sandbox.described import VARIABLE, Bound, Description
 NOT_RUN = 125
 """The exit code when the container could not be run; docker's own command line has the same."""
 _CHUNK_BYTES = 64 << 10
-_REMOVALS = 60
+_REMOVALS = 600
 _BETWEEN_REMOVALS_SECONDS = 0.5
+"""Five minutes at the least, for a busy engine; what is left then goes when its daemon starts again."""
 _PR_SET_PDEATHSIG = 1
 _OUT, _ERR = 1, 2
 """Streams, and the file descriptors that they go to."""
@@ -98,6 +99,8 @@ class Container:
                 return
             except (APIError, RequestException):  # it is being removed, or the engine couldn't
                 time.sleep(_BETWEEN_REMOVALS_SECONDS)
+        with contextlib.suppress(OSError):  # whoever would read it may be gone
+            _say(f"the engine doesn't remove the container {self._described.name}: `docker rm --force` it")
 
 
 def main(argv: list[str]) -> int:
@@ -108,9 +111,9 @@ def main(argv: list[str]) -> int:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     container: Container | None = None
     try:
-        container = Container(described, argv)
-        signal.signal(signal.SIGTERM, lambda number, _: container.signal(number))
-        return container.run()
+        container = running = Container(described, argv)
+        signal.signal(signal.SIGTERM, lambda number, _: running.signal(number))
+        return running.run()
     except ImageNotFound:
         _say(f"the engine has no image {described.image!r}: `docker pull {described.image}`")
     except BrokenPipeError:
@@ -118,8 +121,10 @@ def main(argv: list[str]) -> int:
     except (DockerException, RequestException) as error:
         _say(f"the container could not be run: {in_words(error)}")
     finally:
-        if container is not None:
-            container.remove()
+        while container is not None:
+            with contextlib.suppress(SystemExit):  # of a second signal, which came before they are ignored
+                container.remove()
+                container = None
     return NOT_RUN
 
 

@@ -52,7 +52,7 @@ class Answers:
         while True:
             try:
                 await self._listen()
-            except Exception as error:
+            except Exception as error:  # whatever it is: who waits must not hang; logged, and tried again
                 log.error("answers are not heard", exc_info=error, again_seconds=AGAIN_SECONDS)
             await asyncio.sleep(AGAIN_SECONDS)
 

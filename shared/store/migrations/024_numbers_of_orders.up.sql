@@ -10,13 +10,4 @@ UPDATE makima.owner w SET orders = (SELECT count(*) FROM makima.work_order o WHE
 
 CREATE UNIQUE INDEX work_order_by_number ON makima.work_order (owner_id, number);
 
-CREATE FUNCTION makima.number_order() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    UPDATE makima.owner SET orders = orders + 1 WHERE id = NEW.owner_id RETURNING orders INTO NEW.number;
-    RETURN NEW;
-END
-$$;
-CREATE TRIGGER number_order BEFORE INSERT ON makima.work_order
-    FOR EACH ROW WHEN (NEW.number IS NULL) EXECUTE FUNCTION makima.number_order();
-
 ALTER TABLE makima.work_order ALTER number SET NOT NULL;
