@@ -42,6 +42,8 @@ class Found(msgspec.Struct, kw_only=True):
     inbox: int | None = None
     """How many things wait for a person."""
     trouble: str | None = None
+    held: bool = False
+    """Whether the trouble is that work waits: the cluster itself is well."""
     """Null when all is well, else what isn't."""
     fix: str | None = None
     """The command that helps against it."""
@@ -58,7 +60,7 @@ def _status(arguments: Arguments) -> int:
         print_json(found)
     else:
         _print(found)
-    return 0 if found.trouble is None else 1
+    return 0 if found.trouble is None or found.held else 1
 
 
 def look() -> Found:
@@ -93,7 +95,7 @@ def _ask(found: Found) -> None:
     found.refusing = {d.name: d.refuses for d in pages(DaemonShown, "/v1/daemons") if d.refuses}
     begins = found.up_seconds is not None and found.up_seconds < DAEMON_SECONDS
     if found.overview.held is not None and found.trouble is None and not begins:
-        found.trouble = f"nothing can run: {found.overview.held.why}"
+        found.held, found.trouble = True, f"nothing can run: {found.overview.held.why}"
         found.fix = found.overview.held.fix
 
 
