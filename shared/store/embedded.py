@@ -46,6 +46,8 @@ SETTINGS = {
 }
 
 
+_WAL_SEGMENTS = "--wal-segsize=4"
+"""In MiB. Where no old segment can take its place, a new one is filled with zeros while a commit waits: 12 ms for 16."""
 _DATA, _SOCKETS = "{data}", "{sockets}"
 """Stand in a program's arguments for its two folders."""
 
@@ -117,7 +119,7 @@ def _make(home: Path) -> None:
         draft.flush()
         if user is not None:
             os.fchown(draft.fileno(), user.pw_uid, user.pw_gid)
-        options = ("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions")
+        options = ("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions", _WAL_SEGMENTS)
         password = f"--pwfile={named(draft.fileno())}"
         argv = ("initdb", "-D", _DATA, *options, f"--username={SUPERUSER}", password)
         _launch(home, argv, (draft.fileno(),)).run()
