@@ -47,7 +47,7 @@ SETTINGS = {
 
 
 _WAL_SEGMENTS = "--wal-segsize=4"
-"""In MiB. Where no old segment can take its place, a new one is filled with zeros while a commit waits: 12 ms for 16."""
+"""In MiB. A new one is filled with zeros while a commit waits, unless an old one takes its place: 12 ms for 16."""
 _DATA, _SOCKETS = "{data}", "{sockets}"
 """Stand in a program's arguments for its two folders."""
 
