@@ -34,6 +34,16 @@ def kept(path: Path) -> bytes:
     return read(path)
 
 
+def replace(path: Path, content: bytes) -> None:
+    """Have a file of this account's alone (mode 0600) hold this: whoever reads it finds all of it or what was before."""
+    draft = path.with_name(f".{path.name}-{os.getpid()}")
+    with open(draft, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+
+
 def read(path: Path) -> bytes:
     """The secret of a file. Raises ConfigError when it is empty, and OSError when it can't be read."""
     if not (secret := path.read_bytes()):

@@ -53,6 +53,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The address that the gateway listens on."""
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 8420
     """The port that the gateway listens on."""
+    link: str | None = None
+    """`HOST:PORT` that the broker listens on for daemons on other machines, such as `0.0.0.0:8421`; by default only
+    daemons of this machine can connect."""
+    link_address: str | None = None
+    """`HOST:PORT` by which other machines reach `link`, where that is another: told in invitations."""
+    link_asking: bool = False
+    """Let daemons ask over the link, without an invitation, to be accepted by a person."""
     gateway_names: tuple[str, ...] = ()
     """Host names that requests over TCP may use for the gateway, besides localhost and `host`; IP addresses always
     may."""

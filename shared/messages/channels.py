@@ -9,6 +9,7 @@ import msgspec
 
 from shared.messages.commands import AnyCommand, Unroutable
 from shared.messages.events import AnyEvent
+from shared.messages.link import Downward, Upward
 from shared.messages.reports import AnyReport, AnyReportReply
 
 Message = type[msgspec.Struct]
@@ -33,6 +34,7 @@ COMMANDS: tuple[Message, ...] = get_args(AnyCommand)
 REPLIES: tuple[Message, ...] = (Unroutable,)
 REPORTS: tuple[Message, ...] = get_args(AnyReport)
 ACKS: tuple[Message, ...] = get_args(AnyReportReply)
+LINK: tuple[Message, ...] = tuple(dict.fromkeys((*get_args(Upward), *get_args(Downward))))
 
 CHANNELS = (
     Channel(
@@ -76,6 +78,26 @@ CHANNELS = (
         about="Reports to one of the monitors that are ready, and its answers, given after its commit: "
         "a list of messages a frame, with the daemon's identity between header and body.",
         messages=(*REPORTS, *ACKS),
+    ),
+    Channel(
+        name="link",
+        endpoints=("link",),
+        pattern="ROUTER, mandatory, with handover, over TCP with CURVE; only where the setting `link` says so",
+        connects="DEALER with a key that is enrolled and an identity of its own choice that nobody can guess",
+        roles=(),
+        about="The same as `daemons`, for those on other machines, whose name is that of their key; and, under the topic "
+        "`link`, how they join and the requests of their agents.",
+        messages=(*COMMANDS, *REPORTS, *ACKS, *LINK),
+    ),
+    Channel(
+        name="calls",
+        endpoints=("calls",),
+        pattern="ROUTER, mandatory",
+        connects="DEALER, which says `ready` every two seconds",
+        roles=("gateway",),
+        about="What crosses the link under the topic `link`, to one gateway and back: a list of messages a frame, with "
+        "whom they are from or for between header and body: `daemon:NAME`, `invitation:KEY` or `asking:KEY`.",
+        messages=LINK,
     ),
 )
 

@@ -16,6 +16,7 @@ import msgspec
 from shared.domain.ids import new_id
 from shared.messages.commands import AnyCommand, AnyReply
 from shared.messages.events import AnyEvent, Event
+from shared.messages.link import Downward, Upward
 from shared.messages.reports import AnyReport, AnyReportReply
 from shared.messages.topics import event_type, topic
 from shared.messages.unreadable import UNREADABLE
@@ -130,6 +131,8 @@ COMMANDS: Batch[AnyCommand] = Batch(AnyCommand)
 REPLIES: Batch[AnyReply] = Batch(AnyReply)
 REPORTS: Batch[AnyReport] = Batch(AnyReport)
 REPORT_REPLIES: Batch[AnyReportReply] = Batch(AnyReportReply)
+UPWARD: Batch[Upward] = Batch(Upward)
+DOWNWARD: Batch[Downward] = Batch(Downward)
 _events: msgspec.msgpack.Decoder[AnyEvent | list[AnyEvent]] = msgspec.msgpack.Decoder(AnyEvent | list[AnyEvent])
 
 
