@@ -1,14 +1,18 @@
-"""Who may connect to the broker: a role to its own endpoints, with its key. Answers ZeroMQ's authentication requests.
+"""Who may connect to the broker: a role to its own endpoints, with its key; to the link whoever's key is enrolled.
 
-PLAIN is enough where the sockets are files of this machine; nothing is asked again once a connection stands.
-https://rfc.zeromq.org/spec/27 (the requests), https://rfc.zeromq.org/spec/24 (PLAIN)
+Answers ZeroMQ's authentication requests. PLAIN is enough where the sockets are files of this machine; nothing is asked
+again once a connection stands. Over TCP it is CURVE, and each message tells by which key it came: `KEY_OF`.
+https://rfc.zeromq.org/spec/27 (the requests), https://rfc.zeromq.org/spec/24 (PLAIN), https://rfc.zeromq.org/spec/25
+(CURVE)
 """
 
 from __future__ import annotations
 
 import hmac
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+from zmq.utils import z85
 
 from shared.bus.skipped import Refused
 from shared.messages.channels import ADMITTED, Role
@@ -16,6 +20,10 @@ from shared.messages.channels import ADMITTED, Role
 ENDPOINT = "inproc://zeromq.zap.01"
 """Where ZeroMQ sends its requests, within the context of the sockets that they are about."""
 VERSION = b"1.0"
+LINK = "link"
+KEY_OF = "User-Id"
+"""The property of a message that tells the key, in Z85, of the connection that it came by."""
+KEY_BYTES = 32
 ADMITTED_STATUS = b"200"
 REFUSED_STATUS = b"300"
 """Temporary: its client hears nothing until the handshake's time is over, then tries again. After a 400 it never would.
@@ -25,9 +33,13 @@ A key that is put right then needs no restart of the broker's, and a broker that
 
 
 class Admission:
-    """Admits the roles with these keys. What it refuses is counted, and logged now and then."""
+    """Admits the roles with these keys, and to the link whom `of_link` knows by the key.
 
-    def __init__(self, keys: Mapping[Role, bytes]) -> None:
+    What it refuses is counted, and logged now and then.
+    """
+
+    def __init__(self, keys: Mapping[Role, bytes], of_link: Callable[[str], str | None] = lambda _: None) -> None:
+        self._of_link = of_link
         self._keys: dict[bytes, tuple[Role, bytes]] = {role.encode(): (role, key) for role, key in keys.items()}
         self.refused = Refused()
         self._unended: Counter[str] = Counter()
@@ -37,7 +49,8 @@ class Admission:
         """The reply to one request, whose domain is the endpoint."""
         number = request[1] if len(request) > 1 else b""
         if (why := self._objection(request)) is None:
-            return [VERSION, number, ADMITTED_STATUS, b"", request[6], b""]
+            user = z85.encode(request[6]) if request[5] == b"CURVE" else request[6]
+            return [VERSION, number, ADMITTED_STATUS, b"", user, b""]
         self.refused(why)
         self._unended[request[2].decode(errors="replace") if len(request) > 2 else ""] += 1
         return [VERSION, number, REFUSED_STATUS, b"", b"", b""]
@@ -50,6 +63,8 @@ class Admission:
 
     def _objection(self, request: Sequence[bytes]) -> str | None:
         """Why a connection is refused; None for one that is admitted. Never holds a key."""
+        if len(request) == 7 and request[0] == VERSION and request[5] == b"CURVE" and len(request[6]) == KEY_BYTES:
+            return self._objection_to_key(request)
         if len(request) != 8 or request[0] != VERSION or request[5] != b"PLAIN":
             return "the request is none of ZeroMQ's for PLAIN"
         _, _, domain, address, _, _, name, shown = request
@@ -64,3 +79,10 @@ class Admission:
         if role not in ADMITTED.get(endpoint, frozenset()):
             return f"{who} has nothing to do on {endpoint}"
         return None
+
+    def _objection_to_key(self, request: Sequence[bytes]) -> str | None:
+        endpoint, address, key = request[2].decode(errors="replace"), request[3].decode(errors="replace"), request[6]
+        if endpoint != LINK:
+            return f"a key from {address} has nothing to do on {endpoint}"
+        shown = z85.encode(key).decode()
+        return None if self._of_link(shown) else f"the key {shown} from {address} is nobody's"

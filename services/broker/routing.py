@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 import structlog
 
+from services.broker.link import Link
 from services.broker.presence import Daemon, Presence, Refused
 from shared.bus.skipped import Skipped
 from shared.config import Settings
@@ -24,6 +26,7 @@ from shared.messages.frames import (
     header,
     read_header,
 )
+from shared.messages.link import Downward, Upward
 from shared.messages.reports import (
     Ack,
     Goodbye,
@@ -46,11 +49,15 @@ SENDS: ByChannel = {
     "commands": frozenset(channels.REPLIES),
     "daemons": frozenset((*channels.COMMANDS, Ack, NotYours, Identify)),
     "reports": frozenset(channels.REPORTS),
+    "link": frozenset((*channels.COMMANDS, Ack, NotYours, Identify, *get_args(Downward))),
+    "calls": frozenset(get_args(Upward)),
 }
 RECEIVES: ByChannel = {
     "commands": frozenset(channels.COMMANDS),
     "daemons": frozenset(channels.REPORTS),
     "reports": frozenset({Ack, NotYours, Identify}),
+    "link": frozenset((*channels.REPORTS, *get_args(Upward))),
+    "calls": frozenset(get_args(Downward)),
 }
 READY_SECONDS = 6.0
 """A monitor unheard for longer gets no reports."""
@@ -72,12 +79,15 @@ class Broker:
         self._monitors: dict[bytes, float] = {}
         """Those that say that they lead, in the order of their first word, and when each said so last."""
         self._skipped = Skipped()
+        self._link = Link(settings, send, clock, self.presence, self._on_daemon)
         self._handlers: dict[str, Callable[[list[bytes]], None]] = {
             "events-in": self._on_event,
             "events-out": self._on_subscription,
             "commands": self._on_command,
             "daemons": self._on_daemon,
             "reports": self._on_monitor,
+            "link": self._link.receive,
+            "calls": self._link.answer,
         }
 
     def receive(self, endpoint: str, parts: list[bytes]) -> None:
@@ -88,8 +98,9 @@ class Broker:
             self._skipped(error)
 
     def check(self) -> None:
-        """Notice the daemons that are lost."""
-        for daemon in self.presence.lost(self._clock(), self.settings.lost_seconds):
+        """Notice the daemons that are lost, and those that may not stay."""
+        revoked = [daemon for name in self._link.revoked() if (daemon := self.presence.gone(name))]
+        for daemon in (*revoked, *self.presence.lost(self._clock(), self.settings.lost_seconds)):
             self._gone(daemon)
             body = REPORTS.encode([Goodbye(daemon=daemon.name, owner=daemon.owner)])
             self._to_monitor(daemon.name.encode(), header("broker"), body)
@@ -126,7 +137,7 @@ class Broker:
                 continue
             batches.setdefault(identity, []).append(command)
         for identity, commands in batches.items():
-            self._send("daemons", [identity, b"commands", head, COMMANDS.encode(commands)])  # type: ignore[arg-type]
+            self._to_daemon(identity, b"commands", head, COMMANDS.encode(commands))  # type: ignore[arg-type]
             if spawned := [command.task for command in commands if isinstance(command, SpawnTask)]:
                 log.info("tasks routed", daemon=identity.decode(errors="replace"), tasks=spawned)
         if replies:
@@ -174,7 +185,7 @@ class Broker:
                     self._identify(known)
             self._monitors[monitor] = self._clock()
         else:
-            self._send("daemons", [identity, b"acks", head, body])
+            self._to_daemon(identity, b"acks", head, body)
 
     def _to_monitor(self, identity: bytes, head: bytes, body: bytes) -> None:
         """Hand a body on to the newest leader of the monitors. Without one it is dropped: its daemon sends it again."""
@@ -187,9 +198,14 @@ class Broker:
         UNHEARD.add()
 
     def _identify(self, identity: bytes) -> None:
-        self._send("daemons", [identity, b"acks", header("broker"), REPORT_REPLIES.encode([Identify()])])
+        self._to_daemon(identity, b"acks", header("broker"), REPORT_REPLIES.encode([Identify()]))
+
+    def _to_daemon(self, identity: bytes, *parts: bytes) -> None:
+        if not self._link.to(identity, parts):
+            self._send("daemons", [identity, *parts])
 
     def _gone(self, daemon: Daemon) -> None:
+        self._link.gone(daemon.name.encode())
         log.info("daemon gone", daemon=daemon.name, owner=daemon.owner)
         self._emit(DaemonLost(daemon=daemon.name, owner=daemon.owner))
 

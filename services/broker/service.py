@@ -13,14 +13,17 @@ import structlog
 import zmq
 
 from services.broker import admission
-from services.broker.admission import Admission
+from services.broker.admission import KEY_OF, LINK, Admission
+from services.broker.link import Keys
 from services.broker.routing import CHECK_SECONDS, EMITS, RECEIVES, SENDS, Broker
 from shared.bus.keys import make_keys
+from shared.bus.link import server_keys
 from shared.bus.skipped import Refused
 from shared.bus.wire import keep_alive
 from shared.config import ConfigError, Settings
 from shared.failpoints import hit
 from shared.messages.channels import ADMITTED
+from shared.messages.frames import LIMIT_BYTES
 from shared.service.process import begin, ready, still_here
 from shared.service.scraping import serve_metrics
 from shared.service.watchdog import Watchdog
@@ -31,6 +34,8 @@ log = structlog.get_logger()
 
 MAX_A_TURN = 256
 """Messages taken from one socket before the others have their turn."""
+LINK_WAITING = 200
+"""Messages of each daemon on another machine, up and down."""
 HANDSHAKE_MILLISECONDS = 2000
 """After so long a connection that isn't admitted is ended: whoever guesses keys waits as long between two guesses."""
 _PLACES = {endpoint: f"broker.{endpoint}" for endpoint in ADMITTED}
@@ -39,12 +44,13 @@ _REFUSED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_D
 
 
 class Sockets:
-    """The five endpoints, bound. Raises ConfigError or OSError when the roles' keys can't be had, ZMQError else."""
+    """The endpoints, bound; the link where the settings have one. Raises ConfigError or OSError when keys can't be had,
+    ZMQError else."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._context = zmq.Context()
-        self._admission = Admission(make_keys(settings))
+        self._admission = Admission(make_keys(settings), Keys(settings.home).who)
         self._requests = self._context.socket(zmq.REP)
         self._requests.bind(admission.ENDPOINT)  # before all others: a socket asks here, or admits nobody
         self._refused_keyless = Refused()
@@ -56,26 +62,50 @@ class Sockets:
             "commands": self._bind(zmq.ROUTER, "commands"),
             "daemons": self._bind(zmq.ROUTER, "daemons", mandatory=True),
             "reports": self._bind(zmq.ROUTER, "reports", mandatory=True),
+            "calls": self._bind(zmq.ROUTER, "calls", mandatory=True),
         }
+        if settings.link is not None:
+            self._bound[LINK] = self._bind_link(settings.link)
 
     def _bind(self, kind: int, name: str, mandatory: bool = False) -> zmq.Socket[bytes]:
         endpoint = self._settings.socket(name)
-        if endpoint.startswith("ipc://"):
-            Path(endpoint.removeprefix("ipc://")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        bound = self._context.socket(kind)
-        keep_alive(bound)
-        bound.setsockopt(zmq.LINGER, 200)
-        bound.setsockopt(zmq.SNDHWM, 100_000)
-        bound.setsockopt(zmq.RCVHWM, 100_000)
+        Path(endpoint.removeprefix("ipc://")).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        bound = self._made(kind, name, 100_000)
         if kind == zmq.ROUTER:
             bound.setsockopt(zmq.ROUTER_HANDOVER, 1)
             bound.setsockopt(zmq.ROUTER_MANDATORY, int(mandatory))
-        bound.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MILLISECONDS)
         bound.setsockopt(zmq.PLAIN_SERVER, 1)
-        bound.setsockopt(zmq.ZAP_DOMAIN, name.encode())
-        self._keyless[self._watch(bound, name)] = name
         bound.bind(endpoint)
         return bound
+
+    def _bind_link(self, address: str) -> zmq.Socket[bytes]:
+        """Raises ConfigError when nothing can listen at this address."""
+        bound = self._made(zmq.ROUTER, LINK, LINK_WAITING)
+        bound.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        bound.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        bound.setsockopt(zmq.MAXMSGSIZE, LIMIT_BYTES + 1024)
+        bound.setsockopt(zmq.IPV6, int("[" in address))
+        bound.setsockopt(zmq.CURVE_SERVER, 1)
+        bound.setsockopt(zmq.CURVE_SECRETKEY, server_keys(self._settings.home).secret.encode())
+        try:
+            bound.bind(f"tcp://{address}")
+        except zmq.ZMQError as error:
+            raise ConfigError(
+                f"link = {address!r}: {error}; it is HOST:PORT of this machine, as 0.0.0.0:8421"
+            ) from None
+        return bound
+
+    def _made(self, kind: int, name: str, waiting: int) -> zmq.Socket[bytes]:
+        """A socket that asks the admission, and holds so many messages of each peer in either direction."""
+        made = self._context.socket(kind)
+        keep_alive(made)
+        made.setsockopt(zmq.LINGER, 200)
+        made.setsockopt(zmq.SNDHWM, waiting)
+        made.setsockopt(zmq.RCVHWM, waiting)
+        made.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MILLISECONDS)
+        made.setsockopt(zmq.ZAP_DOMAIN, name.encode())
+        self._keyless[self._watch(made, name)] = name
+        return made
 
     def _watch(self, bound: zmq.Socket[bytes], name: str) -> zmq.Socket[bytes]:
         """Where a socket tells of connections that came to nothing: the admission is not asked about all of them."""
@@ -152,12 +182,23 @@ class Sockets:
                 self._refused_keyless(f"a peer shows no key on {self._keyless[watching]}")
 
     def _drain(self, broker: Broker, name: str, bound: zmq.Socket[bytes]) -> None:
+        receive = _with_key if name == LINK else _plainly
         for _ in range(MAX_A_TURN):
             try:
-                parts = bound.recv_multipart(zmq.NOBLOCK)
+                parts = receive(bound)
             except zmq.Again:
                 return
             broker.receive(name, parts)
+
+
+def _plainly(bound: zmq.Socket[bytes]) -> list[bytes]:
+    return bound.recv_multipart(zmq.NOBLOCK)
+
+
+def _with_key(bound: zmq.Socket[bytes]) -> list[bytes]:
+    """A message with the key of its connection behind the way back."""
+    way, *rest = bound.recv_multipart(zmq.NOBLOCK, copy=False)
+    return [way.bytes, str(way.get(KEY_OF)).encode(), *(frame.bytes for frame in rest)]
 
 
 def main() -> int:

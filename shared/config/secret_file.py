@@ -35,7 +35,7 @@ def kept(path: Path) -> bytes:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Have a file of this account's alone (mode 0600) hold this: whoever reads it finds all of it or what was before."""
+    """Have a file of this account's alone (mode 0600) hold this: who reads it finds all of it or what was before."""
     draft = path.with_name(f".{path.name}-{os.getpid()}")
     with open(draft, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(content)

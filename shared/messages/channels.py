@@ -85,8 +85,8 @@ CHANNELS = (
         pattern="ROUTER, mandatory, with handover, over TCP with CURVE; only where the setting `link` says so",
         connects="DEALER with a key that is enrolled and an identity of its own choice that nobody can guess",
         roles=(),
-        about="The same as `daemons`, for those on other machines, whose name is that of their key; and, under the topic "
-        "`link`, how they join and the requests of their agents.",
+        about="The same as `daemons`, for those on other machines, whose name is that of their key; and, under the "
+        "topic `link`, how they join and the requests of their agents.",
         messages=(*COMMANDS, *REPORTS, *ACKS, *LINK),
     ),
     Channel(

@@ -1,0 +1,247 @@
+"""Daemons on other machines: who they are by their keys, which way back leads to each, and what they may say.
+
+Everything that comes over the link is hostile until shown otherwise. A name is that of a key, never of a message; the
+way back to a daemon is an identity that it chose and nobody can guess, taken from the Hello that its key vouches for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from services.broker.presence import Presence
+from shared.bus.link import Admitted, AdmittedKeys, admitted_path, read_admitted
+from shared.bus.skipped import Skipped
+from shared.config import ConfigError, Settings
+from shared.messages.frames import (
+    DOWNWARD,
+    REPORT_REPLIES,
+    REPORTS,
+    UPWARD,
+    FrameUnreadable,
+    header,
+    read_header,
+)
+from shared.messages.link import Join, Reset
+from shared.messages.reports import AnyReport, Goodbye, Heartbeat, Hello, Identify, OutputBatch, Report
+
+log = structlog.get_logger()
+
+READY_SECONDS = 6.0
+"""A gateway unheard for longer gets no calls."""
+MAX_CALLERS = 1000
+"""Keys that join at a time; the way back to older ones is forgotten."""
+
+
+class Link:
+    """What comes over the link, and what goes back by it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        send: Callable[[str, Sequence[bytes]], bool],
+        clock: Callable[[], float],
+        presence: Presence,
+        hand_on: Callable[[list[bytes]], None],
+    ) -> None:
+        self._owner = settings.owner
+        self._keys = Keys(settings.home)
+        self._ways = Ways()
+        self._send = send
+        self._clock = clock
+        self._presence = presence
+        self._hand_on = hand_on
+        """Takes a daemon's reports: its name, topic, header and body."""
+        self._gateways: dict[bytes, float] = {}
+        self._serves: bytes | None = None
+        """The gateway that carries the streams."""
+        self._refused = Skipped()
+
+    def receive(self, parts: list[bytes]) -> None:
+        """Take in a message: the way back to its sender and the key that it connected with, topic, header and body."""
+        if len(parts) != 5:
+            raise FrameUnreadable(f"{len(parts)} parts instead of 5")
+        way, key, topic, head, body = parts
+        read_header(head)
+        who = self._keys.who(key.decode())
+        kind, _, name = (who or "").partition(":")
+        if who is None:
+            self._refused(f"the key {key.decode()} may not connect any more")
+        elif topic == b"link":
+            self._call(who, way, body, joins_only=kind != "daemon")
+        elif topic == b"reports" and kind == "daemon":
+            self._report(name.encode(), way, key.decode(), head, body)
+        else:
+            raise FrameUnreadable(f"{who} sends the topic {topic[:40]!r}")
+
+    def answer(self, parts: list[bytes]) -> None:
+        """Take in a gateway's message: that it is ready, or what goes to somebody on the link."""
+        if len(parts) != 5:
+            raise FrameUnreadable(f"{len(parts)} parts instead of 5")
+        gateway, topic, head, who, body = parts
+        if topic == b"ready":
+            self._gateways[gateway] = self._clock()
+            self._choose()
+        elif way := self._ways.back_to(who.decode()):
+            self._send("link", [way, b"link", head, body])
+
+    def to(self, daemon: bytes, parts: Sequence[bytes]) -> bool:
+        """Send to a daemon of this name; whether it is one of the link's."""
+        if (way := self._ways.to(daemon)) is None:
+            return False
+        self._send("link", [way, *parts])
+        return True
+
+    def gone(self, daemon: bytes) -> None:
+        """A daemon is gone: its streams end."""
+        if self._ways.gone(daemon) and self._serves:
+            who = f"daemon:{daemon.decode()}".encode()
+            self._send("calls", [self._serves, b"link", header("broker"), who, UPWARD.encode([Reset()])])
+
+    def revoked(self) -> list[bytes]:
+        """The daemons whose keys may not connect any more."""
+        self._choose()
+        return [name for name, key in self._ways.daemons() if self._keys.who(key) != f"daemon:{name.decode()}"]
+
+    def _report(self, name: bytes, way: bytes, key: str, head: bytes, body: bytes) -> None:
+        reports = REPORTS.decode(body, self._refused)
+        may, objections = allowed(reports, name.decode(), self._owner, self._presence)
+        for objection in objections:
+            self._refused(objection)
+        if any(isinstance(report, Hello) for report in may):
+            self._ways.hello(name, way, key)
+        if self._ways.to(name) != way:
+            self._send("link", [way, b"acks", header("broker"), REPORT_REPLIES.encode([Identify()])])
+        elif may:
+            self._hand_on([name, b"reports", head, body if len(may) == len(reports) else REPORTS.encode(may)])
+
+    def _call(self, who: str, way: bytes, body: bytes, joins_only: bool) -> None:
+        calls = UPWARD.decode(body, self._refused)
+        may = [call for call in calls if isinstance(call, Join)] if joins_only else calls
+        if len(may) < len(calls):
+            self._refused(f"{who} does more than join")
+        if joins_only:
+            self._ways.calls(who, way)
+        elif self._ways.back_to(who) != way:
+            self._refused(f"{who} has not said Hello by this connection")
+            return
+        if not may:
+            return
+        if self._serves is None or not self._send(
+            "calls", [self._serves, b"link", header("broker"), who.encode(), UPWARD.encode(may)]
+        ):
+            self._serves = None
+            self._send("link", [way, b"link", header("broker"), DOWNWARD.encode([Reset()])])
+
+    def _choose(self) -> None:
+        """Have the gateway that said first that it is ready carry the streams; with another one all begin anew."""
+        oldest = self._clock() - READY_SECONDS
+        self._gateways = {gateway: at for gateway, at in self._gateways.items() if at > oldest}
+        chosen = next(iter(self._gateways), None)
+        if chosen == self._serves:
+            return
+        self._serves = chosen
+        for name, _ in self._ways.daemons():
+            self.to(name, [b"link", header("broker"), DOWNWARD.encode([Reset()])])
+
+
+class Keys:
+    """The keys that may connect, as the gateway wrote them last."""
+
+    def __init__(self, home: Path, now: Callable[[], float] = time.time) -> None:
+        self._home = home
+        self._now = now
+        self._seen: tuple[int, int] | None = None
+        self._asking = False
+        self._by_key: dict[str, Admitted] = {}
+
+    def who(self, key: str) -> str | None:
+        """Whose key this is (`daemon:NAME`, `invitation:KEY`, `asking:KEY`); None when it may not connect."""
+        self._read_anew()
+        known = self._by_key.get(key)
+        if known is None:
+            return f"asking:{key}" if self._asking else None
+        if known.until is not None and known.until <= self._now():
+            return None
+        return f"daemon:{known.name}" if known.kind == "daemon" else f"invitation:{key}"
+
+    def _read_anew(self) -> None:
+        """Read the file if it has changed; one that can't be read admits nobody."""
+        try:
+            status = admitted_path(self._home).stat()
+            seen = (status.st_mtime_ns, status.st_ino)
+        except FileNotFoundError:
+            seen = (0, 0)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        try:
+            admitted = read_admitted(self._home)
+        except (ConfigError, OSError) as error:
+            log.error("nobody is admitted to the link", error=str(error))
+            admitted = AdmittedKeys()
+        self._asking = admitted.asking
+        self._by_key = {one.key: one for one in admitted.keys}
+
+
+class Ways:
+    """The way back to each daemon, and to each key that wants to join."""
+
+    def __init__(self) -> None:
+        self._daemons: dict[bytes, tuple[bytes, str]] = {}
+        self._callers: dict[str, bytes] = {}
+
+    def daemons(self) -> list[tuple[bytes, str]]:
+        """Every daemon's name, and the key that it connected with."""
+        return [(name, key) for name, (_, key) in self._daemons.items()]
+
+    def hello(self, name: bytes, way: bytes, key: str) -> None:
+        """A daemon said Hello: this way leads to it from now on."""
+        self._daemons[name] = (way, key)
+
+    def to(self, name: bytes) -> bytes | None:
+        """The way to a daemon; None where it is none of the link's."""
+        known = self._daemons.get(name)
+        return known[0] if known else None
+
+    def gone(self, name: bytes) -> bool:
+        """Forget the way to a daemon; whether there was one."""
+        return self._daemons.pop(name, None) is not None
+
+    def calls(self, who: str, way: bytes) -> None:
+        """A key that wants to join spoke."""
+        self._callers.pop(who, None)
+        self._callers[who] = way
+        if len(self._callers) > MAX_CALLERS:
+            del self._callers[next(iter(self._callers))]
+
+    def back_to(self, who: str) -> bytes | None:
+        """The way to whoever a gateway answers."""
+        kind, _, name = who.partition(":")
+        return self.to(name.encode()) if kind == "daemon" else self._callers.get(who)
+
+
+def objection(report: AnyReport, name: str, owner: str, presence: Presence) -> str | None:
+    """Why a daemon of the link may not say this; None when it may."""
+    match report:
+        case Hello() | Goodbye() if (report.daemon, report.owner) != (name, owner):
+            return f"the daemon {name} says that it is {report.daemon[:40]!r} of {report.owner[:40]!r}"
+        case Heartbeat() if report.daemon != name:
+            return f"the daemon {name} says that it is {report.daemon[:40]!r}"
+        case OutputBatch() if presence.holder(report.task, report.attempt) != name.encode():
+            return f"the daemon {name} sends output of a task that it has not"  # people see it before anybody checks
+        case Report() if presence.holder(report.task, report.attempt) not in (None, name.encode()):
+            return f"the daemon {name} reports on a task that another has"
+        case _:
+            return None
+
+
+def allowed(
+    reports: Sequence[AnyReport], name: str, owner: str, presence: Presence
+) -> tuple[list[AnyReport], list[str]]:
+    """What a daemon of the link may say, and why not the rest."""
+    objections = [(report, objection(report, name, owner, presence)) for report in reports]
+    return [r for r, why in objections if why is None], [why for _, why in objections if why]
