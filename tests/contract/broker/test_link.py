@@ -1,0 +1,294 @@
+"""The link: daemons on other machines are who their keys say, hear what is theirs, and speak of what they hold."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import zmq
+
+from shared.bus.link import Admitted, KeyPair, connect_by, key_pair, server_keys, write_admitted
+from shared.domain.ids import new_id
+from shared.messages.commands import SpawnTask
+from shared.messages.events import DaemonConnected, DaemonLost, TaskOutput
+from shared.messages.frames import DOWNWARD, REPORT_REPLIES, REPORTS, UPWARD, header
+from shared.messages.link import Close, Downward, Join, Joined, Open, Piece, Reset, Upward
+from shared.messages.reports import (
+    Ack,
+    AnyReport,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Identify,
+    OutputBatch,
+    Running,
+    TaskAccepted,
+    TaskSucceeded,
+)
+from tests.conftest import free_port
+from tests.contract.broker.test_broker import BrokerHarness, spawn
+
+
+class LinkHarness(BrokerHarness):
+    """A broker with a link, and keys that may use it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address = f"127.0.0.1:{free_port()}"
+        self.admitted: dict[str, Admitted] = {}
+        super().__init__(folder, link=self.address, owner="me", lost_seconds="2")
+        self.home = folder
+        self.gateway = self.connect(zmq.DEALER, "calls", "calls")
+        self.ready()
+
+    def ready(self) -> None:
+        self.gateway.send_multipart([b"ready", header("gateway"), b"", b""])
+
+    def admit(self, *admitted: Admitted, asking: bool = False) -> None:
+        write_admitted(self.home, admitted, asking)
+
+    def enrol(self, name: str) -> KeyPair:
+        """A key that is this daemon's from now on, besides those that are."""
+        pair = key_pair()
+        self.admitted[name] = Admitted(key=pair.public, name=name, kind="daemon")
+        self.admit(*self.admitted.values())
+        return pair
+
+    def far(self, pair: KeyPair, name: str) -> zmq.Socket[bytes]:
+        """A socket that connects by this key; what it hears is seen under the name."""
+        connected = self.context.socket(zmq.DEALER)
+        connect_by(connected, self.address, server_keys(self.home).public, pair)
+        self.names[connected] = name
+        self.seen.setdefault(name, [])
+        self.poller.register(connected, zmq.POLLIN)
+        return connected
+
+    def far_daemon(self, name: str) -> zmq.Socket[bytes]:
+        """An enrolled daemon that has said Hello and been noticed."""
+        connected = self.far(self.enrol(name), name)
+        self.report(connected, Hello(daemon=name, owner="me", capacity=2, agents=("shell",)))
+        self.wait("events", DaemonConnected, daemon=name)
+        return connected
+
+    def call(self, far: zmq.Socket[bytes], *calls: Upward) -> None:
+        far.send_multipart([b"link", header("d"), UPWARD.encode(calls)])
+
+    def answer(self, who: str, *answers: Downward) -> None:
+        self.gateway.send_multipart([b"link", header("gateway"), who.encode(), DOWNWARD.encode(answers)])
+
+    def called(self, who: str, call: Upward) -> None:
+        self.until(lambda: True if (who, call) in self.seen["calls"] else None, f"{call} of {who}")
+
+    def refused(self, what: str) -> None:
+        """Wait until the broker has logged, and so counted, that it refused this."""
+        self.until(lambda: True if what in self.log.read_text() else None, f"a refusal: {what}")
+
+    def _take(self, name: str, parts: list[bytes]) -> None:
+        if name == "calls":
+            self.seen[name] += [(parts[2].decode(), call) for call in UPWARD.decode(parts[3])]
+        elif parts[0] == b"link":
+            self.seen[name] += DOWNWARD.decode(parts[2])
+        else:
+            super()._take(name, parts)
+
+
+@pytest.fixture
+def link(tmp_path: Path) -> Iterator[LinkHarness]:
+    harness = LinkHarness(tmp_path)
+    yield harness
+    harness.close()
+
+
+def quiet(link: LinkHarness, name: str, seconds: float = 0.7) -> Sequence[object]:
+    """What arrives there while somebody would have been answered."""
+    until = time.monotonic() + seconds
+    link.until(lambda: True if time.monotonic() > until else None, "the end of a while")
+    return link.seen[name]
+
+
+def test_a_task_goes_over_the_link_to_the_daemon_that_the_key_names_and_its_words_come_back(link: LinkHarness) -> None:
+    far = link.far_daemon("laptop")
+    command = spawn()
+    link.command(command)
+    assert link.wait("laptop", SpawnTask) == command
+    done = TaskSucceeded(seq=2, task=command.task, attempt=1)
+    link.report(far, TaskAccepted(seq=1, task=command.task, attempt=1), done)
+    link.heard("laptop", done)
+    link.monitor.send_multipart([b"acks", header("monitor"), b"laptop", REPORT_REPLIES.encode([Ack(seqs=(1, 2))])])
+    assert link.wait("laptop", Ack).seqs == (1, 2)
+
+
+def test_a_key_that_nobody_enrolled_carries_nothing(link: LinkHarness) -> None:
+    link.enrol("laptop")
+    stranger = link.far(key_pair(), "stranger")
+    link.report(stranger, Hello(daemon="laptop", owner="me", capacity=9, agents=("shell",)))
+    link.call(stranger, Join(key=key_pair().public, name="laptop"))
+    link.refused("is nobody's")
+    assert not quiet(link, "stranger")
+    assert not link.seen["reports"]
+    assert not link.seen["calls"]
+
+
+def test_a_key_that_is_taken_back_ends_its_daemon_at_once(link: LinkHarness) -> None:
+    far = link.far_daemon("laptop")
+    command = spawn()
+    link.command(command)
+    link.wait("laptop", SpawnTask)
+    link.admit()
+    link.wait("events", DaemonLost, daemon="laptop")
+    link.heard("laptop", Goodbye(daemon="laptop", owner="me"))
+    link.report(far, TaskSucceeded(seq=1, task=command.task, attempt=1))
+    link.refused("may not connect any more")
+    link.command(spawn())
+    assert [type(one) for one in quiet(link, "laptop")] == [SpawnTask]
+    assert not any(isinstance(report, TaskSucceeded) for _, report in link.seen["reports"])  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Hello(daemon="desktop", owner="me", capacity=9),
+        Hello(daemon="laptop", owner="another", capacity=9),
+        Heartbeat(daemon="desktop"),
+        Goodbye(daemon="desktop", owner="me"),
+    ],
+    ids=lambda said: f"{type(said).__name__} of {said.daemon}",
+)
+def test_a_daemon_speaks_in_its_own_name_alone(link: LinkHarness, said: AnyReport) -> None:
+    link.far_daemon("desktop")
+    laptop = link.far_daemon("laptop")
+    link.report(laptop, said)
+    link.refused("the daemon laptop says that it is")
+    command = spawn()
+    link.command(command, spawn(), spawn(), spawn())
+    taken = link.until(lambda: [c for c in link.seen["desktop"] if isinstance(c, SpawnTask)] or None, "its own tasks")
+    assert taken
+    assert said not in [report for _, report in link.seen["reports"]]  # type: ignore[misc]
+
+
+def test_a_daemon_speaks_of_no_task_that_another_holds(link: LinkHarness) -> None:
+    link.far_daemon("desktop")
+    command = spawn()
+    link.command(command)
+    link.wait("desktop", SpawnTask)
+    laptop = link.far_daemon("laptop")
+    stolen = TaskSucceeded(seq=1, task=command.task, attempt=1)
+    shown = OutputBatch(seq=2, task=command.task, attempt=1, directive=command.directive, first=0, lines=())
+    link.report(laptop, stolen, shown)
+    link.refused("reports on a task that another has")
+    link.refused("sends output of a task that it has not")
+    link.report(laptop, Heartbeat(daemon="laptop", running=(Running(task=new_id(), attempt=1),)))
+    link.until(
+        lambda: [r for d, r in link.seen["reports"] if d == "laptop" and isinstance(r, Heartbeat)] or None, "a beat"
+    )  # type: ignore[misc]
+    assert stolen not in [report for _, report in link.seen["reports"]]  # type: ignore[misc]
+    assert not [e for e in link.seen["events"] if isinstance(e, TaskOutput)]
+
+
+def test_an_invitation_lets_its_holder_join_and_do_nothing_else(link: LinkHarness) -> None:
+    pair, own = key_pair(), key_pair()
+    link.admit(Admitted(key=pair.public, name="", kind="invitation", until=time.time() + 60))
+    guest = link.far(pair, "guest")
+    who = f"invitation:{pair.public}"
+    join = Join(key=own.public, name="laptop")
+    link.report(guest, Hello(daemon="laptop", owner="me", capacity=9, agents=("shell",)))
+    link.call(guest, join, Open(stream=1))
+    link.called(who, join)
+    link.refused("does more than join")
+    link.answer(who, Joined(key=own.public, name="laptop", owner="me"))
+    assert link.wait("guest", Joined).name == "laptop"
+    assert [call for _, call in link.seen["calls"]] == [join]  # type: ignore[misc]
+    assert not link.seen["reports"]
+
+
+def test_an_invitation_whose_time_is_over_is_nobodys_key(link: LinkHarness) -> None:
+    pair = key_pair()
+    link.admit(Admitted(key=pair.public, name="", kind="invitation", until=time.time() - 1))
+    link.call(link.far(pair, "guest"), Join(key=key_pair().public, name="laptop"))
+    link.refused("is nobody's")
+    assert not quiet(link, "calls", 0.3)
+
+
+def test_whoever_nobody_knows_may_ask_where_that_is_allowed(link: LinkHarness) -> None:
+    link.admit(asking=True)
+    pair = key_pair()
+    join = Join(key=pair.public, name="laptop")
+    link.call(link.far(pair, "guest"), join)
+    link.called(f"asking:{pair.public}", join)
+
+
+def test_a_daemons_streams_go_to_a_gateway_under_its_name_and_back_to_it_alone(link: LinkHarness) -> None:
+    laptop = link.far_daemon("laptop")
+    link.far_daemon("desktop")
+    link.call(laptop, Open(stream=1), Piece(stream=1, at=0, data=b"GET"))
+    link.called("daemon:laptop", Piece(stream=1, at=0, data=b"GET"))
+    link.answer("daemon:laptop", Piece(stream=1, at=0, data=b"200", last=True))
+    assert link.wait("laptop", Piece).data == b"200"
+    assert not [heard for heard in link.seen["desktop"] if isinstance(heard, Piece)]
+
+
+def test_streams_end_with_the_gateway_that_carried_them_and_with_their_daemon(link: LinkHarness) -> None:
+    laptop = link.far_daemon("laptop")
+    link.call(laptop, Open(stream=1))
+    link.called("daemon:laptop", Open(stream=1))
+    link.gateway.close()
+    link.poller.unregister(link.gateway)
+    link.gateway = link.connect(zmq.DEALER, "calls", "calls")
+
+    def live() -> None:
+        link.ready()
+        link.report(laptop, Heartbeat(daemon="laptop"))
+
+    link.until(lambda: next((m for m in link.seen["laptop"] if isinstance(m, Reset)), None), "a reset", live)
+    link.call(laptop, Close(stream=1))
+    link.called("daemon:laptop", Close(stream=1))
+    link.report(laptop, Goodbye(daemon="laptop", owner="me"))
+    link.called("daemon:laptop", Reset())
+
+
+def test_without_a_gateway_a_call_is_answered_at_once(link: LinkHarness) -> None:
+    link.poller.unregister(link.gateway)
+    link.gateway.close()
+    laptop = link.far_daemon("laptop")
+    link.until(
+        lambda: next((m for m in link.seen["laptop"] if isinstance(m, Reset)), None),
+        "a reset",
+        lambda: link.call(laptop, Open(stream=1)),
+    )
+
+
+def test_a_daemon_that_the_broker_does_not_know_is_asked_who_it_is(link: LinkHarness) -> None:
+    far = link.far(link.enrol("laptop"), "laptop")
+    link.report(far, Heartbeat(daemon="laptop"))
+    assert link.wait("laptop", Identify)
+
+
+def test_no_frame_of_an_enrolled_daemon_harms_the_broker(link: LinkHarness) -> None:
+    laptop = link.far_daemon("laptop")
+    rng = random.Random(7)
+    good = [b"reports", header("d"), REPORTS.encode([Heartbeat(daemon="laptop")])]
+    calls = [b"link", header("d"), UPWARD.encode([Piece(stream=1, at=0, data=b"x" * 100)])]
+    for _ in range(5000):
+        parts = [bytearray(part) for part in rng.choice((good, calls))]
+        for _ in range(rng.randint(1, 4)):
+            part = rng.choice(parts)
+            if part and rng.random() < 0.8:
+                part[rng.randrange(len(part))] = rng.randrange(256)
+            elif rng.random() < 0.5:
+                parts.append(bytearray(rng.randbytes(9)))
+        laptop.send_multipart([bytes(part) for part in parts])
+    command = spawn()
+    link.until(
+        lambda: next((m for m in link.seen["laptop"] if m == command), None), "a task", lambda: link.command(command)
+    )
+    assert {daemon for daemon, _ in link.seen["reports"]} == {"laptop"}  # type: ignore[misc]
+
+
+def test_nothing_unencrypted_is_let_in(link: LinkHarness) -> None:
+    plain = link.context.socket(zmq.DEALER)
+    plain.connect(f"tcp://{link.address}")
+    plain.send_multipart([b"reports", header("d"), REPORTS.encode([Hello(daemon="laptop", owner="me", capacity=9)])])
+    link.refused("a peer shows no key on link")
+    assert not link.seen["reports"]
