@@ -288,6 +288,7 @@ def test_no_frame_of_an_enrolled_daemon_harms_the_broker(link: LinkHarness) -> N
 
 def test_nothing_unencrypted_is_let_in(link: LinkHarness) -> None:
     plain = link.context.socket(zmq.DEALER)
+    plain.setsockopt(zmq.LINGER, 0)
     plain.connect(f"tcp://{link.address}")
     plain.send_multipart([b"reports", header("d"), REPORTS.encode([Hello(daemon="laptop", owner="me", capacity=9)])])
     link.refused("a peer shows no key on link")
