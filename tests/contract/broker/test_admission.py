@@ -27,6 +27,7 @@ KIND = {
     "commands": zmq.DEALER,
     "daemons": zmq.DEALER,
     "reports": zmq.DEALER,
+    "calls": zmq.DEALER,
 }
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\x00" + bytes(31)
 """Of a peer that has no security. https://rfc.zeromq.org/spec/23"""
@@ -35,6 +36,7 @@ FORGED = {
     "commands": [b"commands", header("executor"), COMMANDS.encode([spawn(owner="default")])],
     "daemons": [b"reports", header("d"), REPORTS.encode([Hello(daemon="rogue", owner="me", capacity=9)])],
     "reports": [b"ready", header("monitor"), b"", b""],
+    "calls": [b"ready", header("gateway"), b"", b""],
     "events-in": encode_event(FORGED_EVENT, "test"),
     "events-out": None,
 }

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 import zmq
@@ -78,6 +79,14 @@ class LinkHarness(BrokerHarness):
     def answer(self, who: str, *answers: Downward) -> None:
         self.gateway.send_multipart([b"link", header("gateway"), who.encode(), DOWNWARD.encode(answers)])
 
+    def reported(self) -> list[tuple[str, AnyReport]]:
+        """What the monitor has heard, each with its daemon."""
+        return cast(list[tuple[str, AnyReport]], self.seen["reports"])
+
+    def calls(self) -> list[tuple[str, Upward]]:
+        """What the gateway has heard, each with whom it is from."""
+        return cast(list[tuple[str, Upward]], self.seen["calls"])
+
     def called(self, who: str, call: Upward) -> None:
         self.until(lambda: True if (who, call) in self.seen["calls"] else None, f"{call} of {who}")
 
@@ -127,8 +136,8 @@ def test_a_key_that_nobody_enrolled_carries_nothing(link: LinkHarness) -> None:
     link.call(stranger, Join(key=key_pair().public, name="laptop"))
     link.refused("is nobody's")
     assert not quiet(link, "stranger")
-    assert not link.seen["reports"]
-    assert not link.seen["calls"]
+    assert not link.reported()
+    assert not link.calls()
 
 
 def test_a_key_that_is_taken_back_ends_its_daemon_at_once(link: LinkHarness) -> None:
@@ -143,7 +152,7 @@ def test_a_key_that_is_taken_back_ends_its_daemon_at_once(link: LinkHarness) -> 
     link.refused("may not connect any more")
     link.command(spawn())
     assert [type(one) for one in quiet(link, "laptop")] == [SpawnTask]
-    assert not any(isinstance(report, TaskSucceeded) for _, report in link.seen["reports"])  # type: ignore[misc]
+    assert not any(isinstance(report, TaskSucceeded) for _, report in link.reported())
 
 
 @pytest.mark.parametrize(
@@ -161,11 +170,9 @@ def test_a_daemon_speaks_in_its_own_name_alone(link: LinkHarness, said: AnyRepor
     laptop = link.far_daemon("laptop")
     link.report(laptop, said)
     link.refused("the daemon laptop says that it is")
-    command = spawn()
-    link.command(command, spawn(), spawn(), spawn())
-    taken = link.until(lambda: [c for c in link.seen["desktop"] if isinstance(c, SpawnTask)] or None, "its own tasks")
-    assert taken
-    assert said not in [report for _, report in link.seen["reports"]]  # type: ignore[misc]
+    link.command(spawn(), spawn(), spawn(), spawn())
+    link.wait("desktop", SpawnTask)
+    assert said not in [report for _, report in link.reported()]
 
 
 def test_a_daemon_speaks_of_no_task_that_another_holds(link: LinkHarness) -> None:
@@ -180,10 +187,8 @@ def test_a_daemon_speaks_of_no_task_that_another_holds(link: LinkHarness) -> Non
     link.refused("reports on a task that another has")
     link.refused("sends output of a task that it has not")
     link.report(laptop, Heartbeat(daemon="laptop", running=(Running(task=new_id(), attempt=1),)))
-    link.until(
-        lambda: [r for d, r in link.seen["reports"] if d == "laptop" and isinstance(r, Heartbeat)] or None, "a beat"
-    )  # type: ignore[misc]
-    assert stolen not in [report for _, report in link.seen["reports"]]  # type: ignore[misc]
+    link.until(lambda: [r for d, r in link.reported() if d == "laptop" and isinstance(r, Heartbeat)] or None, "a beat")
+    assert stolen not in [report for _, report in link.reported()]
     assert not [e for e in link.seen["events"] if isinstance(e, TaskOutput)]
 
 
@@ -199,8 +204,8 @@ def test_an_invitation_lets_its_holder_join_and_do_nothing_else(link: LinkHarnes
     link.refused("does more than join")
     link.answer(who, Joined(key=own.public, name="laptop", owner="me"))
     assert link.wait("guest", Joined).name == "laptop"
-    assert [call for _, call in link.seen["calls"]] == [join]  # type: ignore[misc]
-    assert not link.seen["reports"]
+    assert [call for _, call in link.calls()] == [join]
+    assert not link.reported()
 
 
 def test_an_invitation_whose_time_is_over_is_nobodys_key(link: LinkHarness) -> None:
@@ -283,7 +288,7 @@ def test_no_frame_of_an_enrolled_daemon_harms_the_broker(link: LinkHarness) -> N
     link.until(
         lambda: next((m for m in link.seen["laptop"] if m == command), None), "a task", lambda: link.command(command)
     )
-    assert {daemon for daemon, _ in link.seen["reports"]} == {"laptop"}  # type: ignore[misc]
+    assert {daemon for daemon, _ in link.reported()} == {"laptop"}
 
 
 def test_nothing_unencrypted_is_let_in(link: LinkHarness) -> None:
@@ -292,4 +297,4 @@ def test_nothing_unencrypted_is_let_in(link: LinkHarness) -> None:
     plain.connect(f"tcp://{link.address}")
     plain.send_multipart([b"reports", header("d"), REPORTS.encode([Hello(daemon="laptop", owner="me", capacity=9)])])
     link.refused("a peer shows no key on link")
-    assert not link.seen["reports"]
+    assert not link.reported()
