@@ -1,0 +1,202 @@
+"""Daemons on other machines: they join with one line, and a directive runs on them over one connection."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Cluster, free_port
+from tests.network import Machine, network, served
+from tests.postgres import home
+from tests.waiting import until
+
+pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="network namespaces need root")
+
+
+class Site(Cluster):
+    """A cluster on a machine of its own."""
+
+    def __init__(self, folder: Path, machine: Machine, **settings: str) -> None:
+        self.link = f"{machine.address}:{free_port()}"
+        super().__init__(folder, link=self.link, **settings)
+        self.machine = machine
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        argv = self.machine.argv(sys.executable, "-m", "cli", *arguments)
+        return subprocess.run(argv, env=self.environment, capture_output=True, text=True, timeout=120, check=False)
+
+    def invite(self, name: str) -> str:
+        """An invitation, as it is handed on."""
+        line: str = json.loads(self.makima("daemon", "invite", "--name", name, "-o", "json"))["line"]
+        return line
+
+    def daemons(self) -> dict[str, bool]:
+        """Which daemons there are, and whether each is connected."""
+        return {d["name"]: d["connected"] for d in json.loads(self.makima("daemon", "list", "-o", "json"))}
+
+    def deliver(self, repository: str, steps: list[dict[str, Any]], seconds: int = 90) -> dict[str, dict[str, Any]]:
+        """The steps by name, once a directive of this plan is delivered."""
+        plan = self.home / "plan.json"
+        plan.write_text(json.dumps(steps))
+        made = self.make(
+            "directive", "create", "--title", "A job", "--repo", repository, "--plan", str(plan), "--start"
+        )
+        self.makima("directive", "watch", made, "--timeout", str(seconds))
+        return {s["name"]: s for s in self.show(made)["steps"]}
+
+
+class Far:
+    """Another machine with a home of its own, from which a daemon joins."""
+
+    def __init__(self, site: Site, machine: Machine, folder: Path) -> None:
+        self.machine = machine
+        kept = {k: v for k, v in site.environment.items() if k not in ("MAKIMA_HOME", "MAKIMA_PORT", "MAKIMA_LINK")}
+        self.environment = {**kept, "MAKIMA_HOME": str(folder)}
+        self.log = folder / "far.log"
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """`makima daemon …` while it runs there; ended as a person ends it."""
+        argv = self.machine.argv(sys.executable, "-m", "cli", "daemon", *arguments)
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(argv, env=self.environment, stdout=log, stderr=log)
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[tuple[Machine, ...]]:
+    with network("cluster", "laptop", "desktop") as made:
+        yield tuple(made)
+
+
+@pytest.fixture
+def site(machines: tuple[Machine, ...]) -> Iterator[Site]:
+    """A cluster without a daemon of its own; nothing here may wait for a sweep."""
+    with home() as folder:
+        site = Site(folder, machines[0], sweep_seconds="3600", lost_seconds="4", lease_seconds="6")
+        site.makima("up", "--detach", "--daemons", "0")
+        yield site
+        site.makima("down")
+
+
+@pytest.fixture
+def laptop(site: Site, machines: tuple[Machine, ...]) -> Iterator[Far]:
+    with home() as folder:
+        yield Far(site, machines[1], folder)
+
+
+@pytest.fixture
+def desktop(site: Site, machines: tuple[Machine, ...]) -> Iterator[Far]:
+    with home() as folder:
+        yield Far(site, machines[2], folder)
+
+
+@pytest.fixture
+def repository(site: Site, origin: Path) -> Iterator[str]:
+    """The address of a repository that the cluster's machine serves."""
+    with served(site.machine, origin.parent) as address:
+        yield f"{address}/{origin.name}"
+
+
+def test_a_directive_runs_on_two_other_machines(site: Site, laptop: Far, desktop: Far, repository: str) -> None:
+    with laptop.running("join", site.invite("laptop")), desktop.running("join", site.invite("desktop")):
+        until(lambda: all(site.daemons().get(name) for name in ("laptop", "desktop")), "both are connected")
+        script = "sleep 1; hostname -I > {}.txt"
+        steps = [{"name": name, "taskPlan": script.format(name), "orderIndex": 0} for name in ("a", "b", "c", "d")]
+        steps.append(
+            {"name": "all", "taskPlan": "cat a.txt b.txt c.txt d.txt > all.txt", "dependsOn": ["a", "b", "c", "d"]}
+        )
+        done = site.deliver(repository, steps)
+        assert {step["status"] for step in done.values()} == {"completed"}
+
+
+def test_an_agent_on_another_machine_speaks_to_the_cluster(site: Site, laptop: Far, repository: str) -> None:
+    with laptop.running("join", site.invite("laptop")):
+        until(lambda: site.daemons().get("laptop"), "it is connected")
+        script = f"{sys.executable} -m cli whoami > who.txt && grep -q step who.txt"
+        assert site.deliver(repository, [{"name": "Ask", "taskPlan": script}])["Ask"]["status"] == "completed"
+
+
+def test_a_line_lets_one_daemon_join(site: Site, laptop: Far, desktop: Far) -> None:
+    line = site.invite("laptop")
+    with laptop.running("join", line):
+        until(lambda: site.daemons().get("laptop"), "it is connected")
+        with desktop.running("join", line) as second:
+            assert second.wait(timeout=60) != 0
+        assert "invitation" in desktop.log.read_text()
+        assert list(site.daemons()) == ["laptop"]
+
+
+def test_a_daemon_comes_back_by_itself_when_either_machine_was_away(site: Site, laptop: Far, repository: str) -> None:
+    with laptop.running("join", site.invite("laptop")):
+        until(lambda: site.daemons().get("laptop"), "it is connected")
+        site.makima("down")
+        site.makima("up", "--detach", "--daemons", "0")
+        until(lambda: site.daemons().get("laptop"), "it has come back")
+    until(lambda: not site.daemons().get("laptop"), "it is gone")
+    with laptop.running("run"):
+        until(lambda: site.daemons().get("laptop"), "it has come again")
+        assert site.deliver(repository, [{"name": "Work", "taskPlan": "echo x > x"}])["Work"]["status"] == "completed"
+
+
+def test_work_goes_elsewhere_at_once_when_a_daemon_may_not_stay(
+    site: Site, laptop: Far, desktop: Far, repository: str
+) -> None:
+    with laptop.running("join", site.invite("laptop")):
+        until(lambda: site.daemons().get("laptop"), "it is connected")
+        plan = site.home / "plan.json"
+        plan.write_text(json.dumps([{"name": "Long", "taskPlan": "test -e go || sleep 600; echo x > x"}]))
+        made = site.make("directive", "create", "--title", "Long", "--repo", repository, "--plan", str(plan), "--start")
+        until(lambda: site.show(made)["steps"][0]["status"] == "running", "it runs there")
+        began = time.monotonic()
+        site.makima("daemon", "revoke", "laptop")
+        until(lambda: not site.daemons().get("laptop"), "it is gone", 10)
+        until(lambda: site.show(made)["steps"][0]["status"] != "running", "its work was taken from it", 15)
+        assert time.monotonic() - began < 15
+        with desktop.running("join", site.invite("desktop")):
+            until(lambda: site.show(made)["steps"][0]["status"] == "running", "it runs on the other")
+            site.makima("directive", "archive", made)
+
+
+@pytest.mark.parametrize("share", [0.05])
+def test_a_network_that_loses_some_of_it_only_takes_longer(
+    site: Site, laptop: Far, repository: str, share: float
+) -> None:
+    with laptop.running("join", site.invite("laptop")):
+        until(lambda: site.daemons().get("laptop"), "it is connected")
+        laptop.machine.lose(share)
+        try:
+            steps = [{"name": f"s{n}", "taskPlan": f"seq 500; echo {n} > {n}"} for n in range(4)]
+            done = site.deliver(repository, steps, 180)
+        finally:
+            laptop.machine.lose(0)
+        assert {step["status"] for step in done.values()} == {"completed"}
+
+
+def test_a_machine_cut_off_for_a_while_loses_nothing(site: Site, laptop: Far, repository: str) -> None:
+    with laptop.running("join", site.invite("laptop")):
+        until(lambda: site.daemons().get("laptop"), "it is connected")
+        plan = site.home / "plan.json"
+        plan.write_text(json.dumps([{"name": "Work", "taskPlan": "sleep 3; echo x > x"}]))
+        made = site.make("directive", "create", "--title", "Cut", "--repo", repository, "--plan", str(plan), "--start")
+        until(lambda: site.show(made)["steps"][0]["status"] == "running", "it runs")
+        laptop.machine.lose(1)
+        until(lambda: not site.daemons().get("laptop"), "it is missed", 30)
+        time.sleep(3)
+        laptop.machine.lose(0)
+        until(lambda: site.daemons().get("laptop"), "it is back", 60)
+        site.makima("directive", "watch", made, "--timeout", "90")
