@@ -15,6 +15,7 @@ from services.gateway.access import Gate
 from services.gateway.application import application
 from services.gateway.feed.live import Live
 from services.gateway.feed.waiters import Answers
+from services.gateway.link.admitted import AdmittedFile
 from shared.bus.bus import EventPublisher
 from shared.config import Settings
 from shared.messages.commands import SpawnTask
@@ -39,7 +40,9 @@ class Interface:
         database = Database(self, self._publish)
         bus = MemoryBus(hub, b"live", _at_once)
         live = Live(database, bus, settings.sweep_seconds)
-        app = application(database, settings, Gate(database, SECRET, PERSON, OWNER), live, Answers(bus))
+        gate = Gate(database, SECRET, PERSON, OWNER)
+        admitted_file = AdmittedFile(database, settings, OWNER)
+        app = application(database, settings, gate, live, Answers(bus), admitted_file)
         self.transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
 
     def lend(self, pool: Pool, publisher: EventPublisher) -> None:

@@ -10,7 +10,7 @@ import types
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -56,13 +56,15 @@ def is_kept(name: str, kind: Message) -> bool:
 
 def example(kind: Message) -> msgspec.Struct:
     """A message with a telling value in every field, the same each time."""
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     names = kind.__struct_fields__
     return kind(**{name: _value(hints[name], name, number) for number, name in enumerate(names, 1)})
 
 
 def _value(kind: Any, name: str, number: int) -> Any:  # noqa: ANN401 - whatever a field may hold
     origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _long_enough(_value(arguments[0], name, number), arguments[1:])
     if origin in (Union, types.UnionType):
         return _value(next(a for a in arguments if a is not type(None)), name, number)
     if origin is Literal:
@@ -77,6 +79,7 @@ def _value(kind: Any, name: str, number: int) -> Any:  # noqa: ANN401 - whatever
         return next(iter(kind))
     simple = {
         str: f"{name} \u00fc",
+        bytes: f"{name} \u00fc".encode(),
         int: number,
         float: number + 0.5,
         bool: True,
@@ -84,6 +87,12 @@ def _value(kind: Any, name: str, number: int) -> Any:  # noqa: ANN401 - whatever
         datetime: datetime(2026, 1, 2, 3, 4, 5, number, tzinfo=UTC),
     }
     return simple[kind]
+
+
+def _long_enough(value: Any, told: tuple[object, ...]) -> Any:  # noqa: ANN401 - whatever a field may hold
+    """The value, a text no shorter than a field's annotations want it."""
+    wanted = max([one.min_length or 0 for one in told if isinstance(one, msgspec.Meta)], default=0)
+    return value.ljust(wanted, "-") if isinstance(value, str) else value
 
 
 def main() -> int:

@@ -16,7 +16,9 @@ from services.gateway.http import problems
 from services.gateway.http.allowing import allowing
 from services.gateway.http.problems import AnyRequest
 from services.gateway.http.request import PlainRequest, admitted
+from services.gateway.link.admitted import AdmittedFile
 from services.gateway.routes import (
+    daemon_keys,
     daemons,
     delivery,
     directives,
@@ -53,11 +55,14 @@ ROUTES = (
     *names.ROUTES,
     *tasks.ROUTES,
     *daemons.ROUTES,
+    *daemon_keys.ROUTES,
     *events.ROUTES,
 )
 
 
-def application(database: Database, settings: Settings, gate: Gate, live: Live, waiters: Answers) -> Litestar:
+def application(
+    database: Database, settings: Settings, gate: Gate, live: Live, waiters: Answers, admitted_file: AdmittedFile
+) -> Litestar:
     """The HTTP interface. Handlers ask by name for `caller`, `change`, `directive_change`, and what is given here."""
 
     async def caller(request: AnyRequest) -> Caller:
@@ -74,6 +79,7 @@ def application(database: Database, settings: Settings, gate: Gate, live: Live, 
             "settings": Provide(lambda: settings, sync_to_thread=False),
             "live": Provide(lambda: live, sync_to_thread=False),
             "gathering": Provide(lambda: gathering, sync_to_thread=False),
+            "admitted_file": Provide(lambda: admitted_file, sync_to_thread=False),
             "waiters": Provide(lambda: waiters, sync_to_thread=False),
             "change": Provide(change),
             "directive_change": Provide(directive_change),

@@ -18,11 +18,14 @@ from services.gateway.feed.waiters import Answers
 from services.gateway.http.connections import Connection
 from services.gateway.http.edge import Edge
 from services.gateway.http.listening import BACKLOG, listening
+from services.gateway.link.calls import Link
 from services.gateway.rows.access import OWN
 from shared.config import Settings
 from shared.domain.ids import new_id
+from shared.messages.channels import ByChannel
 from shared.messages.events import (
     AnyEvent,
+    DaemonKeyChanged,
     DirectiveChanged,
     DirectiveCreated,
     Event,
@@ -38,6 +41,7 @@ from shared.messages.events import (
     StepRemoved,
     TaskChanged,
 )
+from shared.messages.link import Close, Joined, NotJoined, Piece, Taken, Upward
 from shared.service.phase import open_context
 from shared.service.process import ready
 from shared.service.tokens import load_secret
@@ -57,8 +61,11 @@ EMITS: frozenset[type[Event]] = frozenset(
         OrderChanged,
         QuestionAsked,
         QuestionAnswered,
+        DaemonKeyChanged,
     }
 )
+SENDS: ByChannel = {"calls": frozenset({Joined, NotJoined, Piece, Taken, Close})}
+RECEIVES: ByChannel = {"calls": frozenset(get_args(Upward))}
 CONSUMES: frozenset[type[Event]] = frozenset(get_args(AnyEvent))
 """All: clients of the live stream hear them."""
 
@@ -82,10 +89,11 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             )
         gate = Gate(context.database, load_secret(settings.home), token, owner)
         live = Live(context.database, context.bus, settings.sweep_seconds)
-        app = application(context.database, settings, gate, live, Answers(context.bus))
+        link = Link(context.database, context.bus, settings, owner)
+        app = application(context.database, settings, gate, live, Answers(context.bus), link.admitted)
         with listening(settings) as sockets:
             async with live.running():
-                await _serve(Server(_config(app)), sockets, live, stop)
+                await _serve(Server(_config(app)), sockets, live, link, stop)
 
 
 def _config(app: Litestar) -> uvicorn.Config:
@@ -100,12 +108,13 @@ def _config(app: Litestar) -> uvicorn.Config:
     )
 
 
-async def _serve(server: Server, sockets: list[socket.socket], live: Live, stop: asyncio.Event) -> None:
+async def _serve(server: Server, sockets: list[socket.socket], live: Live, link: Link, stop: asyncio.Event) -> None:
     serving = asyncio.create_task(server.serve(sockets))
     while not server.started and not serving.done():
         await asyncio.sleep(0.005)
     ready()
-    await stop.wait()
-    live.close()
-    server.should_exit = True
-    await serving
+    async with link.running():
+        await stop.wait()
+        live.close()
+        server.should_exit = True
+        await serving

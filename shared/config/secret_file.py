@@ -40,7 +40,9 @@ def replace(path: Path, content: bytes) -> None:
     with open(draft, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(content)
         file.flush()
+        hit("secret.replace", "before_fsync")
         os.fsync(file.fileno())
+        hit("secret.replace", "after_fsync")
     draft.rename(path)
 
 

@@ -8,6 +8,10 @@ from uuid import UUID
 
 LONGEST_SLUG = 50
 
+DAEMON_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+"""What a daemon on another machine may be called: it is a folder's name, and stands in messages of the bus."""
+_DAEMON_NAME = re.compile(DAEMON_NAME, re.ASCII)
+
 StepRefs = Literal["refs/heads", "refs/makima"]
 """Where steps' branches lie on the remote: among its branches, or outside of them."""
 
@@ -40,3 +44,12 @@ def step_ref(branch: str, where: StepRefs = "refs/heads") -> str:
     'refs/makima/x-01234567'
     """
     return f"refs/{branch}" if where == "refs/makima" and branch.startswith("makima/") else f"refs/heads/{branch}"
+
+
+def is_daemon_name(name: str) -> bool:
+    r"""Whether a daemon on another machine may be called so.
+
+    >>> [is_daemon_name(name) for name in ("build-1", "a.example.org", "-x", "../x", "a:b", "a\n")]
+    [True, True, False, False, False, False]
+    """
+    return _DAEMON_NAME.fullmatch(name) is not None

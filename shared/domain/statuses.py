@@ -120,6 +120,16 @@ class Refusal(StrEnum):
     TOO_LARGE = "too_large"
 
 
+class KeyStatus(StrEnum):
+    """Where a key of a daemon on another machine stands: an invitation's, or a daemon's own."""
+
+    INVITED = "invited"
+    USED = "used"
+    ASKING = "asking"
+    ACCEPTED = "accepted"
+    REVOKED = "revoked"
+
+
 class TransitionRefused(ValueError):
     """A status change that the tables below don't hold."""
 

@@ -153,6 +153,17 @@ class DaemonLost(Event, frozen=True, kw_only=True, tag="daemon.lost"):
     owner: str = ""
 
 
+class DaemonKeyChanged(Event, frozen=True, kw_only=True, tag="daemon.key_changed"):
+    """By the gateway: a key of a daemon on another machine has this status from now on, or is `expired` and gone.
+    `key` is its fingerprint, `daemon` the name that it stands for."""
+
+    key: str = ""
+    daemon: str = ""
+    owner: str = ""
+    status: str = ""
+    reason: str | None = None
+
+
 class SlotsFree(Event, frozen=True, kw_only=True, tag="slots.free"):
     """By the broker, when an owner's free slots grew: how many are free now."""
 
@@ -178,5 +189,6 @@ AnyEvent = (
     | DeliveryFinished
     | DaemonConnected
     | DaemonLost
+    | DaemonKeyChanged
     | SlotsFree
 )

@@ -178,6 +178,14 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         "question": (inserts(), updates("answer settled settled_at")),
         "task_message": (inserts(),),
         "daemon": (updates("drain_asked"),),
+        "daemon_key": (
+            inserts(status="invited asking accepted"),
+            updates(
+                "name labels slots joined_by expires_at changed_at",
+                "invited>used asking>accepted invited>revoked used>revoked asking>revoked accepted>revoked",
+            ),
+            deletes,
+        ),
         "idempotency_key": (inserts(), updates("answer headers"), deletes),
     },
 }

@@ -34,13 +34,16 @@ from shared.messages.commands import AnyCommand, AnyReply
 from shared.messages.events import AnyEvent, Event
 from shared.messages.frames import (
     COMMANDS,
+    DOWNWARD,
     REPLIES,
     REPORT_REPLIES,
     REPORTS,
+    UPWARD,
     decode_events,
     encode_event,
     header,
 )
+from shared.messages.link import Downward, Upward
 from shared.messages.reports import AnyReport, AnyReportReply
 from shared.messages.topics import prefixes
 from shared.messages.topics import topic as topic_of
@@ -79,6 +82,8 @@ class ServiceHarness:
         self.events: list[AnyEvent] = []
         self.commands: list[AnyCommand] = []
         self.acks: list[tuple[str, AnyReportReply]] = []
+        self.answers: list[tuple[str, Downward]] = []
+        """What the gateway sent down the link, and to whom."""
         self._subscriptions: Counter[bytes] = Counter()
         self.headers: list[bytes] = []
         self._peers: dict[str, bytes] = {}
@@ -90,11 +95,12 @@ class ServiceHarness:
         self._events_out = self._bind(zmq.XPUB, "events-out")
         self._commands = self._bind(zmq.ROUTER, "commands")
         self._reports = self._bind(zmq.ROUTER, "reports")
+        self._calls = self._bind(zmq.ROUTER, "calls")
         self._events_out.setsockopt(zmq.XPUB_VERBOSE, 1)  # let us see every subscription, not only the first
         self._events_in.send(b"\x01")  # all events, of whoever connects
         self._connected = self._events_in.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self._poller = zmq.Poller()
-        for bound in (self._events_in, self._events_out, self._commands, self._reports):
+        for bound in (self._events_in, self._events_out, self._commands, self._reports, self._calls):
             self._poller.register(bound, zmq.POLLIN)
         ledger.install(self.connection)
 
@@ -200,7 +206,7 @@ class ServiceHarness:
     def sweep(self) -> None:
         """Forget all that was seen, and empty the tables of the work before."""
         self.turn()
-        for seen in (self.events, self.commands, self.acks, self.headers):
+        for seen in (self.events, self.commands, self.acks, self.answers, self.headers):
             seen.clear()
         ledger.sweep(self.connection)
 
@@ -246,6 +252,25 @@ class ServiceHarness:
         for frame in frames:
             self._reports.send_multipart([peer, *frame])
 
+    def call(self, who: str, *calls: Upward) -> None:
+        """What somebody on the link says, to the gateway."""
+        self.call_raw([b"link", header("test"), who.encode(), UPWARD.encode(calls)])
+
+    def call_raw(self, *frames: Sequence[bytes]) -> None:
+        """Frames that may be anything, to the gateway."""
+        self.connection.commit()
+        for frame in frames:
+            self.until(lambda frame=frame: self._has_called(frame), "a gateway on calls")  # type: ignore[misc]
+
+    def _has_called(self, frame: Sequence[bytes]) -> bool:
+        """Send a frame to the gateway; False where that is one that died."""
+        try:
+            self._calls.send_multipart([self._peer("calls"), *frame])
+        except zmq.ZMQError:
+            del self._peers["calls"]
+            return False
+        return True
+
     def _peer(self, socket: str) -> bytes:
         self.until(lambda: socket in self._peers, f"a word of the service on {socket}")
         return self._peers[socket]
@@ -263,6 +288,10 @@ class ServiceHarness:
     def await_ack(self, kind: type[M], daemon: str = "d1", **fields: object) -> M:
         """The first reply to this daemon of this type with these fields since the sweep."""
         return self._first(lambda: [reply for d, reply in self.acks if d == daemon], kind, fields)
+
+    def await_answer(self, kind: type[M], who: str = "daemon:d1", **fields: object) -> M:
+        """The first answer down the link to somebody of this type with these fields since the sweep."""
+        return self._first(lambda: [answer for to, answer in self.answers if to == who], kind, fields)
 
     def await_acknowledged(self, seq: int, daemon: str = "d1") -> None:
         """Wait until the monitor has acknowledged this report."""
@@ -328,6 +357,12 @@ class ServiceHarness:
             self._peers["commands"] = sender
             self.headers.append(head)
             self.commands += COMMANDS.decode(body)
+        elif bound is self._calls:
+            sender, topic, head, who, body = parts
+            self._peers["calls"] = sender
+            if topic == b"link":
+                self.headers.append(head)
+                self.answers += [(who.decode(), answer) for answer in DOWNWARD.decode(body)]
         else:
             sender, topic, head, daemon, body = parts
             self._peers["reports"] = sender

@@ -18,6 +18,8 @@ GIT = ("read-tree", "write-tree", "commit-tree", "push")
 """git commands by which work leaves a process or a workspace comes about. The others read, or write only for those."""
 AT_START = {
     "gateway.own": "gateway",
+    "gateway.expire_keys": "gateway",
+    "gateway.admitted": "gateway",
     "broker.admission": "broker",
     "daemon.journal.before_compact": "daemon-1",
     "daemon.journal.after_compact": "daemon-1",
@@ -41,6 +43,13 @@ JOBS = {
 """Which job passes which places. All others are passed by delivering something, which every case does in the end."""
 ELSEWHERE = {
     "gateway.look_now.": "tests/contract/gateway/test_lost_answers.py",
+    "gateway.invite.": "tests/contract/gateway/test_daemon_keys.py",
+    "gateway.accept_key.": "tests/contract/gateway/test_daemon_keys.py",
+    "gateway.revoke_key.": "tests/contract/gateway/test_daemon_keys.py",
+    "gateway.join.": "tests/contract/gateway/test_daemon_keys.py",
+    "gateway.ready.": "tests/contract/gateway/test_daemon_keys.py",
+    "gateway.calls.": "tests/contract/gateway/test_daemon_keys.py",
+    "secret.replace.": "tests/contract/gateway/test_daemon_keys.py",
     "secret.kept.": "tests/unit/test_keys.py",
     "store.": "tests/integration/test_store.py",
     "daemon.large_object.": "tests/integration/test_large_tasks.py",

@@ -62,6 +62,7 @@ TYPES: dict[str, type[StrEnum]] = {
     "pause_cause": statuses.PauseCause,
     "cancel_cause": statuses.CancelCause,
     "attempt_outcome": statuses.AttemptOutcome,
+    "key_status": statuses.KeyStatus,
 }
 
 

@@ -18,7 +18,9 @@ BODY_SECONDS = 60.0
 MAX_BY_TCP = 512
 MAX_OF_ONE_HOST = 384
 """A host has many people, or many tabs; one alone leaves room for others."""
-MAX_BY_SOCKET = 256
+MAX_BY_LINK = 256
+"""Requests of agents on other machines' daemons, which come over the unix socket, too."""
+MAX_BY_SOCKET = 256 + MAX_BY_LINK
 """Over the unix socket, which TCP's connections take no place of."""
 
 

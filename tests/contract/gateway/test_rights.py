@@ -75,6 +75,10 @@ RIGHTS: dict[tuple[str, str], tuple[tuple[str, ...], object]] = {
     ("POST", "/v1/tasks/{task}/fail"): (ITS_TASK, {"reason": "r"}),
     ("GET", "/v1/daemons"): (PERSON, None),
     ("POST", "/v1/daemons/{name}/drain"): (PERSON, {"on": True}),
+    ("POST", "/v1/daemons/invitations"): (PERSON, {}),
+    ("GET", "/v1/daemons/keys"): (PERSON, None),
+    ("POST", "/v1/daemons/keys/{fingerprint}/accept"): (PERSON, {}),
+    ("POST", "/v1/daemons/keys/{fingerprint}/revoke"): (PERSON, {}),
     ("GET", "/v1/directives/{directive}/events"): (ALL, None),
     ("GET", "/v1/events"): (PERSON, None),
 }
@@ -149,6 +153,7 @@ def test_each_route_takes_the_tokens_that_the_table_says_and_no_others(
             anything=world.directive,
             task=world.tasks.get(who, world.tasks["step"]),
             name="d1",
+            fingerprint="0123-4567-89ab-cdef",
         )
         with world.client(who).stream(method, filled, json=body) as answer:
             taken = answer.status_code not in (401, 403)

@@ -1,0 +1,99 @@
+-- name: lock_keys
+-- Keys change one after another, and the file of admitted keys is written by one at a time.
+SELECT pg_advisory_xact_lock(1835821676);
+
+-- name: key
+SELECT k.public_key, k.name, k.status, k.labels, k.slots, k.joined_by, k.created_at, k.expires_at, k.changed_at,
+       k.expires_at <= makima.now() IS TRUE AS expired
+  FROM makima.daemon_key k WHERE k.public_key = %(key)s AND k.owner_id = %(owner)s;
+
+-- name: key_exists
+SELECT k.public_key FROM makima.daemon_key k WHERE k.public_key = %(key)s;
+
+-- name: key_by_fingerprint
+-- `digest` is a fingerprint's 16 digits.
+SELECT k.public_key, k.name, k.status, k.labels, k.slots, k.joined_by, k.created_at, k.expires_at, k.changed_at,
+       k.expires_at <= makima.now() IS TRUE AS expired
+  FROM makima.daemon_key k
+ WHERE k.owner_id = %(owner)s AND left(encode(sha256(convert_to(k.public_key, 'UTF8')), 'hex'), 16) = %(digest)s;
+
+-- name: keys
+-- An owner's keys but for those that have expired.
+SELECT k.public_key, k.name, k.status, k.labels, k.slots, k.joined_by, k.created_at, k.expires_at, k.changed_at,
+       k.expires_at <= makima.now() IS TRUE AS expired
+  FROM makima.daemon_key k
+ WHERE k.owner_id = %(owner)s AND k.public_key > %(after)s
+   AND (k.status IN ('used', 'revoked') OR k.expires_at IS NULL OR k.expires_at > makima.now())
+ ORDER BY k.public_key LIMIT %(limit)s;
+
+-- name: keys_named
+-- The keys that a daemon may connect with: the newest, and those that it replaces.
+SELECT k.public_key, k.name, k.status, k.labels, k.slots, k.joined_by, k.created_at, k.expires_at, k.changed_at, false AS expired
+  FROM makima.daemon_key k
+ WHERE k.owner_id = %(owner)s AND k.name = %(name)s AND k.status = 'accepted'
+   AND (k.expires_at IS NULL OR k.expires_at > makima.now())
+ ORDER BY k.expires_at DESC NULLS FIRST;
+
+-- name: name_holder
+-- Who has a name: another accepted key, or a daemon that is connected.
+SELECT EXISTS (SELECT FROM makima.daemon_key k
+                WHERE k.owner_id = %(owner)s AND k.name = %(name)s AND k.status = 'accepted') AS key,
+       EXISTS (SELECT FROM makima.daemon d
+                WHERE d.owner_id = %(owner)s AND d.name = %(name)s AND d.connected) AS daemon;
+
+-- name: count_asking
+SELECT count(*) FROM makima.daemon_key k
+ WHERE k.owner_id = %(owner)s AND k.status = 'asking' AND k.expires_at > makima.now();
+
+-- name: add_key
+INSERT INTO makima.daemon_key (public_key, owner_id, name, status, labels, slots, joined_by, expires_at)
+VALUES (%(key)s, %(owner)s, %(name)s, %(status)s, %(labels)s, %(slots)s, %(joined_by)s,
+        makima.now() + make_interval(secs => %(seconds)s))
+RETURNING public_key, name, status, labels, slots, joined_by, created_at, expires_at, changed_at, false AS expired;
+
+-- name: accept_key
+-- A key that asked is a daemon's.
+UPDATE makima.daemon_key
+   SET status = 'accepted', name = %(name)s, labels = %(labels)s, slots = %(slots)s, joined_by = %(joined_by)s,
+       expires_at = NULL, changed_at = makima.now()
+ WHERE public_key = %(key)s
+RETURNING public_key, name, status, labels, slots, joined_by, created_at, expires_at, changed_at, false AS expired;
+
+-- name: use_invitation
+-- It may connect for a little longer, to be told again that its daemon has joined.
+UPDATE makima.daemon_key
+   SET status = 'used', changed_at = makima.now(),
+       expires_at = least(expires_at, makima.now() + make_interval(secs => %(seconds)s))
+ WHERE public_key = %(key)s;
+
+-- name: replace_keys
+-- The keys that a daemon has now may connect for a little longer.
+UPDATE makima.daemon_key
+   SET changed_at = makima.now(), expires_at = least(expires_at, makima.now() + make_interval(secs => %(seconds)s))
+ WHERE owner_id = %(owner)s AND name = %(name)s AND status = 'accepted';
+
+-- name: revoke_keys
+UPDATE makima.daemon_key SET status = 'revoked', expires_at = NULL, changed_at = makima.now()
+ WHERE public_key = ANY(%(keys)s);
+
+-- name: expire_keys
+-- Ends what has expired, and forgets what was used or revoked a month ago.
+WITH gone AS (DELETE FROM makima.daemon_key k
+               WHERE k.owner_id = %(owner)s AND k.status IN ('invited', 'asking') AND k.expires_at <= makima.now()
+              RETURNING k.public_key, coalesce(k.name, '') AS name, 'expired' AS status),
+     replaced AS (UPDATE makima.daemon_key k SET status = 'revoked', expires_at = NULL, changed_at = makima.now()
+                   WHERE k.owner_id = %(owner)s AND k.status = 'accepted' AND k.expires_at <= makima.now()
+                  RETURNING k.public_key, coalesce(k.name, '') AS name, 'revoked' AS status),
+     forgotten AS (DELETE FROM makima.daemon_key k
+                    WHERE k.owner_id = %(owner)s AND k.status IN ('used', 'revoked')
+                      AND k.changed_at < makima.now() - interval '30 days')
+SELECT * FROM gone UNION ALL SELECT * FROM replaced;
+
+-- name: admitted_keys
+-- Which keys may connect, and until when (seconds since 1970).
+SELECT k.public_key, coalesce(k.name, '') AS name, k.status,
+       CASE WHEN k.expires_at IS NOT NULL THEN extract(epoch FROM k.expires_at)::float8 END AS until
+  FROM makima.daemon_key k
+ WHERE k.owner_id = %(owner)s AND k.status IN ('invited', 'used', 'accepted')
+   AND (k.expires_at IS NULL OR k.expires_at > makima.now())
+ ORDER BY k.public_key;

@@ -1,0 +1,2 @@
+DROP TABLE makima.daemon_key;
+DROP TYPE makima.key_status;
