@@ -118,9 +118,8 @@ def directive(scene: Scene) -> Why:
             text = f"it is paused: {scene.pause_reason or 'no reason given'}"
             return Why(text=text, fix=settling(scene), output=_printed(scene))
         case DirectiveStatus.AWAITING_APPROVAL:
-            found = scene.awaited and scene.awaited_plan is None
-            what = "work that its steps found" if found else "its plan"
-            return Why(text=f"{what} waits for approval", fix=settling(scene))
+            plan = scene.awaited_plan is not None or not scene.awaited
+            return Why(text=awaiting(plan), fix=settling(scene))
         case DirectiveStatus.ARCHIVED:
             return Why(text="it is archived: nothing of it runs any more")
         case DirectiveStatus.COMPLETED:
@@ -131,6 +130,11 @@ def directive(scene: Scene) -> Why:
             return _idle(scene)
         case DirectiveStatus.ACTIVE:
             return _active(scene)
+
+
+def awaiting(plan: bool) -> str:
+    """What waits for approval in a directive: its plan, or else work that its steps found."""
+    return f"{'its plan' if plan else 'work that its steps found'} waits for approval"
 
 
 def step(scene: Scene, one: Step) -> Why:
@@ -232,7 +236,7 @@ def settling(scene: Scene) -> str | None:
     """The command by which a person settles what a paused or waiting directive waits for."""
     this = scene.id
     if scene.status is DirectiveStatus.AWAITING_APPROVAL:
-        return _approving(this)
+        return approving(this)
     if scene.status is not DirectiveStatus.PAUSED:
         return None
     failed = next((s.id for s in scene.steps.values() if s.status is StepStatus.FAILED), None)
@@ -252,7 +256,8 @@ def settling(scene: Scene) -> str | None:
             return f"makima directive resume {this}"
 
 
-def _approving(directive: UUID) -> str:
+def approving(directive: UUID | str) -> str:
+    """The commands by which a person settles what waits for approval."""
     return f"makima directive approve {directive}, or makima directive reject {directive} --reason WHY"
 
 
@@ -309,7 +314,7 @@ def _held(scene: Scene, what: str, planning: UUID) -> Why:
     if planning == scene.awaited_plan:
         return Why(text=f"{what} a plan that waits for approval", fix=settling(scene) or f"makima why {scene.id}")
     if planning in scene.awaited:
-        return Why(text=f"{what} the work that a step found, which waits for approval", fix=_approving(scene.id))
+        return Why(text=f"{what} the work that a step found, which waits for approval", fix=approving(scene.id))
     return Why(text=f"{what} a plan that is being made, and comes into force when its planning ends well")
 
 

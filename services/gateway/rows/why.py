@@ -68,6 +68,10 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     options: list[str]
     refusal: Refusal | None
     undelivered: bool
+    asker: str | None
+    """The name of the task that asks."""
+    awaits_plan: bool
+    """It is a plan that waits for approval, not work that steps found."""
 
 
 WHY_FIND = SQL.query("why_find", Found)

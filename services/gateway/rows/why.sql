@@ -79,34 +79,34 @@ WITH able AS MATERIALIZED (
 SELECT waiting.*, (SELECT d.number FROM makima.directive d WHERE d.id = waiting.directive_id) AS number,
        (SELECT s.number FROM makima.step s WHERE s.id = waiting.failed_step) AS failed_number
   FROM (
-SELECT 'question' AS kind, q.id, q.directive_id, d.title, t.name || ' asks: ' || q.text AS text, q.asked_at AS since,
-       d.status, NULL AS paused_for, NULL::uuid AS failed_step, makima.called(t) AS task, q.options, NULL AS refusal, false AS undelivered
+SELECT 'question' AS kind, q.id, q.directive_id, d.title, q.text AS text, q.asked_at AS since,
+       d.status, NULL AS paused_for, NULL::uuid AS failed_step, makima.called(t) AS task, q.options, NULL AS refusal, false AS undelivered,
+       t.name AS asker, false AS awaits_plan
   FROM makima.question q
   JOIN makima.task t ON t.id = q.task_id AND t.attempt = q.attempt AND t.status IN ({on_a_daemon})
   JOIN makima.directive d ON d.id = q.directive_id
  WHERE q.settled IS NULL AND d.owner_id = %(owner)s
 UNION ALL
 SELECT CASE d.status WHEN 'paused' THEN 'paused' ELSE 'approval' END, d.id, d.id, d.title,
-       coalesce(d.pause_reason, CASE WHEN d.awaited_plan IS NULL THEN 'work that its steps found waits for approval'
-                                     ELSE 'a plan waits for approval' END), d.status_at, d.status, d.paused_for,
+       d.pause_reason, d.status_at, d.status, d.paused_for,
        (SELECT s.id FROM makima.step s WHERE s.directive_id = d.id AND s.status = 'failed' ORDER BY s.order_index, s.id LIMIT 1),
-       NULL, '{}', NULL, (SELECT true FROM makima.undelivered_step u WHERE u.directive_id = d.id LIMIT 1) IS NOT NULL
+       NULL, '{}', NULL, (SELECT true FROM makima.undelivered_step u WHERE u.directive_id = d.id LIMIT 1) IS NOT NULL,
+       NULL, d.awaited_plan IS NOT NULL
   FROM makima.directive d
  WHERE d.owner_id = %(owner)s AND d.status IN ('paused', 'awaiting_approval')
 UNION ALL
-SELECT 'approval', d.id, d.id, d.title, 'work that its steps found waits for approval; the rest goes on', d.status_at,
-       'awaiting_approval', NULL, NULL, NULL, '{}', NULL, false
+SELECT 'approval', d.id, d.id, d.title, NULL, d.status_at, d.status, NULL, NULL, NULL, '{}', NULL, false, NULL, false
   FROM makima.directive d
  WHERE d.owner_id = %(owner)s AND d.status = 'active' AND makima.awaiting_approval(d) <> '{}'
 UNION ALL
 SELECT 'waiting', t.id, t.directive_id, d.title, t.waiting_reason, t.refused_since,
-       d.status, NULL, t.step_id, makima.called(t), '{}', t.refusal, false
+       d.status, NULL, t.step_id, makima.called(t), '{}', t.refusal, false, NULL, false
   FROM makima.task t JOIN makima.directive d ON d.id = t.directive_id
  WHERE t.owner_id = %(owner)s AND t.status IN ({unstarted_task}) AND d.status IN ('active', 'idle')
    AND t.refused_attempt IS NOT NULL AND t.refused_attempt = t.attempt
    AND t.refused_since < makima.now() - interval '1 minute' AND (SELECT able.any FROM able)
 UNION ALL
-SELECT 'waiting', d.id, d.id, d.title, NULL, d.status_at, d.status, NULL, NULL, NULL, '{}', NULL, false
+SELECT 'waiting', d.id, d.id, d.title, NULL, d.status_at, d.status, NULL, NULL, NULL, '{}', NULL, false, NULL, false
   FROM makima.directive d
  WHERE d.owner_id = %(owner)s AND d.status IN ('active', 'idle') AND NOT (SELECT able.any FROM able)
    AND makima.standing(d) = 'waiting'
