@@ -313,7 +313,7 @@ RETURNING s.id, s.directive_id, s.name, s.status, s.reason;
 
 -- name: messages_delivered
 -- What people told tasks has reached the agents; a doubled word changes nothing.
-UPDATE makima.task_message m SET delivered_at = makima.now(), delivered_as = u.how
+UPDATE makima.task_message m SET delivered_at = makima.now(), delivered_as = u.how::makima.delivered_as
   FROM unnest(%(messages)s::uuid[], %(hows)s::text[]) AS u (id, how)
  WHERE m.id = u.id AND m.delivered_at IS NULL;
 

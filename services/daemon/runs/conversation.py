@@ -31,7 +31,7 @@ from services.daemon.sandbox.view import View
 from services.daemon.workspaces.repository import RepositorySettings
 from shared.config import Settings
 from shared.config.agents import AgentSettings
-from shared.domain.statuses import AGENT_KINDS
+from shared.domain.statuses import AGENT_KINDS, DeliveredAs
 from shared.domain.texts import lines_of
 from shared.messages.commands import SpawnTask
 
@@ -50,7 +50,7 @@ class Heard:
     """A process runs, in a session if it has one; again when a session is known only later."""
     lines: Callable[[list[str]], None]
     usage: Callable[[], None]
-    delivered: Callable[[UUID, str], None]
+    delivered: Callable[[UUID, DeliveredAs], None]
     """A person's message has reached the agent, and how."""
 
 
@@ -189,7 +189,7 @@ class Conversation:
         """Tell the agent something: at once where it listens, else as its next turn."""
         if self._run is not None and self._run.tell(text):
             self._note_told(text)
-            self.heard.delivered(message, "while it ran")
+            self.heard.delivered(message, DeliveredAs.WHILE_IT_RAN)
         else:
             self._messages.append((message, text))
 
@@ -200,7 +200,7 @@ class Conversation:
     def _next_message(self) -> str:
         message, text = self._messages.pop(0)
         self._note_told(text)
-        self.heard.delivered(message, "at its next turn")
+        self.heard.delivered(message, DeliveredAs.NEXT_TURN)
         return text
 
     async def _agent(self, prompt: str) -> Over | None:
