@@ -64,6 +64,8 @@ class Step(Node, frozen=True, kw_only=True):
     reason: str | None = None
     tail: str | None = None
     """The end of what its task printed, where it failed."""
+    scripted: bool = False
+    """Its task plan is the script that failed: no agent reads it."""
 
 
 class Slots(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,9 +153,7 @@ def step(scene: Scene, one: Step) -> Why:
             fix = f"makima directive retry-step {one.skipped_for}" if one.skipped_for else None
             return Why(text=f"it was skipped: {one.reason or 'by a person'}", fix=fix)
         case StepStatus.FAILED:
-            commands = (f"makima directive {verb}-step {one.id}" for verb in ("retry", "skip"))
-            text = f"it failed: {one.reason or 'no reason given'}"
-            return Why(text=text, fix=", or ".join(commands), output=one.tail or "")
+            return Why(text=f"it failed: {one.reason or 'no reason given'}", fix=_ways_past(one), output=one.tail or "")
         case StepStatus.PENDING:
             return _pending(scene, one)
     if live is not None:
@@ -239,21 +239,28 @@ def settling(scene: Scene) -> str | None:
         return approving(this)
     if scene.status is not DirectiveStatus.PAUSED:
         return None
-    failed = next((s.id for s in scene.steps.values() if s.status is StepStatus.FAILED), None)
-    by_step = f"makima directive retry-step {failed}, or makima directive skip-step {failed}"
+    failed = next((s for s in scene.steps.values() if s.status is StepStatus.FAILED), None)
     match scene.paused_for:
         case PauseCause.FAILURE | PauseCause.STUCK if failed is not None:
-            return by_step
+            return _ways_past(failed)
         case PauseCause.FAILURE | PauseCause.STUCK | PauseCause.PLANNING:
             return f"makima directive replan {this} --reason WHY, or makima directive goal {this} TEXT"
         case PauseCause.BUDGET:
             return f"makima directive update {this} --budget-usd, --max-tokens or --deadline, with more or none"
         case PauseCause.DELIVERY | None if not scene.undelivered:
             if failed is not None:
-                return f"makima directive retry-step {failed}, or makima directive goal {this} TEXT"
+                return f"makima directive retry-step {failed.id}, or makima directive goal {this} TEXT"
             return f"makima directive goal {this} TEXT, or makima directive update {this} --status completed"
         case _:
             return f"makima directive resume {this}"
+
+
+def _ways_past(failed: Step) -> str:
+    """The commands by which a person goes on past a step that failed."""
+    ways = [f"makima directive retry-step {failed.id}", f"makima directive skip-step {failed.id}"]
+    if failed.scripted:
+        ways.append(f"makima directive edit-step {failed.id} --task-plan SCRIPT")
+    return ", or ".join(ways)
 
 
 def approving(directive: UUID | str) -> str:
@@ -303,8 +310,7 @@ def _pending(scene: Scene, one: Step) -> Why:
     if blocking or skipped:
         named = [f"{s.name!r}, which {_standing(s.status)}" for s in [*blocking, *skipped]]
         stuck = next((s for s in blocking if s.status is StepStatus.FAILED), None)
-        fix = f"makima directive retry-step {stuck.id}, or makima directive skip-step {stuck.id}" if stuck else None
-        return Why(text=f"it waits for {_names(named)}", fix=fix)
+        return Why(text=f"it waits for {_names(named)}", fix=_ways_past(stuck) if stuck else None)
     if scene.status is not DirectiveStatus.ACTIVE:
         return _inactive(scene)
     return Why(text="nothing holds it back: it becomes ready in a moment")

@@ -105,6 +105,16 @@ def test_following_the_advice_of_the_inbox_goes_on(cluster: Cluster, origin: Pat
     assert "delivered" in cluster.makima("directive", "watch", number, "--timeout", "60").splitlines()[-1]
 
 
+def test_a_script_that_failed_is_written_anew_as_the_advice_says(cluster: Cluster, origin: Path) -> None:
+    number = create(cluster, origin, "exit 3", options=("--on-failure", "pause"))
+    cluster.run("directive", "watch", number, "--timeout", "60")
+    edit = f"makima directive edit-step {number}/1 --task-plan SCRIPT"
+    assert edit in cluster.makima("inbox") and edit in cluster.makima("why", number)
+    said = cluster.makima(*edit.replace("SCRIPT", "touch").split()[1:], "--task-plan", "touch c.txt")
+    cluster.makima(*said.partition("; makima ")[2].split()[:3])
+    assert "delivered" in cluster.makima("directive", "watch", number, "--timeout", "60").splitlines()[-1]
+
+
 def test_a_question_is_answered_by_the_number_of_its_option(cluster: Cluster, origin: Path) -> None:
     number = create(cluster, origin, "makima ask 'Which port?' --option 8080 --option 'port 9090' > port.txt")
     asked = until(lambda: "Which port?" in (s := cluster.makima("inbox")) and s, "the question")

@@ -156,7 +156,7 @@ def _settled_by(row: Item, slots: Slots) -> tuple[str, str]:
         return f"{explanation.awaiting(row.awaits_plan)}{rest}", explanation.approving(this)
     steps = {}
     if row.failed_step is not None:
-        steps[row.failed_step] = Step(id=row.failed_step, status=StepStatus.FAILED)
+        steps[row.failed_step] = Step(id=row.failed_step, status=StepStatus.FAILED, scripted=row.scripted)
     told_of = Scene(
         id=row.directive_id,
         status=row.status,

@@ -63,6 +63,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     number: int | None
     """The directive's."""
     failed_number: int | None
+    scripted: bool
+    """The step that failed is a script."""
     task: str | None
     """What the task is called that asks, or that no daemon takes."""
     options: list[str]

@@ -36,6 +36,7 @@ SELECT count(*) FILTER (WHERE w.connected AND NOT w.draining)::integer AS daemon
 SELECT s.id, s.name, s.status, s.order_index, s.held_by, s.removed_by, s.skipped_for, s.reason,
        CASE s.status WHEN 'failed' THEN (SELECT right(a.tail, 2000) FROM makima.attempt a
                                           WHERE a.task_id = s.task_id ORDER BY a.number DESC LIMIT 1) END AS tail,
+       s.status = 'failed' AND (SELECT t.agent FROM makima.task t WHERE t.id = s.task_id) IS NOT DISTINCT FROM 'shell' AS scripted,
        ARRAY(SELECT e.depends_on FROM makima.step_dependency e WHERE e.step_id = s.id ORDER BY e.position) AS depends_on
   FROM makima.step s WHERE s.directive_id = %(directive)s ORDER BY s.order_index, s.id;
 
@@ -77,7 +78,9 @@ WITH able AS MATERIALIZED (
     SELECT count(*) > 0 AS any FROM makima.daemon w WHERE w.owner_id = %(owner)s AND w.connected AND NOT w.draining
 )
 SELECT waiting.*, (SELECT d.number FROM makima.directive d WHERE d.id = waiting.directive_id) AS number,
-       (SELECT s.number FROM makima.step s WHERE s.id = waiting.failed_step) AS failed_number
+       (SELECT s.number FROM makima.step s WHERE s.id = waiting.failed_step) AS failed_number,
+       (SELECT t.agent FROM makima.step s JOIN makima.task t ON t.id = s.task_id WHERE s.id = waiting.failed_step)
+       IS NOT DISTINCT FROM 'shell' AS scripted
   FROM (
 SELECT 'question' AS kind, q.id, q.directive_id, d.title, q.text AS text, q.asked_at AS since,
        d.status, NULL AS paused_for, NULL::uuid AS failed_step, makima.called(t) AS task, q.options, NULL AS refusal, false AS undelivered,
