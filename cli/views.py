@@ -61,19 +61,19 @@ def register(verbs: Verbs) -> None:
 
 def lists(command: argparse.ArgumentParser) -> None:
     """Declare `list`."""
-    declare(command, _list, "makima list", "makima list --status paused")
+    declare(command, _list, command.prog, f"{command.prog} --status paused")
     command.add_argument("--status", choices=STATUSES, help="only those that stand so; active: any that is under way")
 
 
 def shows(command: argparse.ArgumentParser) -> None:
     """Declare `show`."""
-    declare(command, _show, "makima show", "makima show 12 -o json")
+    declare(command, _show, command.prog, f"{command.prog} 12 -o json")
     naming.name(command, "id", kind="directive", newest=True)
 
 
 def watches(command: argparse.ArgumentParser) -> None:
     """Declare `watch`."""
-    declare(command, _watch, "makima watch", "makima watch 12 --timeout 600")
+    declare(command, _watch, command.prog, f"{command.prog} 12 --timeout 600")
     naming.name(command, "id", kind="directive", newest=True)
     command.add_argument("--timeout", type=float, metavar="SECONDS", help="how long to watch; else until it ends")
 
