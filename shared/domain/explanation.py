@@ -69,12 +69,14 @@ class Step(Node, frozen=True, kw_only=True):
 
 
 class Slots(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an owner's tasks may run: daemons that are connected and don't drain, and what is taken of their slots."""
+    """Where an owner's tasks may run: the daemons that take work, and their slots (makima.free_slots)."""
 
     daemons: int = 0
     capacity: int = 0
     running: int = 0
     max_running: int | None = None
+    free: int = 0
+    """How many more tasks they may take, within what the owner allows."""
     drained: tuple[str, ...] = ()
     """The daemons that are connected and take no more work, as somebody asked."""
     refusing: tuple[str, ...] = ()
@@ -357,9 +359,9 @@ def _undispatched(scene: Scene, kind: TaskKind) -> Why | None:
     slots = scene.slots
     if (nowhere := unable(slots)) is not None:
         return nowhere
-    if slots.max_running is not None and slots.running >= slots.max_running:
-        return Why(text=f"{slots.running} of {slots.max_running} tasks run that this owner may run at once")
-    if slots.running >= slots.capacity:
+    if slots.free <= 0:
+        if slots.max_running is not None and slots.max_running <= slots.capacity:
+            return Why(text=f"{slots.running} of {slots.max_running} tasks run that this owner may run at once")
         return Why(text=f"{slots.running} of {slots.capacity} slots are taken", fix="makima daemon run, for more")
     here = sum(t.status in ON_A_DAEMON for t in scene.tasks)
     if kind is TaskKind.STEP and here >= scene.max_parallel:

@@ -17,7 +17,7 @@ from shared.domain.readiness import idle, ready
 from shared.domain.statuses import LIVE_TASK, DirectiveStatus, PauseCause, StepStatus, TaskKind, TaskStatus
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-FREE = Slots(daemons=1, capacity=4)
+FREE = Slots(daemons=1, capacity=4, free=4)
 SOON = "in a moment"
 
 

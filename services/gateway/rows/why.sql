@@ -20,16 +20,15 @@ SELECT d.status, d.pause_reason, d.paused_for, d.awaited_plan, makima.awaiting_a
   FROM makima.directive d WHERE d.id = %(directive)s;
 
 -- name: why_slots
--- Where an owner's tasks may run. Relies on task_on_a_daemon.
-SELECT count(*) FILTER (WHERE w.connected AND NOT w.draining)::integer AS daemons,
-       coalesce(sum(w.capacity) FILTER (WHERE w.connected AND NOT w.draining), 0)::integer AS capacity,
-       coalesce(array_agg(w.name ORDER BY w.name) FILTER (WHERE w.connected AND w.draining AND w.refuses IS NULL), '{}') AS drained,
-       coalesce(array_agg(w.name || ': ' || w.refuses ORDER BY w.name) FILTER (WHERE w.connected AND w.draining AND w.refuses IS NOT NULL), '{}') AS refusing,
-       coalesce(array_agg(w.name ORDER BY w.name) FILTER (WHERE NOT w.connected), '{}') AS lost,
-       (SELECT count(*)::integer FROM makima.task t
-         WHERE t.owner_id = %(owner)s AND t.status IN ({on_a_daemon})) AS running,
-       (SELECT o.max_running FROM makima.owner o WHERE o.id = %(owner)s) AS max_running
-  FROM makima.daemon w WHERE w.owner_id = %(owner)s;
+-- Where an owner's tasks may run, and which daemons take none. Relies on task_on_a_daemon.
+SELECT coalesce(f.daemons, 0) AS daemons, coalesce(f.capacity, 0) AS capacity, coalesce(f.running, 0) AS running,
+       f.max_running, coalesce(f.free, 0) AS free, w.drained, w.refusing, w.lost
+  FROM (SELECT coalesce(array_agg(d.name ORDER BY d.name) FILTER (WHERE d.connected AND d.draining AND d.refuses IS NULL), '{}') AS drained,
+               coalesce(array_agg(d.name || ': ' || d.refuses ORDER BY d.name)
+                        FILTER (WHERE d.connected AND d.draining AND d.refuses IS NOT NULL), '{}') AS refusing,
+               coalesce(array_agg(d.name ORDER BY d.name) FILTER (WHERE NOT d.connected), '{}') AS lost
+          FROM makima.daemon d WHERE d.owner_id = %(owner)s) AS w
+  LEFT JOIN makima.free_slots f ON f.owner_id = %(owner)s;
 
 -- name: why_steps
 -- Relies on step_by_directive.
@@ -75,7 +74,7 @@ SELECT t.id, t.kind, t.name, t.status, t.attempt, t.step_id AS step, t.not_befor
 -- taken for a minute, and what is due while no daemon takes anything (without a text). Relies on question_open,
 -- directive_waits_for_a_person, directive_by_status, step_proposed, task_refused, task_by_directive, step_by_directive.
 WITH able AS MATERIALIZED (
-    SELECT count(*) > 0 AS any FROM makima.daemon w WHERE w.owner_id = %(owner)s AND w.connected AND NOT w.draining
+    SELECT count(*) > 0 AS any FROM makima.able_daemon w WHERE w.owner_id = %(owner)s
 )
 SELECT waiting.*, (SELECT d.number FROM makima.directive d WHERE d.id = waiting.directive_id) AS number,
        (SELECT s.number FROM makima.step s WHERE s.id = waiting.failed_step) AS failed_number,
