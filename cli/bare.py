@@ -45,7 +45,7 @@ def _likely(waiting: int, under_way: int) -> Iterator[tuple[str, str]]:
     if waiting:
         yield "makima inbox", f"{waiting} wait{'s' if waiting == 1 else ''} for you"
     if under_way:
-        yield "makima directive watch", "follow the newest until it ends"
+        yield "makima watch", "follow the newest until it ends"
     yield RUN
-    yield "makima directive list", "all of them"
+    yield "makima list", "all of them"
     yield "makima status", "what runs, and what is broken"

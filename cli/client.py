@@ -17,6 +17,7 @@ from shared.places import cluster_file, home_of
 
 if TYPE_CHECKING:
     from shared.api.events import EventShown
+    from shared.running import Running
 
 A = TypeVar("A")
 PATIENCE_SECONDS = 30.0
@@ -212,7 +213,29 @@ def _headers() -> dict[str, str]:
     return {"Authorization": f"Bearer {_token()}", "Content-Type": "application/json"}
 
 
+def supervisor() -> Running | None:
+    """What the supervisor of this home's cluster wrote of itself, if it lives."""
+    from shared.running import read
+
+    if (found := read(home())) is None:
+        return None
+    try:
+        os.kill(found.pid, 0)
+    except PermissionError:
+        return found
+    except OSError:
+        return None
+    return found
+
+
+def none_runs() -> str:
+    """The words for a home on which no cluster runs."""
+    return f"no cluster runs on {home()}; `makima up` starts one"
+
+
 def _unreachable(error: Exception) -> Failed:
+    if "MAKIMA_API_URL" not in os.environ and supervisor() is None:
+        return Failed(none_runs())
     why = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return Failed(f"no gateway answers at {address()} ({why}); `makima up` starts one")
 
@@ -231,4 +254,6 @@ def _token() -> str:
     try:
         return (home() / "token").read_text().strip()
     except OSError:
+        if "MAKIMA_API_URL" not in os.environ and supervisor() is None:
+            raise Failed(none_runs()) from None
         raise Failed(f"no token in {home()}; `makima up` makes one, or set MAKIMA_HOME or MAKIMA_TOKEN") from None

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.board import JOBS, Board, Job, waits
+from cli.reviewing import looking
 from cli.text import amount, clean, duration, numbered
 from shared.api.steps import StepShown
 from shared.domain.statuses import Standing, StepStatus
@@ -149,6 +150,8 @@ class Drawing:
             yield Text("")
             where = shown.pr_url or shown.pr_branch or "no branch: its outcome is that of its last step"
             yield Text.assemble(("✔ ", "green"), (f"{shown.standing}  ", "bold green"), where)
+            if command := looking(shown):
+                yield Text(f"  {command}", style="bright_black")
         elif why is not None and not self.board.questions:
             said, *commands = waits(why)
             stopped = self.board.outcome() is not None

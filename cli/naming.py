@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 CALLED: dict[Kind, str] = {
     "directive": "its number (12), its title in quotes, or the beginning of its id",
     "step": "as DIRECTIVE/STEP by numbers or names (12/3, 12/Test), or the beginning of its id",
-    "task": "as its step (12/3), as 12/plan, 12/delivery or 12/verification, an earlier one as 12/3.1 or 12/plan.1, or "
-    "the beginning of its id",
+    "task": "as its step (12/3), as 12/plan, 12/delivery or 12/verification, as 12/step where its step was removed, an "
+    "earlier one as 12/3.1 or 12/plan.1, or the beginning of its id",
     "order": "its number (7), its title in quotes, or the beginning of its id",
     "question": "as its directive (12), as the task that asks (12/3, 12/plan), or the beginning of its id",
-    "anything": "a directive (12), a step (12/3), or a task (12/plan)",
+    "anything": "a directive (12), a step (12/3), or a task (12/plan, 12/3.1)",
 }
 """What is taken for each kind of thing, everywhere."""
 _BRIEFLY: dict[Kind, str] = {
     "directive": "which directive: 12, or its title",
     "step": "which step: 12/3, or 12/NAME",
-    "task": "which task: 12/3 or 12/plan",
+    "task": "which task: 12/3 or 12/plan, an earlier one 12/3.1",
     "order": "which order: 7, or its title",
     "question": "which question: 12/3, or 12",
     "anything": "12, 12/3 or 12/plan",

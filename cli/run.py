@@ -77,13 +77,14 @@ def _run(arguments: Arguments) -> int:
     )
     if arguments.output == "json":
         return print_json(made) if arguments.detach else _followed(made, "json")
-    for line in _introduced(made, repository, agent):
+    if arguments.detach or not sys.stdout.isatty():  # what is drawn has it at its head
+        print(f"{made.number}  {clean(made.title)}")
+    for line in _introduced(repository, agent):
         print(line, flush=True)
     return 0 if arguments.detach else _followed(made)
 
 
-def _introduced(made: DirectiveShown, repository: here.Repository, agent: str) -> Iterator[str]:
-    yield f"{clean(made.title)}"
+def _introduced(repository: here.Repository, agent: str) -> Iterator[str]:
     yield f"  repository  {repository.says}"
     if repository.left_out:
         yield f"              {repository.left_out}"
@@ -98,7 +99,7 @@ def _followed(made: DirectiveShown, output: str = "text") -> int:
         return watch(made.id, None, output)
     except KeyboardInterrupt:
         if output == "text":
-            print(f"The work goes on. To see it again: makima directive watch {made.number}")
+            print(f"The work goes on. To see it again: makima watch {made.number}")
         return INTERRUPTED
 
 

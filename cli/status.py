@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from cli.client import Failed, address, ask, home, pages
+from cli.client import Failed, address, ask, home, none_runs, pages, supervisor
 from cli.cluster import sandbox_warning
 from cli.command import Arguments, declare, print_json, print_table, say_line
 from cli.text import clean, commands, duration, wrapped
@@ -17,7 +17,7 @@ from shared.api.cluster import DaemonShown, Health, Overview, Readiness
 from shared.api.waiting import InboxItem
 from shared.domain.statuses import Standing, TaskStatus
 from shared.places import disk_full
-from shared.running import Broken, Running, read
+from shared.running import Broken
 
 READY_SECONDS = 8.0
 """A gateway that doesn't say within this whether it is ready stands still."""
@@ -65,10 +65,10 @@ def _status(arguments: Arguments) -> int:
 
 def look() -> Found:
     """What runs."""
-    state = _state()
+    state = supervisor()
     found = Found(address=address(), home=str(home()))
     if state is None and not runs():
-        found.trouble = f"no cluster runs on {home()}; `makima up` starts one"
+        found.trouble = none_runs()
         return found
     if state is not None:
         found.pid, found.up_seconds = state.pid, round(time.time() - state.started, 1)
@@ -101,27 +101,13 @@ def _ask(found: Found) -> None:
 
 def runs() -> bool:
     """Whether a cluster runs here: under a supervisor, or, as in containers, with a gateway that answers by itself."""
-    if "MAKIMA_API_URL" in os.environ or _state() is not None:
+    if "MAKIMA_API_URL" in os.environ or supervisor() is not None:
         return True
     try:
         ask(Health, "GET", "/healthz", within_seconds=READY_SECONDS)
     except Failed as error:
         return error.status != 0
     return True
-
-
-def _state() -> Running | None:
-    """What the supervisor wrote of itself, if it lives."""
-    state = read(home())
-    if state is None:
-        return None
-    try:
-        os.kill(state.pid, 0)
-    except PermissionError:
-        return state
-    except OSError:
-        return None
-    return state
 
 
 def _print(found: Found) -> None:

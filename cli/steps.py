@@ -12,7 +12,7 @@ from urllib.parse import quote
 from cli import completing, naming
 from cli.client import Failed, ask
 from cli.command import Arguments, Verb, add_verb, print_json, say
-from cli.text import clean, commands
+from cli.text import clean, commands, short
 from shared.domain.statuses import DirectiveStatus
 
 if TYPE_CHECKING:
@@ -135,7 +135,10 @@ def _edit_step(arguments: Arguments) -> int:
     directive = _directive_of_step(arguments)
     changed = ask(StepChanged, "PATCH", f"/v1/directives/{quote(directive)}/steps/{quote(arguments.id)}", body)
     warn(changed.warnings)
-    return print_json(changed) if arguments.output == "json" else say(f"{clean(changed.name)}  {changed.status}")
+    if arguments.output == "json":
+        return print_json(changed)
+    again = f"; makima directive retry-step {short(changed.id)} runs it again" if changed.status == "failed" else ""
+    return say(f"{clean(changed.name)}  {changed.status}{again}")
 
 
 def _remove_step(arguments: Arguments) -> int:

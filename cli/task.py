@@ -59,7 +59,7 @@ def _list(arguments: Arguments) -> int:
         )
         for t in tasks
     ]
-    print_table(("TASK", "STATUS", "DAEMON", "MADE", "NAME", ""), rows)
+    print_table(("TASK", "STATUS", "DAEMON", "MADE", "NAME", "WHY"), rows)
     return 0
 
 

@@ -1,16 +1,17 @@
-"""The verbs of `makima directive` that show: list, show, watch, log, graph, export."""
+"""The verbs of `makima directive` that show: list, show and watch, which have short forms; log, graph, export."""
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from cli import naming
 from cli.client import Failed, ask, pages
-from cli.command import Arguments, add_verb, print_json, print_table, say, say_line
+from cli.command import Arguments, add_verb, declare, print_json, print_table, say, say_line
 from cli.text import ago, amount, clean
 from shared.domain.texts import dollars
 
@@ -37,23 +38,8 @@ PROPOSED = {"added": "+ ", "removed": "- ", None: "  "}
 
 def register(verbs: Verbs) -> None:
     """Declare the verbs."""
-    listed = add_verb(
-        verbs,
-        "list",
-        _list,
-        "all of them, the newest last",
-        "makima directive list",
-        "makima directive list --status paused",
-    )
-    listed.add_argument("--status", choices=STATUSES, help="only those that stand so; active: any that is under way")
-    show = add_verb(
-        verbs, "show", _show, "one with its steps", "makima directive show", "makima directive show 12 -o json"
-    )
-    naming.name(show, "id", kind="directive", newest=True)
-    says = "live until it ends: exit code 0 delivered, 1 stopped, 124 time is up, 130 Ctrl-C"
-    watch = add_verb(verbs, "watch", _watch, says, "makima directive watch", "makima directive watch 12 --timeout 600")
-    naming.name(watch, "id", kind="directive", newest=True)
-    watch.add_argument("--timeout", type=float, metavar="SECONDS", help="how long to watch; else until it ends")
+    for name, (declared, says) in _SHORT.items():
+        declared(verbs.add_parser(name, help=says, description=says))
     log = add_verb(verbs, "log", _log, "what happened, in order", "makima directive log 12")
     naming.name(log, "id", kind="directive", newest=True)
     graph = add_verb(
@@ -73,9 +59,37 @@ def register(verbs: Verbs) -> None:
     naming.name(export, "id", kind="directive", newest=True)
 
 
+def lists(command: argparse.ArgumentParser) -> None:
+    """Declare `list`."""
+    declare(command, _list, command.prog, f"{command.prog} --status paused")
+    command.add_argument("--status", choices=STATUSES, help="only those that stand so; active: any that is under way")
+
+
+def shows(command: argparse.ArgumentParser) -> None:
+    """Declare `show`."""
+    declare(command, _show, command.prog, f"{command.prog} 12 -o json")
+    naming.name(command, "id", kind="directive", newest=True)
+
+
+def watches(command: argparse.ArgumentParser) -> None:
+    """Declare `watch`."""
+    declare(command, _watch, command.prog, f"{command.prog} 12 --timeout 600")
+    naming.name(command, "id", kind="directive", newest=True)
+    command.add_argument("--timeout", type=float, metavar="SECONDS", help="how long to watch; else until it ends")
+
+
+_SHORT: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
+    "list": (lists, "all of them, the newest last"),
+    "show": (shows, "one with its steps"),
+    "watch": (watches, "live until it ends: exit code 0 delivered, 1 stopped, 124 time is up, 130 Ctrl-C"),
+}
+"""The verbs that are commands by themselves, too."""
+
+
 def print_directive(shown: DirectiveShown) -> None:
     """A directive for people."""
     from cli.graph import MARKS, in_order
+    from cli.reviewing import looking
 
     reason = f": {clean(shown.pause_reason)}" if shown.pause_reason else ""
     say_line(f"{shown.number}  {clean(shown.title)}  {shown.standing}{reason}")
@@ -89,6 +103,7 @@ def print_directive(shown: DirectiveShown) -> None:
         ("branch", shown.pr_branch),
         ("pull request", shown.pr_url),
         ("delivery", outcome),
+        ("to see it", looking(shown)),
         ("spent", spent),
         ("made", ago(shown.created_at)),
     ):
@@ -146,7 +161,7 @@ def _list(arguments: Arguments) -> int:
                 clean(directive.pause_reason or directive.pr_url or directive.pr_branch or ""),
             )
         )
-    print_table(("#", "STATUS", "STEPS", "COST", "MADE", "TITLE", ""), rows)
+    print_table(("#", "STATUS", "STEPS", "COST", "MADE", "TITLE", "BRANCH, OR WHY"), rows)
     return 0
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from cli.board import HELD, TIMED_OUT, Board, waits
 from cli.client import Failed, StreamBroke, ask, open_stream, pages
+from cli.reviewing import looking
 from cli.tail import stored
 from shared.api.directives import DirectiveShown
 from shared.api.events import EventShown
@@ -78,6 +79,8 @@ def _told(board: Board, happenings: SimpleQueue[Happening], deadline: float | No
         print(board.ending(), flush=True)
         if board.why is not None and board.why.fix:
             print("\n".join(list(waits(board.why))[1:]), flush=True)
+        if command := looking(board.directive):
+            print(f"  {command}", flush=True)
     return code
 
 

@@ -41,9 +41,9 @@ def directive(*steps: StepShown, status: str = "active", standing: str | None = 
         "standing": standing or {"active": "running"}.get(status, status.replace("_", " ")), "pause_reason": None,
         "repository_url": None, "base_branch": None, "agent": None, "on_failure": "replan", "max_parallel": 4,
         "max_attempts": 2, "approve_plan": False, "max_cost_usd": None, "max_tokens": None, "deadline": None,
-        "stop_now": False, "paused_for": None, "awaited_plan": None, "awaited": [], "pr_branch": None, "pr_url": None,
-        "delivery_outcome": None, "generation": 0, "version": 1, "created_at": START, "cost_usd": 0.0, "tokens": 0,
-        "steps": [], **more,
+        "stop_now": False, "merge_into_base": False, "paused_for": None, "awaited_plan": None, "awaited": [],
+        "pr_branch": None, "pr_url": None, "delivery_outcome": None, "generation": 0, "version": 1,
+        "created_at": START, "cost_usd": 0.0, "tokens": 0, "steps": [], **more,
     }  # fmt: skip
     return msgspec.structs.replace(msgspec.convert(told, DirectiveShown), steps=list(steps))
 

@@ -82,7 +82,7 @@ WITH new AS (
            AS u (id, directive_id, name, plan, order_index, generation, needs)
 ), added AS (
     INSERT INTO makima.step (id, directive_id, name, description, task_plan, order_index, generation, status)
-    SELECT id, directive_id, name, 'Mends the check on the merged result', plan, order_index, generation, 'ready' FROM new
+    SELECT id, directive_id, name, %(description)s::text, plan, order_index, generation, 'ready' FROM new
 )
 INSERT INTO makima.step_dependency (step_id, depends_on, position)
 SELECT new.id, n.need, n.at - 1 FROM new CROSS JOIN LATERAL unnest(new.all_needs) WITH ORDINALITY AS n (need, at);
@@ -134,49 +134,32 @@ SELECT u.id, u.owner_id, u.directive_id, u.kind::makima.task_kind, u.name, u.age
     ON CONFLICT DO NOTHING
 RETURNING id, directive_id, kind;
 
--- name: came_to_nothing
--- Idle directives in which nothing is left to deliver, nothing is under way and no pull request is waited for: what was
--- delivered before stands; without such, every step failed or was skipped, and a person has to say what now.
-UPDATE makima.directive d
-   SET status = CASE WHEN d.delivered_at IS NULL THEN 'paused' ELSE 'completed'::makima.directive_status END,
-       pause_reason = CASE WHEN d.delivered_at IS NULL THEN 'nothing to deliver: every step failed or was skipped' END,
-       version = d.version + 1
- WHERE d.status = 'idle' AND d.repository_url IS NOT NULL
+-- name: nothing_left
+-- Idle directives in which nothing is left to deliver, nothing is under way and no pull request is waited for, locked, with
+-- what decides what becomes of them: none stays idle without a word. Relies on directive_by_status.
+SELECT d.id, d.repository_url IS NOT NULL AS has_repository, d.delivered_at IS NOT NULL AS delivered, d.pr_url, d.pr_state,
+       d.left_out <> '{}' AS left_out
+  FROM makima.directive d
+ WHERE d.status = 'idle'
    AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'idle')))
-   AND (d.delivered_at IS NULL OR d.pr_url IS NULL AND d.verified OR d.pr_state = 'merged')
-   AND (SELECT true FROM makima.undelivered_step u WHERE u.directive_id = d.id LIMIT 1) IS NULL
-   AND (SELECT true FROM makima.open_delivery o WHERE o.directive_id = d.id LIMIT 1) IS NULL
-RETURNING d.id, d.status, coalesce(d.pause_reason, 'nothing new to deliver') AS reason;
+   AND (d.repository_url IS NULL
+        OR (d.delivered_at IS NULL OR d.pr_state IN ('merged', 'closed') OR d.pr_url IS NULL AND d.verified)
+           AND (SELECT true FROM makima.undelivered_step u WHERE u.directive_id = d.id LIMIT 1) IS NULL
+           AND (SELECT true FROM makima.open_delivery o WHERE o.directive_id = d.id LIMIT 1) IS NULL)
+ ORDER BY d.id
+   FOR NO KEY UPDATE OF d;
 
--- name: nothing_to_deliver
--- Idle directives in which nothing is left to deliver and nothing waits, so that none stays idle without a word: without
--- a repository the last step's outcome is the delivery, and after a merge it is completed again; paused with the reason when
--- its pull request was closed, or when nothing that can be delivered came of it at all.
-WITH done AS (
+-- name: conclude
+-- Idle directives are completed, or paused with the reason. Without a repository, its steps' outcomes are the delivery.
+WITH over AS (
     UPDATE makima.directive d
-       SET status = CASE WHEN d.repository_url IS NULL OR d.pr_state = 'merged' THEN 'completed' ELSE 'paused'::makima.directive_status END,
-           pause_reason = CASE
-               WHEN d.repository_url IS NULL OR d.pr_state = 'merged' THEN NULL
-               WHEN d.pr_state = 'closed'
-               THEN coalesce(d.pr_url, 'its pull request') || ' was closed without being merged: change the goal or add '
-                    || 'steps for a new one, archive it, or say that it is done (directive update --status completed)'
-               WHEN d.left_out <> '{}' THEN 'nothing is left to deliver: what completed breaks the check'
-               ELSE 'nothing to deliver: no step completed; retry one, change the goal, or archive it' END,
-           paused_for = CASE WHEN d.repository_url IS NOT NULL AND d.pr_state IS DISTINCT FROM 'merged'
-                             THEN 'delivery'::makima.pause_cause END,
+       SET status = u.status::makima.directive_status, pause_reason = CASE WHEN u.status = 'paused' THEN u.reason END,
+           paused_for = CASE WHEN u.status = 'paused' THEN 'delivery'::makima.pause_cause END,
            delivered_at = CASE WHEN d.repository_url IS NULL THEN makima.now() ELSE d.delivered_at END,
            version = d.version + 1
-     WHERE d.status = 'idle'
-       AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'idle')))
-       AND (d.repository_url IS NULL
-            OR (d.pr_state IN ('merged', 'closed') OR d.delivered_at IS NULL)
-               AND (SELECT true FROM makima.undelivered_step u WHERE u.directive_id = d.id LIMIT 1) IS NULL
-               AND (SELECT true FROM makima.open_delivery o WHERE o.directive_id = d.id LIMIT 1) IS NULL)
-    RETURNING d.id, d.status, d.pause_reason, d.repository_url, d.pr_url
-), steps AS (
-    UPDATE makima.step s SET delivered = true FROM done
-     WHERE done.repository_url IS NULL AND s.directive_id = done.id AND s.completed_at IS NOT NULL
+      FROM unnest(%(directives)s::uuid[], %(statuses)s::text[], %(reasons)s::text[]) AS u (id, status, reason)
+     WHERE d.id = u.id
+    RETURNING d.id, d.repository_url
 )
-SELECT id, status,
-       coalesce(pause_reason, pr_url || ' was merged, and nothing new came after it', 'no repository to deliver to') AS reason
-  FROM done;
+UPDATE makima.step s SET delivered = true FROM over
+ WHERE over.repository_url IS NULL AND s.directive_id = over.id AND s.completed_at IS NOT NULL;

@@ -9,6 +9,7 @@ import msgspec
 
 from services.completer.prompts import StepText
 from shared.domain.delivery import Delivery, Result, StepBranch
+from shared.domain.delivery_outcomes import NothingLeft
 from shared.domain.statuses import DirectiveStatus
 from shared.store.statements import Statements
 
@@ -61,12 +62,10 @@ class Drawn(msgspec.Struct, frozen=True, kw_only=True):
     delivered: bool
 
 
-class Over(msgspec.Struct, frozen=True, kw_only=True):
+class Over(NothingLeft, frozen=True, kw_only=True):
     """A directive in which nothing is left to deliver."""
 
     id: UUID
-    status: DirectiveStatus
-    reason: str
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,5 +126,5 @@ DUE = SQL.query("due", DeliveryDue)
 LOOKS_DUE = SQL.query("looks_due", LookDue)
 NEXT_LOOK = SQL.query("next_look", NextLook)
 ORDER = SQL.query("order", Ordered)
-CAME_TO_NOTHING = SQL.query("came_to_nothing", Over)
-NOTHING_TO_DELIVER = SQL.query("nothing_to_deliver", Over)
+NOTHING_LEFT = SQL.query("nothing_left", Over)
+CONCLUDE = SQL.command("conclude")

@@ -11,10 +11,10 @@ import structlog
 
 from services.completer import ordering, prompts, rows
 from services.completer.ordering import Task
-from services.completer.rows import Drawn, Unsettled
+from services.completer.rows import Drawn, Over, Unsettled
 from shared.config import Settings
 from shared.domain.delivery import Broken, Delivery, Nothing, Result
-from shared.domain.delivery_outcomes import Settled, settle
+from shared.domain.delivery_outcomes import Settled, conclusion, settle
 from shared.domain.statuses import DELIVERY_KINDS, ENDED_TASK, DirectiveStatus
 from shared.messages.events import (
     DeliveryFinished,
@@ -58,10 +58,8 @@ class Completer:
         async with self._context.database.unit_of_work("completer.settle") as unit:
             if unsettled := await unit.fetch(rows.UNSETTLED(directives=chosen)):
                 await self._settle(unit, unsettled)
-            for over in await unit.fetch_all(
-                rows.NOTHING_TO_DELIVER(directives=chosen), rows.CAME_TO_NOTHING(directives=chosen)
-            ):
-                unit.record(*(DirectiveChanged(directive=d.id, status=d.status, reason=d.reason) for d in over))
+            if over := await unit.fetch(rows.NOTHING_LEFT(directives=chosen)):
+                _conclude(unit, over)
         _tell(unit.events)
         (next_look,), deliveries, looks = await self._context.database.fetch_all(
             rows.NEXT_LOOK(), rows.DUE(directives=chosen), rows.LOOKS_DUE(directives=chosen)
@@ -104,6 +102,7 @@ class Completer:
                 ids=ids,
                 directives=[one.id for one, _ in fixes],
                 names=[f"Mend the check: {' with '.join(named)}"[:200] for named in names],
+                description=prompts.FIX,
                 plans=[
                     prompts.fix(broken=broken, names=named) for (_, broken), named in zip(fixes, names, strict=True)
                 ],
@@ -141,6 +140,14 @@ class Completer:
             self._alarm.cancel()
         loop = asyncio.get_running_loop()
         self._alarm = loop.call_later(min(seconds, 3600.0) + 0.01, self.reactor.wake, (None,))
+
+
+def _conclude(unit: UnitOfWork, over: Sequence[Over]) -> None:
+    """Complete or pause directives in which nothing is left to deliver."""
+    concluded = [(one.id, *conclusion(one)) for one in over]
+    ids, statuses, reasons = zip(*concluded, strict=True)
+    unit.execute(rows.CONCLUDE(directives=list(ids), statuses=list(statuses), reasons=list(reasons)))
+    unit.record(*(DirectiveChanged(directive=one, status=status, reason=why) for one, status, why in concluded))
 
 
 def _tell(events: Sequence[Event]) -> None:

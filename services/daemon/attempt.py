@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,11 +26,11 @@ from services.daemon.processes.cgroups import Cgroups
 from services.daemon.processes.tree import Group
 from services.daemon.reporter import AttemptHost, Reporter
 from services.daemon.runs import decisions
+from services.daemon.runs.bases import Bases
 from services.daemon.runs.confinement import Confinement
 from services.daemon.runs.conversation import Conversation, Heard
 from services.daemon.runs.decisions import Over
 from services.daemon.runs.output import Log
-from services.daemon.runs.red_base import Base, Choice
 from services.daemon.runs.run import Place
 from services.daemon.sandbox.sandbox import Sandbox, SandboxMissing
 from services.daemon.sandbox.views import Views
@@ -50,6 +52,8 @@ log = structlog.get_logger()
 
 NATIVE = "native"
 KEEP_SECONDS = 5.0
+UNTOUCHED = "untouched"
+"""The part of an attempt that checks its base branch."""
 SESSIONS = "sessions"
 """Where, below the daemon's folder, agents' sessions lie: a folder a task."""
 
@@ -68,10 +72,8 @@ class Machine:
     views: Views
     repositories: dict[str, RepositorySettings] = field(default_factory=dict)
     """What repositories say of themselves, by the commit that says it."""
-    bases: dict[str, Base] = field(default_factory=dict)
-    """How checks end on commits of base branches that were planned on."""
-    choices: dict[UUID, Choice] = field(default_factory=dict)
-    """What people chose for directives whose check fails on the base branch."""
+    bases: Bases = field(default_factory=Bases)
+    """What is known of base branches whose check fails before anything was changed."""
 
 
 class Attempt:
@@ -272,9 +274,9 @@ class Attempt:
                 usage=self._reporter.spent,
                 delivered=self._reporter.message_delivered,
             ),
-            untouched=workspace.start if command.kind == "plan" and command.start_from is None else "",
+            untouched=self._untouched(workspace) or "",
             bases=self._machine.bases,
-            choices=self._machine.choices,
+            elsewhere=self._elsewhere,
             session=command.resume_session if resumes else None,
             resumes=resumes,
             before=(before.cost_usd, before.tokens) if before else (0.0, 0),
@@ -282,15 +284,30 @@ class Attempt:
         self._reporter.talk = self._conversation
         return await self._conversation.to_its_end()
 
-    async def _place_of(self, workspace: Workspace) -> Place:
+    def _untouched(self, workspace: Workspace) -> str | None:
+        """The commit of the base branch at which it begins, where no planning has looked at that."""
+        if self.command.kind == "plan":
+            return workspace.start if self.command.start_from is None else None
+        return self._base if self.command.base_unjudged else None
+
+    @asynccontextmanager
+    async def _elsewhere(self, commit: str) -> AsyncIterator[Place]:
+        """A workspace of the attempt's at a commit, beside its first. Raises WorkspaceFailed and GitError."""
+        workspace = await self._workspaces.checkout(self.command, commit, UNTOUCHED)
+        try:
+            yield await self._place_of(workspace, UNTOUCHED)
+        finally:
+            await self._workspaces.drop(self.command, UNTOUCHED)
+
+    async def _place_of(self, workspace: Workspace, part: str = "") -> Place:
         """Where the agent works; a remote that its sandbox doesn't show has a stand-in there. Raises GitError."""
-        place, url = self._confinement.place(workspace.folder, workspace.cache), self.command.repository_url
+        place, url = self._confinement.place(workspace.folder, workspace.cache, part), self.command.repository_url
         if workspace.borrowed:
             view = replace(place.view, readable=(*place.view.readable, *workspace.borrowed))
             place = replace(place, view=view)
         if workspace.cache is None or url is None or not place.sandbox.private:
             return place
-        made = await stand_in.make_all(self._run_folder / "remotes", workspace)
+        made = await stand_in.make_all(self._run_folder / part / "remotes", workspace)
         view = replace(place.view, writable=(*place.view.writable, *made.values()))
         return replace(place, view=view, environment={**place.environment, **stand_in.leading_to(made)})
 

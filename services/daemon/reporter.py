@@ -12,6 +12,7 @@ from services.daemon.runs.conversation import Conversation
 from services.daemon.runs.decisions import Over
 from services.daemon.runs.output import Log
 from shared.domain.delivery import Commit, Result
+from shared.domain.statuses import DeliveredAs
 from shared.messages.commands import SpawnTask
 from shared.messages.reports import (
     MessageDelivered,
@@ -104,7 +105,7 @@ class Reporter:
             return {"cost_usd": 0.0, "tokens": 0, "session": None}
         return {"cost_usd": talk.cost_usd, "tokens": talk.tokens, "session": talk.session}
 
-    def message_delivered(self, message: UUID, how: str) -> None:
+    def message_delivered(self, message: UUID, how: DeliveredAs) -> None:
         """Report that a person's words have reached the agent."""
         seq = self._daemon.next_seq()
         self._daemon.report(

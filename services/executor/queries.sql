@@ -20,7 +20,7 @@ WITH RECURSIVE slots AS MATERIALIZED (
 ), due AS (
     SELECT s.*, d.owner_id, d.title, d.repository_url, coalesce(d.pr_state = 'merged', false) AS merged,
            CASE WHEN d.pr_state = 'merged' THEN NULL ELSE d.pr_branch END AS pr_branch, d.base_branch, d.check_command,
-           coalesce(s.agent, d.agent) AS worker, slots.free, d.parallel,
+           d.generation = 0 AS unplanned, coalesce(s.agent, d.agent) AS worker, slots.free, d.parallel,
            row_number() OVER (PARTITION BY d.owner_id ORDER BY s.order_index, s.id) AS place
       FROM directives d
       JOIN slots ON slots.owner_id = d.owner_id
@@ -36,7 +36,7 @@ WITH RECURSIVE slots AS MATERIALIZED (
             LIMIT greatest(d.parallel, 0)) AS s
 )
 SELECT due.id AS step_id, due.directive_id, due.owner_id, due.title, due.name, due.description, due.task_plan,
-       due.pr_branch, due.repository_url, due.base_branch, due.check_command, due.worker AS agent, due.model, due.labels,
+       due.pr_branch, due.repository_url, due.base_branch, due.check_command, due.unplanned, due.worker AS agent, due.model, due.labels,
        due.free, due.parallel, (SELECT true FROM directives d LEFT JOIN slots ON slots.owner_id = d.owner_id
                                  WHERE d.parallel <= 0 OR slots.free IS NULL LIMIT 1) IS NOT NULL AS others_wait,
        coalesce(dependencies.branches, '{}') AS branches, dependencies.daemon, latest.branch AS last_completed,

@@ -27,6 +27,8 @@ class DueStep(msgspec.Struct, frozen=True, kw_only=True):
     repository_url: str | None
     base_branch: str | None
     check_command: str | None
+    unplanned: bool
+    """No planning of its directive has come into force: somebody brought the plan."""
     agent: str | None
     """Of the step, else of its directive; None: nobody chose one."""
     model: str | None
@@ -74,6 +76,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     task_plan: str | None
     failed_reason: str | None
     failed_tail: str | None
+    base_unjudged: bool = False
     asked_again: bool = False
 
 

@@ -10,7 +10,15 @@ from services.monitor import rows
 from services.monitor.decisions import Decision
 from services.monitor.rows import Advanced, OrderRow, Step
 from shared.domain.budgets import Limits, Spent, exceeded
-from shared.domain.policies import OnFailure, Response, Rounds, after_cancel, after_failure
+from shared.domain.policies import (
+    OnFailure,
+    Response,
+    Rounds,
+    after_cancel,
+    after_failure,
+    needs_failed,
+    nothing_can_run,
+)
 from shared.domain.statuses import PauseCause, TaskKind, TaskStatus
 from shared.messages.events import (
     DirectiveChanged,
@@ -64,7 +72,11 @@ async def respond(unit: UnitOfWork, over: Sequence[Decision], new_id: Callable[[
     responses = await _responses(unit, steps)
     going_on = [d for d in steps if responses[d.task.id].action is OnFailure.CONTINUE and d.task.step]
     if going_on:
-        skipped = await unit.fetch(rows.SKIP_DEPENDENTS(steps=[d.task.step for d in going_on]))
+        skipped = await unit.fetch(
+            rows.SKIP_DEPENDENTS(
+                steps=[d.task.step for d in going_on], reasons=[needs_failed(d.task.name) for d in going_on]
+            )
+        )
         unit.record(*map(_step_changed, skipped))
         await settle_orders(unit, [step.id for step in skipped])
         await advance_all(unit, [d.task.directive for d in going_on])
@@ -191,7 +203,7 @@ async def advance_all(unit: UnitOfWork, directives: list[UUID] | None) -> None:
     became_idle(unit, idle)
     found = "work that its steps found"
     unit.record(*(DirectiveChanged(directive=d, status="awaiting_approval", reason=found) for d in awaiting))
-    unit.record(*(DirectiveChanged(directive=d.id, status="paused", reason=d.pause_reason) for d in stuck))
+    await pause(unit, {d.id: (PauseCause.STUCK, nothing_can_run(d.failed)) for d in stuck})
 
 
 def became_idle(unit: UnitOfWork, directives: Sequence[UUID]) -> None:

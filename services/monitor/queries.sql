@@ -188,12 +188,10 @@ RETURNING d.id;
 
 -- name: stuck
 -- Active directives in which nothing runs, nothing may run and no planning is due, but not everything is settled: what
--- is left waits for a failed step that nobody replaced, or there is no step at all. Relies on step_unsettled.
-UPDATE makima.directive d
-   SET status = 'paused', paused_for = 'stuck', version = d.version + 1,
-       pause_reason = coalesce('nothing can run: the rest waits for step ' || quote_literal(
-           (SELECT f.name FROM makima.step f WHERE f.directive_id = d.id AND f.status = 'failed'
-             ORDER BY f.order_index, f.id LIMIT 1)) || ', which failed', 'there is no step that can run')
+-- is left waits for a failed step that nobody replaced, or there is no step at all. Locked. Relies on step_unsettled.
+SELECT d.id, (SELECT f.name FROM makima.step f WHERE f.directive_id = d.id AND f.status = 'failed'
+               ORDER BY f.order_index, f.id LIMIT 1) AS failed
+  FROM makima.directive d
  WHERE d.status = 'active'
    AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'active')))
    AND (SELECT true FROM makima.step s
@@ -201,7 +199,8 @@ UPDATE makima.directive d
    AND (SELECT true FROM makima.open_planning p WHERE p.directive_id = d.id LIMIT 1) IS NULL
    AND (SELECT true FROM makima.task t
          WHERE t.directive_id = d.id AND t.status IN ({live_task}) LIMIT 1) IS NULL
-RETURNING d.id, d.pause_reason;
+ ORDER BY d.id
+   FOR NO KEY UPDATE OF d;
 
 -- name: planned
 -- How many steps each of these planning tasks added, and how many it kept that are still to run (rule 4).
@@ -298,23 +297,23 @@ SELECT id, directive_id, status FROM makima.settle_orders(ARRAY(
 SELECT id, directive_id, status FROM makima.settle_orders(%(orders)s::uuid[]);
 
 -- name: skip_dependents
--- Under `continue`: whatever depends on a failed step, however far, is skipped with the reason.
+-- Under `continue`: whatever depends on a failed step, however far, is skipped for the reason that stands beside it.
 WITH RECURSIVE doomed AS (
-    SELECT e.step_id, f.id AS failed, f.name FROM makima.step f JOIN makima.step_dependency e ON e.depends_on = f.id
-     WHERE f.id = ANY (%(steps)s)
+    SELECT e.step_id, f.id AS failed, f.reason
+      FROM unnest(%(steps)s::uuid[], %(reasons)s::text[]) AS f (id, reason)
+      JOIN makima.step_dependency e ON e.depends_on = f.id
      UNION
-    SELECT e.step_id, doomed.failed, doomed.name FROM doomed JOIN makima.step_dependency e ON e.depends_on = doomed.step_id
+    SELECT e.step_id, doomed.failed, doomed.reason FROM doomed JOIN makima.step_dependency e ON e.depends_on = doomed.step_id
 )
 UPDATE makima.step s
-   SET status = 'skipped', skipped_for = doomed.failed, reason = 'depends on ' || doomed.name || ', which failed',
-       version = s.version + 1
-  FROM (SELECT DISTINCT ON (step_id) step_id, failed, name FROM doomed ORDER BY step_id) AS doomed
+   SET status = 'skipped', skipped_for = doomed.failed, reason = doomed.reason, version = s.version + 1
+  FROM (SELECT DISTINCT ON (step_id) step_id, failed, reason FROM doomed ORDER BY step_id) AS doomed
  WHERE s.id = doomed.step_id AND s.status NOT IN ({begun_step})
 RETURNING s.id, s.directive_id, s.name, s.status, s.reason;
 
 -- name: messages_delivered
 -- What people told tasks has reached the agents; a doubled word changes nothing.
-UPDATE makima.task_message m SET delivered_at = makima.now(), delivered_as = u.how
+UPDATE makima.task_message m SET delivered_at = makima.now(), delivered_as = u.how::makima.delivered_as
   FROM unnest(%(messages)s::uuid[], %(hows)s::text[]) AS u (id, how)
  WHERE m.id = u.id AND m.delivered_at IS NULL;
 

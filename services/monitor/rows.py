@@ -55,6 +55,13 @@ class Advanced(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stuck(msgspec.Struct, frozen=True, kw_only=True):
+    """A directive in which nothing can run, and the name of the first step that failed of it."""
+
+    id: UUID
+    failed: str | None
+
+
+class Paused(msgspec.Struct, frozen=True, kw_only=True):
     """A directive that was paused, and why."""
 
     id: UUID
@@ -194,7 +201,7 @@ REQUEST_REPLANS = SQL.command("request_replans")
 SPENT = SQL.query("spent", SpentRow)
 STOP_TASKS = SQL.query("stop_tasks", Asked)
 SUPERSEDE_REPLANS = SQL.query("supersede_replans", Asked)
-PAUSE = SQL.query("pause", Stuck)
+PAUSE = SQL.query("pause", Paused)
 SETTLE_ORDERS = SQL.query("settle_orders", OrderRow)
 SETTLE_THESE_ORDERS = SQL.query("settle_these_orders", OrderRow)
 SKIP_DEPENDENTS = SQL.query("skip_dependents", Step)

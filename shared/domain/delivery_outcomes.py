@@ -72,6 +72,34 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     removed: tuple[str, ...] = ()
 
 
+class NothingLeft(msgspec.Struct, frozen=True, kw_only=True):
+    """As much of an idle directive in which nothing is left to deliver as decides what becomes of it."""
+
+    has_repository: bool = True
+    delivered: bool = False
+    """Something of it was delivered before."""
+    pr_url: str | None = None
+    pr_state: PullRequestState | None = None
+    left_out: bool = False
+    """Steps of it break the check."""
+
+
+def conclusion(at: NothingLeft) -> tuple[DirectiveStatus, str]:
+    """Whether a directive in which nothing is left to deliver is completed or paused, and why."""
+    completed, paused = DirectiveStatus.COMPLETED, DirectiveStatus.PAUSED
+    if not at.has_repository:
+        return completed, "no repository to deliver to"
+    if at.pr_state == "merged":
+        return completed, f"{at.pr_url} was merged, and nothing new came after it"
+    if at.pr_state == "closed":
+        return paused, closed_reason(at.pr_url)
+    if at.delivered:
+        return completed, "nothing new to deliver"
+    if at.left_out:
+        return paused, "nothing is left to deliver: what completed breaks the check"
+    return paused, "nothing to deliver: no step completed; retry one, change the goal, or archive it"
+
+
 def settle(result: Result, at: Situation) -> Settled:
     """What follows."""
     match result:

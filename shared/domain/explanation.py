@@ -64,15 +64,19 @@ class Step(Node, frozen=True, kw_only=True):
     reason: str | None = None
     tail: str | None = None
     """The end of what its task printed, where it failed."""
+    scripted: bool = False
+    """Its task plan is the script that failed: no agent reads it."""
 
 
 class Slots(msgspec.Struct, frozen=True, kw_only=True):
-    """Where an owner's tasks may run: daemons that are connected and don't drain, and what is taken of their slots."""
+    """Where an owner's tasks may run: the daemons that take work, and their slots (makima.free_slots)."""
 
     daemons: int = 0
     capacity: int = 0
     running: int = 0
     max_running: int | None = None
+    free: int = 0
+    """How many more tasks they may take, within what the owner allows."""
     drained: tuple[str, ...] = ()
     """The daemons that are connected and take no more work, as somebody asked."""
     refusing: tuple[str, ...] = ()
@@ -118,9 +122,8 @@ def directive(scene: Scene) -> Why:
             text = f"it is paused: {scene.pause_reason or 'no reason given'}"
             return Why(text=text, fix=settling(scene), output=_printed(scene))
         case DirectiveStatus.AWAITING_APPROVAL:
-            found = scene.awaited and scene.awaited_plan is None
-            what = "work that its steps found" if found else "its plan"
-            return Why(text=f"{what} waits for approval", fix=settling(scene))
+            plan = scene.awaited_plan is not None or not scene.awaited
+            return Why(text=awaiting(plan), fix=settling(scene))
         case DirectiveStatus.ARCHIVED:
             return Why(text="it is archived: nothing of it runs any more")
         case DirectiveStatus.COMPLETED:
@@ -131,6 +134,11 @@ def directive(scene: Scene) -> Why:
             return _idle(scene)
         case DirectiveStatus.ACTIVE:
             return _active(scene)
+
+
+def awaiting(plan: bool) -> str:
+    """What waits for approval in a directive: its plan, or else work that its steps found."""
+    return f"{'its plan' if plan else 'work that its steps found'} waits for approval"
 
 
 def step(scene: Scene, one: Step) -> Why:
@@ -147,9 +155,7 @@ def step(scene: Scene, one: Step) -> Why:
             fix = f"makima directive retry-step {one.skipped_for}" if one.skipped_for else None
             return Why(text=f"it was skipped: {one.reason or 'by a person'}", fix=fix)
         case StepStatus.FAILED:
-            commands = (f"makima directive {verb}-step {one.id}" for verb in ("retry", "skip"))
-            text = f"it failed: {one.reason or 'no reason given'}"
-            return Why(text=text, fix=", or ".join(commands), output=one.tail or "")
+            return Why(text=f"it failed: {one.reason or 'no reason given'}", fix=_ways_past(one), output=one.tail or "")
         case StepStatus.PENDING:
             return _pending(scene, one)
     if live is not None:
@@ -232,27 +238,35 @@ def settling(scene: Scene) -> str | None:
     """The command by which a person settles what a paused or waiting directive waits for."""
     this = scene.id
     if scene.status is DirectiveStatus.AWAITING_APPROVAL:
-        return _approving(this)
+        return approving(this)
     if scene.status is not DirectiveStatus.PAUSED:
         return None
-    failed = next((s.id for s in scene.steps.values() if s.status is StepStatus.FAILED), None)
-    by_step = f"makima directive retry-step {failed}, or makima directive skip-step {failed}"
+    failed = next((s for s in scene.steps.values() if s.status is StepStatus.FAILED), None)
     match scene.paused_for:
         case PauseCause.FAILURE | PauseCause.STUCK if failed is not None:
-            return by_step
+            return _ways_past(failed)
         case PauseCause.FAILURE | PauseCause.STUCK | PauseCause.PLANNING:
             return f"makima directive replan {this} --reason WHY, or makima directive goal {this} TEXT"
         case PauseCause.BUDGET:
             return f"makima directive update {this} --budget-usd, --max-tokens or --deadline, with more or none"
         case PauseCause.DELIVERY | None if not scene.undelivered:
             if failed is not None:
-                return f"makima directive retry-step {failed}, or makima directive goal {this} TEXT"
+                return f"makima directive retry-step {failed.id}, or makima directive goal {this} TEXT"
             return f"makima directive goal {this} TEXT, or makima directive update {this} --status completed"
         case _:
             return f"makima directive resume {this}"
 
 
-def _approving(directive: UUID) -> str:
+def _ways_past(failed: Step) -> str:
+    """The commands by which a person goes on past a step that failed."""
+    ways = [f"makima directive retry-step {failed.id}", f"makima directive skip-step {failed.id}"]
+    if failed.scripted:
+        ways.append(f"makima directive edit-step {failed.id} --task-plan SCRIPT")
+    return ", or ".join(ways)
+
+
+def approving(directive: UUID | str) -> str:
+    """The commands by which a person settles what waits for approval."""
     return f"makima directive approve {directive}, or makima directive reject {directive} --reason WHY"
 
 
@@ -298,8 +312,7 @@ def _pending(scene: Scene, one: Step) -> Why:
     if blocking or skipped:
         named = [f"{s.name!r}, which {_standing(s.status)}" for s in [*blocking, *skipped]]
         stuck = next((s for s in blocking if s.status is StepStatus.FAILED), None)
-        fix = f"makima directive retry-step {stuck.id}, or makima directive skip-step {stuck.id}" if stuck else None
-        return Why(text=f"it waits for {_names(named)}", fix=fix)
+        return Why(text=f"it waits for {_names(named)}", fix=_ways_past(stuck) if stuck else None)
     if scene.status is not DirectiveStatus.ACTIVE:
         return _inactive(scene)
     return Why(text="nothing holds it back: it becomes ready in a moment")
@@ -309,7 +322,7 @@ def _held(scene: Scene, what: str, planning: UUID) -> Why:
     if planning == scene.awaited_plan:
         return Why(text=f"{what} a plan that waits for approval", fix=settling(scene) or f"makima why {scene.id}")
     if planning in scene.awaited:
-        return Why(text=f"{what} the work that a step found, which waits for approval", fix=_approving(scene.id))
+        return Why(text=f"{what} the work that a step found, which waits for approval", fix=approving(scene.id))
     return Why(text=f"{what} a plan that is being made, and comes into force when its planning ends well")
 
 
@@ -346,9 +359,9 @@ def _undispatched(scene: Scene, kind: TaskKind) -> Why | None:
     slots = scene.slots
     if (nowhere := unable(slots)) is not None:
         return nowhere
-    if slots.max_running is not None and slots.running >= slots.max_running:
-        return Why(text=f"{slots.running} of {slots.max_running} tasks run that this owner may run at once")
-    if slots.running >= slots.capacity:
+    if slots.free <= 0:
+        if slots.max_running is not None and slots.max_running <= slots.capacity:
+            return Why(text=f"{slots.running} of {slots.max_running} tasks run that this owner may run at once")
         return Why(text=f"{slots.running} of {slots.capacity} slots are taken", fix="makima daemon run, for more")
     here = sum(t.status in ON_A_DAEMON for t in scene.tasks)
     if kind is TaskKind.STEP and here >= scene.max_parallel:

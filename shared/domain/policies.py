@@ -59,6 +59,18 @@ def after_cancel(policy: OnFailure, step: str, why: str) -> Response:
     return Response(action=action, reason=f"step {step!r} was cancelled: {why}")
 
 
+def needs_failed(step: str) -> str:
+    """Why a step is skipped that depends on one that failed, however far (`continue`)."""
+    return f"depends on {step}, which failed"
+
+
+def nothing_can_run(failed: str | None) -> str:
+    """Why a directive is paused in which nothing can run: for a step that failed, or (None) for want of any."""
+    if failed is None:
+        return "there is no step that can run"
+    return f"nothing can run: the rest waits for step {failed!r}, which failed"
+
+
 def planned_something(added: int, kept: int) -> bool:
     """Whether a planning counts that ended well: it added steps, or kept some that are still to run."""
     return added + kept > 0

@@ -130,6 +130,18 @@ class KeyStatus(StrEnum):
     REVOKED = "revoked"
 
 
+class DeliveredAs(StrEnum):
+    """How a person's words reached an agent."""
+
+    WHILE_IT_RAN = "while_it_ran"
+    NEXT_TURN = "next_turn"
+
+    @classmethod
+    def _missing_(cls, value: object) -> DeliveredAs | None:
+        """Daemons of makima before its first release say it in prose."""
+        return {"while it ran": cls.WHILE_IT_RAN, "at its next turn": cls.NEXT_TURN}.get(str(value))
+
+
 class TransitionRefused(ValueError):
     """A status change that the tables below don't hold."""
 

@@ -56,6 +56,8 @@ class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
     """Somebody chose the agent for this step or directive; if not, the repository's own settings may name another."""
     model: str | None = None
     """Which model the agent uses; None: the one of its settings."""
+    base_unjudged: bool = False
+    """It begins at a base branch that no planning has looked at: where its check fails, so may that of the base."""
 
 
 class CancelTask(Command, frozen=True, kw_only=True, tag="CancelTask"):

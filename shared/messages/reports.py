@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from shared.domain.delivery import Commit, Result
+from shared.domain.statuses import DeliveredAs
 from shared.messages.numbers import DaemonName, Dollars, ExitCode, LineNumber, Number, Seconds, Sequence, Slots, Tokens
 
 
@@ -86,10 +87,10 @@ class OutputBatch(Report, frozen=True, kw_only=True, tag="OutputBatch"):
 
 
 class MessageDelivered(Report, frozen=True, kw_only=True, tag="MessageDelivered"):
-    """A person's message has reached the agent: 'while it ran' or 'at its next turn'."""
+    """A person's message has reached the agent."""
 
     message: UUID
-    how: str
+    how: DeliveredAs
 
 
 class TaskSucceeded(Report, frozen=True, kw_only=True, tag="TaskSucceeded"):

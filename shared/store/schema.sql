@@ -12,6 +12,7 @@ CREATE TYPE makima.task_kind       AS ENUM ('plan', 'step', 'completion', 'verif
 CREATE TYPE makima.order_status    AS ENUM ('open', 'in_progress', 'done', 'cancelled');
 CREATE TYPE makima.pause_cause     AS ENUM ('person', 'planning', 'failure', 'stuck', 'budget', 'delivery', 'blocked');
 CREATE TYPE makima.cancel_cause    AS ENUM ('superseded', 'stopped', 'archived');
+CREATE TYPE makima.delivered_as    AS ENUM ('while_it_ran', 'next_turn');
 CREATE TYPE makima.attempt_outcome AS ENUM ('succeeded', 'failed', 'interrupted', 'lost', 'cancelled');
 CREATE TYPE makima.key_status      AS ENUM ('invited', 'used', 'asking', 'accepted', 'revoked');
 
@@ -228,7 +229,7 @@ CREATE TABLE makima.task_message (
     text         text NOT NULL,
     created_at   timestamptz NOT NULL DEFAULT makima.now(),
     delivered_at timestamptz,
-    delivered_as text CHECK (delivered_as IN ('while it ran', 'at its next turn'))
+    delivered_as makima.delivered_as
 );
 CREATE INDEX task_message_undelivered ON makima.task_message (task_id) WHERE delivered_at IS NULL;
 

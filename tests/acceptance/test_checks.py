@@ -63,6 +63,26 @@ def test_a_person_is_asked_about_a_check_that_fails_before_anything_was_changed(
     assert all(step["attempts"] == 1 for step in shown["steps"])
 
 
+def test_a_plan_that_was_brought_asks_about_a_red_base_once_and_costs_no_attempt(
+    cluster: Cluster, origin: Path, tmp_path: Path
+) -> None:
+    settings(origin, 'check = "echo it never passed; exit 4"\n')
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(
+        "steps:\n- {name: One, task_plan: touch one}\n- {name: Two, task_plan: touch two}\n"
+        "- {name: Three, task_plan: touch three, depends_on: [One, Two]}\n"
+    )
+    directive = create(cluster, origin, "--plan", str(plan), "--max-parallel", "1")
+    asked = question(cluster)
+    assert "before anything was changed: exit code 4: it never passed. What now?" in asked["text"]
+    assert asked["options"] == ["go on without the check", "stop"], "nobody plans a step that mends it"
+    cluster.makima("answer", asked["id"], "go on without the check")
+    shown = delivered(cluster, directive)
+    assert shown["status"] == "completed"
+    assert files(origin, shown["pr_branch"]) == {".makima.toml", "one", "two", "three"}
+    assert all(step["attempts"] == 1 for step in shown["steps"])
+
+
 def test_a_person_may_stop_a_directive_whose_check_fails_already(cluster: Cluster, origin: Path) -> None:
     settings(origin, 'check = "exit 5"\n')
     directive = create(cluster, origin, "--goal", goal(adds("Work", "touch done")))

@@ -326,7 +326,7 @@ def _told(cluster: Cluster, task: str) -> bool:
     for worktree in (cluster.home / "daemons").glob(f"*/worktrees/{task.replace('-', '')}-*"):
         with psycopg.connect(load(cluster.environment).postgres()) as connection:
             row = connection.execute("SELECT delivered_as FROM makima.task_message WHERE task_id = %s", (task,))
-            if row.fetchall() != [("while it ran",)]:
+            if row.fetchall() != [("while_it_ran",)]:
                 return False
         (worktree / "told").touch()
         return True

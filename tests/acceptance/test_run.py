@@ -125,9 +125,14 @@ def test_a_plan_is_carried_out_from_a_subfolder_to_its_branch(account: Account) 
     assert f"repository  {account.repository}, from main" in said
     assert "not committed, so no part of it: changes in 1 file" in said
     assert "ends with   a branch of it" in said
-    assert "delivered makima/directive-plan-" in said
+    assert "delivered makima/directive-plan-" in said and said.startswith("1  plan\n")
+    assert [line for line in said.splitlines() if line.strip() == "plan"] == []
     (branch,) = git(account.repository, "branch", "--list", "--format=%(refname:short)", "makima/directive-*").split()
     assert "# A site" in git(account.repository, "show", f"{branch}:README.md")
+    *_, look = said.splitlines()
+    assert look == f"  git diff HEAD...{branch}"
+    assert f"to see it    {look.strip()}" in account.run("show", folder=below)
+    assert git(below, *look.split()[1:]).startswith("diff --git ")
     git(account.repository, "checkout", "-q", "--", "README.md")
 
 

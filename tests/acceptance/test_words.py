@@ -69,7 +69,7 @@ def test_each_stage_of_a_delivery_is_said_and_none_is_called_idle(
     watched, _ = watching.communicate(timeout=60)
     stages = [line.partition("| [")[2].split()[0] for line in watched.splitlines() if "Merge and deliver | [" in line]
     assert stages == ["merging", "checking:", "the", "delivering:"]
-    assert watched.splitlines()[-1].startswith("delivered on makima/")
+    assert watched.splitlines()[-2].startswith("delivered on makima/")
     assert "idle" not in watched and not UUID.search(watched)
     assert standing(cluster, number) == "delivered"
 
@@ -102,7 +102,17 @@ def test_following_the_advice_of_the_inbox_goes_on(cluster: Cluster, origin: Pat
     assert first in cluster.makima("inbox")
     cluster.makima("directive", "skip-step", f"{number}/2")
     cluster.makima(*first.split()[1:])
-    assert "delivered" in cluster.makima("directive", "watch", number, "--timeout", "60").splitlines()[-1]
+    assert "delivered" in cluster.makima("directive", "watch", number, "--timeout", "60").splitlines()[-2]
+
+
+def test_a_script_that_failed_is_written_anew_as_the_advice_says(cluster: Cluster, origin: Path) -> None:
+    number = create(cluster, origin, "exit 3", options=("--on-failure", "pause"))
+    cluster.run("directive", "watch", number, "--timeout", "60")
+    edit = f"makima directive edit-step {number}/1 --task-plan SCRIPT"
+    assert edit in cluster.makima("inbox") and edit in cluster.makima("why", number)
+    said = cluster.makima(*edit.replace("SCRIPT", "touch").split()[1:], "--task-plan", "touch c.txt")
+    cluster.makima(*said.partition("; makima ")[2].split()[:3])
+    assert "delivered" in cluster.makima("directive", "watch", number, "--timeout", "60").splitlines()[-2]
 
 
 def test_a_question_is_answered_by_the_number_of_its_option(cluster: Cluster, origin: Path) -> None:
@@ -210,5 +220,6 @@ def test_shells_complete_verbs_options_values_and_live_numbers(
     assert "--timeout" in offered("directive watch --t")
     assert "replan" in offered("directive create --on-failure re")
     assert number in offered("directive show ")
+    assert number in offered("show ") and "watch" in offered("wat") and "--status" in offered("list --st")
     assert "daemon-1" in offered("daemon drain ")
     assert number not in offered("directive show ", MAKIMA_HOME="/nonexistent")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.messages.reports import TaskFailed, TaskSucceeded
+from tests.daemon_harness import sh
 from tests.integration.test_wrapped_agents import WrappedHouse
 
 Opens = Callable[[str], WrappedHouse]
@@ -69,6 +70,40 @@ def test_a_planning_on_top_of_other_work_looks_at_no_base(opens: Opens) -> None:
     again = house.runs("done()", kind="plan", start_from=first.branch)
     assert isinstance(house.ending(again.task), TaskSucceeded)
     assert checks(house) == 0
+
+
+@pytest.mark.parametrize(("policy", "blocked"), [("stop", True), ("fix", False)])
+def test_a_step_of_a_plan_that_was_brought_is_not_blamed_for_a_base_that_is_red(
+    opens: Opens, policy: str, blocked: bool
+) -> None:
+    house = opens(policy)
+    first = house.ending(house.runs("open('a.txt', 'w').write('b'); done()", base_unjudged=True).task)
+    assert isinstance(first, TaskFailed) and (first.blocked, first.permanent) == (blocked, not blocked)
+    assert "fails on the base branch by itself: exit code 3: the tests are red" in first.reason
+    assert "the tests are red" in first.tail and first.cost_usd == 0.5, "its agent was not asked again"
+    assert checks(house) == 2
+    again = house.ending(house.runs("open('a.txt', 'w').write('c'); done()", base_unjudged=True).task)
+    assert isinstance(again, TaskFailed) and checks(house) == 3, "the base branch's commit is judged once"
+
+
+def test_a_step_goes_on_without_a_check_that_fails_on_its_base(opens: Opens) -> None:
+    house = opens("continue")
+    command = house.runs("open('a.txt', 'w').write('b'); done()", base_unjudged=True)
+    end = house.ending(command.task)
+    assert isinstance(end, TaskSucceeded) and end.unchecked and end.files_changed == ("a.txt",)
+    assert sh(house.remote, "git", "show", f"{command.branch}:a.txt") == "b"
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_a_step_that_breaks_the_check_itself_is_held_to_it(opens: Opens, judged: bool) -> None:
+    house = opens("stop")
+    house.commit(".makima.toml", f'check = "echo ran >>{house.folder}/checked; test ! -e bad"\n')
+    body = "import os\nopen('bad', 'w') if not resumed else os.remove('bad')\ndone()"
+    end = house.ending(house.runs(body, base_unjudged=not judged).task)
+    assert isinstance(end, TaskSucceeded) and not end.unchecked
+    assert checks(house) == (2 if judged else 3)
+    house.ending(house.runs("open('good', 'w'); done()", base_unjudged=not judged).task)
+    assert checks(house) == (3 if judged else 4), "what is green costs no look at the base"
 
 
 def test_a_failed_setup_names_its_command_and_its_last_words_and_is_no_failure_of_the_agent(opens: Opens) -> None:

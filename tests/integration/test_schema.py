@@ -61,6 +61,7 @@ TYPES: dict[str, type[StrEnum]] = {
     "order_status": statuses.OrderStatus,
     "pause_cause": statuses.PauseCause,
     "cancel_cause": statuses.CancelCause,
+    "delivered_as": statuses.DeliveredAs,
     "attempt_outcome": statuses.AttemptOutcome,
     "key_status": statuses.KeyStatus,
 }

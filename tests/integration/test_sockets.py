@@ -35,7 +35,7 @@ def test_with_the_cluster_down_whoever_listens_on_its_port_is_told_nothing(tmp_p
         done = subprocess.run(
             [sys.executable, "-m", "cli", "directive", "list"], env=environment, capture_output=True, text=True
         )
-        assert done.returncode == 1 and "no gateway answers" in done.stderr and done.stderr.count("\n") == 1
+        assert done.returncode == 1 and "no cluster runs on" in done.stderr and done.stderr.count("\n") == 1
         with pytest.raises(TimeoutError):
             squatter.accept()
 
@@ -86,7 +86,7 @@ def test_asking_where_no_cluster_ever_was_makes_nothing(tmp_path: Path) -> None:
     cluster = Cluster(home)
     cluster.environment["MAKIMA_TOKEN"] = "mkp_secret"
     said = cluster.makima("directive", "list", code=1)
-    assert "no gateway answers" in said and "`makima up`" in said and said.count("\n") == 1
+    assert "no cluster runs on" in said and "`makima up`" in said and said.count("\n") == 1
     assert not home.exists()
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from shared.domain.ids import new_id
 from shared.failpoints import arm
 from shared.messages.events import DirectiveChanged, Event
 from shared.store.database import connect
@@ -59,6 +60,8 @@ def filled(connection: psycopg.Connection) -> Rows:
     rows.step(directive, "after", depends_on=[step])
     rows.plan_request(directive)
     connection.execute("INSERT INTO makima.attempt (task_id, number, agent) VALUES (%s, 1, 'shell')", (task,))
+    told = "INSERT INTO makima.task_message (id, task_id, text, delivered_as) VALUES (%s, %s, '', 'next_turn')"
+    connection.execute(told, (new_id(), task))
     return rows
 
 
@@ -79,6 +82,17 @@ def test_each_migration_goes_down_and_up_again_on_a_filled_database(server: post
         assert connection.execute("SELECT to_regnamespace('makima') IS NULL").fetchone() == (True,)
         assert len(migrate(url)) == len(numbers)
         assert connection.execute(SCHEMA).fetchall() == before
+
+
+def test_how_words_reached_an_agent_is_kept_on_the_way_down_and_up(server: postgres.Postgres, database: str) -> None:
+    with server.connect(database) as connection:
+        filled(connection)
+        known = "SELECT delivered_as::text FROM makima.task_message"
+        before = connection.execute(known).fetchall()
+        revert(server.url(database), to=24)
+        assert connection.execute(known).fetchall() == [("at its next turn",)]
+        migrate(server.url(database))
+        assert connection.execute(known).fetchall() == before == [("next_turn",)]
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,7 @@ def test_a_word_reaches_it_while_it_runs(house: WrappedHouse) -> None:
     assert "heard use tabs" in house.said(command)
     assert house.said(command).count("[a person says: use tabs]") == 1, "what it was told is in its log, once"
     said = [r for r in house.seen if isinstance(r, MessageDelivered)]
-    assert [(m.message, m.how) for m in said] == [(message, "while it ran")]
+    assert [(m.message, m.how) for m in said] == [(message, "while_it_ran")]
 
 
 def test_a_check_that_fails_goes_back_to_it_with_its_output(house: WrappedHouse) -> None:

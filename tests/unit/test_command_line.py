@@ -28,6 +28,33 @@ def test_it_says_its_version() -> None:
     assert (said.returncode, re.fullmatch(r"makima \d+\.\d+\.\d+\n", said.stdout) is not None) == (0, True)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["status"], ["list"], ["directive", "list"], ["inbox"], ["watch"], ["show", "1"], ["task", "list"], ["why", "1"]],
+)
+def test_where_no_cluster_runs_every_command_says_so_in_the_same_words(words: list[str]) -> None:
+    said = makima(*words)
+    assert said.returncode == 1
+    told = (said.stdout + said.stderr).removeprefix("makima: ").removeprefix("✘ ")
+    assert told == "no cluster runs on /nonexistent/home; `makima up` starts one\n"
+
+
+def test_an_address_that_was_named_is_named_when_nothing_answers_there() -> None:
+    said = makima("list", MAKIMA_TOKEN="any", MAKIMA_API_URL="http://127.0.0.1:1")
+    assert (
+        said.stderr == "makima: no gateway answers at http://127.0.0.1:1 (Connection refused); `makima up` starts one\n"
+    )
+
+
+def test_help_lists_each_command_once() -> None:
+    helped = makima("--help").stdout
+    listed = [line.split()[0] for line in helped.splitlines() if re.match(r"    [a-z]", line)]
+    assert {"list", "show", "watch"} <= set(listed) and len(listed) == len(set(listed))
+    for name in ("list", "show", "watch"):
+        short, long = makima(name, "--help").stdout, makima("directive", name, "--help").stdout
+        assert short.partition("options:")[2] == long.partition("options:")[2].replace("makima directive", "makima")
+
+
 def test_alone_it_says_what_runs_and_what_is_most_likely_next() -> None:
     said = makima()
     assert said.returncode == 0 and said.stderr == ""
@@ -45,7 +72,7 @@ def test_alone_it_says_what_runs_and_what_is_most_likely_next() -> None:
         (["staus"], "there is no command 'staus'; did you mean status? See makima --help"),
         (["xyzzy"], "there is no command 'xyzzy'; there is run, up, "),
         (["log", "1"], "there is no command 'log'; did you mean directive log or task log? See makima --help"),
-        (["watch"], "there is no command 'watch'; did you mean directive watch? See makima --help"),
+        (["export"], "there is no command 'export'; did you mean directive export? See makima --help"),
         (["completions"], "the following arguments are required: SHELL; see makima completions --help"),
         (["directive", "archive"], "the following arguments are required: DIRECTIVE; see makima directive archive"),
         (["directive", "lst"], "there is no verb 'lst'; did you mean list? See makima directive --help"),
@@ -87,9 +114,3 @@ def test_marks_are_plainer_where_a_terminal_has_none(alphabet: str) -> None:
     assert "Traceback" not in said.stderr
     assert said.stdout.startswith("+ ") and "->" not in said.stdout.splitlines()[0]
     assert said.stdout.isascii() or alphabet == "latin-1"
-
-
-def test_without_a_cluster_the_system_is_quoted_in_words_alone() -> None:
-    said = makima("directive", "list", MAKIMA_TOKEN="any")
-    assert said.returncode == 1
-    assert "(No such file or directory); `makima up` starts one" in said.stderr

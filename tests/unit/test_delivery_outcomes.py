@@ -8,7 +8,16 @@ import msgspec
 import pytest
 
 from shared.domain.delivery import Broken, Conflicted, Delivered, Delivery, Nothing, Seen
-from shared.domain.delivery_outcomes import LONGEST_POLL_SECONDS, Settled, Situation, next_look, settle
+from shared.domain.delivery_outcomes import (
+    LONGEST_POLL_SECONDS,
+    NothingLeft,
+    Settled,
+    Situation,
+    closed_reason,
+    conclusion,
+    next_look,
+    settle,
+)
 from shared.domain.ids import new_id
 from shared.domain.statuses import DirectiveStatus
 
@@ -127,3 +136,21 @@ def test_a_pull_request_that_can_not_be_watched_stays_delivered() -> None:
     watch = at(order=msgspec.structs.replace(DELIVER, action="watch"))
     settled = settle(Nothing(reason="no account"), watch)
     assert settled.status is None and settled.look_in is None and "no account" in str(settled.reason)
+
+
+@pytest.mark.parametrize(
+    ("left", "status", "words"),
+    [
+        (NothingLeft(has_repository=False), DirectiveStatus.COMPLETED, "no repository"),
+        (NothingLeft(pr_url=URL, pr_state="merged", delivered=True), DirectiveStatus.COMPLETED, f"{URL} was merged"),
+        (NothingLeft(pr_url=URL, pr_state="closed", delivered=True), DirectiveStatus.PAUSED, closed_reason(URL)),
+        (NothingLeft(delivered=True, left_out=True), DirectiveStatus.COMPLETED, "nothing new"),
+        (NothingLeft(left_out=True), DirectiveStatus.PAUSED, "breaks the check"),
+        (NothingLeft(), DirectiveStatus.PAUSED, "no step completed"),
+    ],
+)
+def test_where_nothing_is_left_to_deliver_it_is_completed_or_a_person_has_to_say(
+    left: NothingLeft, status: DirectiveStatus, words: str
+) -> None:
+    became, reason = conclusion(left)
+    assert became is status and words in reason

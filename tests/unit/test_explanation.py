@@ -17,7 +17,7 @@ from shared.domain.readiness import idle, ready
 from shared.domain.statuses import LIVE_TASK, DirectiveStatus, PauseCause, StepStatus, TaskKind, TaskStatus
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-FREE = Slots(daemons=1, capacity=4)
+FREE = Slots(daemons=1, capacity=4, free=4)
 SOON = "in a moment"
 
 
@@ -42,6 +42,7 @@ def one_task(status: TaskStatus, kind: TaskKind = TaskKind.STEP, **more: object)
 
 
 FAILED = one_step(1, StepStatus.FAILED, reason="exit code 3")
+SCRIPT = one_step(1, StepStatus.FAILED, scripted=True)
 NEEDS_IT = one_step(2, depends_on=(identified(1),))
 READY = one_step(1, StepStatus.READY)
 
@@ -59,6 +60,12 @@ READY = one_step(1, StepStatus.READY)
             active(steps=(FAILED,), status=DirectiveStatus.PAUSED, paused_for=PauseCause.FAILURE),
             "it is paused: no reason given",
             f"makima directive retry-step {FAILED.id}, or makima directive skip-step {FAILED.id}",
+        ),
+        (
+            active(steps=(SCRIPT,), status=DirectiveStatus.PAUSED, paused_for=PauseCause.FAILURE),
+            "it is paused: no reason given",
+            f"makima directive retry-step {FAILED.id}, or makima directive skip-step {FAILED.id}, "
+            f"or makima directive edit-step {FAILED.id} --task-plan SCRIPT",
         ),
         (
             active(status=DirectiveStatus.AWAITING_APPROVAL),

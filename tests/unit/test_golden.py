@@ -105,7 +105,8 @@ def test_a_message_that_is_not_declared_any_more_is_kept_as_retired() -> None:
 @pytest.mark.parametrize("path", sorted(golden.RETIRED.glob("*.json")), ids=lambda path: path.stem)
 @pytest.mark.parametrize("codec", [codec for _, codec in CODECS])
 def test_a_retired_message_costs_itself_alone(path: Path, codec: Batch[msgspec.Struct]) -> None:
-    """Whoever still sends it loses nothing but that message: what stands beside it in a frame is read."""
+    """Whoever still sends it loses nothing but that message: what stands beside it in a frame is read. So it is
+    with a word that a field took once, and nobody ever sent (`Message.field.json`)."""
     declared = next(declared for declared, one in CODECS if one is codec)
     known = golden.example(declared[0])
     for sample in msgspec.json.decode(path.read_bytes(), type=list[golden.Sample]):

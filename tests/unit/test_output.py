@@ -13,7 +13,6 @@ from shared.domain.delivery import Commit, Delivered
 from shared.domain.ids import new_id
 from shared.domain.masking import IDENTIFIERS, Mask, secrets
 from shared.messages.reports import (
-    MessageDelivered,
     OutputBatch,
     Report,
     TaskFailed,
@@ -123,7 +122,7 @@ def test_secrets_are_told_by_their_names_and_as_passwords_of_addresses() -> None
     assert sorted(secrets(given)) == ["p%402", "p1", "p@2", "t1"]
 
 
-REPORTS = (TaskSucceeded, TaskFailed, TaskInterrupted, TaskStarted, OutputBatch, MessageDelivered)
+REPORTS = (TaskSucceeded, TaskFailed, TaskInterrupted, TaskStarted, OutputBatch)
 
 
 @pytest.mark.parametrize("kind", REPORTS)

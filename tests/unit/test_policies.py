@@ -21,6 +21,7 @@ from shared.domain.policies import (
     Rounds,
     after_cancel,
     after_failure,
+    nothing_can_run,
     planned_something,
 )
 from shared.domain.review import review
@@ -60,6 +61,11 @@ def test_each_policy_answers_a_failure_in_its_way() -> None:
 @pytest.mark.parametrize(("added", "kept", "counts"), [(0, 0, False), (1, 0, True), (0, 1, True), (3, 2, True)])
 def test_a_planning_counts_that_added_or_kept_a_single_step(added: int, kept: int, counts: bool) -> None:
     assert planned_something(added, kept) is counts
+
+
+def test_a_dead_end_names_the_step_that_it_waits_for_if_there_is_one() -> None:
+    assert nothing_can_run("Say 'no'") == "nothing can run: the rest waits for step \"Say 'no'\", which failed"
+    assert nothing_can_run(None) == "there is no step that can run"
 
 
 @pytest.mark.parametrize("policy", OnFailure)

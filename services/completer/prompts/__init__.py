@@ -24,6 +24,8 @@ ALL_OUTCOMES_CHARACTERS = 24_000
 """Of all steps' closing words together."""
 REASON_CHARACTERS = 300
 TITLE_CHARACTERS = 200
+FIX = "Mends the check on the merged result"
+"""What a step of `fix` is for."""
 _SIGNS = {"completed": "\u2714", "failed": "\u2718 failed:", "skipped": "skipped:", "left out": "left out:"}
 
 _templates = templates("services.completer")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +21,7 @@ from services.daemon.agents.shell import Shell
 from services.daemon.processes import tree
 from services.daemon.processes.tree import Group
 from services.daemon.runs import decisions, home, red_base
+from services.daemon.runs.bases import Bases
 from services.daemon.runs.decisions import Afresh, Again, Over, Told, Well
 from services.daemon.runs.output import Log
 from services.daemon.runs.red_base import Base, Choice
@@ -29,7 +31,7 @@ from services.daemon.sandbox.view import View
 from services.daemon.workspaces.repository import RepositorySettings
 from shared.config import Settings
 from shared.config.agents import AgentSettings
-from shared.domain.statuses import AGENT_KINDS
+from shared.domain.statuses import AGENT_KINDS, DeliveredAs
 from shared.domain.texts import lines_of
 from shared.messages.commands import SpawnTask
 
@@ -48,7 +50,7 @@ class Heard:
     """A process runs, in a session if it has one; again when a session is known only later."""
     lines: Callable[[list[str]], None]
     usage: Callable[[], None]
-    delivered: Callable[[UUID, str], None]
+    delivered: Callable[[UUID, DeliveredAs], None]
     """A person's message has reached the agent, and how."""
 
 
@@ -89,11 +91,11 @@ class Conversation:
     work: WorkSoFar | None = None
     """None: the workspace has no repository, or nothing of it is delivered."""
     untouched: str = ""
-    """The commit of the base branch that a planning begins at; empty: nothing is planned, or on top of other work."""
-    bases: dict[str, Base] = field(default_factory=dict)
-    """How the check ends on commits of base branches, as far as it is known."""
-    choices: dict[UUID, Choice] = field(default_factory=dict)
-    """What was chosen for directives whose check fails on the base branch."""
+    """The commit of the base branch that it begins at, where nobody has looked at that before; else empty."""
+    bases: Bases = field(default_factory=Bases)
+    """What is known of base branches whose check fails."""
+    elsewhere: Callable[[str], AbstractAsyncContextManager[Place]] | None = None
+    """A workspace at a commit in which nobody has worked."""
     unchecked: bool = False
     """The directive goes on without the check."""
     session: str | None = None
@@ -128,7 +130,7 @@ class Conversation:
             self._view = await asyncio.to_thread(self._prepared)
             if over := await self._setup():
                 return over
-            if over := await self._look_at_base():
+            if over := await self._before_planning():
                 return over
             prompt = f"{decisions.RESUMED}\n\n{self._task}" if self.resumes else self._task
             checks, asked = 0, False
@@ -146,6 +148,10 @@ class Conversation:
                 if (failed := await self._check(self.repository.check)) is None:
                     return None
                 checks += 1
+                if checks == 1 and (over := await self._after_failed_check()):
+                    return over
+                if self.unchecked:
+                    return None
                 if checks > self.settings.max_check_rounds or self.session is None:
                     return Over(reason=f"the check `{self.repository.check}` fails: {failed}")
                 if self.work is not None:
@@ -183,7 +189,7 @@ class Conversation:
         """Tell the agent something: at once where it listens, else as its next turn."""
         if self._run is not None and self._run.tell(text):
             self._note_told(text)
-            self.heard.delivered(message, "while it ran")
+            self.heard.delivered(message, DeliveredAs.WHILE_IT_RAN)
         else:
             self._messages.append((message, text))
 
@@ -194,7 +200,7 @@ class Conversation:
     def _next_message(self) -> str:
         message, text = self._messages.pop(0)
         self._note_told(text)
-        self.heard.delivered(message, "at its next turn")
+        self.heard.delivered(message, DeliveredAs.NEXT_TURN)
         return text
 
     async def _agent(self, prompt: str) -> Over | None:
@@ -324,35 +330,76 @@ class Conversation:
             await self.work.begun()
         return None
 
-    async def _look_at_base(self) -> Over | None:
-        """Before anything is planned, run the check on the untouched base branch; where it fails, do what is chosen."""
-        check, policy = self.repository.check, self.settings.red_base
-        if check is None or not self.untouched or policy == "ignore":
+    async def _before_planning(self) -> Over | None:
+        """Run the check on the untouched base branch; where it fails, do what is chosen."""
+        if self.command.kind != "plan" or (red := await self._red(self._ends_here)) is None:
             return None
-        key = f"{self.untouched} {check}"
-        if (base := self.bases.get(key)) is None:
-            failed = await self._check(check)
-            base = self.bases[key] = Base(failed=failed, tail=self.log.tail())
-        if base.failed is None:
-            return None
-        choice = await self._asked(check, base) if policy == "ask" else policy
+        check, base, choice = red
         if choice == "stop":
-            return red_base.stopped(check, base)
+            return self._stopped(check, base)
         self._note(f"the check fails on the base branch before anything was changed: {choice}")
         self._of_base, self.unchecked = red_base.told(choice, check, base), choice == "continue"
         return None
 
-    async def _asked(self, check: str, base: Base) -> Choice:
-        """What a person says, once a directive, who may take their time."""
-        directive = self.command.directive
-        if directive not in self.choices:
+    async def _after_failed_check(self) -> Over | None:
+        """Of a plan that somebody brought: where the check fails on the base branch, too, do what is chosen."""
+        if self.command.kind != "step" or (red := await self._red(self._ends_elsewhere)) is None:
+            return None
+        check, base, choice = red
+        self._note(f"the check fails on the base branch by itself: {choice}")
+        if choice == "continue":
+            self.unchecked = True
+            return None
+        if choice == "fix" and self._mends:
+            return red_base.to_be_mended(check, base)
+        return self._stopped(check, base)
+
+    @property
+    def _mends(self) -> bool:
+        """Whether a step that mends the base branch can be asked for: scripts are planned by people alone."""
+        return self.command.kind == "plan" or self.agent.kind != "shell"
+
+    async def _red(self, judge: Callable[[], Awaitable[Base]]) -> tuple[str, Base, Choice] | None:
+        """The check that fails on the base branch, and what is done; None: it passes, or nobody is to look."""
+        check, policy = self.repository.check, self.settings.red_base
+        if check is None or not self.untouched or policy == "ignore":
+            return None
+        base = await self.bases.of(self.untouched, check, judge)
+        if base.failed is None:
+            return None
+        if policy != "ask":
+            return check, base, policy
+        question = red_base.question(check, base, self._mends)
+        return check, base, await self.bases.settled(self.command.directive, question, self._answer)
+
+    async def _answer(self, question: str) -> str | None:
+        """What a person says, who may take their time."""
+        self.log.forget_tail()
+        ended = await self._command(question)
+        return self.log.tail() if _why_not(ended) is None else None
+
+    def _stopped(self, check: str, base: Base) -> Over:
+        if base.tail != self.log.tail():
             self.log.forget_tail()
-            ended = await self._command(red_base.question(check, base))
-            choice = red_base.ANSWERS.get(self.log.tail().strip(), "stop") if _why_not(ended) is None else "stop"
-            if choice == "stop":
-                return choice
-            self.choices[directive] = choice
-        return self.choices[directive]
+            self.log.add(base.tail.splitlines())
+        return red_base.stopped(check, base)
+
+    async def _ends_here(self) -> Base:
+        assert self.repository.check is not None
+        failed = await self._check(self.repository.check)
+        return Base(failed=failed, tail=self.log.tail())
+
+    async def _ends_elsewhere(self) -> Base:
+        """How the check ends in a workspace of its own; a setup that fails there tells nothing of the check."""
+        assert self.elsewhere is not None
+        self.log.add(("[the check fails: on the untouched base branch, too?]",))
+        async with self.elsewhere(self.untouched) as place:
+            log = Log(place.view.home.parent, self.log.clean, self.settings.output_bytes)
+            beside = replace(self, place=place, log=log, work=None)
+            failed_setup = await beside._setup()
+            base = Base(failed=None) if failed_setup else await beside._ends_here()
+            self.heard.lines(log.take())
+            return base
 
     async def _unclaimed(self) -> str | None:
         return await self.work.unclaimed() if self.work is not None else None

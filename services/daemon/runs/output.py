@@ -105,7 +105,8 @@ class Log:
     """
 
     def __init__(self, folder: Path, clean: Callable[[list[str]], list[str]], max_bytes: int = MAX_BYTES) -> None:
-        self._clean = clean
+        self.clean = clean
+        """What takes secrets out of lines."""
         self._half = max_bytes // 2
         self._spool = Spool(folder, self._half)
         self._taken = 0
@@ -122,7 +123,7 @@ class Log:
     def add(self, lines: Iterable[str]) -> None:
         """Take in lines."""
         raw = list(lines)
-        for line, clean in zip(raw, self._clean(raw), strict=True):
+        for line, clean in zip(raw, self.clean(raw), strict=True):
             if self.full:
                 self.add_bytes(line.encode(errors="replace") + b"\n")
             else:
@@ -144,7 +145,7 @@ class Log:
         if missing := self._spool.total - len(last):
             self._lines.append(f"[{missing} bytes cut]")
         lines = Lines()
-        for line in self._clean([*lines.feed(last), *lines.rest()]):
+        for line in self.clean([*lines.feed(last), *lines.rest()]):
             self._keep(line)
         self._spool.total = 0
 

@@ -24,12 +24,13 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
     tail: str = ""
 
 
-def question(check: str, base: Base) -> str:
-    """The command line that asks a person, and prints the answer."""
+def question(check: str, base: Base, mends: bool) -> str:
+    """The command line that asks a person, and prints the answer. `mends`: whether somebody could mend it first."""
     text = f"the check `{check}` fails on the base branch before anything was changed: {base.failed}. What now?"
     if base.tail.strip():
         text += f" Its output ends with:\n\n{base.tail[-ASKED_CHARACTERS:]}"
-    options = (part for answer in ANSWERS for part in ("--option", answer))
+    answers = (answer for answer, choice in ANSWERS.items() if mends or choice != "fix")
+    options = (part for answer in answers for part in ("--option", answer))
     return shlex.join(["makima", "ask", text, *options])
 
 
@@ -45,6 +46,16 @@ def told(choice: Choice, check: str, base: Base) -> str:
 
 
 def stopped(check: str, base: Base) -> Over:
-    """The end of a planning that is not to be."""
+    """The end of a planning, or a step, that is not to be."""
     fix = "mend it there, or choose another way by the setting red_base, then resume"
-    return Over(reason=f"the check `{check}` fails on the base branch by itself: {base.failed}; {fix}", blocked=True)
+    return Over(reason=f"{_fails(check, base)}; {fix}", blocked=True)
+
+
+def to_be_mended(check: str, base: Base) -> Over:
+    """The end of a step of a plan that nobody made for a red base: another plan is to mend it first."""
+    fix = "a first step is to mend it, which every other step depends on"
+    return Over(reason=f"{_fails(check, base)}; {fix}", permanent=True)
+
+
+def _fails(check: str, base: Base) -> str:
+    return f"the check `{check}` fails on the base branch by itself: {base.failed}"

@@ -35,8 +35,13 @@ MIN_CHARACTERS = 4
 """Of an id's beginning."""
 _NUMBER = re.compile(r"[0-9]{1,9}")
 Name = Annotated[str, QueryParameter(min_length=1, max_length=500, description="As a person wrote it.")]
-JOBS = {"plan": TaskKind.PLAN, "delivery": TaskKind.COMPLETION, "verification": TaskKind.VERIFICATION}
-"""The tasks of a directive as a whole, as 12/plan."""
+JOBS = {
+    "plan": TaskKind.PLAN,
+    "delivery": TaskKind.COMPLETION,
+    "verification": TaskKind.VERIFICATION,
+    "step": TaskKind.STEP,
+}
+"""The tasks of a directive as a whole, as 12/plan; 12/step: of steps that were removed."""
 _PLACE = re.compile(r"(.+)\.([0-9]{1,4})")
 Found = Sequence[Called | CalledOrder]
 
@@ -46,8 +51,8 @@ async def find_named(
     name: Name, kind: FromQuery[Kind], caller: NamedDependency[Caller], database: NamedDependency[Database]
 ) -> list[Named]:
     """What is called so, at most ten: a directive by number or title, a step as 12/3 or 12/NAME, its newest task
-    likewise, or as 12/plan or 12/delivery, an open question by its task or its directive; any by the beginning of its
-    id."""
+    likewise, or as 12/plan, 12/delivery or 12/step (of steps that were removed), an earlier one as 12/3.1, an open
+    question by its task or its directive; any by the beginning of its id."""
     found = await _Search(database, caller.owner).of(kind, name.strip())
     return show_all(Named, [one for one in found if caller.directive in (None, one.directive_id)])
 
@@ -121,9 +126,11 @@ class _Search:
         directive, _, what = name.partition("/")
         if what in JOBS:
             asked = [TASKS_OF(directive=one.id, kind=JOBS[what], step=None) for one in await self.directives(directive)]
-        else:
-            steps = await self.steps(name)
-            asked = [TASKS_OF(directive=step.directive_id, kind=TaskKind.STEP, step=step.id) for step in steps]
+            found: list[Sequence[Called]] = [tasks for one in asked if (tasks := await self._database.fetch(one))]
+            if found:
+                return found
+        steps = await self.steps(name)
+        asked = [TASKS_OF(directive=step.directive_id, kind=TaskKind.STEP, step=step.id) for step in steps]
         return [await self._database.fetch(one) for one in asked]
 
     async def orders(self, name: str) -> Sequence[CalledOrder]:

@@ -47,12 +47,13 @@ from shared.domain.plans import PlannedStep, PlanRefused, check_step
 from shared.domain.statuses import DirectiveStatus, PauseCause, StepStatus, TaskKind
 from shared.messages import events
 from shared.store.database import Database, UnitOfWork
-from shared.store.statements import Statement
+from shared.store.statements import Asked
 
 MENDED_BY_STEPS = (PauseCause.DELIVERY, PauseCause.STUCK)
 """Causes of a pause that a person's new steps settle."""
 SETTLED_BY_A_STEP = (PauseCause.FAILURE, PauseCause.STUCK, PauseCause.DELIVERY)
 """Causes of a pause that end with the last failed step retried or skipped."""
+SKIPPED_BY_A_PERSON = "skipped by a person"
 
 
 @post("/v1/directives/{directive:uuid}/steps", operation_id="addSteps", tags=["steps"])
@@ -174,7 +175,9 @@ async def retry_step(
 ) -> Response[StepMoved]:
     """Let a failed step run again, and what was skipped because it had failed."""
     caller.person()
-    return await _settle(directive_change, directive, step, RETRY_STEP, "has not failed")
+    return await _settle(
+        directive_change, directive, step, RETRY_STEP(directive=directive, step=step), "has not failed"
+    )
 
 
 @post(
@@ -191,7 +194,8 @@ async def skip_step(
 ) -> Response[StepMoved]:
     """Go on without a step that is pending, ready or failed: what depends on it may run."""
     caller.person()
-    return await _settle(directive_change, directive, step, SKIP_STEP, "is not pending, ready or failed, or runs")
+    skipping = SKIP_STEP(directive=directive, step=step, reason=SKIPPED_BY_A_PERSON)
+    return await _settle(directive_change, directive, step, skipping, "is not pending, ready or failed, or runs")
 
 
 @get("/v1/steps/{step:uuid}", operation_id="findStep", tags=["steps"])
@@ -219,13 +223,13 @@ async def _go_on(unit: UnitOfWork, directive: LockedDirective, caller: Caller) -
 
 
 async def _settle(
-    directive_change: DirectiveChange, directive: UUID, step: UUID, statement: Statement[MovedStep], unless: str
+    directive_change: DirectiveChange, directive: UUID, step: UUID, settling: Asked[MovedStep], unless: str
 ) -> Response[StepMoved]:
     """A person's word on a step; a directive that is paused for no other failure goes on."""
     async with directive_change.begin_on("gateway.settle_step", directive) as begun:
         unit, row = begun.unit, begun.directive
         refuse_archived(row)
-        moved = await unit.fetch(statement(step=step, directive=directive))
+        moved = await unit.fetch(settling)
         settled = next((one for one in moved if one.id == step), None)
         if settled is None:
             raise HTTPException(f"step {step} is not there, or {unless}", status_code=409)

@@ -26,6 +26,7 @@ from shared.domain.statuses import TaskStatus
 from shared.messages.events import TaskChanged
 from shared.store.database import Database, Reader
 
+CANCELLED_BY_A_PERSON = "cancelled by a person"
 Position = Annotated[int, QueryParameter(ge=-1, le=2**31 - 1)]
 
 
@@ -98,7 +99,7 @@ async def cancel(
     owner = caller.person().owner
     change.even_when_the_disk_is_full(settings)
     async with change.begin("gateway.cancel") as begun:
-        asked = await begun.unit.fetch_first(CANCEL(task=task, owner=owner))
+        asked = await begun.unit.fetch_first(CANCEL(task=task, owner=owner, reason=CANCELLED_BY_A_PERSON))
         if asked is None:
             await _refuse_ended(begun.unit, owner, task)
         begun.unit.record(

@@ -29,7 +29,7 @@ from shared.api.waiting import InboxItem, WhyShown
 from shared.config import Settings
 from shared.domain import explanation
 from shared.domain.explanation import Scene, Slots, Step, Task, Why
-from shared.domain.statuses import StepStatus, TaskKind, TaskStatus
+from shared.domain.statuses import DirectiveStatus, StepStatus, TaskKind, TaskStatus
 from shared.store.database import Database
 
 
@@ -142,7 +142,7 @@ def _settled_by(row: Item, slots: Slots) -> tuple[str, str]:
     """What waits, and the command that settles it."""
     this = str(row.number)
     if row.kind == "question":
-        return row.text or "", f"makima answer {row.task} {'N' if row.options else 'TEXT'}"
+        return f"{row.asker} asks: {row.text}", f"makima answer {row.task} {'N' if row.options else 'TEXT'}"
     if row.kind == "waiting":
         why = explanation.unable(slots)
         if row.text is not None:
@@ -151,9 +151,12 @@ def _settled_by(row: Item, slots: Slots) -> tuple[str, str]:
         return told.text, (told.fix or f"makima why {this}").replace(
             str(row.failed_step), f"{this}/{row.failed_number}"
         )
+    if row.kind == "approval":
+        rest = "; the rest goes on" if row.status is DirectiveStatus.ACTIVE else ""
+        return f"{explanation.awaiting(row.awaits_plan)}{rest}", explanation.approving(this)
     steps = {}
     if row.failed_step is not None:
-        steps[row.failed_step] = Step(id=row.failed_step, status=StepStatus.FAILED)
+        steps[row.failed_step] = Step(id=row.failed_step, status=StepStatus.FAILED, scripted=row.scripted)
     told_of = Scene(
         id=row.directive_id,
         status=row.status,

@@ -100,6 +100,7 @@ class ShownDirective(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None
     deadline: datetime | None
     stop_now: bool
+    merge_into_base: bool
     paused_for: PauseCause | None
     awaited_plan: UUID | None
     awaited: list[UUID]

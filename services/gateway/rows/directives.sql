@@ -53,7 +53,7 @@ SELECT d.id, d.number, d.title, d.status, makima.standing(d) AS standing, d.paus
 SELECT d.id, d.number, d.title, d.goal, d.status, makima.standing(d) AS standing, d.pause_reason, d.repository_url, d.base_branch,
        d.agent, d.on_failure,
        d.max_parallel, d.max_attempts, d.approve_plan, d.max_cost_usd::float AS max_cost_usd, d.max_tokens, d.deadline,
-       d.stop_now, d.paused_for, d.awaited_plan, makima.awaiting_approval(d) AS awaited, d.pr_branch, d.pr_url,
+       d.stop_now, d.merge_into_base, d.paused_for, d.awaited_plan, makima.awaiting_approval(d) AS awaited, d.pr_branch, d.pr_url,
        d.delivery_outcome, d.generation, d.version, d.created_at, coalesce(sum(t.cost_usd), 0)::float AS cost_usd,
        coalesce(sum(t.tokens), 0)::bigint AS tokens
   FROM makima.directive d LEFT JOIN makima.task t ON t.directive_id = d.id

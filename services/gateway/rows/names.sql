@@ -25,11 +25,11 @@ SELECT s.id, s.directive_id, d.number || '/' || s.number AS label, s.name
  WHERE s.id BETWEEN %(first)s AND %(last)s AND d.owner_id = %(owner)s ORDER BY s.id LIMIT 10;
 
 -- name: tasks_of
--- The tasks of a step, or of a kind in a directive, in their order (task_by_directive).
+-- The tasks of a step, or of a kind in a directive without a step, in their order (task_by_directive).
 SELECT t.id, t.directive_id, makima.called(t) AS label, t.name
   FROM makima.task t
  WHERE t.directive_id = %(directive)s AND t.kind::text = %(kind)s
-   AND (%(step)s::uuid IS NULL OR t.step_id = %(step)s) ORDER BY t.id LIMIT 1000;
+   AND t.step_id IS NOT DISTINCT FROM %(step)s::uuid ORDER BY t.id LIMIT 1000;
 
 -- name: tasks_between
 SELECT t.id, t.directive_id, makima.called(t) AS label, t.name

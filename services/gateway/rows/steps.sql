@@ -94,7 +94,7 @@ RETURNING id, name, status;
 -- A step is skipped by a person, for good; what was skipped because it had failed may run.
 UPDATE makima.step
    SET status = CASE WHEN id = %(step)s THEN 'skipped' ELSE 'pending'::makima.step_status END, skipped_for = NULL, version = version + 1,
-       reason = CASE WHEN id = %(step)s THEN 'skipped by a person' END
+       reason = CASE WHEN id = %(step)s THEN %(reason)s::text END
  WHERE directive_id = %(directive)s
    AND (id = %(step)s AND status IN ({skippable_step}) AND NOT EXISTS (
             SELECT FROM makima.task t

@@ -26,7 +26,7 @@ SELECT o.attempt, o.first_seq, o.events FROM makima.task_output o
  ORDER BY o.attempt, o.first_seq LIMIT %(limit)s;
 
 -- name: cancel
-UPDATE makima.task SET cancel_asked = 'cancelled by a person', version = version + 1
+UPDATE makima.task SET cancel_asked = %(reason)s, version = version + 1
  WHERE id = %(task)s AND owner_id = %(owner)s AND status IN ({live_task})
 RETURNING directive_id, attempt, kind, status;
 

@@ -63,11 +63,17 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     number: int | None
     """The directive's."""
     failed_number: int | None
+    scripted: bool
+    """The step that failed is a script."""
     task: str | None
     """What the task is called that asks, or that no daemon takes."""
     options: list[str]
     refusal: Refusal | None
     undelivered: bool
+    asker: str | None
+    """The name of the task that asks."""
+    awaits_plan: bool
+    """It is a plan that waits for approval, not work that steps found."""
 
 
 WHY_FIND = SQL.query("why_find", Found)

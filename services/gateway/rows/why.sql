@@ -20,22 +20,22 @@ SELECT d.status, d.pause_reason, d.paused_for, d.awaited_plan, makima.awaiting_a
   FROM makima.directive d WHERE d.id = %(directive)s;
 
 -- name: why_slots
--- Where an owner's tasks may run. Relies on task_on_a_daemon.
-SELECT count(*) FILTER (WHERE w.connected AND NOT w.draining)::integer AS daemons,
-       coalesce(sum(w.capacity) FILTER (WHERE w.connected AND NOT w.draining), 0)::integer AS capacity,
-       coalesce(array_agg(w.name ORDER BY w.name) FILTER (WHERE w.connected AND w.draining AND w.refuses IS NULL), '{}') AS drained,
-       coalesce(array_agg(w.name || ': ' || w.refuses ORDER BY w.name) FILTER (WHERE w.connected AND w.draining AND w.refuses IS NOT NULL), '{}') AS refusing,
-       coalesce(array_agg(w.name ORDER BY w.name) FILTER (WHERE NOT w.connected), '{}') AS lost,
-       (SELECT count(*)::integer FROM makima.task t
-         WHERE t.owner_id = %(owner)s AND t.status IN ({on_a_daemon})) AS running,
-       (SELECT o.max_running FROM makima.owner o WHERE o.id = %(owner)s) AS max_running
-  FROM makima.daemon w WHERE w.owner_id = %(owner)s;
+-- Where an owner's tasks may run, and which daemons take none. Relies on task_on_a_daemon.
+SELECT coalesce(f.daemons, 0) AS daemons, coalesce(f.capacity, 0) AS capacity, coalesce(f.running, 0) AS running,
+       f.max_running, coalesce(f.free, 0) AS free, w.drained, w.refusing, w.lost
+  FROM (SELECT coalesce(array_agg(d.name ORDER BY d.name) FILTER (WHERE d.connected AND d.draining AND d.refuses IS NULL), '{}') AS drained,
+               coalesce(array_agg(d.name || ': ' || d.refuses ORDER BY d.name)
+                        FILTER (WHERE d.connected AND d.draining AND d.refuses IS NOT NULL), '{}') AS refusing,
+               coalesce(array_agg(d.name ORDER BY d.name) FILTER (WHERE NOT d.connected), '{}') AS lost
+          FROM makima.daemon d WHERE d.owner_id = %(owner)s) AS w
+  LEFT JOIN makima.free_slots f ON f.owner_id = %(owner)s;
 
 -- name: why_steps
 -- Relies on step_by_directive.
 SELECT s.id, s.name, s.status, s.order_index, s.held_by, s.removed_by, s.skipped_for, s.reason,
        CASE s.status WHEN 'failed' THEN (SELECT right(a.tail, 2000) FROM makima.attempt a
                                           WHERE a.task_id = s.task_id ORDER BY a.number DESC LIMIT 1) END AS tail,
+       s.status = 'failed' AND (SELECT t.agent FROM makima.task t WHERE t.id = s.task_id) IS NOT DISTINCT FROM 'shell' AS scripted,
        ARRAY(SELECT e.depends_on FROM makima.step_dependency e WHERE e.step_id = s.id ORDER BY e.position) AS depends_on
   FROM makima.step s WHERE s.directive_id = %(directive)s ORDER BY s.order_index, s.id;
 
@@ -74,39 +74,41 @@ SELECT t.id, t.kind, t.name, t.status, t.attempt, t.step_id AS step, t.not_befor
 -- taken for a minute, and what is due while no daemon takes anything (without a text). Relies on question_open,
 -- directive_waits_for_a_person, directive_by_status, step_proposed, task_refused, task_by_directive, step_by_directive.
 WITH able AS MATERIALIZED (
-    SELECT count(*) > 0 AS any FROM makima.daemon w WHERE w.owner_id = %(owner)s AND w.connected AND NOT w.draining
+    SELECT count(*) > 0 AS any FROM makima.able_daemon w WHERE w.owner_id = %(owner)s
 )
 SELECT waiting.*, (SELECT d.number FROM makima.directive d WHERE d.id = waiting.directive_id) AS number,
-       (SELECT s.number FROM makima.step s WHERE s.id = waiting.failed_step) AS failed_number
+       (SELECT s.number FROM makima.step s WHERE s.id = waiting.failed_step) AS failed_number,
+       (SELECT t.agent FROM makima.step s JOIN makima.task t ON t.id = s.task_id WHERE s.id = waiting.failed_step)
+       IS NOT DISTINCT FROM 'shell' AS scripted
   FROM (
-SELECT 'question' AS kind, q.id, q.directive_id, d.title, t.name || ' asks: ' || q.text AS text, q.asked_at AS since,
-       d.status, NULL AS paused_for, NULL::uuid AS failed_step, makima.called(t) AS task, q.options, NULL AS refusal, false AS undelivered
+SELECT 'question' AS kind, q.id, q.directive_id, d.title, q.text AS text, q.asked_at AS since,
+       d.status, NULL AS paused_for, NULL::uuid AS failed_step, makima.called(t) AS task, q.options, NULL AS refusal, false AS undelivered,
+       t.name AS asker, false AS awaits_plan
   FROM makima.question q
   JOIN makima.task t ON t.id = q.task_id AND t.attempt = q.attempt AND t.status IN ({on_a_daemon})
   JOIN makima.directive d ON d.id = q.directive_id
  WHERE q.settled IS NULL AND d.owner_id = %(owner)s
 UNION ALL
 SELECT CASE d.status WHEN 'paused' THEN 'paused' ELSE 'approval' END, d.id, d.id, d.title,
-       coalesce(d.pause_reason, CASE WHEN d.awaited_plan IS NULL THEN 'work that its steps found waits for approval'
-                                     ELSE 'a plan waits for approval' END), d.status_at, d.status, d.paused_for,
+       d.pause_reason, d.status_at, d.status, d.paused_for,
        (SELECT s.id FROM makima.step s WHERE s.directive_id = d.id AND s.status = 'failed' ORDER BY s.order_index, s.id LIMIT 1),
-       NULL, '{}', NULL, (SELECT true FROM makima.undelivered_step u WHERE u.directive_id = d.id LIMIT 1) IS NOT NULL
+       NULL, '{}', NULL, (SELECT true FROM makima.undelivered_step u WHERE u.directive_id = d.id LIMIT 1) IS NOT NULL,
+       NULL, d.awaited_plan IS NOT NULL
   FROM makima.directive d
  WHERE d.owner_id = %(owner)s AND d.status IN ('paused', 'awaiting_approval')
 UNION ALL
-SELECT 'approval', d.id, d.id, d.title, 'work that its steps found waits for approval; the rest goes on', d.status_at,
-       'awaiting_approval', NULL, NULL, NULL, '{}', NULL, false
+SELECT 'approval', d.id, d.id, d.title, NULL, d.status_at, d.status, NULL, NULL, NULL, '{}', NULL, false, NULL, false
   FROM makima.directive d
  WHERE d.owner_id = %(owner)s AND d.status = 'active' AND makima.awaiting_approval(d) <> '{}'
 UNION ALL
 SELECT 'waiting', t.id, t.directive_id, d.title, t.waiting_reason, t.refused_since,
-       d.status, NULL, t.step_id, makima.called(t), '{}', t.refusal, false
+       d.status, NULL, t.step_id, makima.called(t), '{}', t.refusal, false, NULL, false
   FROM makima.task t JOIN makima.directive d ON d.id = t.directive_id
  WHERE t.owner_id = %(owner)s AND t.status IN ({unstarted_task}) AND d.status IN ('active', 'idle')
    AND t.refused_attempt IS NOT NULL AND t.refused_attempt = t.attempt
    AND t.refused_since < makima.now() - interval '1 minute' AND (SELECT able.any FROM able)
 UNION ALL
-SELECT 'waiting', d.id, d.id, d.title, NULL, d.status_at, d.status, NULL, NULL, NULL, '{}', NULL, false
+SELECT 'waiting', d.id, d.id, d.title, NULL, d.status_at, d.status, NULL, NULL, NULL, '{}', NULL, false, NULL, false
   FROM makima.directive d
  WHERE d.owner_id = %(owner)s AND d.status IN ('active', 'idle') AND NOT (SELECT able.any FROM able)
    AND makima.standing(d) = 'waiting'

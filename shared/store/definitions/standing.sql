@@ -28,7 +28,7 @@ BEGIN
        AND NOT EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered) THEN
         RETURN CASE WHEN d.pr_state = 'merged' THEN 'merged' WHEN d.pr_url IS NOT NULL THEN 'pull request open' ELSE 'delivered' END;
     ELSIF live.held OR live.runs IS NOT TRUE AND NOT EXISTS (
-          SELECT FROM makima.daemon w WHERE w.owner_id = d.owner_id AND w.connected AND NOT w.draining) THEN
+          SELECT FROM makima.able_daemon w WHERE w.owner_id = d.owner_id) THEN
         RETURN 'waiting';
     ELSIF d.status = 'idle' THEN
         RETURN coalesce(live.stage, 'merging');

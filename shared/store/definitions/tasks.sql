@@ -1,16 +1,8 @@
--- How many more tasks each owner's connected daemons may take, within what the owner allows. Relies on task_on_a_daemon.
-CREATE VIEW makima.free_slots AS
-SELECT w.owner_id,
-       least(w.capacity, (SELECT o.max_running FROM makima.owner o WHERE o.id = w.owner_id))
-       - (SELECT count(*) FROM makima.task t
-           WHERE t.owner_id = w.owner_id AND t.status IN ({on_a_daemon})) AS free
-  FROM (SELECT owner_id, sum(capacity) AS capacity
-          FROM makima.daemon WHERE connected AND NOT draining GROUP BY owner_id) AS w;
-
 -- A task as it is sent to a daemon. A shell task gets its plan as it stands, and starts again from what it left behind.
 -- `agent_chosen`: somebody chose the task's agent, for its step or its directive. If not, the repository's own settings
 -- may name another, and the task is sent with what either kind of agent takes: its prompt, and its plan as it stands.
--- Without a `check_command` its directive goes on without a check. What a step asks for counts as it stands now.
+-- Without a `check_command` its directive goes on without a check. `base_unjudged`: it begins at the base branch, whose
+-- check no planning has run. What a step asks for counts as it stands now.
 CREATE VIEW makima.task_to_send AS
 SELECT t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, coalesce(s.agent, t.agent) AS agent, t.attempt,
        t.session, t.daemon, coalesce(t.kept_branch, t.start_from) AS start_from,
@@ -23,6 +15,7 @@ SELECT t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, co
             ELSE coalesce(s.task_plan, t.prompt) END AS task_plan,
        failed.reason AS failed_reason, failed.tail AS failed_tail,
        coalesce(s.agent, d.agent) IS NOT NULL OR t.kind NOT IN ({agent_kinds}) AS agent_chosen,
+       t.kind = 'step' AND t.start_from IS NULL AND t.merge_branches = '{}' AND d.generation = 0 AS base_unjudged,
        d.check_command, s.model, coalesce(s.labels, '{}') AS labels
   FROM makima.task t
   JOIN makima.directive d ON d.id = t.directive_id

@@ -326,6 +326,20 @@ def test_after_a_merge_with_nothing_new_it_is_completed_again(stage: ServiceHarn
     assert told.reason == f"{URL} was merged, and nothing new came after it"
 
 
+def test_with_nothing_new_what_was_delivered_before_stands_once_no_pull_request_is_waited_for(
+    stage: ServiceHarness,
+) -> None:
+    waiting = idle(stage, repository_url=HUB, pr_url=URL, pr_state="open", delivered_at="2026-01-01", verified=True)
+    stands = idle(stage, repository_url=HUB, delivered_at="2026-01-01", verified=True)
+    hint(stage, waiting)
+    hint(stage, stands)
+    told = stage.await_event(DirectiveChanged, directive=stands, status="completed")
+    row = settled(stage, stands, "completed")
+    assert told.reason == "nothing new to deliver"
+    assert row["pause_reason"] is None and str(row["delivered_at"]).startswith("2026-01-01")
+    assert stage.rows.one("directive", waiting)["status"] == "idle"
+
+
 def test_a_conflict_becomes_one_task_of_the_agent_with_both_sides_in_its_prompt(stage: ServiceHarness) -> None:
     directive = idle(stage)
     mine = completed(stage, directive, "Mine", description="make it blue")

@@ -62,6 +62,18 @@ def test_a_task_is_found_as_its_step(stage: ServiceHarness, http: httpx.Client) 
         assert [one["id"] for one in find(http, "order", name)] == [str(order)]
 
 
+def test_a_task_is_found_by_whatever_it_is_called(stage: ServiceHarness, http: httpx.Client) -> None:
+    directive = create(http, steps=[{"name": "Build"}, {"name": "Test"}])
+    build, other = (s["id"] for s in stage.rows.all("step", directive_id=directive))
+    kinds = {"plan": 3, "completion": 2, "verification": 2, "step": 2}
+    made = [stage.rows.task(directive, kind, status="failed") for kind, many in kinds.items() for _ in range(many)]
+    made += [stage.rows.task(directive, "step", step=step, status="failed") for step in (build, build, build, other)]
+    listed = {one["id"]: one["called"] for one in http.get("/v1/tasks", params={"directive": str(directive)}).json()}
+    assert listed.keys() == set(map(str, made)) and len(set(listed.values())) == len(made)
+    for task, called in listed.items():
+        assert [(one["id"], one["label"]) for one in find(http, "task", called)] == [(task, called)]
+
+
 @pytest.mark.parametrize("kind", ["directive", "step", "task"])
 def test_a_task_finds_nothing_of_another_directive(stage: ServiceHarness, kind: str) -> None:
     world = World(stage)

@@ -153,3 +153,24 @@ def test_why_a_step_waits_says_what_to_add_or_to_change(stage: ServiceHarness, h
         f"makima directive edit-step {number}/{stage.rows.one('step', step)['number']} --label NAME"
     )
     assert UUID(told["id"]) == step
+
+
+def test_why_a_step_waits_is_told_by_the_slots_that_the_executor_goes_by(
+    stage: ServiceHarness, http: httpx.Client
+) -> None:
+    step = stage.rows.step(stage.rows.directive(), "Wait", status="ready")
+    owner = stage.rows.owner()
+
+    def why() -> str:
+        return str(http.get(f"/v1/why/{step}").json()["why"])
+
+    assert why() == "no daemon is connected"
+    stage.rows.daemon(capacity=1)
+    stage.rows.daemon("drained", capacity=5, draining=True)
+    assert why() == "it is ready: it is dispatched in a moment"
+    stage.rows.running_step(stage.rows.directive())
+    assert why() == "1 of 1 slots are taken"
+    stage.rows.daemon(capacity=2)
+    assert why() == "it is ready: it is dispatched in a moment"
+    stage.rows.change("owner", owner, max_running=1)
+    assert why() == "1 of 1 tasks run that this owner may run at once"

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from shared.domain.ids import new_id
+from shared.domain.statuses import DeliveredAs
 from shared.messages.reports import Hello, MessageDelivered, TaskAccepted, TaskStarted
 from tests.contract.service_harness import ServiceHarness
 
@@ -41,11 +42,11 @@ def event(stage: ServiceHarness, directive: UUID) -> None:
 def test_a_message_that_reached_its_agent_is_marked_once(stage: ServiceHarness) -> None:
     _, task = stage.rows.running_step(stage.rows.directive())
     told = message(stage, task)
-    stage.report(MessageDelivered(seq=1, task=task, attempt=1, message=told, how="while it ran"))
+    stage.report(MessageDelivered(seq=1, task=task, attempt=1, message=told, how=DeliveredAs.WHILE_IT_RAN))
     stage.await_acknowledged(1)
     row = stage.rows.one("task_message", told)
-    assert (row["delivered_as"], row["delivered_at"] is None) == ("while it ran", False)
-    stage.report(MessageDelivered(seq=2, task=task, attempt=1, message=told, how="at its next turn"))
+    assert (row["delivered_as"], row["delivered_at"] is None) == ("while_it_ran", False)
+    stage.report(MessageDelivered(seq=2, task=task, attempt=1, message=told, how=DeliveredAs.NEXT_TURN))
     stage.await_acknowledged(2)
     assert stage.rows.one("task_message", told) == row
 
