@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import urllib.parse
 
-from cli import completing
+from cli import completing, installing, joining
 from cli.client import ask, pages
-from cli.cluster import run_module
 from cli.command import Arguments, add_verb, print_accepted, print_json, print_table, say, settings, verbs_of
 from cli.text import clean, size
 
@@ -35,8 +34,8 @@ def register(command: argparse.ArgumentParser) -> None:
         "makima daemon prune --dry-run",
     )
     prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
-    says = "run one here, in the foreground"
-    add_verb(verbs, "run", lambda _: run_module("services.daemon"), says, "makima daemon run")
+    joining.register(verbs)
+    installing.register(verbs)
 
 
 def _list(arguments: Arguments) -> int:

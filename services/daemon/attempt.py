@@ -35,6 +35,7 @@ from services.daemon.runs.run import Place
 from services.daemon.sandbox.sandbox import Sandbox, SandboxMissing
 from services.daemon.sandbox.views import Views
 from services.daemon.workspaces import leftovers, repository, stand_in, work
+from services.daemon.workspaces.elsewhere import RepositoryElsewhere, refuse_elsewhere
 from services.daemon.workspaces.repository import RepositorySettings, RepositoryUnreadable
 from services.daemon.workspaces.resolving import conclude
 from services.daemon.workspaces.untracked import Carried
@@ -70,6 +71,8 @@ class Machine:
     carried: Carried
     sandbox: Sandbox
     views: Views
+    far: bool = False
+    """Its cluster is on another machine."""
     repositories: dict[str, RepositorySettings] = field(default_factory=dict)
     """What repositories say of themselves, by the commit that says it."""
     bases: Bases = field(default_factory=Bases)
@@ -156,6 +159,8 @@ class Attempt:
             return self._reporter.failed(f"not done after {self._max_seconds:g} s: ended")
         except (AgentFailed, RepositoryUnreadable, SandboxMissing) as error:
             return self._reporter.failed(str(error), permanent=True)
+        except RepositoryElsewhere as error:
+            return self._reporter.over(Over(reason=str(error), blocked=True), None)
         except WorkspaceFailed as error:
             return self._reporter.failed(str(error), permanent=error.permanent)
         except (GitError, OSError) as error:
@@ -176,6 +181,8 @@ class Attempt:
         command = self.command
         agent = None if command.agent == NATIVE else self._machine.registry.settings(command.agent)
         self._run_folder.mkdir(parents=True, exist_ok=True)
+        if self._machine.far:
+            refuse_elsewhere(command.repository_url, self._machine.name)
         if command.delivery is not None:
             return await self._deliver(agent)
         workspace = self._workspace = await self._workspaces.make(command, lambda line: self._log.add((line,)))

@@ -7,6 +7,7 @@ import hashlib
 import os
 import socket
 from pathlib import Path
+from typing import get_args
 
 import structlog
 
@@ -17,6 +18,7 @@ from services.daemon.disk.locks import alone
 from services.daemon.git.account import configuration
 from services.daemon.git.command import network_limits
 from services.daemon.headroom import Headroom
+from services.daemon.link.far import Far, as_joined
 from services.daemon.processes import cgroups, tree
 from services.daemon.processes.adoption import adoption
 from services.daemon.processes.cgroups import Cgroups
@@ -31,11 +33,13 @@ from services.daemon.sandbox.choosing import chosen
 from services.daemon.sandbox.views import Views
 from services.daemon.workspaces.untracked import Carried
 from services.daemon.workspaces.workspaces import Workspaces
+from shared.bus.link import read_link
 from shared.bus.zeromq import ZeroMQ
 from shared.config import Settings
 from shared.messages import channels
 from shared.messages.channels import ByChannel
 from shared.messages.commands import AnyCommand, CancelTask, Drain, SpawnTask, TellTask
+from shared.messages.link import Close, Downward, Join, Open, Piece, Taken
 from shared.messages.reports import (
     Ack,
     AnyReportReply,
@@ -54,8 +58,12 @@ from shared.service.process import ready
 
 log = structlog.get_logger()
 
-SENDS: ByChannel = {"daemons": frozenset(channels.REPORTS)}
-RECEIVES: ByChannel = {"daemons": frozenset({SpawnTask, CancelTask, TellTask, Drain, Ack, NotYours, Identify})}
+SENDS: ByChannel = {
+    "daemons": frozenset(channels.REPORTS),
+    "link": frozenset(channels.REPORTS) | frozenset({Join, Open, Piece, Taken, Close}),
+}
+_TAKES: frozenset[channels.Message] = frozenset({SpawnTask, CancelTask, TellTask, Drain, Ack, NotYours, Identify})
+RECEIVES: ByChannel = {"daemons": _TAKES, "link": _TAKES | frozenset(get_args(Downward))}
 STOP_SECONDS = 8.5
 PRUNE_SECONDS = 3600.0
 
@@ -280,6 +288,9 @@ class Daemon:
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Run the daemon until `stop` is set."""
+    link = read_link(settings.home)
+    if link is not None:
+        settings = as_joined(settings, link, os.environ)
     name = settings.daemon_name or socket.gethostname()
     if not name or name in (".", "..") or "/" in name or "\0" in name:
         raise OSError(f"a daemon can't be named {name!r}: it is also a folder's name")
@@ -288,8 +299,11 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         configuration.folder = folder
         await asyncio.to_thread(configuration.read)
         network_limits.silent, network_limits.whole = settings.git_silent_seconds, settings.git_command_seconds
-        bus = ZeroMQ(settings, "daemon")
-        connection = Connection(bus.channel("daemons", f"daemon/{name}", identity=name.encode()))
+        far = Far(settings, link) if link is not None else None
+        bus = far or ZeroMQ(settings, "daemon")
+        connection = Connection(
+            bus.channel("daemons", f"daemon/{name}", identity=name.encode()) if isinstance(bus, ZeroMQ) else bus.channel
+        )
         journal = Journal(folder / "journal")
         machine = Machine(
             name=name,
@@ -308,20 +322,22 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             cgroups=Cgroups.of_this_process(hashlib.sha256(str(folder).encode()).hexdigest()[:12])
             if settings.control_groups
             else Cgroups(None),
+            far=far is not None,
         )
         if machine.sandbox.warning:
             log.warning("no sandbox", why=machine.sandbox.warning)
         adoption.begin()
         daemon = Daemon(settings, connection, journal, machine, folder, name)
-        log.info("daemon starts", daemon=name, process=os.getpid())
+        log.info("daemon starts", daemon=name, process=os.getpid(), **({"cluster": link.address} if link else {}))
         await daemon.recover()
         working = [
             asyncio.create_task(connection.run_sender()),
-            asyncio.create_task(connection.run_receiver(daemon.on_command, daemon.on_reply)),
+            asyncio.create_task(_receive(connection, daemon, far)),
             asyncio.create_task(daemon.beat()),
             asyncio.create_task(daemon.resending.run()),
             asyncio.create_task(daemon.prune()),
             asyncio.create_task(daemon.unbroken()),
+            *(far.work(daemon.hello, lambda: connection.heard) if far is not None else ()),
         ]
         await connection.flushed()
         ready()
@@ -338,3 +354,15 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         journal.close()
         if stopped not in done:
             raise OSError("a part of it ended by itself; see the log")
+
+
+async def _receive(connection: Connection, daemon: Daemon, far: Far | None) -> None:
+    if far is None:
+        return await connection.run_receiver(daemon.on_command, daemon.on_reply)
+
+    def on_reply(reply: AnyReportReply) -> None:
+        if isinstance(reply, Identify):
+            far.broken_off()
+        daemon.on_reply(reply)
+
+    return await connection.run_receiver(lambda command: daemon.on_command(far.here(command)), on_reply, far.on)

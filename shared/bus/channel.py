@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import zmq
 
 from shared.bus.skipped import Skipped
@@ -17,8 +19,13 @@ class Channel:
     """Sends and receives `[topic, header, *rest]`. `receive` belongs to one task for the socket's whole life."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, sender: str, identity: bytes | None = None
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str | Callable[[zmq.Socket[bytes]], None],
+        sender: str,
+        identity: bytes | None = None,
     ) -> None:
+        """`endpoint`: its address, or what connects a socket to it."""
         socket = context.socket(zmq.DEALER)
         keep_alive(socket)
         socket.setsockopt(zmq.LINGER, 500)
@@ -28,7 +35,10 @@ class Channel:
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         if identity is not None:
             socket.setsockopt(zmq.IDENTITY, identity)
-        socket.connect(endpoint)
+        if isinstance(endpoint, str):
+            socket.connect(endpoint)
+        else:
+            endpoint(socket)
         self._socket = socket
         self._wire = Wire(socket)
         self._sender = sender

@@ -59,6 +59,16 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     slots: int | None = None
 
 
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that a daemon offers to a cluster: kept before it is sent, so that what died in between goes on with it."""
+
+    address: str
+    server: str
+    by: str
+    """The public key of the connection that it is offered by: an invitation's, the daemon's until then, or its own."""
+    secret: str
+
+
 class Invitation(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody hands on who lets a daemon join, as one line. Its secret key is good for one Join."""
 
@@ -153,8 +163,31 @@ def link_path(home: Path) -> Path:
     return home / "link.json"
 
 
+def keep_pending(home: Path, pending: Pending) -> None:
+    """Remember a key that is about to be offered, before it is."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    replace(pending_path(home), msgspec.json.encode(pending))
+
+
+def read_pending(home: Path) -> Pending | None:
+    """The key that was offered and not taken yet, if there is one. Raises ConfigError."""
+    path = pending_path(home)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Pending)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"{path} can't be read: {error}; remove it") from None
+
+
+def pending_path(home: Path) -> Path:
+    """Where a daemon keeps a key that it offers."""
+    return home / "link-pending.json"
+
+
 def connect_by(socket: zmq.Socket[bytes], address: str, server: str, own: KeyPair) -> None:
     """Connect a DEALER to the broker's link under an identity that nobody can guess: what is sent here goes by it."""
+    socket.setsockopt(zmq.IPV6, int("[" in address))
     socket.setsockopt(zmq.IDENTITY, b"\x01" + os.urandom(16))
     socket.setsockopt(zmq.CURVE_SERVERKEY, server.encode())
     socket.setsockopt(zmq.CURVE_PUBLICKEY, own.public.encode())

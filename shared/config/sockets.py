@@ -6,8 +6,11 @@ has a short name of digits alone, /proc/self/fd/N, which is good in the process 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 LONGEST_FOLDER = 80
@@ -31,6 +34,28 @@ def to_connect(path: Path) -> Path:
     """A name for this socket that the kernel takes. Makes nothing: raises FileNotFoundError where its folder isn't."""
     path.parent.stat()
     return short(path.parent) / path.name
+
+
+@contextlib.contextmanager
+def listening(path: Path) -> Iterator[socket.socket]:
+    """A socket of this account's alone, bound; its folder must be there.
+
+    Takes the place of one that was there: who died leaves its own, and of two the newest has it.
+    """
+    path = short(path.parent) / path.name
+    draft = path.with_name(f".{os.getpid()}.sock")
+    draft.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(draft))
+        draft.chmod(0o600)
+        mine = draft.stat().st_ino
+        draft.replace(path)
+        try:
+            yield bound
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_ino == mine:
+                    path.unlink()
 
 
 def hold(folder: Path) -> int:

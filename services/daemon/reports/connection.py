@@ -13,12 +13,14 @@ from shared.bus.skipped import Skipped
 from shared.messages.commands import AnyCommand
 from shared.messages.frames import (
     COMMANDS,
+    DOWNWARD,
     REPORT_REPLIES,
     REPORTS,
     FrameTooLarge,
     FrameUnreadable,
     read_header,
 )
+from shared.messages.link import Downward
 from shared.messages.reports import AnyReport, AnyReportReply, OutputBatch
 
 log = structlog.get_logger()
@@ -70,9 +72,15 @@ class Connection:
                 self._outbox.task_done()
 
     async def run_receiver(
-        self, on_command: Callable[[AnyCommand], None], on_reply: Callable[[AnyReportReply], None]
+        self,
+        on_command: Callable[[AnyCommand], None],
+        on_reply: Callable[[AnyReportReply], None],
+        on_link: Callable[[Downward], None] | None = None,
     ) -> None:
-        """Hand on commands and replies, for ever. What can't be read is counted and skipped."""
+        """Hand on commands, replies and what else the link carries, for ever. What can't be read is counted, skipped.
+
+        Without `on_link` there is no link.
+        """
         while True:
             parts = await self._channel.receive()
             self.heard += 1
@@ -87,6 +95,9 @@ class Connection:
                 elif topic == b"acks":
                     for reply in REPORT_REPLIES.decode(body, self._skipped):
                         on_reply(reply)
+                elif topic == b"link" and on_link is not None:
+                    for message in DOWNWARD.decode(body, self._skipped):
+                        on_link(message)
                 else:
                     raise FrameUnreadable(f"topic {topic[:40]!r}")
             except FrameUnreadable as error:

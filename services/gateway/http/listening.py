@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 from shared.config import Settings
-from shared.config.sockets import short
+from shared.config.sockets import listening as unix_socket
 
 BACKLOG = 1024
 
@@ -19,8 +17,7 @@ def listening(settings: Settings) -> Iterator[list[socket.socket]]:
     """Both, bound. Raises OSError."""
     path = settings.gateway_socket()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = short(path.parent) / path.name
-    with _tcp(settings.host, settings.port) as tcp, _unix(path) as unix:
+    with _tcp(settings.host, settings.port) as tcp, unix_socket(path) as unix:
         yield [tcp, unix]
 
 
@@ -36,21 +33,3 @@ def _tcp(host: str, port: int) -> socket.socket:
         bound.close()
         raise OSError(error.errno, f"{host}:{port} can't be taken ({error.strerror}); set MAKIMA_PORT") from None
     return bound
-
-
-@contextlib.contextmanager
-def _unix(path: Path) -> Iterator[socket.socket]:
-    """Takes the place of one that was there: a gateway that died leaves its own, and of two the newest has it."""
-    draft = path.with_name(f".{os.getpid()}.sock")
-    draft.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX) as bound:
-        bound.bind(str(draft))
-        draft.chmod(0o600)
-        mine = draft.stat().st_ino
-        draft.replace(path)
-        try:
-            yield bound
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_ino == mine:
-                    path.unlink()

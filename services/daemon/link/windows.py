@@ -1,0 +1,78 @@
+"""How far each side of a stream has come: what it may send, and what it takes. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from shared.messages.link import PIECE_BYTES, WINDOW_BYTES, Piece
+from shared.messages.numbers import LARGEST_INTEGER
+
+CROWDED_PIECES = 64
+
+
+class OutOfPlace(ValueError):
+    """A frame that doesn't follow those before it: one was lost, or its sender doesn't keep to the window."""
+
+
+class Sending:
+    """What this side has sent, and how much of that went on."""
+
+    def __init__(self) -> None:
+        self._sent = 0
+        self._taken = 0
+        self._ends: deque[int] = deque()
+
+    @property
+    def room(self) -> int:
+        """Bytes that may be sent now, in one piece."""
+        return min(PIECE_BYTES, WINDOW_BYTES - self.untaken)
+
+    @property
+    def untaken(self) -> int:
+        """Bytes sent of which the other side hasn't said that they went on."""
+        return self._sent - self._taken
+
+    @property
+    def crowded(self) -> bool:
+        """Whether many pieces are on their way, however small: each costs more than its bytes."""
+        return len(self._ends) >= CROWDED_PIECES
+
+    def piece(self, stream: int, data: bytes) -> Piece:
+        """The next piece, with at most `room` bytes; with none it is the last. Raises OutOfPlace beyond 2 GiB."""
+        at = self._sent
+        if at + len(data) > LARGEST_INTEGER:
+            raise OutOfPlace(f"the stream {stream} is too long")
+        self._sent += len(data)
+        self._ends.append(self._sent)
+        return Piece(stream=stream, at=at, data=data, last=not data)
+
+    def taken(self, upto: int) -> None:
+        """So much went on. Raises OutOfPlace for more than was sent."""
+        if upto > self._sent:
+            raise OutOfPlace(f"{upto} bytes taken of {self._sent}")
+        self._taken = max(self._taken, upto)
+        while self._ends and self._ends[0] <= self._taken:
+            self._ends.popleft()
+
+
+class Receiving:
+    """What the other side has sent, and how much of that went on from here."""
+
+    def __init__(self) -> None:
+        self._arrived = 0
+        self._gone_on = 0
+        self._ended = False
+
+    def arrived(self, piece: Piece) -> None:
+        """Take in the next piece. Raises OutOfPlace."""
+        if self._ended or piece.at != self._arrived or not (piece.data or piece.last):
+            raise OutOfPlace(f"a piece at {piece.at} of the stream {piece.stream}, of which {self._arrived} have come")
+        self._arrived += len(piece.data)
+        self._ended = piece.last
+        if self._arrived - self._gone_on > WINDOW_BYTES:
+            raise OutOfPlace(f"the stream {piece.stream} is beyond its window")
+
+    def gone_on(self, number: int) -> int:
+        """So many more bytes went on; how many did in all."""
+        self._gone_on += number
+        return self._gone_on
