@@ -44,15 +44,15 @@ def network(*names: str) -> Iterator[Sequence[Machine]]:
     made = [wire]
     try:
         _ip("netns", "add", wire)
-        _ip("-n", wire, "link", "add", "br", "type", "bridge")
-        _ip("-n", wire, "link", "set", "br", "up")
+        _ip("-n", wire, "link", "add", "name", "lan", "type", "bridge")
+        _ip("-n", wire, "link", "set", "lan", "up")
         machines = []
         for number, name in enumerate(names, start=1):
             machine = Machine(f"mk{mark}-{name}", f"10.77.0.{number}")
             _ip("netns", "add", machine.name)
             made.append(machine.name)
             _ip("-n", wire, "link", "add", f"to{number}", "type", "veth", "peer", "name", "eth", "netns", machine.name)
-            _ip("-n", wire, "link", "set", f"to{number}", "master", "br", "up")
+            _ip("-n", wire, "link", "set", f"to{number}", "master", "lan", "up")
             _ip("-n", machine.name, "address", "add", f"{machine.address}/24", "dev", "eth")
             for device in ("lo", "eth"):
                 _ip("-n", machine.name, "link", "set", device, "up")
