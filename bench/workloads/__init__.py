@@ -18,7 +18,7 @@ class Workload:
 
 def workloads() -> dict[str, Workload]:
     """All of them, in order."""
-    from bench.workloads import chain, doubled, fan, history, layers, machine, output, presence, request, worktree
+    from bench.workloads import chain, doubled, fan, history, layers, link, machine, output, presence, request, worktree
 
     return {
         "W1": Workload("a chain of 100 steps: one hop", chain.run),
@@ -32,4 +32,5 @@ def workloads() -> dict[str, Workload]:
         "W9": Workload("1,000 connected daemons, heartbeats on", presence.run),
         "W10": Workload("the cluster itself", machine.run),
         "W11": Workload("W3 with two of every service beside one", doubled.run),
+        "W12": Workload("1,000 daemons on other machines, heartbeats on", link.run),
     }
