@@ -187,6 +187,11 @@ class ServiceHarness:
         """Whether every process started still runs."""
         return all(process.poll() is None for process in self._processes)
 
+    @property
+    def pid(self) -> int:
+        """The first process."""
+        return self._processes[0].pid
+
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """The processes do nothing for as long as the block takes: what it sends waits, and is met all at once."""

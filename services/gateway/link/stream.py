@@ -150,9 +150,8 @@ class Stream(asyncio.Protocol):
         except OSError:
             self.close()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Connected."""
-        assert isinstance(transport, asyncio.Transport)
         if self._over:
             transport.abort()
             return
