@@ -127,7 +127,7 @@ def test_a_directive_runs_on_two_other_machines(site: Site, laptop: Far, desktop
 def test_an_agent_on_another_machine_speaks_to_the_cluster(site: Site, laptop: Far, repository: str) -> None:
     with laptop.running("join", site.invite("laptop")):
         until(lambda: site.daemons().get("laptop"), "it is connected")
-        script = f"{sys.executable} -m cli whoami > who.txt && grep -q step who.txt"
+        script = f"{sys.executable} -m cli directive show $MAKIMA_DIRECTIVE_ID > shown.txt && grep -q Ask shown.txt"
         assert site.deliver(repository, [{"name": "Ask", "taskPlan": script}])["Ask"]["status"] == "completed"
 
 
