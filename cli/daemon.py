@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import urllib.parse
 
-from cli import completing, installing, joining
+from cli import completing, installing, inviting, joining
 from cli.client import ask, pages
 from cli.command import Arguments, add_verb, print_accepted, print_json, print_table, say, settings, verbs_of
 from cli.text import clean, size
@@ -34,6 +34,7 @@ def register(command: argparse.ArgumentParser) -> None:
         "makima daemon prune --dry-run",
     )
     prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    inviting.register(verbs)
     joining.register(verbs)
     installing.register(verbs)
 
@@ -44,6 +45,7 @@ def _list(arguments: Arguments) -> int:
     daemons = list(pages(DaemonShown, "/v1/daemons"))
     if arguments.output == "json":
         return print_json(daemons)
+    marks = inviting.marks()
     rows = [
         (
             clean(daemon.name),
@@ -51,10 +53,11 @@ def _list(arguments: Arguments) -> int:
             f"{daemon.running}/{daemon.capacity}",
             clean(", ".join(daemon.agents) or "-"),
             clean(", ".join(daemon.labels) or "-"),
+            *((marks.get(daemon.name, "this machine"),) if marks else ()),
         )
         for daemon in daemons
     ]
-    print_table(("NAME", "STATE", "SLOTS", "AGENTS", "LABELS"), rows)
+    print_table(("NAME", "STATE", "SLOTS", "AGENTS", "LABELS", *(("KEY",) if marks else ())), rows)
     return 0 if daemons else say("there is no daemon yet; makima up starts some")
 
 

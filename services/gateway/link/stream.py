@@ -13,9 +13,6 @@ from pathlib import Path
 from shared.messages.link import PIECE_BYTES, WINDOW_BYTES, Close, Downward, Piece, Taken
 from shared.messages.numbers import LARGEST_INTEGER
 
-TOLD_BYTES = WINDOW_BYTES // 4
-"""After so many bytes went on, the daemon is told."""
-
 
 class Stream(asyncio.Protocol):
     """Carries bytes both ways until both sides are done, or either closes it. `over` is called once, at its end."""
@@ -104,7 +101,7 @@ class Stream(asyncio.Protocol):
             self._all_went_on()
 
     def _all_went_on(self) -> None:
-        if self._came - self._told >= TOLD_BYTES:
+        if self._told < self._came:
             self._told = self._came
             self._say(Taken(stream=self.number, upto=self._told))
         if self._came_all and not self._said_all and self._transport is not None and not self._lost:

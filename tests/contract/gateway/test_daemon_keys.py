@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -279,6 +282,52 @@ def test_what_is_no_message_or_not_its_senders_to_send_is_skipped(stage: Service
     stage.call(f"invitation:{by}", Open(stream=1), Piece(stream=1, at=0, data=b"GET /healthz HTTP/1.1\r\n\r\n"))
     assert joined(stage, f"invitation:{by}", key_pair().public).name == "far"
     assert not [answer for _, answer in stage.answers if not isinstance(answer, Joined)]
+
+
+# -- the command line -----------------------------------------------------------------------------------------------
+
+
+def makima(stage: ServiceHarness, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A person's command on the cluster's machine."""
+    argv = [sys.executable, "-m", "cli", "daemon", *arguments]
+    return subprocess.run(argv, env=stage.environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_person_invites_sees_accepts_and_revokes(stage: ServiceHarness) -> None:
+    done = makima(stage, "invite", "--name", "far", "--labels", "gpu, big", "--slots", "3", "--expires", "10m")
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    by = public_of(invitation(line).secret)
+    assert "good once, for 10m" in done.stderr and fingerprint(by) in done.stderr and line not in done.stderr
+    own, asking = key_pair().public, key_pair().public
+    answer = joined(stage, f"invitation:{by}", own)
+    assert (answer.labels, answer.slots) == (("gpu", "big"), 3)
+    refused(stage, f"asking:{asking}", asking, "wish")
+    shown = {one["fingerprint"]: one["status"] for one in json.loads(makima(stage, "keys", "-o", "json").stdout)}
+    assert shown == {fingerprint(by): "used", fingerprint(own): "accepted", fingerprint(asking): "asking"}
+    assert "accepted" in makima(stage, "accept", fingerprint(asking), "--name", "other").stdout
+    stage.rows.daemon("other")
+    listed = makima(stage, "list").stdout
+    assert fingerprint(asking) in listed
+    assert "revoked" in makima(stage, "revoke", "other").stdout
+    assert "revoked" in makima(stage, "revoke", fingerprint(own), "-o", "json").stdout
+    assert admitted(stage).keys() == {by}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("invite", "--name", "a/b"), "name"),
+        (("invite", "--expires", "soon"), "'soon' is no time; write 90s"),
+        (("accept", "0000-0000-0000-0000"), "no key has the fingerprint 0000-0000-0000-0000"),
+        (("revoke", "nobody"), "no key is 'nobody''s; `makima daemon keys` shows them"),
+    ],
+)
+def test_what_a_person_gets_wrong_is_said_in_a_line(
+    stage: ServiceHarness, arguments: tuple[str, ...], said: str
+) -> None:
+    done = makima(stage, *arguments)
+    assert done.returncode and said in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
 
 
 # -- a gateway that dies ---------------------------------------------------------------------------------------------

@@ -119,3 +119,11 @@ def test_who_works_where_from_and_what_is_checked_can_be_changed_afterwards(
     row = stage.rows.one("directive", directive)
     assert (row["agent"], row["check_command"], row["base_branch"]) == (None, None, "dev")
     assert http.patch(where, json={"check": " "}).json()["detail"] == "the check is empty"
+
+
+def test_nobody_is_invited_to_a_cluster_that_only_this_machine_reaches(
+    stage: ServiceHarness, http: httpx.Client
+) -> None:
+    answer = http.post("/v1/daemons/invitations", json={"name": "far"})
+    assert answer.status_code == 409 and "set `link`" in answer.json()["detail"]
+    assert stage.rows.all("daemon_key") == []
