@@ -49,7 +49,6 @@ class Completer:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._alarm: asyncio.TimerHandle | None = None
         self.reactor = Reactor(self.reconcile, context.settings.sweep_seconds, context.rng)
 
     async def reconcile(self, directives: frozenset[UUID] | None) -> None:
@@ -69,7 +68,8 @@ class Completer:
         if due:
             async with self._context.database.unit_of_work("completer.order") as unit:
                 await self._order(unit, due)
-        self._look_again(next_look.seconds)
+        if next_look.seconds is not None:
+            self.reactor.wake_within(next_look.seconds)
 
     async def _settle(self, unit: UnitOfWork, unsettled: Sequence[Unsettled]) -> None:
         """Write what follows from the results of tasks."""
@@ -131,15 +131,6 @@ class Completer:
         )
         unit.record(*(TaskCreated(directive=task.directive_id, task=task.id, kind=task.kind) for task in ordered))
         unit.after_commit(partial(_tell_ordered, ordered))
-
-    def _look_again(self, seconds: float | None) -> None:
-        """Wake up when the next pull request is to be looked at, in so many seconds; None: there is none."""
-        if seconds is None:
-            return
-        if self._alarm is not None:
-            self._alarm.cancel()
-        loop = asyncio.get_running_loop()
-        self._alarm = loop.call_later(min(seconds, 3600.0) + 0.01, self.reactor.wake, (None,))
 
 
 def _conclude(unit: UnitOfWork, over: Sequence[Over]) -> None:

@@ -70,7 +70,6 @@ class Executor:
         self._commands = commands
         self._skipped = Skipped()
         self._secret = load_secret(context.settings.home)
-        self._alarm: asyncio.TimerHandle | None = None
         self._refused = True
         """Whether tasks may wait that no daemon could take; those of an earlier life aren't known yet."""
         self._freed = False
@@ -88,7 +87,7 @@ class Executor:
         if directives is None:  # before the claim: what becomes due in between would be seen by neither
             look = await database.fetch_one(rows.NEXT_LOOK(after=ACCEPTED_WITHIN_SECONDS))
             if look.seconds is not None:
-                self._look_again(min(look.seconds, 3600) + 0.005)
+                self.reactor.wake_within(look.seconds)
         self._ended.clear()
         try:
             due, (pending,) = await database.fetch_all(rows.DUE_STEPS(), rows.PENDING())
@@ -120,7 +119,7 @@ class Executor:
         for body in COMMANDS.bodies(asked, CANCELS_A_MESSAGE)[0]:
             await self._commands.send("executor.cancel", b"commands", body)
         if asked:
-            self._look_again(ACCEPTED_WITHIN_SECONDS)
+            self.reactor.wake_within(ACCEPTED_WITHIN_SECONDS)
 
     async def _claim_pending(self) -> None:
         """Claim tasks that wait: plans, retries, deliveries. What is claimed is sent before all else is told of it."""
@@ -149,13 +148,13 @@ class Executor:
             refused = await unit.fetch(rows.RECALL(apart=ASK_AGAIN_SECONDS))
             self._refused = bool(refused)
             if refused:
-                self._look_again(max(0.0, *refused) + 0.005)
+                self.reactor.wake_within(max(0.0, *refused))
         self._freed = False
 
     async def _send(self, tasks: Sequence[Task]) -> None:
         if not tasks:
             return
-        self._look_again(ACCEPTED_WITHIN_SECONDS + 0.005)
+        self.reactor.wake_within(ACCEPTED_WITHIN_SECONDS)
         spawns = [spawn(task, self._context.settings, self._secret) for task in tasks]
         bodies, too_large = COMMANDS.bodies(spawns, SPAWNS_A_MESSAGE)
         for body in bodies:
@@ -167,19 +166,6 @@ class Executor:
                 if isinstance(s, SpawnTask)
             ]
             await self._put_back(refused, first_seconds=60.0, longest_seconds=3600.0)
-
-    def _look_again(self, seconds: float) -> None:
-        """Look at everything in so many seconds at the latest."""
-        loop = asyncio.get_running_loop()
-        at = loop.time() + seconds
-        if self._alarm is None or self._alarm.when() > at:
-            if self._alarm is not None:
-                self._alarm.cancel()
-            self._alarm = loop.call_at(at, self._look)
-
-    def _look(self) -> None:
-        self._alarm = None
-        self.reactor.wake([None])
 
     async def receive_replies(self) -> None:
         """Put back what the broker could not route, for ever."""

@@ -21,6 +21,9 @@ Reconcile = Callable[[frozenset[UUID] | None], Awaitable[None]]
 
 FIRST_BACKOFF_SECONDS = 0.1
 LONGEST_BACKOFF_SECONDS = 5.0
+ALARM_LATE_SECONDS = 0.005
+"""An alarm comes so much later than it is due: what it comes for is due by Postgres's clock, too, when it rings."""
+LONGEST_ALARM_SECONDS = 3600.0
 LONGEST_WAIT_SECONDS = 1.0
 """While Postgres is away: it is no worse for being asked, and work goes on so soon after its return."""
 
@@ -37,6 +40,7 @@ class Reactor:
         self._all = True
         self._failures = 0
         self._woken_at: float | None = None
+        self._alarm: asyncio.TimerHandle | None = None
 
     def wake(self, directives: Iterable[UUID | None]) -> None:
         """Run soon for these directives; for all, if one of them is None."""
@@ -49,22 +53,42 @@ class Reactor:
             self._woken_at = time.perf_counter()
         self._woken.set()
 
+    def wake_within(self, seconds: float) -> None:
+        """Run for all in so many seconds at the latest; what was asked for earlier than that stands."""
+        loop = asyncio.get_running_loop()
+        at = loop.time() + min(seconds, LONGEST_ALARM_SECONDS) + ALARM_LATE_SECONDS
+        if self._alarm is None or self._alarm.when() > at:
+            self._disarm()
+            self._alarm = loop.call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self.wake((None,))
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
     async def run(self, stop: asyncio.Event) -> None:
         """React until `stop` is set."""
-        async with create_task_group() as group:
-            group.start_soon(self._wake_at_the_end, stop)
-            while not stop.is_set():
-                everything, due = self._all, frozenset(self._due)
-                self._all, self._due = False, set()
-                woken_at, self._woken_at = self._woken_at, None
-                self._woken.clear()
-                await self._attempt(None if everything else due)
-                if woken_at is not None:
-                    HOPS.add(time.perf_counter() - woken_at)
-                with move_on_after(self._sweep_seconds * (0.75 + self._rng.random() / 2)) as waiting:
-                    await self._woken.wait()
-                self._all = self._all or waiting.cancelled_caught
-            group.cancel_scope.cancel()
+        try:
+            async with create_task_group() as group:
+                group.start_soon(self._wake_at_the_end, stop)
+                while not stop.is_set():
+                    everything, due = self._all, frozenset(self._due)
+                    self._all, self._due = False, set()
+                    woken_at, self._woken_at = self._woken_at, None
+                    self._woken.clear()
+                    await self._attempt(None if everything else due)
+                    if woken_at is not None:
+                        HOPS.add(time.perf_counter() - woken_at)
+                    with move_on_after(self._sweep_seconds * (0.75 + self._rng.random() / 2)) as waiting:
+                        await self._woken.wait()
+                    self._all = self._all or waiting.cancelled_caught
+                group.cancel_scope.cancel()
+        finally:
+            self._disarm()
 
     async def _wake_at_the_end(self, stop: asyncio.Event) -> None:
         await stop.wait()

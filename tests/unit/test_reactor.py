@@ -96,3 +96,20 @@ async def test_everything_is_looked_at_again_without_a_hint() -> None:
             while len(reconciling.seen) < 3:
                 await asyncio.sleep(0.005)
     assert set(reconciling.seen) == {None}
+
+
+async def test_of_several_alarms_the_earliest_rings_for_everything_and_once() -> None:
+    reconciling = Reconciling()
+    async with running(reconciling) as reactor:
+        reactor.wake_within(3000.0)
+        reactor.wake_within(0.01)
+        reactor.wake_within(0.02)
+        async with asyncio.timeout(WAIT_SECONDS):
+            while len(reconciling.seen) < 2:
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+        assert reconciling.seen == [None, None]
+        reactor.wake_within(0.01)
+        async with asyncio.timeout(WAIT_SECONDS):
+            while len(reconciling.seen) < 3:
+                await asyncio.sleep(0.005)
