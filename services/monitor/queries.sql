@@ -388,9 +388,14 @@ RETURNING name;
 UPDATE makima.daemon SET connected = false WHERE name = ANY (%(names)s) AND connected;
 
 -- name: lost
--- Tasks whose lease ran out, locked. Relies on task_on_a_daemon.
+-- Tasks whose lease ran out, or whose daemon may not connect any more since it got them, locked.
+-- Relies on task_on_a_daemon and daemon_key_by_owner.
 SELECT t.id FROM makima.task t
- WHERE t.status IN ({on_a_daemon}) AND t.lease_until < makima.now()
+ WHERE t.status IN ({on_a_daemon})
+   AND (t.lease_until < makima.now()
+        OR (SELECT max(k.changed_at) FILTER (WHERE k.status = 'revoked') > t.dispatched_at
+                   AND count(*) FILTER (WHERE k.status = 'accepted') = 0
+              FROM makima.daemon_key k WHERE k.owner_id = t.owner_id AND k.name = t.daemon))
    FOR UPDATE SKIP LOCKED;
 
 -- name: cancelled
