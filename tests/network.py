@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
+
+ROOT = Path(__file__).parents[1]
 
 
 class Machine:
@@ -78,6 +81,21 @@ def served(machine: Machine, folder: Path) -> Iterator[str]:
     finally:
         serving.terminate()
         serving.wait()
+
+
+@contextmanager
+def slow(machine: Machine, target: str, seconds: float) -> Iterator[str]:
+    """An address on a machine behind which is this other one, each byte so much later."""
+    address = f"{machine.address}:{target.rsplit(':', 1)[1]}"
+    argv = machine.argv(sys.executable, "-m", "tests.relay", address, target, str(seconds))
+    relay = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert relay.stdout is not None
+        assert relay.stdout.readline() == "listens\n"
+        yield address
+    finally:
+        relay.kill()
+        relay.wait()
 
 
 def _ip(*arguments: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from shared.bus.link import invitation
 from tests.conftest import Cluster, free_port
-from tests.network import Machine, network, served
+from tests.network import Machine, network, served, slow
 from tests.postgres import home
 from tests.waiting import until
 
@@ -85,7 +88,7 @@ class Far:
 
 @pytest.fixture(scope="module")
 def machines() -> Iterator[tuple[Machine, ...]]:
-    with network("cluster", "laptop", "desktop") as made:
+    with network("cluster", "laptop", "desktop", "router") as made:
         yield tuple(made)
 
 
@@ -109,6 +112,11 @@ def laptop(site: Site, machines: tuple[Machine, ...]) -> Iterator[Far]:
 def desktop(site: Site, machines: tuple[Machine, ...]) -> Iterator[Far]:
     with home() as folder:
         yield Far(site, machines[2], folder)
+
+
+@pytest.fixture
+def router(machines: tuple[Machine, ...]) -> Machine:
+    return machines[3]
 
 
 @pytest.fixture
@@ -177,19 +185,22 @@ def test_work_goes_elsewhere_at_once_when_a_daemon_may_not_stay(
             site.makima("directive", "archive", made)
 
 
-@pytest.mark.parametrize("share", [0.05])
-def test_a_network_that_loses_some_of_it_only_takes_longer(
-    site: Site, laptop: Far, repository: str, share: float
+def test_a_network_that_is_slow_and_loses_some_of_it_only_takes_longer(
+    site: Site, laptop: Far, router: Machine, repository: str
 ) -> None:
-    with laptop.running("join", site.invite("laptop")):
-        until(lambda: site.daemons().get("laptop"), "it is connected")
-        laptop.machine.lose(share)
-        try:
-            steps = [{"name": f"s{n}", "taskPlan": f"seq 500; echo {n} > {n}"} for n in range(4)]
-            done = site.deliver(repository, steps, 180)
-        finally:
-            laptop.machine.lose(0)
-        assert {step["status"] for step in done.values()} == {"completed"}
+    with slow(router, site.link, 0.1) as address:
+        invited = invitation(site.invite("laptop"))
+        with laptop.running("join", msgspec.structs.replace(invited, address=address).line()):
+            until(lambda: site.daemons().get("laptop"), "it is connected")
+            laptop.machine.lose(0.05)
+            router.lose(0.05)
+            try:
+                steps = [{"name": f"s{n}", "taskPlan": f"seq 500; echo {n} > {n}"} for n in range(4)]
+                done = site.deliver(repository, steps, 180)
+            finally:
+                laptop.machine.lose(0)
+                router.lose(0)
+            assert {step["status"] for step in done.values()} == {"completed"}
 
 
 def test_a_machine_cut_off_for_a_while_loses_nothing(site: Site, laptop: Far, repository: str) -> None:
@@ -205,3 +216,22 @@ def test_a_machine_cut_off_for_a_while_loses_nothing(site: Site, laptop: Far, re
         laptop.machine.lose(0)
         until(lambda: site.daemons().get("laptop"), "it is back", 60)
         site.makima("directive", "watch", made, "--timeout", "90")
+
+
+def test_a_cluster_that_is_killed_whole_goes_on_with_what_runs_elsewhere(
+    site: Site, laptop: Far, repository: str
+) -> None:
+    with laptop.running("join", site.invite("laptop")):
+        until(lambda: site.daemons().get("laptop"), "it is connected")
+        plan = site.home / "plan.json"
+        plan.write_text(json.dumps([{"name": "Work", "taskPlan": "sleep 4; echo x > x"}]))
+        made = site.make("directive", "create", "--title", "Kill", "--repo", repository, "--plan", str(plan), "--start")
+        until(lambda: site.show(made)["steps"][0]["status"] == "running", "it runs")
+        for pid in site.tree():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(5)
+        site.makima("up", "--detach", "--daemons", "0")
+        site.makima("directive", "watch", made, "--timeout", "90")
+        tasks = json.loads(site.makima("task", "list", "--directive", made, "-o", "json"))
+        assert [task["attempt"] for task in tasks if task["kind"] == "step"] == [1]
