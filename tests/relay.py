@@ -1,4 +1,4 @@
-"""`python -m tests.relay LISTEN TARGET SECONDS`: hands on TCP connections both ways, each byte so many seconds later."""
+"""`python -m tests.relay LISTEN TARGET SECONDS`: hands on TCP connections both ways, each byte so much later."""
 
 from __future__ import annotations
 
