@@ -11,6 +11,7 @@ import msgspec
 
 from cli.events import read
 from cli.graph import in_order
+from cli.story import rests_after
 from cli.text import clean, commands
 from shared.api.directives import DirectiveShown
 from shared.api.events import EventShown
@@ -72,6 +73,7 @@ class Board:
         self.last_seq = 0
         self.trouble: str | None = None
         self._heard: dict[tuple[UUID, int], int] = {}
+        self._rested = False
 
     def show(self, shown: DirectiveShown) -> None:
         """Take in the newest state."""
@@ -163,6 +165,7 @@ class Board:
         return f"{(at - (self.first or at)).total_seconds():7.2f}"
 
     def _told(self, body: AnyEvent | None) -> str | None:
+        rests, self._rested = self._rested, rests_after(body, self._rested)
         match body:
             case events.StepChanged():
                 return f"step {clean(body.name)} {body.status}{_because(body.reason)}"
@@ -171,7 +174,7 @@ class Board:
             case events.TaskChanged(asked=False, reason=str()):
                 return f"{self._name_of(body.task)}: its task is {body.status}{_because(body.reason)}"
             case events.DirectiveChanged(status=DirectiveStatus.IDLE):
-                return "all steps have ended"
+                return None if rests else "all steps have ended"
             case events.DirectiveChanged() if body.status:
                 return f"directive {_words(body.status)}{_because(body.reason)}"
             case events.DeliveryFinished():

@@ -77,6 +77,8 @@ def _words(name: str, value: object) -> str:
         return without_credentials(str(value))
     if isinstance(value, dict | tuple):
         return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return str(value).lower()  # as `set` takes it
     return "none" if value is None else str(value)
 
 

@@ -112,9 +112,9 @@ def runs() -> bool:
 
 def _print(found: Found) -> None:
     if found.pid is None and found.overview is not None:
-        say_line(f"makima runs at {found.address}, each of its processes by itself")
+        _say_wrapped(f"makima runs at {found.address}, each of its processes by itself")
     if found.pid is not None:
-        say_line(f"makima runs at {found.address} for {duration(found.up_seconds or 0)}, home {found.home}")
+        _say_wrapped(f"makima runs at {found.address} for {duration(found.up_seconds or 0)}, home {found.home}")
         print()
         print_table((), list(_processes(found)))
     if found.overview is not None:

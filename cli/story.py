@@ -13,6 +13,8 @@ from shared.messages import events
 from shared.messages.events import AnyEvent
 
 MAX_NAMED = 4
+HANGING = " " * 12
+"""Where a sentence begins, behind its time."""
 _TASKS = {"plan": "planning", "step": "work", "completion": "the delivery", "verification": "the look at the delivery"}
 _WHY_PLANNED = {
     "goal": "the goal is new",
@@ -24,13 +26,26 @@ _WHY_PLANNED = {
 
 def told(happened: Iterable[EventShown], names: Mapping[UUID, str]) -> Iterator[str]:
     """A line for each event that means something to a person. A day is named where it begins."""
-    day = ""
+    day, rested = "", False
     for event in happened:
-        at = event.at.astimezone()
-        if sentence := _sentence(read(event), names):
+        at, body = event.at.astimezone(), read(event)
+        rests, rested = rested, rests_after(body, rested)
+        if (sentence := _sentence(body, names)) and not (rests and is_rest(body)):
             if day != (day := f"{at:%A, %-d %B %Y}"):
                 yield day
             yield f"  {at:%H:%M:%S}  {sentence}"
+
+
+def rests_after(event: AnyEvent | None, rested: bool) -> bool:
+    """Whether all of its steps have ended since, and that was said: each look at a delivery comes back to that."""
+    if isinstance(event, events.StepAdded | events.StepReady | events.StepChanged):
+        return False
+    return rested or is_rest(event)
+
+
+def is_rest(event: AnyEvent | None) -> bool:
+    """Whether it says that all steps have ended."""
+    return isinstance(event, events.DirectiveChanged) and event.status == DirectiveStatus.IDLE
 
 
 def _sentence(event: AnyEvent | None, names: Mapping[UUID, str]) -> str:

@@ -123,12 +123,17 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def wrapped(text: str, indent: str = "") -> list[str]:
-    """A text in lines that fit a terminal, broken between words; one line where no person reads it."""
+def wrapped(text: str, indent: str = "", hanging: str | None = None) -> list[str]:
+    """A text in lines that fit a terminal, broken between words; one line where no person reads it.
+
+    `hanging` stands before each line but the first, in the place of `indent`.
+    """
     width = terminal_width()
     if width is None:
         return [indent + text]
-    return textwrap.wrap(text, width, break_on_hyphens=False, initial_indent=indent, subsequent_indent=indent)
+    return textwrap.wrap(
+        text, width, break_on_hyphens=False, initial_indent=indent, subsequent_indent=hanging or indent
+    )
 
 
 def short(thing: object) -> str:

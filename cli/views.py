@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from cli import naming
 from cli.client import Failed, ask, pages
 from cli.command import Arguments, add_verb, declare, print_json, print_table, say, say_line
-from cli.text import ago, amount, clean
+from cli.text import ago, amount, clean, wrapped
 from shared.domain.texts import dollars
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def print_directive(shown: DirectiveShown) -> None:
 
     reason = f": {clean(shown.pause_reason)}" if shown.pause_reason else ""
     say_line(f"{shown.number}  {clean(shown.title)}  {shown.standing}{reason}")
-    outcome = shown.delivery_outcome if shown.delivery_outcome != shown.pause_reason else None
+    known = (shown.pause_reason, f"delivered: {shown.pr_url}", f"{shown.pr_url} was merged")
+    outcome = shown.delivery_outcome if shown.delivery_outcome not in known else None
     spent = f"{dollars(shown.cost_usd)}, {amount(shown.tokens)} tokens" if shown.tokens else None
     for what, value in (
         ("goal", shown.goal),
@@ -182,7 +183,7 @@ def _watch(arguments: Arguments) -> int:
 
 
 def _log(arguments: Arguments) -> int:
-    from cli.story import told
+    from cli.story import HANGING, told
     from shared.api.directives import DirectiveShown
     from shared.api.events import EventShown
 
@@ -191,7 +192,8 @@ def _log(arguments: Arguments) -> int:
         return print_json(events)
     shown = ask(DirectiveShown, "GET", f"/v1/directives/{arguments.id}")
     for line in told(events, {step.id: step.name for step in shown.steps}):
-        say_line(line)
+        for part in wrapped(line, hanging=HANGING):
+            say(part)
     return 0
 
 

@@ -89,6 +89,8 @@ class History:
         self._lives: dict[str, asyncio.Task[None]] = {}
         self._kept: list[asyncio.Task[None]] = []
         self.ids = Random(seed + 1)
+        self._overstaying: set[str] = set()
+        """Lives that wrote though another one led instead, and they could know."""
 
     async def run(self) -> list[Breach]:
         """Live it; what was wrong."""
@@ -144,6 +146,8 @@ class History:
                 task.cancel()
         line = self._stage.server.line
         self.tally.lock_waits, self.tally.deadlocks = line.waits, line.deadlocks
+        if self._overstaying:
+            breaches.append(Breach("who was deposed works no more", f"{sorted(self._overstaying)}"))
         return breaches + check(self._stage.server, self.seen, self.tally, self.forge)
 
     def _keep(self, world: asyncio.TaskGroup, name: str, live: Callable[[], Coroutine[None, None, None]]) -> None:
@@ -170,7 +174,9 @@ class History:
         return self.rng.uniform(0.1, 3)
 
     async def _service(self, life: str, module: ModuleType) -> None:
-        name, step = life.partition("/")[0], self._step(life)
+        name = life.partition("/")[0]
+        leadership = Alone() if self.profile.both_lead else Candidate(self._thrones[name])
+        step = self._watched(life, leadership)
         bus = MemoryBus(self.hub, f"{life}-{self.rng.randrange(10**9)}".encode(), step)
         publisher = bus.publisher(name, module.EMITS)
         database = Database(Pool(self.weather, step), publisher.publish)
@@ -181,7 +187,7 @@ class History:
             rng=Random(self.rng.random()),
             new_id=self.new_id,
             ready=lambda: None,
-            leadership=Alone() if self.profile.both_lead else Candidate(self._thrones[name]),
+            leadership=leadership,
         )
         try:
             await module.run(context, asyncio.Event())
@@ -205,6 +211,17 @@ class History:
                 await asyncio.sleep(rng.expovariate(1 / profile.slow))
 
         return step
+
+    def _watched(self, life: str, leadership: Alone | Candidate) -> Callable[[str], Coroutine[None, None, None]]:
+        """The steps of a life that leads by this; which is noted where it goes on after its end."""
+        step = self._step(life)
+
+        async def watched(point: str) -> None:
+            await step(point)
+            if isinstance(leadership, Candidate) and leadership.overstays:
+                self._overstaying.add(life)
+
+        return watched
 
     async def _stumble(self, _: str) -> None:
         """The gateway dies at a step: this request is lost with it."""

@@ -16,6 +16,7 @@ class Throne:
     def __init__(self, rng: Random) -> None:
         self.rng = rng
         self.holder: Candidate | None = None
+        self.held_since = 0.0
         self._changed = asyncio.Event()
 
     async def change(self) -> None:
@@ -25,6 +26,7 @@ class Throne:
     def give(self, holder: Candidate | None) -> None:
         """Let another one hold it, or nobody."""
         self.holder = holder
+        self.held_since = asyncio.get_running_loop().time()
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -38,12 +40,20 @@ class Candidate:
 
     def __init__(self, throne: Throne) -> None:
         self._throne = throne
+        self._leads = False
+
+    @property
+    def overstays(self) -> bool:
+        """Whether it works though another one has led for longer than it could be unaware of that."""
+        throne, now = self._throne, asyncio.get_running_loop().time()
+        return self._leads and throne.holder not in (self, None) and now > throne.held_since + UNAWARE_SECONDS
 
     async def won(self) -> None:
         """Wait until the throne is free, and take it."""
         while self._throne.holder is not None:
             await self._throne.change()
         self._throne.give(self)
+        self._leads = True
 
     async def lost(self) -> None:
         """Wait until another one has taken the throne, and for a while longer; take it again if nobody has."""
@@ -53,6 +63,7 @@ class Candidate:
                 throne.give(self)
             await throne.change()
             await asyncio.sleep(throne.rng.uniform(0, UNAWARE_SECONDS))
+        self._leads = False
 
     async def resign(self) -> None:
         """Leave the throne to another one, soon."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import ModuleType
@@ -19,6 +19,7 @@ from shared.domain import delivery_outcomes, outcomes
 from shared.domain.statuses import ON_A_DAEMON
 from shared.messages.frames import REPORT_REPLIES
 from shared.messages.reports import Ack, Report
+from shared.service import leadership
 from shared.service.reactor import Reactor
 from shared.store.statements import Query, statements
 from simulation.history import Stage, play
@@ -110,21 +111,30 @@ async def _nothing(self: Any, *_: Any) -> list[Any]:  # noqa: ANN401
     return []
 
 
-@contextlib.contextmanager
-def _blind_readiness(stage: Stage) -> Iterator[None]:
-    rows = stage.server.rows("SELECT pg_get_viewdef('makima.runnable'::regclass) AS definition")
-    stage.server.rows(f"{_RUNNABLE} {_WHATEVER_IT_DEPENDS_ON}")
-    try:
-        yield
-    finally:
-        stage.server.rows(f"{_RUNNABLE} {rows[0]['definition']}")
+def _readiness(old: LiteralString, new: LiteralString) -> Plant:
+    """Rule 1 with `old` as `new`. Raises AssertionError when its view doesn't hold `old` any more."""
+
+    @contextlib.contextmanager
+    def plant(stage: Stage) -> Iterator[None]:
+        rows = stage.server.rows("SELECT pg_get_viewdef('makima.runnable'::regclass) AS definition")
+        before = " ".join(rows[0]["definition"].split())
+        assert old in before, f"view runnable has changed; plant this bug anew: {old!r} in {before}"
+        stage.server.rows(f"{_RUNNABLE} {before.replace(old, new)}")
+        try:
+            yield
+        finally:
+            stage.server.rows(f"{_RUNNABLE} {before}")
+
+    return plant
 
 
 _RUNNABLE: LiteralString = "CREATE OR REPLACE VIEW makima.runnable AS"
-_WHATEVER_IT_DEPENDS_ON: LiteralString = """
-    SELECT s.id, s.directive_id, s.status FROM makima.step s
-     WHERE s.status = (SELECT 'pending'::makima.step_status) AND s.held_by IS NULL AND s.removed_by IS NULL
-"""
+
+
+async def _whatever_ends(over: object, work: Callable[[], Awaitable[None]]) -> None:
+    """Work to the end, whether or not it is over meanwhile."""
+    del over
+    await work()
 
 
 BUGS = (
@@ -143,7 +153,15 @@ BUGS = (
         "output of any daemon is kept",
         _declared(watched, "OUTPUT", "FROM judged WHERE theirs", "FROM judged"),
     ),
-    Bug("readiness doesn't look at dependencies", _blind_readiness),
+    Bug(
+        "readiness doesn't look at dependencies",
+        _readiness("ORDER BY e.depends_on DESC LIMIT 1", "ORDER BY e.depends_on DESC LIMIT 0"),
+    ),
+    Bug(
+        "a step is ready with one dependency unfinished",
+        _readiness("ORDER BY e.depends_on DESC LIMIT 1", "ORDER BY e.depends_on DESC OFFSET 1 LIMIT 1"),
+    ),
+    Bug("a leader works on after its lock was lost", _attribute(leadership, "_unless", _whatever_ends)),
     Bug(
         "an index that makes claims unique is lost",
         _schema(
@@ -165,6 +183,14 @@ BUGS = (
     Bug(
         "steps that become ready are not in the audit log",
         _declared(watched, "ADVANCE", "      FROM found f\n", "      FROM found f WHERE false\n"),
+    ),
+    Bug(
+        "of the steps that changed at once one is not in the audit log",
+        _declared(watched, "APPLY", "      FROM steps s\n)", "      FROM steps s OFFSET 1\n)"),
+    ),
+    Bug(
+        "a directive that becomes idle is not in the audit log",
+        _declared(watched, "IDLE", "      FROM idle i\n", "      FROM idle i WHERE false\n"),
     ),
     Bug("what failed is not tried again", _attribute(Reactor, "_back_off", _nothing)),
 )

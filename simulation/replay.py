@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
 
+from shared.domain.statuses import DIRECTIVE_TRANSITIONS, STEP_TRANSITIONS, TASK_TRANSITIONS, TaskStatus
+
 EVENTS: LiteralString = "SELECT type, body FROM makima.event ORDER BY seq"
 DIRECTIVES: LiteralString = """
     SELECT id::text, status,
@@ -17,6 +19,12 @@ DIRECTIVES: LiteralString = """
 STEPS: LiteralString = "SELECT id::text, status FROM makima.step"
 TASKS: LiteralString = "SELECT id::text, status, attempt FROM makima.task"
 """What to ask of the log and of the tables."""
+
+TOLD_OF_TASKS = {
+    **TASK_TRANSITIONS,
+    TaskStatus.PENDING: TASK_TRANSITIONS[TaskStatus.PENDING] | TASK_TRANSITIONS[TaskStatus.STARTING],
+}
+"""What may follow what in the log: that an attempt is asked for again which no daemon could take is no news."""
 
 Rows = Iterable[Mapping[str, Any]]
 
@@ -29,6 +37,28 @@ class Standing:
     steps: dict[str, str] = field(default_factory=dict)
     tasks: dict[str, tuple[str, int]] = field(default_factory=dict)
     deliveries: dict[str, str] = field(default_factory=dict)
+    skips: list[str] = field(default_factory=list)
+    """Changes that no transition allows: the log lacks one before them."""
+
+    def directive(self, directive: str, status: str) -> None:
+        """A directive has changed."""
+        self._check(DIRECTIVE_TRANSITIONS, "directive", directive, self.directives.get(directive), status)
+        self.directives[directive] = status
+
+    def step(self, step: str, status: str) -> None:
+        """A step has changed."""
+        self._check(STEP_TRANSITIONS, "step", step, self.steps.get(step), status)
+        self.steps[step] = status
+
+    def task(self, task: str, status: str, attempt: int) -> None:
+        """A task has changed."""
+        before, _ = self.tasks.get(task, (None, 0))
+        self._check(TOLD_OF_TASKS, "task", task, before, status)
+        self.tasks[task] = (status, attempt)
+
+    def _check(self, table: Mapping[Any, frozenset[Any]], what: str, one: str, before: str | None, after: str) -> None:
+        if before is not None and before != after and after not in table[before]:
+            self.skips.append(f"{what} {one}: from {before} to {after}")
 
 
 def replay(events: Rows) -> Standing:
@@ -40,19 +70,20 @@ def replay(events: Rows) -> Standing:
             case "directive.created":
                 now.directives[body["directive"]] = "draft"
             case "directive.changed" if body.get("status"):
-                now.directives[body["directive"]] = body["status"]
+                now.directive(body["directive"], body["status"])
             case "step.added":
                 now.steps.update(dict.fromkeys(body["steps"], "pending"))
             case "step.ready":
-                now.steps.update(dict.fromkeys(body["steps"], "ready"))
+                for step in body["steps"]:
+                    now.step(step, "ready")
             case "step.changed":
-                now.steps[body["step"]] = body["status"]
+                now.step(body["step"], body["status"])
             case "step.removed":
                 now.steps.pop(body["step"], None)
             case "task.created":
                 now.tasks[body["task"]] = ("pending", 1)
             case "task.changed":
-                now.tasks[body["task"]] = (body["status"], body["attempt"])
+                now.task(body["task"], body["status"], body["attempt"])
             case "delivery.finished":
                 now.deliveries[body["directive"]] = body.get("branch", "")
     return now

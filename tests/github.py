@@ -79,6 +79,8 @@ class GitHub:
                 return status, headers, instead
         self._look()
         parts = urlsplit(path)
+        if parts.path == "/":
+            return 200, {"X-Oauth-Scopes": "repo, read:org, gist"}, {}
         prefix = f"/repos/{self.path}"
         if not parts.path.startswith(prefix):
             return 404, {}, {"message": "Not Found"}

@@ -131,6 +131,8 @@ def _agent(name: str, table: object, given: Given) -> AgentSettings:
     except msgspec.ValidationError as error:
         what, _, at = str(error).partition(" - at ")
         key = re.split(r"[.\[]", at.strip("`").removeprefix("$."))[0]
+        if what.startswith("Expected `array`"):
+            what = """write a list: '["one", "another"]'"""
         raise refused(key, f"{key} can't be that: {what}") from None  # its value may hold a key
 
 

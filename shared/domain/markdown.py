@@ -21,9 +21,11 @@ DEEPEST = 20
 """Levels of lists and quotes; a text with more is shown as it stands."""
 
 _PARSER = MarkdownIt("commonmark", {"html": False, "maxNesting": DEEPEST})
+_FORGE = MarkdownIt("commonmark", {"html": True}).enable("table")
+_OURS = ("html_block", "html_inline", "heading_open", "image")
 _CODE_OR_TEXT = re.compile(r"\\.|(?<!`)(?P<ticks>`+)(?!`)(?P<code>.+?)(?<!`)(?P=ticks)(?!`)")
 """Code on one line: of what reaches over several, another line may begin a block of its own."""
-_HEADING = re.compile(r"^(?P<before>\W*?)#{1,6}(?:[ \t]+(?P<text>.*?))?(?:[ \t]+#+)?[ \t]*$")
+_HEADING = re.compile(r"^(?P<before>(?:\W|\d{1,9}[.)])*?)#{1,6}(?:[ \t]+(?P<text>.*?))?(?:[ \t]+#+)?[ \t]*$")
 _UNDERLINE = re.compile(r"^[\s>]*(?:=+|-+)\s*$")
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|!~&])")
 _IMAGE = re.compile(r"(?P<slashes>\\*)!\[")
@@ -35,14 +37,11 @@ def safe(text: str, max_characters: int, orders: bool = False) -> str:
     cut = text if len(text) <= max_characters else f"{text[:max_characters].rstrip()} ..."
     lines = [_CONTROL.sub("", line) for line in lines_of(cut.strip("\n"))]
     tokens = _PARSER.parse("\n".join(lines))
+    as_it_stands = _closed([f"    {line}" for line in lines], [], orders)
     if any(token.level >= DEEPEST - 1 for token in tokens):
-        return _closed([f"    {line}" for line in lines], [], orders)
-    code = {at for token in tokens if token.type in ("fence", "code_block") for at in range(*_span(token))}
-    for token in tokens:
-        if token.type == "heading_open":
-            _flatten(lines, token.markup, *_span(token))
-    parts = [_block(lines[a:b], orders) if not verbatim else lines[a:b] for a, b, verbatim in _blocks(len(lines), code)]
-    return _closed([line for part in parts for line in part], tokens, orders)
+        return as_it_stands
+    made = _made(lines, tokens, orders)
+    return as_it_stands if _holds_ours(made) else made
 
 
 def plain(text: str) -> str:
@@ -59,18 +58,34 @@ def unmarked(text: str) -> str:
     return text.replace(MARKER, MARKER.replace("<!", f"<{NOTHING}!"))
 
 
+def _made(given: Sequence[str], tokens: Sequence[Token], orders: bool) -> str:
+    """The lines, with nothing but code as it was given."""
+    lines = list(given)
+    code = {at for token in tokens if token.type in ("fence", "code_block") for at in range(*_span(token))}
+    for token in tokens:
+        if token.type == "heading_open":
+            _flatten(lines, token.markup, *_span(token))
+    parts = [_block(lines[a:b], orders) if not verbatim else lines[a:b] for a, b, verbatim in _blocks(len(lines), code)]
+    return _closed([line for part in parts for line in part], tokens, orders)
+
+
+def _holds_ours(made: str) -> bool:
+    """Whether a forge would still see in it what only the page may have: what began as code, say, and ended as HTML."""
+    tokens = _FORGE.parse(made)
+    return any(one.type in _OURS for token in tokens for one in (token, *(token.children or ())))
+
+
 def _closed(lines: Sequence[str], tokens: Sequence[Token], orders: bool) -> str:
     """The lines, with the fence that the last of them leaves open closed."""
     last = next((t for t in reversed(tokens) if t.level == 0 and t.map), None)
-    closed = [*lines, *([last.markup] if last is not None and last.type == "fence" and _open(last, lines) else [])]
+    closed = [*lines, *([last.markup] if last is not None and last.type == "fence" and _open(lines) else [])]
     joined = unmarked("\n".join(closed))
     return joined if orders else inert_body(joined)
 
 
-def _open(fence: Token, lines: Sequence[str]) -> bool:
-    begin, end = _span(fence)
-    ends = lines[end - 1].strip()
-    return end - begin < 2 or len(ends) < len(fence.markup) or set(ends) != set(fence.markup)
+def _open(lines: Sequence[str]) -> bool:
+    """Whether what stands after these lines would still be in the fence that is their last block."""
+    return _PARSER.parse("\n".join([*lines, "", "after"]))[-1].type == "fence"
 
 
 def _span(token: Token) -> tuple[int, int]:

@@ -34,7 +34,7 @@ def lacking(steps: Sequence[PlannedStep], agent: str, offers: Sequence[Offer]) -
     asked: dict[tuple[str, str], list[str]] = {}
     for step in steps:
         named = [("agent", step.agent)] if step.agent else []
-        for what in [*named, *(("label", label) for label in step.labels)]:
+        for what in [*named, *(("label", label) for label in dict.fromkeys(step.labels))]:
             asked.setdefault(what, []).append(step.name)
     known = {"agent": {a for o in offers for a in o.agents}, "label": {x for o in offers for x in o.labels}}
     unknown = {(kind, name): who for (kind, name), who in asked.items() if name not in known[kind]}

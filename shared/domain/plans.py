@@ -46,6 +46,8 @@ class PlanRefused(ValueError):
     """A plan that is invalid: which item, what is wrong, and what would fix it."""
 
 
+_POSITION = re.compile(r"[0-9]{1,9}")
+"""A step of the batch by its place, written as text: of any other digits `int` makes other numbers, or none."""
 _FENCED = re.compile(r"^```sh[ \t]*\n(.*?)^```[ \t]*$", re.MULTILINE | re.DOTALL)
 
 
@@ -145,7 +147,7 @@ def _dependency(
         if (step_id := UUID(ref)) in existing:
             return step_id
     except ValueError:
-        if ref.isdigit() and int(ref) < len(ids):
+        if _POSITION.fullmatch(ref) and int(ref) < len(ids):
             return ids[int(ref)]
     raise PlanRefused(f"{where}: depends_on {ref!r} is no step of this directive nor of this batch")
 

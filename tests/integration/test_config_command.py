@@ -36,6 +36,7 @@ def test_each_value_is_shown_with_where_it_comes_from(tmp_path: Path) -> None:
     assert (rows["owner"]["value"], rows["owner"]["from"]) == ("me", "MAKIMA_OWNER")
     assert rows["port"]["from"] == "default"
     assert rows["home"]["from"] == "MAKIMA_HOME"
+    assert rows["pull_request_watch"]["value"] == "true", "as `set` takes it"
     assert config(tmp_path, "--given", MAKIMA_OWNER="me").split() == [
         "home",
         str(tmp_path / "h"),
@@ -69,6 +70,7 @@ def test_what_a_person_wrote_stays_as_it_is(tmp_path: Path) -> None:
         (("set", "port", "many"), "has the value 'many'"),
         (("set", "agents.claude.modle", "opus"), "modle is no key of an agent: did you mean model?"),
         (("set", "slots..x", "1"), "names no setting"),
+        (("set", "agents.claude.pass_environment", "ANTHROPIC_API_KEY"), """write a list: '["one", "another"]'"""),
         (("unset", "slots"), "doesn't set slots: nothing to take out"),
     ],
 )

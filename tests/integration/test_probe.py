@@ -32,7 +32,7 @@ def test_each_agent_is_found_or_its_fix_is_said(tmp_path: Path, present: tuple[s
         found = probe(name, AgentSettings(kind=name), own)  # type: ignore[arg-type]
         if name in present:
             assert found.path and any(character.isdigit() for character in found.version)
-            assert (found.signed_in is False and "sign in" in found.fix) or "codex login" in found.fix
+            assert found.signed_in is False and f"agents.{name}.pass_environment '[\"{KEYS[name]}\"]'" in found.fix
         else:
             assert found.path is None and found.fix == f"install {name}, or leave the agent {name} unused"
 

@@ -313,7 +313,9 @@ def test_troubles_of_the_provider_wait_and_what_a_person_must_fix_waits_for_them
         unknown = after(problem(trouble), told())
         assert isinstance(unknown, Over) and unknown.wait_seconds == 0.0, "nobody knows how long"
     out = after(problem(Trouble.SIGNED_OUT), told())
-    assert isinstance(out, Over) and out.blocked and out.reason == "claude is not signed in: words; sign in"
+    assert (
+        isinstance(out, Over) and out.blocked and out.reason == "claude is not signed in: words; sign in, then resume"
+    )
     for trouble, words in ((Trouble.NO_CREDIT, "has no credit left"), (Trouble.REFUSED, "was refused")):
         over = after(problem(trouble), told())
         assert isinstance(over, Over) and over.blocked and words in over.reason and "resume" in over.reason

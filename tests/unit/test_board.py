@@ -163,3 +163,9 @@ def test_a_delivery_shows_its_stage_from_before_it_was_watched() -> None:
 def test_what_ctrl_c_echoes_finds_an_empty_line_while_it_runs() -> None:
     running = Board(directive(step("a", status="running"), status="active", standing="running"))
     assert running.outcome() is None and drawn(running).endswith("\n\n")
+
+
+def test_coming_back_to_rest_after_each_look_at_a_delivery_is_not_told_again() -> None:
+    board = Board(directive(step("a", "completed"), status="idle", standing="delivering"))
+    idle = event("directive.changed", status="idle")
+    assert [len(board.happened(one)) for one in (idle, idle, event("step.ready", steps=[]), idle)] == [1, 0, 1, 1]

@@ -26,6 +26,7 @@ def types(text: str) -> list[str]:
         ("a **bold** word and `code`", "<p>a <strong>bold</strong> word and <code>code</code></p>"),
         ("- one\n- two", "<ul>\n<li>one</li>\n<li>two</li>\n</ul>"),
         ("# Big\ntext", "<p><strong>Big</strong>\ntext</p>"),
+        ("1. # Big", "<ol>\n<li><strong>Big</strong></li>\n</ol>"),
         ("Big\n===\ntext", "<p>Big</p>\n<p>text</p>"),
         ("`# \n===", "<p>`#</p>"),
         ("# `\n===", "<p><strong>`</strong>\n===</p>"),
@@ -91,6 +92,9 @@ PIECES = st.sampled_from((*MARKS, *SPACED, MARKER))
 @given(st.lists(PIECES, max_size=30).map("".join))
 @example("\\![a](b)")
 @example("`\n</details>`")
+@example("```\n    ```")
+@example("1. # ")
+@example("`\r`<b>`")
 def test_nothing_in_it_is_mark_up_of_the_page_or_reaches_beyond_it(typed: str) -> None:
     made = safe(typed, 10_000)
     assert not NO_MARK_UP & set(types(made)), made

@@ -34,7 +34,7 @@ def step(name: str, agent: str | None = None, *labels: str) -> PlannedStep:
             ],
         ),
         (
-            [step("a", None, "x")],
+            [step("a", None, "x", "x")],
             [
                 "no daemon has the label 'x'; there are gpu, linux, mac: 'a' waits until one has"
                 " (a daemon offers it by its setting labels)"

@@ -13,8 +13,8 @@ import pytest
 from cli import doctor, logs, task
 from cli.client import Failed
 from cli.command import print_table
-from cli.story import told
-from cli.text import cells, columns, cut
+from cli.story import HANGING, told
+from cli.text import cells, columns, cut, wrapped
 from shared.api.events import EventShown
 from shared.api.tasks import OutputBatch
 
@@ -75,6 +75,25 @@ def test_a_log_tells_what_happened_with_names_and_without_ids() -> None:
         "A person changed max parallel.",
         "Delivered on makima/x, https://forge/1.",
     ]
+
+
+def test_a_directive_that_comes_back_to_rest_says_once_that_all_steps_have_ended() -> None:
+    idle = event("directive.changed", status="idle")
+    again = event("step.changed", step=str(A), name="Build", status="completed")
+    assert [line.split("  ", 2)[2] for line in list(told([idle, idle, again, idle, idle], NAMES))[1:]] == [
+        "All steps have ended.",
+        "Build: completed",
+        "All steps have ended.",
+    ]
+
+
+def test_a_sentence_of_a_log_is_broken_and_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.text.terminal_width", lambda: 60)
+    url = "https://github.com/acme/shop/pull/1"
+    (_, line) = told([event("delivery.finished", branch="makima/directive-a-page-1234", pr_url=url)], NAMES)
+    parts = wrapped(line, hanging=HANGING)
+    assert parts[0].endswith("Delivered on makima/directive-a-page-1234,")
+    assert parts[1:] == [f"{HANGING}{url}."]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from services.daemon.agents import environment
-from services.daemon.agents.registry import SIGN_IN, program
+from services.daemon.agents.registry import program, sign_in
 from shared.config.agents import AgentSettings
 
 PATIENCE_SECONDS = 20.0
@@ -45,7 +45,7 @@ def probe(name: str, settings: AgentSettings, own: Mapping[str, str] = os.enviro
         return Probe(name=name, path=path, version=said)
     asked = _run((path, *status), given)
     signed_in = None if asked is None else asked.returncode == 0 or _has_key(settings.kind, given)
-    fix = SIGN_IN[settings.kind] if signed_in is False else ""
+    fix = sign_in(name, settings.kind) if signed_in is False else ""
     note = _priceless(name, settings)
     return Probe(name=name, path=path, version=said, signed_in=signed_in, fix=fix, note=note)
 

@@ -13,9 +13,9 @@ from services.daemon.agents.command import Command
 from services.daemon.agents.shell import Shell
 from shared.config.agents import DEFAULT_AGENTS, AgentSettings
 
-SIGN_IN = {
-    "claude": "run `claude` on this machine and sign in, or pass ANTHROPIC_API_KEY on (pass_environment), then resume",
-    "codex": "run `codex login` on this machine, or pass OPENAI_API_KEY on (pass_environment), then resume",
+_SIGN_IN = {
+    "claude": ("run `claude` on this machine and sign in", "ANTHROPIC_API_KEY"),
+    "codex": ("run `codex login` on this machine", "OPENAI_API_KEY"),
 }
 
 TAKE_A_MODEL = ("claude", "codex", "command")
@@ -35,6 +35,14 @@ def adapter(settings: AgentSettings) -> Adapter:
             return Codex()
         case "acp":
             return Acp()
+
+
+def sign_in(name: str, kind: str) -> str:
+    """How an agent is signed in, or gets a key; empty where there is nothing to sign in to."""
+    if kind not in _SIGN_IN:
+        return ""
+    how, key = _SIGN_IN[kind]
+    return f"{how}, or pass its key on: makima config set agents.{name}.pass_environment '[\"{key}\"]'"
 
 
 def program(settings: AgentSettings) -> str:

@@ -16,7 +16,7 @@ import structlog
 from services.daemon.agents import belongings, environment
 from services.daemon.agents.adapter import Assignment, Launch
 from services.daemon.agents.events import Event, Session
-from services.daemon.agents.registry import SIGN_IN, adapter
+from services.daemon.agents.registry import adapter, sign_in
 from services.daemon.agents.shell import Shell
 from services.daemon.processes import tree
 from services.daemon.processes.tree import Group
@@ -220,7 +220,7 @@ class Conversation:
                 resumed=resumed,
                 began=began,
                 afresh=self._afresh,
-                sign_in=SIGN_IN.get(self.agent.kind, ""),
+                sign_in=sign_in(self.command.agent, self.agent.kind),
             )
             match decisions.after(ended, told):
                 case Well():

@@ -128,7 +128,8 @@ def _troubled(ended: Ended, told: Told) -> Next:
             reason = f"{name}'s model can't be asked now: {problem.text}"
             return Over(reason=reason, wait_seconds=_within(problem.seconds or 0.0))
         case Trouble.SIGNED_OUT:
-            return Over(reason=f"{name} is not signed in: {problem.text}; {told.sign_in}", blocked=True)
+            fix = f"{told.sign_in or 'sign it in'}, then resume"
+            return Over(reason=f"{name} is not signed in: {problem.text}; {fix}", blocked=True)
         case Trouble.NO_CREDIT:
             fix = "add credit or raise the limit of its account, then resume"
             return Over(reason=f"{name} has no credit left: {problem.text}; {fix}", blocked=True)

@@ -15,6 +15,8 @@ HEADER_SECONDS = 10.0
 """From a connection, or a request's first byte, to the end of its headers."""
 BODY_SECONDS = 60.0
 """From there to the end of its body."""
+MAX_BESIDE_BYTES = 256 << 10
+"""Of a request, besides its body: its line, its headers, how its chunks are told apart, and what comes after those."""
 MAX_BY_TCP = 512
 MAX_OF_ONE_HOST = 384
 """A host has many people, or many tabs; one alone leaves room for others."""
@@ -29,6 +31,7 @@ class Connection(HttpToolsProtocol):
 
     _stuck: asyncio.TimerHandle | None = None
     _late: asyncio.TimerHandle | None = None
+    _beside_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """It has a place, which an idle one leaves it where all are taken; without one to leave it, it is refused."""
@@ -48,15 +51,32 @@ class Connection(HttpToolsProtocol):
         """Whether no request of it is being answered."""
         return self.cycle is None or self.cycle.response_complete
 
+    def data_received(self, data: bytes) -> None:
+        """A part of a request. Headers without end are refused: what came of them is kept."""
+        self._beside_bytes += len(data)
+        super().data_received(data)
+        if self._beside_bytes <= MAX_BESIDE_BYTES:
+            return
+        if self.idle:
+            self.send_400_response(f"The headers are longer than {MAX_BESIDE_BYTES >> 10} KiB.")
+        else:
+            self._cut_off()
+
     def on_message_begin(self) -> None:
         """A request's first byte."""
         super().on_message_begin()
+        self._beside_bytes = 0
         self._expect(HEADER_SECONDS)
 
     def on_headers_complete(self) -> None:
         """All but its body."""
         super().on_headers_complete()
         self._expect(BODY_SECONDS)
+
+    def on_body(self, body: bytes) -> None:
+        """A part of its body."""
+        super().on_body(body)
+        self._beside_bytes -= len(body)
 
     def on_message_complete(self) -> None:
         """All of it: how long the answer takes is up to this side."""

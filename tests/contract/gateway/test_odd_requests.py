@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import quote
@@ -29,6 +31,9 @@ UNPRINTABLE = {
 }
 NUMBERS = (2**31, 2**63 - 1, 2**63, -(2**63) - 1, 2**70, "9" * 400, "9" * 5000, "1e400", "nan", "inf", "-inf", "-0", "")
 ODD = (*UNPRINTABLE.values(), *map(str, NUMBERS), "x" * 5000, "%", "%zz", "%00", "..%2f..", quote("٣"))
+
+CHUNKED = "POST /v1/directives HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+ENDLESS_BYTES = 64 << 20
 
 
 class Client:
@@ -94,6 +99,28 @@ def test_a_key_that_can_be_none_is_refused_in_a_line(client: Client, key: bytes)
 def test_a_last_event_that_can_be_none_is_refused_in_a_line(client: Client, said: bytes) -> None:
     status, detail = client.ask("GET", "/v1/events", {"Last-Event-ID": said})
     assert status == 400 and detail
+
+
+@pytest.mark.parametrize("begins", ["GET /", "GET / HTTP/1.1\r\nX: ", f"{CHUNKED}1;", f"{CHUNKED}0\r\nX: "], ids=repr)
+def test_a_request_without_end_is_cut_off_while_it_is_short(stage: ServiceHarness, begins: str) -> None:
+    with socket.create_connection(("127.0.0.1", stage.settings.port), timeout=30) as peer:
+        sent = 0
+        with suppress(ConnectionError):
+            peer.sendall(begins.encode())
+            while sent < ENDLESS_BYTES:
+                sent += peer.send(b"a" * (64 << 10))
+    assert sent < ENDLESS_BYTES
+
+
+def test_a_body_in_small_chunks_is_taken_whole(stage: ServiceHarness, http: Any) -> None:
+    body = json.dumps({"title": "Small", "goal": "x" * 400_000}).encode()
+    chunks = b"".join(
+        b"%x\r\n%b\r\n" % (len(part), part) for part in (body[a : a + 100] for a in range(0, len(body), 100))
+    )
+    head = f"{CHUNKED[:-2]}Authorization: {http.headers['authorization']}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", stage.settings.port), timeout=30) as peer:
+        peer.sendall(head.encode() + chunks + b"0\r\n\r\n")
+        assert peer.recv(12) == b"HTTP/1.1 201"
 
 
 def test_no_parameter_of_any_route_is_an_error_of_the_gateways(
