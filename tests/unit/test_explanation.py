@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from shared.domain import explanation
 from shared.domain.explanation import Scene, Slots, Step, Task
 from shared.domain.ids import uuid7
-from shared.domain.readiness import idle, ready
 from shared.domain.statuses import LIVE_TASK, DirectiveStatus, PauseCause, StepStatus, TaskKind, TaskStatus
+from tests.oracle import idle, ready
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FREE = Slots(daemons=1, capacity=4, free=4)
