@@ -165,7 +165,7 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
             deletes,
         ),
         "step_dependency": (inserts(), deletes),
-        "task": (updates("cancel_asked cancel_cause gave_up"),),
+        "task": (updates("cancel_asked cancel_cause gave_up"), updates("agent session not_before")),
         "work_order": (
             inserts(status="open"),
             updates(

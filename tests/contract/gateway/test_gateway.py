@@ -119,3 +119,22 @@ def test_who_works_where_from_and_what_is_checked_can_be_changed_afterwards(
     row = stage.rows.one("directive", directive)
     assert (row["agent"], row["check_command"], row["base_branch"]) == (None, None, "dev")
     assert http.patch(where, json={"check": " "}).json()["detail"] == "the check is empty"
+
+
+def test_a_planning_that_waits_is_the_new_agents_and_one_that_runs_keeps_its_own(
+    stage: ServiceHarness, http: httpx.Client
+) -> None:
+    waits, runs = create(http), create(http)
+    later = {"agent": "claude", "not_before": "2100-01-01"}
+    waiting = stage.rows.task(waits, "plan", status="pending", session="claude's", **later)
+    running = stage.rows.task(runs, "plan", status="running", daemon="d1", lease_until="2100-01-01", **later)
+    for directive in (waits, runs):
+        http.patch(f"/v1/directives/{directive}", json={"agent": "codex"}).raise_for_status()
+    row = stage.rows.one("task", waiting)
+    assert (row["agent"], row["session"]) == ("codex", None) and row["not_before"].year < 2100
+    assert stage.rows.one("task", running)["agent"] == "claude"
+    http.patch(f"/v1/directives/{waits}", json={"agent": None}).raise_for_status()
+    assert stage.rows.one("task", waiting)["agent"] == "shell"
+    http.patch(f"/v1/directives/{waits}", json={"max_parallel": 2}).raise_for_status()
+    asked = [e["body"] for e in stage.rows.all("event", directive_id=waits) if e["type"] == "task.changed"]
+    assert [e["reason"] for e in asked] == ["its agent is codex now", "its agent is shell now"]
