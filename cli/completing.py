@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from cli.client import Failed, ask
+from cli.text import clean
 
 if TYPE_CHECKING:
     from shared.api.names import Kind
@@ -49,11 +50,17 @@ def agents() -> Completer:
 def _quietly(offered: Callable[[str], Iterator[tuple[str, str]]]) -> Completer:
     def completer(prefix: str, **_: object) -> dict[str, str]:
         try:
-            return dict(offered(prefix))
+            return {word: _shown(says) for word, says in offered(prefix)}
         except (Failed, OSError):
             return {}
 
     return completer
+
+
+def _shown(says: str) -> str:
+    """What something is, on one line, as the shell that asks shows it letter by letter."""
+    text = clean(says)
+    return text.replace("\\", "\\\\") if os.environ.get("_ARGCOMPLETE_SHELL") == "zsh" else text
 
 
 def _words(line: str) -> list[str]:

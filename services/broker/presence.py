@@ -10,7 +10,7 @@ from shared.domain.statuses import Refusal
 from shared.messages.commands import SpawnTask
 from shared.messages.reports import Hello, Running
 
-Attempt = tuple[UUID, int]
+AttemptKey = tuple[UUID, int]
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Daemon:
     last_heard: float
     last_told: float = float("-inf")
     """When monitors last got a heartbeat of it while it ran nothing."""
-    running: dict[Attempt, float] = field(default_factory=dict)
+    running: dict[AttemptKey, float] = field(default_factory=dict)
     """What takes its slots, and when that was last routed to it or named by it."""
 
     @property
@@ -51,7 +51,7 @@ class Presence:
         """A daemon that is heard, and hasn't named an attempt for so long, doesn't have it: the command never reached
         it, or a heartbeat came late."""
         self.daemons: dict[bytes, Daemon] = {}
-        self._holders: dict[Attempt, bytes] = {}
+        self._holders: dict[AttemptKey, bytes] = {}
 
     def hello(self, identity: bytes, hello: Hello, now: float) -> bool:
         """Take in a Hello; whether the daemon is new here."""
@@ -147,7 +147,7 @@ class Presence:
             return Refused(Refusal.SLOTS, f"{slots} of {slots} slots taken")
         return max(free, key=lambda i: (free[i].name == command.prefer_daemon, free[i].free))
 
-    def _release(self, identity: bytes, daemon: Daemon, attempt: Attempt) -> None:
+    def _release(self, identity: bytes, daemon: Daemon, attempt: AttemptKey) -> None:
         daemon.running.pop(attempt, None)
         if self._holders.get(attempt) == identity:
             del self._holders[attempt]

@@ -162,7 +162,7 @@ def _pull_request(row: Told, steps: Sequence[Step], settings: Settings) -> PullR
             goal=row.goal,
             steps=steps,
             left_out=row.left_out,
-            orders=row.orders or (),
+            orders=_served(steps, row.left_out),
             cost_usd=row.usd or 0.0 if settings.pull_request_cost else 0.0,
             tokens=row.tokens or 0 if settings.pull_request_cost else 0,
             seconds=row.seconds or 0.0 if settings.pull_request_cost else 0.0,
@@ -171,6 +171,12 @@ def _pull_request(row: Told, steps: Sequence[Step], settings: Settings) -> PullR
         labels=settings.pull_request_labels,
         reviewers=settings.pull_request_reviewers,
     )
+
+
+def _served(steps: Sequence[Step], left_out: Sequence[UUID]) -> list[str]:
+    """The titles of the orders that these steps serve, each once, the oldest first."""
+    served = {order.id: order.title for step in steps if step.id not in left_out for order in step.orders}
+    return [served[order] for order in sorted(served)]
 
 
 def _forge(row: Told, settings: Settings) -> Forge | None:

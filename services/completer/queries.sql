@@ -92,8 +92,7 @@ SELECT new.id, n.need, n.at - 1 FROM new CROSS JOIN LATERAL unnest(new.all_needs
 -- all of its steps. Relies on directive_by_status.
 SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.pr_branch, d.pr_url, d.pr_state, d.pr_round,
        d.merge_into_base, d.check_command, d.left_out, d.delivered_heads, told.seconds, told.usd, told.tokens,
-       coalesce(told.steps, '[]') AS steps,
-       told.orders
+       coalesce(told.steps, '[]') AS steps
   FROM makima.directive d JOIN makima.delivery_told told ON told.id = d.id
  WHERE d.status = 'idle' AND d.repository_url IS NOT NULL
    AND d.id = ANY (coalesce(%(directives)s::uuid[], ARRAY(SELECT id FROM makima.directive WHERE status = 'idle')))
@@ -106,7 +105,7 @@ SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.pr_branch, d.pr_ur
 -- open pull request is to be looked at. Relies on directive_by_status.
 SELECT d.id, d.owner_id, d.title, d.goal, d.repository_url, d.pr_branch, d.pr_url, d.pr_round, d.pr_etag, d.left_out,
        d.delivered_heads, CASE WHEN d.pr_url IS NULL THEN 'verify' ELSE 'watch' END AS action, told.seconds, told.usd,
-       told.tokens, told.steps AS all_steps, told.orders,
+       told.tokens, told.steps AS all_steps,
        coalesce((SELECT jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'branch', s.branch, 'head', s.head))
                    FROM makima.step s
                   WHERE s.directive_id = d.id AND s.status = 'completed' AND s.branch IS NOT NULL AND s.delivered

@@ -16,6 +16,13 @@ from shared.store.statements import Statements
 SQL = Statements("services.completer")
 
 
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """An order that is done."""
+
+    id: UUID
+    title: str
+
+
 class Step(StepText, frozen=True, kw_only=True):
     """A step of a directive that is delivered, with what the delivery depends on."""
 
@@ -26,6 +33,8 @@ class Step(StepText, frozen=True, kw_only=True):
     base: str | None = None
     order_index: int = 0
     depends_on: tuple[UUID, ...] = ()
+    orders: tuple[Served, ...] = ()
+    """Those that it serves, and that are done."""
 
 
 class Unsettled(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +93,6 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float | None
     usd: float | None
     tokens: int | None
-    orders: tuple[str, ...] | None
 
 
 class DeliveryDue(Told, frozen=True, kw_only=True):

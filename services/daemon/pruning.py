@@ -17,7 +17,7 @@ import msgspec
 from services.daemon.disk import folders
 from services.daemon.disk.locks import Held, alone, in_use, take_away, used_at
 from services.daemon.git.command import GitError, git
-from services.daemon.reports.journal import Attempt, Recorded
+from services.daemon.reports.journal import AttemptKey, Recorded
 from services.daemon.workspaces.workspace import INDEXES, borrowed_from
 from shared.config import Settings
 
@@ -118,7 +118,7 @@ async def prune_own(folder: Path, settings: Settings, live: Live) -> list[Pruned
     return pruned
 
 
-def names(attempts: Iterable[Attempt]) -> frozenset[str]:
+def names(attempts: Iterable[AttemptKey]) -> frozenset[str]:
     """How the folders of attempts are named; a delivery's further worktrees go on with a dash."""
     return frozenset(f"{task.hex}-{number}" for task, number in attempts)
 

@@ -25,8 +25,7 @@ from services.daemon.processes.cgroups import Cgroups
 from services.daemon.processes.tree import Group, Whose
 from services.daemon.pruning import names, prune_own
 from services.daemon.reports.connection import Connection
-from services.daemon.reports.journal import Attempt as Key
-from services.daemon.reports.journal import Journal
+from services.daemon.reports.journal import AttemptKey, Journal
 from services.daemon.reports.resending import Resending
 from services.daemon.sandbox import network
 from services.daemon.sandbox.choosing import chosen
@@ -88,8 +87,8 @@ class Daemon:
         self._folder = folder
         self._runs = folder / "runs"
         self._name = name
-        self._attempts: dict[Key, Attempt] = {}
-        self._working: dict[Key, asyncio.Task[None]] = {}
+        self._attempts: dict[AttemptKey, Attempt] = {}
+        self._working: dict[AttemptKey, asyncio.Task[None]] = {}
         self._stopping = False
         self._headroom = Headroom(settings, folder, journal.rewrite)
         self._drains = False
@@ -110,7 +109,7 @@ class Daemon:
             seq = self.next_seq()
             self.report(TaskInterrupted(seq=seq, task=task, attempt=attempt, reason="the daemon restarted"))
 
-    async def _end(self, key: Key, group: Group | None) -> None:
+    async def _end(self, key: AttemptKey, group: Group | None) -> None:
         """End what an earlier life's attempt left running."""
         cgroup = self._machine.cgroups.make(f"{key[0].hex}-{key[1]}")
         await tree.end(Whose(*key, cgroup=cgroup), group)
@@ -156,7 +155,7 @@ class Daemon:
             self._drain(error)
         self.resending.send(report)
 
-    def runs(self, key: Key, group: Group) -> None:
+    def runs(self, key: AttemptKey, group: Group) -> None:
         """Journal the process group of an attempt, so that a later life can end it."""
         try:
             self._journal.runs(key, group)
@@ -279,7 +278,7 @@ class Daemon:
         if self._headroom.not_written(error):
             self.hello()
 
-    def _run_folder(self, key: Key) -> Path:
+    def _run_folder(self, key: AttemptKey) -> Path:
         return self._runs / f"{key[0].hex}-{key[1]}"
 
     def _in_hand(self) -> tuple[Running, ...]:

@@ -132,7 +132,12 @@ async def _serve(unit: UnitOfWork, directive: UUID, steps: Sequence[PlannedStep]
     served = [(step_id, order) for step_id, step in zip(ids, steps, strict=True) for order in step.orders]
     if not served:
         return
-    asked = SERVE_ORDERS(directive=directive, steps=[i for i, _ in served], orders=[o for _, o in served])
+    asked = SERVE_ORDERS(
+        directive=directive,
+        steps=[i for i, _ in served],
+        orders=[o for _, o in served],
+        held_by=None,  # a step that is held holds what it serves with it
+    )
     kept = set(await unit.fetch(asked))
     for at, step in enumerate(steps):
         for order in step.orders:

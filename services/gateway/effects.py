@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from services.gateway.rows.directives import ACTIVATE, END_TASKS, STANDING, STOP_TASKS, AskedEnd, LockedDirective
+from services.gateway.rows.directives import ACTIVATE, END_TASKS, STANDING, STOP_TASKS, AskedTask, LockedDirective
 from services.gateway.rows.orders import SETTLE_ORDERS, SETTLE_THESE_ORDERS, SettledOrder
-from services.gateway.rows.planning import NEEDS_PLAN, REQUEST_PLAN, SUPERSEDE, WITHDRAW_PLANS
+from services.gateway.rows.planning import HAND_OVER_PLANNING, NEEDS_PLAN, REQUEST_PLAN, SUPERSEDE, WITHDRAW_PLANS
 from services.gateway.rows.steps import MAKE_READY
 from shared.domain.ids import new_id
 from shared.domain.statuses import DirectiveStatus
@@ -74,7 +74,17 @@ async def end_tasks(unit: UnitOfWork, directive: UUID, why: str) -> None:
     _say_ends(unit, directive, why, await unit.fetch(END_TASKS(directive=directive, why=why)))
 
 
-def _say_ends(unit: UnitOfWork, directive: UUID, why: str, asked: Sequence[AskedEnd]) -> None:
+async def hand_over_planning(unit: UnitOfWork, directive: UUID, agent: str) -> None:
+    """Let a planning that waits be begun by this agent."""
+    waiting = await unit.fetch(HAND_OVER_PLANNING(directive=directive, agent=agent))
+    _say_asked(unit, directive, f"its agent is {agent} now", waiting)
+
+
+def _say_ends(unit: UnitOfWork, directive: UUID, why: str, asked: Sequence[AskedTask]) -> None:
+    _say_asked(unit, directive, f"cancel asked: {why}", asked)
+
+
+def _say_asked(unit: UnitOfWork, directive: UUID, reason: str, asked: Sequence[AskedTask]) -> None:
     for task in asked:
         unit.record(
             TaskChanged(
@@ -83,7 +93,7 @@ def _say_ends(unit: UnitOfWork, directive: UUID, why: str, asked: Sequence[Asked
                 attempt=task.attempt,
                 kind=task.kind,
                 status=task.status,
-                reason=f"cancel asked: {why}",
+                reason=reason,
                 asked=True,
             )
         )

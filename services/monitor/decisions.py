@@ -43,6 +43,10 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     """Why its end was asked for, when that is no person's wish that it fail."""
     gave_up: str | None = None
     """Why its agent says that it can't do it."""
+    spent_usd: float = 0.0
+    """What its attempt cost by the last report of it, and"""
+    spent_tokens: int = 0
+    """the tokens that it used."""
 
 
 class Decision(msgspec.Struct, kw_only=True):

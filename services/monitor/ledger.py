@@ -35,6 +35,8 @@ def known(row: TaskRow) -> Known:
         serves=row.serves,
         cancel_cause=row.cancel_cause,
         gave_up=row.gave_up,
+        spent_usd=row.spent_usd,
+        spent_tokens=row.spent_tokens,
         live=Live(
             status=row.status,
             attempt=row.attempt,

@@ -4,9 +4,11 @@
 SELECT t.id, t.directive_id, t.step_id, t.kind, t.name, t.status, t.attempt, t.failures, t.losses, t.daemon,
        t.cancel_cause, t.gave_up, d.max_attempts, d.on_failure, d.approve_plan,
        d.max_cost_usd IS NOT NULL OR d.max_tokens IS NOT NULL AS has_budget,
-       EXISTS (SELECT FROM makima.step_order so WHERE so.step_id = t.step_id) AS serves
+       EXISTS (SELECT FROM makima.step_order so WHERE so.step_id = t.step_id) AS serves,
+       coalesce(a.cost_usd, 0)::float8 AS spent_usd, coalesce(a.tokens, 0) AS spent_tokens
   FROM makima.task t
   JOIN makima.directive d ON d.id = t.directive_id
+  LEFT JOIN makima.attempt a ON a.task_id = t.id AND a.number = t.attempt
  WHERE t.id = ANY (%(tasks)s)
  ORDER BY d.id, t.id
    FOR NO KEY UPDATE OF d, t;

@@ -35,6 +35,8 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     approve_plan: bool
     has_budget: bool
     serves: bool
+    spent_usd: float
+    spent_tokens: int
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):

@@ -88,7 +88,7 @@ ANNOUNCE_SECONDS = 2.0
 LEASE_CHECK_SECONDS = 2.0
 
 Heard = list[tuple[bytes, AnyReport]]
-Attempt = tuple[bytes, UUID, int]
+DaemonAttempt = tuple[bytes, UUID, int]
 """A daemon's identity, a task, and the number of an attempt of it."""
 
 
@@ -249,7 +249,7 @@ class Monitor:
             messages, hows = [d.message for d in delivered], [d.how for d in delivered]
             unit.execute(rows.MESSAGES_DELIVERED(messages=messages, hows=hows))
 
-    async def _output(self, unit: UnitOfWork, heard: Heard) -> tuple[list[tuple[bytes, NotYours]], set[Attempt]]:
+    async def _output(self, unit: UnitOfWork, heard: Heard) -> tuple[list[tuple[bytes, NotYours]], set[DaemonAttempt]]:
         """Keep output; refusals, and whose output came before its attempt was known: it is to come again."""
         batches = [(i, r) for i, r in heard if isinstance(r, OutputBatch)]
         if not batches:

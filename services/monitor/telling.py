@@ -47,7 +47,7 @@ def _count(decision: Decision) -> None:
     ATTEMPTS.add(kind, verdict.ended or "")
     if verdict.status in ENDED_TASK:
         TASKS.add(kind, verdict.status)
-    if decision.cost_usd:
-        COST.add(kind, by=decision.cost_usd)
-    if decision.tokens:
-        TOKENS.add(kind, by=decision.tokens)
+    if usd := max(decision.cost_usd, decision.task.spent_usd):  # who lost it heard no last report
+        COST.add(kind, by=usd)
+    if tokens := max(decision.tokens, decision.task.spent_tokens):
+        TOKENS.add(kind, by=tokens)

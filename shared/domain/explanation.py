@@ -190,11 +190,11 @@ def task(scene: Scene, one: Task) -> Why:
     if scene.status is not DirectiveStatus.ACTIVE and not _is_delivery(one):
         return _inactive(scene)
     if one.refused_for:
-        return refused(one, scene.slots)
+        return refused(one, scene.slots, scene.id)
     return _undispatched(scene, one.kind) or Why(text="it is due: it is dispatched in a moment")
 
 
-def _offering(one: Task) -> str:
+def _offering(one: Task, directive: UUID | int | None) -> str:
     """How a daemon comes to what no daemon offers, or the step to ask for something else."""
     match one.refusal:
         case Refusal.LABELS:
@@ -203,6 +203,8 @@ def _offering(one: Task) -> str:
             how, otherwise = "add it to the machine of a daemon (makima doctor)", "--agent NAME"
         case _:
             return "makima daemon list"
+    if one.kind is TaskKind.PLAN and one.refusal is Refusal.AGENT:
+        return f"makima directive update {directive} --agent NAME, or {how}"
     other = f"makima directive edit-step {one.step} {otherwise}"
     return f"{how}, or {other}" if one.step is not None else f"{how}; makima daemon list shows what each offers"
 
@@ -345,13 +347,13 @@ def unable(slots: Slots) -> Why | None:
     return Why(text=f"no daemon is connected{gone}", fix="makima daemon run")
 
 
-def refused(one: Task, slots: Slots) -> Why:
+def refused(one: Task, slots: Slots, directive: UUID | int | None) -> Why:
     """Why a task that no daemon has taken can't be sent, and what would change that."""
     if one.refusal in (Refusal.DRAINING, Refusal.NO_DAEMON) and (why := unable(slots)) is not None:
         return _prefixed("it can't be sent: ", why)
     if one.refusal is Refusal.SLOTS:
         return Why(text=f"it can't be sent: {one.refused_for}", fix="makima daemon run, for more")
-    return Why(text=f"it can't be sent: {one.refused_for}", fix=_offering(one))
+    return Why(text=f"it can't be sent: {one.refused_for}", fix=_offering(one, directive))
 
 
 def _undispatched(scene: Scene, kind: TaskKind) -> Why | None:

@@ -1,11 +1,8 @@
-"""Orders: small work items that a directive can pick up. Their status follows from the steps that serve them. Pure."""
+"""Orders: small work items that a directive can pick up. Their status follows from the steps that serve them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from enum import StrEnum
-
-from shared.domain.statuses import OrderStatus, StepStatus
 
 
 class Priority(StrEnum):
@@ -26,13 +23,3 @@ class OrderType(StrEnum):
     SPIKE = "spike"
     CHORE = "chore"
     IMPROVEMENT = "improvement"
-
-
-def standing(serving: Iterable[StepStatus]) -> OrderStatus:
-    """An order's status, given the steps in force that serve it: done when all completed, in progress while one may
-    still run, else open (again). `makima.settle_orders` is the same in SQL."""
-    statuses = list(serving)
-    if statuses and all(s is StepStatus.COMPLETED for s in statuses):
-        return OrderStatus.DONE
-    live = (StepStatus.PENDING, StepStatus.READY, StepStatus.RUNNING)
-    return OrderStatus.IN_PROGRESS if any(s in live for s in statuses) else OrderStatus.OPEN

@@ -255,12 +255,6 @@ def check_directive(before: DirectiveStatus, after: DirectiveStatus) -> None:
         raise TransitionRefused(f"a directive that is {before} can't become {after}")
 
 
-def check_step(before: StepStatus, after: StepStatus) -> None:
-    """Raise TransitionRefused unless the table allows it."""
-    if after not in STEP_TRANSITIONS[before]:
-        raise TransitionRefused(f"a step that is {before} can't become {after}")
-
-
 def check_task(before: TaskStatus, after: TaskStatus) -> None:
     """Raise TransitionRefused unless the table allows it."""
     if after not in TASK_TRANSITIONS[before]:

@@ -344,9 +344,11 @@ CREATE INDEX work_order_by_directive ON makima.work_order (directive_id, id) WHE
 CREATE TABLE makima.step_order (
     step_id  uuid NOT NULL REFERENCES makima.step ON DELETE CASCADE,
     order_id uuid NOT NULL REFERENCES makima.work_order,
+    held_by  uuid REFERENCES makima.task,
     PRIMARY KEY (step_id, order_id)
 );
 CREATE INDEX step_order_by_order ON makima.step_order (order_id);
+CREATE INDEX step_order_held     ON makima.step_order (held_by) WHERE held_by IS NOT NULL;
 
 -- ==== The audit log, written in the transaction of each change; and what requests were answered
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -243,3 +244,48 @@ def test_killed_at_any_point_of_a_delivery_there_is_one_branch_and_one_pull_requ
     assert len(hub.pulls) == before + 1
     assert [p["head"]["ref"] for p in hub.pulls].count(shown["pr_branch"]) == 1
     fired.unlink()
+
+
+def watching(cluster: Cluster, directive: str) -> subprocess.Popen[str]:
+    """A watch in a pipe."""
+    argv = [sys.executable, "-m", "cli", "watch", directive, "--timeout", str(DEADLINE_SECONDS)]
+    return subprocess.Popen(
+        argv, env=cluster.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1
+    )
+
+
+def held(name: str, go: Path) -> str:
+    """A script that writes a file once it may."""
+    return f"```sh\nuntil test -e {go}; do sleep 0.05; done; echo {name} >{name}.txt\n```"
+
+
+def test_a_watch_follows_what_is_delivered_anew_to_its_own_end(
+    cluster: Cluster, hub: GitHub, remote: Path, tmp_path: Path
+) -> None:
+    check = ("--check", "! test -e bad.txt", "--on-failure", "pause")
+    directive = start(cluster, hub.url, [writes("ein")], tmp_path, "--agent", "shell", *check)
+    with watching(cluster, directive) as first:
+        said = first.communicate()[0]
+    assert first.returncode == 0 and said.splitlines()[-1].startswith("pull request open"), said
+    branch, url = (cluster.show(directive)[name] for name in ("pr_branch", "pr_url"))
+
+    go = tmp_path / "go"
+    cluster.makima("directive", "add-step", "Zwei", "--directive", directive, "--task-plan", held("zwei", go))
+    with watching(cluster, directive) as second:
+        assert second.stdout is not None
+        until(lambda: "step Zwei running" in second.stdout.readline(), "the new step is followed", DEADLINE_SECONDS)  # type: ignore[union-attr]
+        assert second.poll() is None, "it waits, though an earlier state was delivered"
+        go.touch()
+        said = second.stdout.read()
+    assert second.wait() == 0, said
+    assert "zwei.txt" in files(remote, branch), "it ends when the new step is delivered, not before"
+    assert said.splitlines()[-1] == f"pull request open on {branch}, {url}"
+    assert said.count("delivered makima/") == 1
+
+    goal = "makima directive add-step Drei --task-plan 'echo drei >drei.txt; echo bad >bad.txt'"
+    cluster.makima("directive", "goal", directive, f"Do more\n\n```sh\n{goal}\n```")
+    with watching(cluster, directive) as third:
+        said = third.communicate()[0]
+    assert third.returncode == 1 and "Drei completed" in said, said
+    assert said.splitlines()[-1].startswith("paused: ") or "\npaused: " in said, said
+    assert "bad.txt" not in files(remote, branch)

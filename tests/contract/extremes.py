@@ -60,6 +60,10 @@ def _value(kind: types.Type, ids: Sequence[UUID], allowed: bool) -> Wild:
             return st.none()
         case types.UUIDType():
             return st.sampled_from([str(i) for i in (*ids, new_id(), UUID(int=0), UUID(int=2**128 - 1))])
+        case types.EnumType():
+            return st.sampled_from([*(one.value for one in kind.cls), "none of them"])
+        case types.BytesType():
+            return st.sampled_from([b"", b"\0" * 9, b"x" * (kind.max_length or 9), b"x" * ((kind.max_length or 9) + 1)])
         case types.LiteralType():
             return st.sampled_from([*kind.values, "none of them"])
         case types.VarTupleType():

@@ -127,7 +127,7 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         ),
         "plan_request": (inserts(reason="failure"), updates("served_by"), deletes),
         "work_order": (updates("", "open>in_progress in_progress>open in_progress>done done>in_progress open>done"),),
-        "step_order": (inserts(), deletes),
+        "step_order": (inserts(), updates("held_by"), deletes),
         "question": (updates("answer settled settled_at"),),
     },
     "completer": {
@@ -165,7 +165,7 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
             deletes,
         ),
         "step_dependency": (inserts(), deletes),
-        "task": (updates("cancel_asked cancel_cause gave_up"),),
+        "task": (updates("cancel_asked cancel_cause gave_up"), updates("agent session not_before")),
         "work_order": (
             inserts(status="open"),
             updates(
@@ -174,7 +174,7 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
                 "done>in_progress done>open",
             ),
         ),
-        "step_order": (inserts(), deletes),
+        "step_order": (inserts(), updates("held_by"), deletes),
         "question": (inserts(), updates("answer settled settled_at")),
         "task_message": (inserts(),),
         "daemon": (updates("drain_asked"),),

@@ -67,9 +67,9 @@ class Rows:
         owner = self.one("directive", directive)["owner_id"]
         return self._add("work_order", directive_id=directive, owner_id=owner, title=title, **columns)
 
-    def serve(self, step: UUID, order: UUID) -> None:
+    def serve(self, step: UUID, order: UUID, **columns: object) -> None:
         """A step serves an order."""
-        self._insert("step_order", step_id=step, order_id=order)
+        self._insert("step_order", step_id=step, order_id=order, **columns)
 
     def question(self, task: UUID, text: str = "Really?", **columns: object) -> UUID:
         """An open question of a task's live attempt."""

@@ -18,6 +18,7 @@ BY_FUNCTIONS_OF_THE_SCHEMA = {
         ("DELETE", "step_dependency"),
         ("UPDATE", "work_order"),
         ("INSERT", "step_order"),
+        ("UPDATE", "step_order"),
         ("DELETE", "step_order"),
     },
     "gateway": {("DELETE", "plan_request"), ("DELETE", "step_dependency"), ("DELETE", "step_order")},

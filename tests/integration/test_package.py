@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.package import built, installed, run
 
 CURRENT = f"3.{sys.version_info.minor}"
 OTHERS = [version for version in ("3.11", "3.12", "3.13", "3.14") if version != CURRENT]
@@ -21,11 +22,7 @@ DEVELOPERS_OWN = ("pytest", "mypy", "ruff", "hypothesis")
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package, built from this checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
-    built = _run(ROOT, sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder))
-    assert built.returncode == 0, built.stderr
-    (found,) = folder.glob("*.whl")
-    return found
+    return built(tmp_path_factory.mktemp("wheel"))
 
 
 def test_it_holds_the_product_and_nothing_else(wheel: Path) -> None:
@@ -64,9 +61,9 @@ def test_it_names_what_the_lock_file_was_made_of(wheel: Path) -> None:
 
 
 def test_the_demo_runs_from_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
-    python = _installed(sys.executable, wheel, tmp_path)
+    python = installed(sys.executable, wheel, tmp_path)
     _demo(python, tmp_path)
-    packages = _run(tmp_path, str(python), "-m", "pip", "list", "--format=freeze").stdout
+    packages = run(tmp_path, str(python), "-m", "pip", "list", "--format=freeze").stdout
     assert not [name for name in DEVELOPERS_OWN if f"{name}==" in packages]
 
 
@@ -75,27 +72,16 @@ def test_the_demo_runs_from_an_empty_environment(wheel: Path, tmp_path: Path) ->
 def test_the_demo_runs_on_other_pythons(wheel: Path, tmp_path: Path, version: str) -> None:
     if (found := _python(version)) is None:
         pytest.skip(f"this machine has no Python {version}")
-    _demo(_installed(found, wheel, tmp_path), tmp_path)
+    _demo(installed(found, wheel, tmp_path), tmp_path)
 
 
 def _python(version: str) -> str | None:
     """An interpreter of this version that works: of PATH, or one that pyenv holds."""
     held = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
     for program in (shutil.which(f"python{version}"), *map(str, held)):
-        if program and _run(ROOT, program, "-c", "import venv, ensurepip").returncode == 0:
+        if program and run(ROOT, program, "-c", "import venv, ensurepip").returncode == 0:
             return program
     return None
-
-
-def _installed(python: str, wheel: Path, folder: Path) -> Path:
-    """The Python of a new environment that has the package, with what the lock file names."""
-    made = _run(folder, python, "-m", "venv", "environment")
-    assert made.returncode == 0, made.stderr
-    inside = folder / "environment" / "bin" / "python"
-    for what in (("--require-hashes", "-r", str(ROOT / "requirements.txt")), ("--no-deps", str(wheel))):
-        done = _run(folder, str(inside), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *what)
-        assert done.returncode == 0, done.stderr
-    return inside
 
 
 def _demo(python: Path, folder: Path) -> None:
@@ -111,7 +97,3 @@ def _demo(python: Path, folder: Path) -> None:
         check=False,
     )
     assert done.returncode == 0 and done.stdout.count("Delivered: makima/") == 2, done.stdout + done.stderr
-
-
-def _run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)

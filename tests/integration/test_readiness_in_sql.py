@@ -17,7 +17,6 @@ from services.executor.service import Executor
 from services.gateway.rows.steps import MAKE_READY
 from services.monitor.service import Monitor
 from shared.config import Settings
-from shared.domain import readiness
 from shared.domain.readiness import Node
 from shared.domain.statuses import StepStatus
 from shared.messages.commands import SpawnTask
@@ -25,7 +24,7 @@ from shared.messages.frames import COMMANDS
 from shared.messages.reports import AnyReport, TaskAccepted, TaskFailed, TaskInterrupted, TaskStarted, TaskSucceeded
 from shared.service.phase import Context
 from shared.store.database import connect
-from tests import postgres
+from tests import oracle, postgres
 from tests.contract.rows import Rows
 
 MAX_STEPS = 32
@@ -98,7 +97,7 @@ async def drive(url: str, home: Path, shape: list[tuple[int, list[int]]], rng: r
             async with database.unit_of_work("test") as unit:
                 await unit.fetch(MAKE_READY(directive=directive))
             agree(rows, directive, model)
-            while not readiness.idle(model.values()):
+            while not oracle.idle(model.values()):
                 connection.execute("UPDATE makima.task SET not_before = makima.now() WHERE status = 'pending'")
                 await executor.reconcile(frozenset({directive}))
                 running, wire.spawned = wire.spawned, []
@@ -173,7 +172,7 @@ def refreshed(model: dict[UUID, Node]) -> dict[UUID, Node]:
         for i, n in model.items()
     }
     after = dict(model)
-    for step in readiness.ready(seen.values()):
+    for step in oracle.ready(seen.values()):
         change(after, step, StepStatus.READY)
     return after
 
@@ -182,3 +181,27 @@ def agree(rows: Rows, directive: UUID, model: dict[UUID, Node]) -> None:
     """The rows say what the model says; a step whose attempt is to be repeated may still be called running."""
     stored = {s["id"]: s["status"].replace("running", "ready") for s in rows.all("step", directive_id=directive)}
     assert stored == {i: n.status.value for i, n in model.items()}
+
+
+@pytest.mark.parametrize(
+    ("serving", "status"),
+    [
+        ([], "open"),
+        (["completed"], "done"),
+        (["completed", "running"], "in_progress"),
+        (["completed", "failed"], "open"),
+        (["failed", "pending"], "in_progress"),
+        (["skipped"], "open"),
+    ],
+)
+def test_an_order_stands_as_its_steps_do(server: postgres.Postgres, serving: list[str], status: str) -> None:
+    with server.connect(server.fresh()) as connection:
+        rows = Rows(connection)
+        directive = rows.directive()
+        orders = [rows.order(directive, status=before) for before in ("open", "in_progress", "done")]
+        for number, one in enumerate(serving):
+            step = rows.step(directive, f"S{number}", status=one)
+            for order in orders:
+                rows.serve(step, order)
+        connection.execute("SELECT makima.settle_orders(%s)", (orders,))
+        assert {rows.one("work_order", order)["status"] for order in orders} == {status}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cli import completing
 from tests.conftest import ROOT
 
 
@@ -114,3 +115,8 @@ def test_marks_are_plainer_where_a_terminal_has_none(alphabet: str) -> None:
     assert "Traceback" not in said.stderr
     assert said.stdout.startswith("+ ") and "->" not in said.stdout.splitlines()[0]
     assert said.stdout.isascii() or alphabet == "latin-1"
+
+
+def test_what_an_agent_asks_makes_no_further_words_to_choose_in_a_shell() -> None:
+    asked = completing._quietly(lambda _: iter([("12/3", "Which?\nrm\x0b--all\x1b[31m \\n")]))
+    assert asked("") == {"12/3": "Which? rm --all \\n"}

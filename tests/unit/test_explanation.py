@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from shared.domain import explanation
 from shared.domain.explanation import Scene, Slots, Step, Task
 from shared.domain.ids import uuid7
-from shared.domain.readiness import idle, ready
-from shared.domain.statuses import LIVE_TASK, DirectiveStatus, PauseCause, StepStatus, TaskKind, TaskStatus
+from shared.domain.statuses import LIVE_TASK, DirectiveStatus, PauseCause, Refusal, StepStatus, TaskKind, TaskStatus
+from tests.oracle import idle, ready
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FREE = Slots(daemons=1, capacity=4, free=4)
@@ -222,3 +222,9 @@ def test_an_active_directive_without_a_live_task_and_nothing_due_says_why(scene:
     due = ready(in_force) or any(s.status in (StepStatus.READY, StepStatus.RUNNING) for s in in_force)
     if not due and not idle(in_force) and in_force and not scene.failures_pass:
         assert not explanation.directive(scene).text.endswith(SOON)
+
+
+def test_a_planning_whose_agent_nobody_has_may_be_given_to_another() -> None:
+    nobodys = one_task(TaskStatus.PENDING, TaskKind.PLAN, refused_for="no daemon has it", refusal=Refusal.AGENT)
+    fix = explanation.task(active(nobodys), nobodys).fix
+    assert fix is not None and fix.startswith(f"makima directive update {D} --agent NAME, or add it to the machine")

@@ -22,8 +22,9 @@ from shared.domain.plans import PlannedStep, resolve
 from shared.domain.policies import OnFailure, Rounds, after_cancel, after_failure
 from shared.domain.readiness import Node
 from shared.domain.retry import MAX_LOSSES
-from shared.domain.statuses import ENDED_TASK, LIVE_TASK, ON_A_DAEMON, StepStatus, TaskKind, TaskStatus, check_step
+from shared.domain.statuses import ENDED_TASK, LIVE_TASK, ON_A_DAEMON, StepStatus, TaskKind, TaskStatus
 from shared.messages.reports import Report, TaskAccepted, TaskFailed, TaskInterrupted, TaskStarted, TaskSucceeded
+from tests import oracle
 
 SHAPES = st.lists(st.tuples(st.lists(st.integers(0, 20), max_size=3), st.integers(0, 2)), min_size=1, max_size=6)
 DAEMONS = st.sampled_from(["d1", "d2", "d3"])
@@ -172,7 +173,7 @@ class Lives(RuleBasedStateMachine):
         step = self.steps.get(task.step) if task.step else None
         if step is None or verdict.step is None or verdict.step is step.status:
             return
-        check_step(step.status, verdict.step)
+        oracle.assert_step_may_become(step.status, verdict.step)
         self.steps[step.id] = msgspec.structs.replace(step, status=verdict.step)
         if verdict.step is StepStatus.COMPLETED:
             self.replans = 0
@@ -220,7 +221,7 @@ class Lives(RuleBasedStateMachine):
     def sweep(self) -> None:
         """The monitor: what may run is made ready."""
         if self.paused is None:
-            for step in readiness.ready(self.steps.values()):
+            for step in oracle.ready(self.steps.values()):
                 self.steps[step] = msgspec.structs.replace(self.steps[step], status=StepStatus.READY)
 
     @invariant()
@@ -243,7 +244,7 @@ class Lives(RuleBasedStateMachine):
     @invariant()
     def what_is_active_goes_on_or_says_what_it_waits_for(self) -> None:
         """A live task, a due action, everything ended, or for each step that is left a failed one that it waits for."""
-        if self.paused is not None or self.plans_due or readiness.idle(self.steps.values()):
+        if self.paused is not None or self.plans_due or oracle.idle(self.steps.values()):
             return
         if any(t.live.status in LIVE_TASK for t in self.tasks.values()):
             return

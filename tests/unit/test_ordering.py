@@ -15,7 +15,7 @@ from shared.domain.ids import new_id
 ROW = {
     "id": new_id(), "owner_id": new_id(), "title": "A job", "goal": "Make it", "repository_url": "https://github.com/a/b",
     "pr_branch": "b", "pr_url": None, "pr_round": 1, "pr_etag": None, "left_out": [], "delivered_heads": ["a"],
-    "seconds": 1.0, "usd": 0.0, "tokens": 0, "all_steps": [], "orders": [], "steps": [],
+    "seconds": 1.0, "usd": 0.0, "tokens": 0, "all_steps": [], "steps": [],
 }  # fmt: skip
 
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from shared.domain.budgets import Limits, Spent, exceeded
 from shared.domain.ids import uuid7
-from shared.domain.orders import standing
 from shared.domain.plans import PlannedStep, resolve
 from shared.domain.policies import (
     REPLANS_A_GOAL,
@@ -25,7 +24,6 @@ from shared.domain.policies import (
     planned_something,
 )
 from shared.domain.review import review
-from shared.domain.statuses import OrderStatus, StepStatus
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -89,21 +87,6 @@ def test_a_persons_cancel_asks_for_no_new_plan(policy: OnFailure) -> None:
 )
 def test_a_limit_is_reached_or_not(spent: Spent, limits: Limits, reason: str | None) -> None:
     assert exceeded(spent, limits, NOW) == reason
-
-
-@pytest.mark.parametrize(
-    ("serving", "status"),
-    [
-        ([], OrderStatus.OPEN),
-        ([StepStatus.COMPLETED], OrderStatus.DONE),
-        ([StepStatus.COMPLETED, StepStatus.RUNNING], OrderStatus.IN_PROGRESS),
-        ([StepStatus.COMPLETED, StepStatus.FAILED], OrderStatus.OPEN),
-        ([StepStatus.FAILED, StepStatus.PENDING], OrderStatus.IN_PROGRESS),
-        ([StepStatus.SKIPPED], OrderStatus.OPEN),
-    ],
-)
-def test_an_order_stands_as_its_steps_do(serving: list[StepStatus], status: OrderStatus) -> None:
-    assert standing(serving) is status
 
 
 def reviewed(*plan: PlannedStep) -> list[str]:

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.ids import uuid7
-from shared.domain.readiness import Node, idle, leaves, ready, start
+from shared.domain.readiness import Node, start
 from shared.domain.statuses import SETTLED_STEP, StepStatus
+from tests.oracle import idle, ready
 
 
 @st.composite
@@ -49,8 +50,3 @@ def test_a_step_starts_from_its_dependencies_else_the_delivery_else_the_last_wor
     assert start([], "pr", "last").branch == "pr"
     assert start([], None, "last").branch == "last"
     assert start([], None, None).branch is None
-
-
-def test_only_branches_that_no_other_holds_are_merged() -> None:
-    a, b, c = (uuid7(n, bytes(10)) for n in range(3))
-    assert leaves([(a, "A", ()), (b, "B", (a,)), (c, "C", (a,))]) == ["B", "C"]

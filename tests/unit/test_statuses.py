@@ -31,8 +31,6 @@ def test_a_transition_outside_the_table_is_refused_in_words() -> None:
         s.check_task(s.TaskStatus.COMPLETED, s.TaskStatus.RUNNING)
     with pytest.raises(s.TransitionRefused):
         s.check_directive(s.DirectiveStatus.ARCHIVED, s.DirectiveStatus.ACTIVE)
-    with pytest.raises(s.TransitionRefused):
-        s.check_step(s.StepStatus.RUNNING, s.StepStatus.SKIPPED)
 
 
 SETS_OF_INDEXES = {

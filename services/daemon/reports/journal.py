@@ -22,7 +22,7 @@ COMPACT_BYTES = 1 << 20
 MAX_ENDED = 4096
 """So many of the attempts that have ended are remembered, so that a command that comes again runs nothing."""
 
-Attempt = tuple[UUID, int]
+AttemptKey = tuple[UUID, int]
 _RECORD = struct.Struct(">II")
 
 
@@ -60,9 +60,9 @@ class Recorded:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.unacknowledged: dict[int, Report] = {}
-        self.in_hand: dict[Attempt, Group | None] = {}
+        self.in_hand: dict[AttemptKey, Group | None] = {}
         """Accepted and not ended, with the process group once there is one."""
-        self._ended: dict[Attempt, None] = {}
+        self._ended: dict[AttemptKey, None] = {}
         self._next = 1
         self._load()
 
@@ -107,7 +107,7 @@ class Recorded:
         elif isinstance(report, TaskSucceeded | TaskFailed | TaskInterrupted):
             self._end((report.task, report.attempt))
 
-    def _end(self, attempt: Attempt) -> None:
+    def _end(self, attempt: AttemptKey) -> None:
         self.in_hand.pop(attempt, None)
         self._ended[attempt] = None
         while len(self._ended) > MAX_ENDED:
@@ -144,7 +144,7 @@ class Journal(Recorded):
             os.fsync(self._file.fileno())
             hit("daemon.journal", "after_sync")
 
-    def runs(self, attempt: Attempt, group: Group) -> None:
+    def runs(self, attempt: AttemptKey, group: Group) -> None:
         """Note the process group of an attempt in hand."""
         self.in_hand[attempt] = group
         self._append(_in_hand(attempt, group))
@@ -159,7 +159,7 @@ class Journal(Recorded):
         if self._file.tell() > 2 * live + COMPACT_BYTES:
             self._compact()
 
-    def forget(self, attempt: Attempt) -> None:
+    def forget(self, attempt: AttemptKey) -> None:
         """Forget the reports of an attempt that isn't ours any more."""
         mine = tuple(s for s, r in self.unacknowledged.items() if (r.task, r.attempt) == attempt)
         self._end(attempt)
@@ -170,7 +170,7 @@ class Journal(Recorded):
         """Write all that matters anew: after the disk has refused, the file may lack what is in memory."""
         self._compact()
 
-    def has_ended(self, attempt: Attempt) -> bool:
+    def has_ended(self, attempt: AttemptKey) -> bool:
         """Whether this daemon ran it to an end before, or was told that it isn't its own."""
         return attempt in self._ended
 
@@ -221,6 +221,6 @@ def _reported(report: Report) -> _Reported:
     return _Reported(msgspec.Raw(msgspec.msgpack.encode(report)))
 
 
-def _in_hand(attempt: Attempt, group: Group | None) -> _InHand:
+def _in_hand(attempt: AttemptKey, group: Group | None) -> _InHand:
     task, number = attempt
     return _InHand(task, number, group.leader if group else None, group.started if group else 0)

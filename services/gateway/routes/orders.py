@@ -105,7 +105,7 @@ async def link_order(
 ) -> Response[OrderShown]:
     """Link an open order to a directive; or, with a step of it, an order to the step that serves it.
 
-    A planning may do the latter, for the orders of its directive: that counts at once.
+    A planning may do the latter, for the orders of its directive: that comes into force with its plan.
     """
     if data.step is None or caller.kind != TaskKind.PLAN:
         caller.person()
@@ -129,13 +129,13 @@ async def _link(unit: UnitOfWork, caller: Caller, order: UUID, directive: UUID) 
 
 
 async def _serve(unit: UnitOfWork, caller: Caller, order: UUID, directive: UUID, step: UUID) -> Order:
-    """The order, with a step that serves it from now on; a person's becomes the directive's by it."""
+    """The order, with a step that serves it from now on, or with its plan; a person's becomes the directive's."""
     shown = SHOW_ORDER(order=order, owner=caller.owner, directive=directive)
     if caller.task is None and not await unit.fetch(shown):
         await _link(unit, caller, order, directive)
     if not await unit.fetch(STEP_IN_FORCE(step=step, directive=directive)):
         raise HTTPException(f"step {step} is no step of directive {directive}, or about to go", status_code=409)
-    served = await unit.fetch(SERVE_ORDERS(directive=directive, steps=[step], orders=[order]))
+    served = await unit.fetch(SERVE_ORDERS(directive=directive, steps=[step], orders=[order], held_by=caller.task))
     if not served and not await unit.fetch(ORDER_OF_STEP(order=order, step=step)):
         raise HTTPException(f"order {order} isn't linked to this directive, or was cancelled", status_code=409)
     await settle_orders(unit, [order])

@@ -14,6 +14,7 @@ from services.gateway.access import Caller
 from services.gateway.effects import (
     activate,
     changed,
+    hand_over_planning,
     request_plan,
     settle_orders,
     withdraw,
@@ -26,6 +27,7 @@ from services.gateway.texts import refuse_bad_text, refuse_reserved
 from services.gateway.transactions import DirectiveChange, DirectiveTransaction, refuse_archived
 from services.gateway.versions import ETAG
 from shared.api.directives import DirectiveChanges, DirectiveShown, NewGoal, PlanWish
+from shared.config import Settings
 from shared.domain.statuses import DirectiveStatus, PauseCause
 from shared.messages.events import PlanFinished, StepRemoved
 from shared.store.database import UnitOfWork
@@ -142,8 +144,12 @@ async def change_policies(
     data: JSONBody[DirectiveChanges],
     caller: NamedDependency[Caller],
     directive_change: NamedDependency[DirectiveChange],
+    settings: NamedDependency[Settings],
 ) -> Response[DirectiveShown]:
-    """Change policies and limits; what was paused by a limit goes on, and is paused again if it is still past one."""
+    """Change policies and limits; what was paused by a limit goes on, and is paused again if it is still past one.
+
+    A planning that waits is the new agent's; tasks that have begun keep theirs.
+    """
     caller.person()
     async with directive_change.begin_on("gateway.policies", directive) as begun:
         refuse_archived(begun.directive)
@@ -156,6 +162,8 @@ async def change_policies(
         stays = {field: getattr(begun.directive, field) for field in wanted}
         begun.unit.execute(CHANGE_POLICIES(id=directive, **{**stays, **given}))
         await changed(begun.unit, directive, *given)
+        if "agent" in given:
+            await hand_over_planning(begun.unit, directive, data.agent or settings.agent)
         if begun.directive.paused_for == PauseCause.BUDGET:
             await activate(begun.unit, directive)
         return begun.answer(await shown(begun.unit, caller, directive))

@@ -146,7 +146,7 @@ def _settled_by(row: Item, slots: Slots) -> tuple[str, str]:
     if row.kind == "waiting":
         why = explanation.unable(slots)
         if row.text is not None:
-            why = explanation.refused(_unsent(row, row.text), slots)
+            why = explanation.refused(_unsent(row, row.text), slots, row.number)
         told = why or Why(text="it is waited for a daemon")
         return told.text, (told.fix or f"makima why {this}").replace(
             str(row.failed_step), f"{this}/{row.failed_number}"
@@ -173,7 +173,7 @@ def _settled_by(row: Item, slots: Slots) -> tuple[str, str]:
 def _unsent(row: Item, reason: str) -> Task:
     return Task(
         id=row.id,
-        kind=TaskKind.STEP,
+        kind=TaskKind.PLAN if row.task == f"{row.number}/plan" else TaskKind.STEP,
         name=row.title,
         status=TaskStatus.PENDING,
         step=row.failed_step,

@@ -52,8 +52,8 @@ class StatusNow(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
-class AskedEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """A task whose end was asked for."""
+class AskedTask(msgspec.Struct, frozen=True, kw_only=True):
+    """A task of which something was asked, as its end."""
 
     id: UUID
     attempt: int
@@ -154,5 +154,5 @@ ACTIVATE = SQL.query("activate", StatusNow)
 LIST = SQL.query("list", ListedDirective)
 SHOW = SQL.query("show", ShownDirective)
 STEPS = SQL.query("steps", ShownStep)
-STOP_TASKS = SQL.query("stop_tasks", AskedEnd)
-END_TASKS = SQL.query("end_tasks", AskedEnd)
+STOP_TASKS = SQL.query("stop_tasks", AskedTask)
+END_TASKS = SQL.query("end_tasks", AskedTask)

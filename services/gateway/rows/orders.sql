@@ -1,10 +1,12 @@
 -- name: serve_orders
--- Which orders steps serve: only the directive's own that are not cancelled.
-INSERT INTO makima.step_order (step_id, order_id)
-SELECT u.step_id, o.id
+-- Which orders steps serve: only the directive's own that are not cancelled. What a planning says is held with its plan,
+-- and counts at once when a person says the same.
+INSERT INTO makima.step_order AS so (step_id, order_id, held_by)
+SELECT DISTINCT u.step_id, o.id, %(held_by)s::uuid
   FROM unnest(%(steps)s::uuid[], %(orders)s::uuid[]) AS u (step_id, order_id)
   JOIN makima.work_order o ON o.id = u.order_id AND o.directive_id = %(directive)s AND o.status <> 'cancelled'
-    ON CONFLICT DO NOTHING
+    ON CONFLICT (step_id, order_id) DO UPDATE SET held_by = NULL
+ WHERE so.held_by IS NOT NULL AND excluded.held_by IS NULL
 RETURNING order_id;
 
 -- name: orders_of_steps

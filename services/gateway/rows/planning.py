@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from services.gateway.rows import SQL
-from services.gateway.rows.directives import AskedEnd
+from services.gateway.rows.directives import AskedTask
 
 
 class EnforcedPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,9 +29,10 @@ class WithdrawnStep(msgspec.Struct, frozen=True, kw_only=True):
 
 CHANGE_GOAL = SQL.command("change_goal")
 CHANGE_POLICIES = SQL.command("change_policies")
+HAND_OVER_PLANNING = SQL.query("hand_over_planning", AskedTask)
 REQUEST_PLAN = SQL.command("request_plan")
 NEEDS_PLAN = SQL.query("needs_plan", bool)
 AWAITED = SQL.query("awaited", list[UUID])
-SUPERSEDE = SQL.query("supersede", AskedEnd)
+SUPERSEDE = SQL.query("supersede", AskedTask)
 ENFORCE_PLANS = SQL.query("enforce_plans", EnforcedPlan)
 WITHDRAW_PLANS = SQL.query("withdraw_plans", WithdrawnStep)

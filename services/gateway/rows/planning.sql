@@ -34,6 +34,15 @@ UPDATE makima.task SET cancel_asked = %(why)s, cancel_cause = 'superseded', vers
    AND cancel_asked IS NULL
 RETURNING id, attempt, kind, status;
 
+-- name: hand_over_planning
+-- A planning that waits is another agent's from now on, which begins it anew at once: none goes on with another's session.
+-- Relies on task_one_live_planning.
+UPDATE makima.task
+   SET agent = %(agent)s, session = NULL, not_before = least(not_before, makima.now()), version = version + 1
+ WHERE directive_id = %(directive)s AND kind = 'plan' AND status = 'pending' AND cancel_asked IS NULL
+   AND agent <> %(agent)s
+RETURNING id, attempt, kind, status;
+
 -- name: enforce_plans
 SELECT directive_id, steps, gone, orders FROM makima.enforce_plans(%(tasks)s::uuid[]);
 

@@ -7,7 +7,7 @@ LANGUAGE sql AS $$
                         WHEN bool_or(s.status IN ({unfinished_step})) THEN 'in_progress'
                         ELSE 'open' END AS status
               FROM unnest(orders) AS asked (id)
-              LEFT JOIN makima.step_order so ON so.order_id = asked.id
+              LEFT JOIN makima.step_order so ON so.order_id = asked.id AND so.held_by IS NULL
               LEFT JOIN makima.step s ON s.id = so.step_id AND s.held_by IS NULL
              GROUP BY asked.id) AS x
      WHERE o.id = x.id AND o.status NOT IN ('cancelled', x.status)

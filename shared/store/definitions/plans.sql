@@ -1,4 +1,4 @@
--- Rule 5, the only place of it: these tasks' steps come into force, what they remove goes, a planning counts the
+-- Rule 5, the only place of it: these tasks' steps and links of orders come into force, what they remove goes, a planning counts the
 -- generation up, and a request to plan for a failure whose step is gone by this is served by it. An order that is left
 -- without any step goes on with the new ones: with that of the old one's name, else with all of them. `orders`: those
 -- that stand otherwise now.
@@ -25,6 +25,9 @@ RETURNS TABLE (directive_id uuid, steps uuid[], gone uuid[], orders uuid[]) LANG
          WHERE f.name = b.name
             OR NOT EXISTS (SELECT FROM force same WHERE same.directive_id = b.directive_id AND same.name = b.name)
             ON CONFLICT DO NOTHING
+    ), linked AS (
+        UPDATE makima.step_order so SET held_by = NULL FROM makima.work_order o
+         WHERE so.held_by = ANY (plans) AND o.id = so.order_id RETURNING so.order_id, o.directive_id
     ), counted AS (
         UPDATE makima.directive d
            SET generation = d.generation + ended.plannings, version = d.version + 1, awaited_plan = NULL
@@ -36,16 +39,19 @@ RETURNS TABLE (directive_id uuid, steps uuid[], gone uuid[], orders uuid[]) LANG
     SELECT counted.id, coalesce((SELECT array_agg(force.id) FROM force WHERE force.directive_id = counted.id), '{}'),
            coalesce((SELECT array_agg(gone.id) FROM gone WHERE gone.directive_id = counted.id), '{}'),
            ARRAY(SELECT v.order_id FROM served v WHERE v.directive_id = counted.id
+                  UNION SELECT l.order_id FROM linked l WHERE l.directive_id = counted.id
                   UNION SELECT so.order_id FROM force f JOIN makima.step_order so ON so.step_id = f.id
                          WHERE f.directive_id = counted.id)
       FROM counted
 $$;
 
--- Rule 5, the other way: these tasks' steps are withdrawn, and what they meant to remove stays.
+-- Rule 5, the other way: these tasks' steps and links are withdrawn, and what they meant to remove stays.
 CREATE OR REPLACE FUNCTION makima.withdraw_plans(plans uuid[]) RETURNS TABLE (directive_id uuid, id uuid) LANGUAGE sql AS $$
     WITH released AS (
         UPDATE makima.step SET removed_by = NULL
          WHERE removed_by = ANY (plans) AND (held_by IS NULL OR held_by <> ALL (plans))
+    ), unlinked AS (
+        DELETE FROM makima.step_order WHERE held_by = ANY (plans)
     ), settled AS (
         UPDATE makima.directive SET awaited_plan = NULL WHERE awaited_plan = ANY (plans)
     )

@@ -288,9 +288,13 @@ def test_new_work_after_a_pull_request_is_over_gets_the_next_branch(stage: Servi
     directive = idle(stage, repository_url=HUB, **columns)
     old = completed(stage, directive, "Old", delivered=True, round=1)
     new = completed(stage, directive, "New")
+    for step, title in ((old, "Slow start"), (new, "Crash"), (new, "Leak")):
+        stage.rows.serve(step, stage.rows.order(directive, title, status="done" if title != "Leak" else "open"))
     row, told = delivery(stage, directive)
-    assert told.pull_request is not None and "**New**" in told.pull_request.body
+    assert told.pull_request is not None and "**New**" in told.pull_request.body and "- Crash" in told.pull_request.body
     assert ("**Old**" in told.pull_request.body) is (state == "closed"), "a pull request tells of its own steps"
+    assert ("- Slow start" in told.pull_request.body) is (state == "closed"), "and of the orders that those serve"
+    assert "- Leak" not in told.pull_request.body
     assert row["target_branch"] == delivery_branch("A job", directive, 2) and told.round == 2
     assert [s.id for s in told.steps] == ([old, new] if state == "closed" else [new])
 

@@ -470,6 +470,7 @@ def test_a_plan_too_long_for_one_frame_waits_with_that_reason_and_holds_up_nobod
 
 
 def test_a_look_that_serves_one_directive_knows_that_another_waits_for_a_slot(stage: ServiceHarness) -> None:
+    stage.kill()  # it would take what is looked at
     stage.rows.daemon(capacity=100)
     full, other = stage.rows.directive(max_parallel=1), stage.rows.directive(max_parallel=5)
     late = stage.rows.step(other, "late", status="ready")

@@ -127,3 +127,22 @@ def test_nobody_is_invited_to_a_cluster_that_only_this_machine_reaches(
     answer = http.post("/v1/daemons/invitations", json={"name": "far"})
     assert answer.status_code == 409 and "set `link`" in answer.json()["detail"]
     assert stage.rows.all("daemon_key") == []
+
+
+def test_a_planning_that_waits_is_the_new_agents_and_one_that_runs_keeps_its_own(
+    stage: ServiceHarness, http: httpx.Client
+) -> None:
+    waits, runs = create(http), create(http)
+    later = {"agent": "claude", "not_before": "2100-01-01"}
+    waiting = stage.rows.task(waits, "plan", status="pending", session="claude's", **later)
+    running = stage.rows.task(runs, "plan", status="running", daemon="d1", lease_until="2100-01-01", **later)
+    for directive in (waits, runs):
+        http.patch(f"/v1/directives/{directive}", json={"agent": "codex"}).raise_for_status()
+    row = stage.rows.one("task", waiting)
+    assert (row["agent"], row["session"]) == ("codex", None) and row["not_before"].year < 2100
+    assert stage.rows.one("task", running)["agent"] == "claude"
+    http.patch(f"/v1/directives/{waits}", json={"agent": None}).raise_for_status()
+    assert stage.rows.one("task", waiting)["agent"] == "shell"
+    http.patch(f"/v1/directives/{waits}", json={"max_parallel": 2}).raise_for_status()
+    asked = [e["body"] for e in stage.rows.all("event", directive_id=waits) if e["type"] == "task.changed"]
+    assert [e["reason"] for e in asked] == ["its agent is codex now", "its agent is shell now"]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from shared.domain.ids import new_id
 from shared.domain.statuses import DeliveredAs
-from shared.messages.reports import Hello, MessageDelivered, TaskAccepted, TaskStarted
+from shared.messages.events import StepAdded, TaskChanged
+from shared.messages.reports import Hello, MessageDelivered, TaskAccepted, TaskStarted, TaskUsage
+from shared.metrics import Told
+from shared.service.scraping import folder_of
 from tests.contract.service_harness import ServiceHarness
 
 SERVICE = "monitor"
@@ -92,3 +97,34 @@ def test_old_output_and_events_of_what_has_ended_go_and_the_rest_stays(stage: Se
     )
     assert len(stage.rows.all("task_output", task_id=running)) == 1
     assert len(stage.rows.all("event", directive_id=live, type="directive.changed")) == 1
+
+
+def counted(stage: ServiceHarness) -> dict[str, float]:
+    """What the monitors that run have counted, all labels together."""
+    sums: dict[str, float] = {}
+    for path in folder_of(stage.settings).glob("monitor*.sock"):
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.connect(str(path))
+            told = msgspec.json.decode(b"".join(iter(lambda: asking.recv(1 << 16), b"")), type=Told)
+        for one in told.counters:
+            sums[one.name] = sums.get(one.name, 0) + one.value
+    return sums
+
+
+def test_what_a_lost_attempt_cost_is_counted_by_its_last_report(stage: ServiceHarness) -> None:
+    _, task = stage.rows.running_step(stage.rows.directive())
+    before = counted(stage)
+    stage.report(TaskUsage(seq=1, task=task, attempt=1, cost_usd=0.5, tokens=70))
+    stage.await_acknowledged(1)
+    assert counted(stage).get("makima_cost_usd", 0) == before.get("makima_cost_usd", 0), "it counts when it ends"
+    stage.rows.change("task", task, lease_until="2020-01-01")
+    stage.publish(StepAdded())
+    stage.await_event(TaskChanged, task=task, status="pending")
+    stage.until(
+        lambda: counted(stage).get("makima_attempts_ended", 0) > before.get("makima_attempts_ended", 0), "count"
+    )
+    after = counted(stage)
+    for name, spent in (("makima_cost_usd", 0.5), ("makima_tokens", 70)):
+        assert after[name] - before.get(name, 0) == spent
+    (row,) = stage.rows.all("task", id=task)
+    assert (float(row["cost_usd"]), row["tokens"]) == (0.5, 70), "the truth counts it once, too"

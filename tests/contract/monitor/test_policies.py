@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -271,6 +272,19 @@ def test_an_order_goes_on_with_what_is_planned_in_the_place_of_its_step(stage: S
     assert served == {named: {same}, shared: {same, new}, said: {new}}
     statuses = [stage.rows.one("work_order", order)["status"] for order in (named, shared, said, kept)]
     assert statuses == ["in_progress", "in_progress", "in_progress", "done"]
+
+
+@pytest.mark.parametrize(("said", "status", "links"), [(well, "in_progress", 1), (badly, "open", 0)])
+def test_an_order_that_a_planning_links_counts_with_its_plan(
+    stage: ServiceHarness, said: Callable[..., Report], status: str, links: int
+) -> None:
+    directive = stage.rows.directive(max_attempts=1)
+    plan = planning(stage, directive)
+    order, step = stage.rows.order(directive), stage.rows.step(directive, "Covers it")
+    stage.rows.serve(step, order, held_by=plan)
+    heard(stage, said(plan))
+    assert stage.rows.one("work_order", order)["status"] == status
+    assert [link["held_by"] for link in stage.rows.all("step_order", order_id=order)] == [None] * links
 
 
 def test_an_order_whose_step_is_gone_for_nothing_is_open_again(stage: ServiceHarness) -> None:
