@@ -71,7 +71,8 @@ class Link:
         if who is None:
             self._refused(f"the key {key.decode()} may not connect any more")
         elif topic == b"link":
-            self._call(who, way, body, joins_only=kind != "daemon")
+            says_hello = kind == "daemon" and self._ways.to(name.encode()) == way
+            self._call(who if says_hello or kind != "daemon" else f"asking:{key.decode()}", way, body)
         elif topic == b"reports" and kind == "daemon":
             self._report(name.encode(), way, key.decode(), head, body)
         else:
@@ -118,18 +119,24 @@ class Link:
         elif may:
             self._hand_on([name, b"reports", head, body if len(may) == len(reports) else REPORTS.encode(may)])
 
-    def _call(self, who: str, way: bytes, body: bytes, joins_only: bool) -> None:
+    def _call(self, who: str, way: bytes, body: bytes) -> None:
+        """Hand on what somebody says under the topic `link`.
+
+        A daemon that has not said Hello by this connection asks like anybody, and is told that it is one: the key of
+        whoever waits to be accepted has become a daemon's under that connection.
+        """
+        kind, _, key = who.partition(":")
+        joins_only = kind != "daemon"
         calls = UPWARD.decode(body, self._refused)
         may = [call for call in calls if isinstance(call, Join)] if joins_only else calls
+        if kind == "asking":
+            may = [call for call in may if isinstance(call, Join) and call.key == key]
         if len(may) < len(calls):
             self._refused(f"{who} does more than join")
-        if joins_only:
-            self._ways.calls(who, way)
-        elif self._ways.back_to(who) != way:
-            self._refused(f"{who} has not said Hello by this connection")
-            return
         if not may:
             return
+        if joins_only:
+            self._ways.calls(who, way)
         if self._serves is None or not self._send(
             "calls", [self._serves, b"link", header("broker"), who.encode(), UPWARD.encode(may)]
         ):

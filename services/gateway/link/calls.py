@@ -56,6 +56,7 @@ class Calls:
     async def _say_ready(self) -> None:
         while True:
             await self._channel.send("gateway.ready", b"ready", b"", b"")
+            self._streams.close_silent()
             await asyncio.sleep(READY_SECONDS)
 
     async def _receive(self) -> None:

@@ -105,11 +105,13 @@ class Joining:
 
     async def _by_asking(self, enrolling: Enrolling, by: str, join: Join, known: DaemonKey | None) -> DaemonKey:
         """A key that nobody knows waits for a person."""
-        if by != join.key or not self._settings.link_asking:
-            raise Refused("this key isn't invited")
+        if by != join.key:
+            raise Refused("nobody asks for another's key")
         if known is not None and known.status in (KeyStatus.ACCEPTED, KeyStatus.ASKING) and not known.expired:
             return known
         _refuse_known(known)
+        if not self._settings.link_asking:
+            raise Refused("this key isn't invited")
         refuse_bad_name(join.name)
         if await enrolling.unit.fetch_one(COUNT_ASKING(owner=self._owner)) >= MAX_ASKING:
             raise _NotYet(f"{MAX_ASKING} others wait to be accepted already")

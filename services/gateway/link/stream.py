@@ -13,6 +13,9 @@ from pathlib import Path
 from shared.messages.link import PIECE_BYTES, WINDOW_BYTES, Close, Downward, Piece, Taken
 from shared.messages.numbers import LARGEST_INTEGER
 
+SILENT_SECONDS = 60.0
+"""A daemon that takes nothing of an answer for so long, or doesn't end a stream that was answered, is not there."""
+
 
 class Stream(asyncio.Protocol):
     """Carries bytes both ways until both sides are done, or either closes it. `over` is called once, at its end."""
@@ -38,6 +41,8 @@ class Stream(asyncio.Protocol):
         self._unsent = bytearray()
         self._answered = False
         self._sent_all = False
+        self._heard = 0.0
+        """When the daemon was last to say that it takes what is sent."""
 
     def open(self, path: Path) -> None:
         """Connect; what comes meanwhile waits."""
@@ -50,11 +55,18 @@ class Stream(asyncio.Protocol):
                 self._take_piece(message)
             case Taken() if self._taken <= message.upto <= self._sent:
                 self._taken = message.upto
+                self._heard = _now()
                 self._send_on()
             case Taken():
                 self.close()
             case Close():
                 self.end()
+
+    def close_if_silent(self) -> None:
+        """End it when its daemon is gone without a word, as one that died and has begun anew."""
+        waits = self._sent > self._taken or self._sent_all
+        if waits and _now() - self._heard > SILENT_SECONDS:
+            self.close()
 
     def close(self) -> None:
         """End it, and tell the daemon."""
@@ -113,6 +125,8 @@ class Stream(asyncio.Protocol):
 
     def _send_on(self) -> None:
         """Send of the answer what the window has room for; read on when nothing is left."""
+        if self._sent == self._taken:
+            self._heard = _now()
         while self._unsent and (room := self._taken + WINDOW_BYTES - self._sent) > 0:
             data = bytes(self._unsent[: min(PIECE_BYTES, room)])
             if self._sent + len(data) > LARGEST_INTEGER:
@@ -188,3 +202,7 @@ class Stream(asyncio.Protocol):
             self._pass_on()
         else:
             self.close()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -37,6 +37,12 @@ class Streams:
         elif isinstance(message, Piece):  # what else comes late is of no use to anybody
             self._say(daemon, Close(stream=message.stream))
 
+    def close_silent(self) -> None:
+        """End the streams whose daemons are gone without a word."""
+        for streams in tuple(self._of.values()):
+            for stream in tuple(streams.values()):
+                stream.close_if_silent()
+
     def _open(self, daemon: str, number: int) -> None:
         """One of the same number is of a process that is no more: it is over."""
         if before := self._of.get(daemon, {}).get(number):

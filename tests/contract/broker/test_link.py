@@ -224,6 +224,18 @@ def test_whoever_nobody_knows_may_ask_where_that_is_allowed(link: LinkHarness) -
     link.called(f"asking:{pair.public}", join)
 
 
+def test_who_was_accepted_under_the_connection_by_which_it_asked_is_told_so(link: LinkHarness) -> None:
+    pair, other = key_pair(), key_pair()
+    link.admit(Admitted(key=pair.public, name="laptop", kind="daemon"), asking=True)
+    guest = link.far(pair, "guest")
+    who, join = f"asking:{pair.public}", Join(key=pair.public, name="wish")
+    link.call(guest, Join(key=other.public, name="laptop"), Open(stream=1), join)
+    link.called(who, join)
+    link.answer(who, Joined(key=pair.public, name="laptop", owner="me"))
+    assert link.wait("guest", Joined).name == "laptop"
+    assert [call for _, call in link.calls()] == [join]
+
+
 def test_a_daemons_streams_go_to_a_gateway_under_its_name_and_back_to_it_alone(link: LinkHarness) -> None:
     laptop = link.far_daemon("laptop")
     link.far_daemon("desktop")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +13,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from services.gateway.link.stream import SILENT_SECONDS, Stream
 from shared.messages.frames import DOWNWARD
 from shared.messages.link import MAX_STREAMS, PIECE_BYTES, WINDOW_BYTES, Close, Open, Piece, Reset, Taken
 from tests.contract.gateway.test_gateway import free_port
@@ -247,6 +249,30 @@ def test_a_daemon_has_so_many_streams_and_no_more_and_none_after_a_reset(stage: 
     is_well(stage)
     stage.call("daemon:d1", Piece(stream=3, at=0, data=b"x"))
     stage.await_answer(Close, stream=3)
+
+
+def test_a_stream_whose_daemon_is_silent_ends_and_one_that_waits_for_its_answer_does_not() -> None:
+    async def streams() -> None:
+        said: list[object] = []
+        waiting, answered, taken = (Stream(number, said.append, lambda _: None) for number in (1, 2, 3))
+        answered.data_received(b"200")
+        taken.data_received(b"200")
+        taken.take(Taken(stream=3, upto=3))
+        for stream in (waiting, answered, taken):
+            stream.close_if_silent()
+        assert not any(isinstance(one, Close) for one in said)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        loop.time = lambda: now + SILENT_SECONDS + 1  # type: ignore[method-assign]
+        for stream in (waiting, answered, taken):
+            stream.close_if_silent()
+        assert [one for one in said if isinstance(one, Close)] == [Close(stream=2)]
+        taken.eof_received()
+        loop.time = lambda: now + 3 * SILENT_SECONDS  # type: ignore[method-assign]
+        taken.close_if_silent()
+        assert said[-1] == Close(stream=3), "it never said that it sends no more"
+
+    asyncio.run(streams())
 
 
 def test_what_the_gateway_sends_is_what_it_says_that_it_sends(stage: ServiceHarness) -> None:
