@@ -10,15 +10,16 @@ import httpx
 import pytest
 
 from services.gateway.application import ROUTES
+from shared.bus.link import fingerprint, key_pair
 from shared.domain.ids import new_id
 from tests.contract.gateway.test_gateway import free_port
 from tests.contract.gateway.test_rights import World
 from tests.contract.service_harness import ServiceHarness
 
 SERVICE = "gateway"
-SETTINGS = {"port": str(free_port())}
+SETTINGS = {"port": str(free_port()), "link": "127.0.0.1:8421"}
 STEPS = {"steps": [{"name": "A", "taskPlan": "true"}]}
-EFFECTS = ("directive", "step", "work_order", "task_message", "question", "plan_request", "event")
+EFFECTS = ("directive", "step", "work_order", "task_message", "question", "plan_request", "event", "daemon_key")
 """Tables that grow with what is done."""
 
 
@@ -69,6 +70,17 @@ def a_daemon(world: World) -> dict[str, UUID | str]:
     return {"name": "d1"}
 
 
+def a_key(status: str) -> Callable[[World], dict[str, UUID | str]]:
+    """The key of a daemon on another machine, which stands so."""
+
+    def prepare(world: World) -> dict[str, UUID | str]:
+        key = key_pair().public
+        world.stage.rows.daemon_key(key, name=f"far-{uuid4().hex[:8]}", status=status)
+        return {"fingerprint": fingerprint(key)}
+
+    return prepare
+
+
 PULL_REQUEST = {"pr_url": "https://github.com/acme/shop/pull/1"}
 CASES: dict[str, Case] = {
     "/v1/directives": Case("person", {"title": "t", "goal": "g"}, directive()),
@@ -97,6 +109,9 @@ CASES: dict[str, Case] = {
     "/v1/tasks/{task}/tell": Case("person", {"text": "t"}, a_task),
     "/v1/tasks/{task}/fail": Case("step", {"reason": "r"}, a_task),
     "/v1/daemons/{name}/drain": Case("person", {"on": True}, a_daemon),
+    "/v1/daemons/invitations": Case("person", {"name": "far"}, lambda _: {}),
+    "/v1/daemons/keys/{fingerprint}/accept": Case("person", {}, a_key("asking")),
+    "/v1/daemons/keys/{fingerprint}/revoke": Case("person", None, a_key("accepted")),
 }
 
 
