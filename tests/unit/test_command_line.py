@@ -80,6 +80,11 @@ def test_alone_it_says_what_runs_and_what_is_most_likely_next() -> None:
         (["directive", "list", "--stats", "idle"], "--stats is not taken here; did you mean --status? See"),
         (["directive", "create", "--title", "x", "--on-failure", "replam"], "did you mean replan?"),
         (["status", "--outputt"], "--outputt is not taken here"),
+        (
+            ["up", "--daemons", "-1"],
+            "argument --daemons: '-1' is no number of daemons: 0 or more; see makima up --help",
+        ),
+        (["up", "--daemons", "two"], "argument --daemons: 'two' is no number of daemons: 0 or more"),
     ],
 )
 def test_what_was_probably_meant_is_named(words: list[str], says: str) -> None:
