@@ -9,12 +9,14 @@ from pathlib import Path
 
 from cli.command import Arguments, declare
 
+MOST_DIGITS = 4
+
 
 def up(command: argparse.ArgumentParser) -> None:
     """Declare `up`."""
     declare(command, _up, "makima up --detach", "makima up --daemons 4")
     command.add_argument("--detach", action="store_true", help="give the terminal back once it is ready")
-    command.add_argument("--daemons", type=int, metavar="N", help="how many daemons to run here")
+    command.add_argument("--daemons", type=_count, metavar="N", help="how many daemons to run here")
 
 
 def down(command: argparse.ArgumentParser) -> None:
@@ -54,6 +56,13 @@ def sandbox_warning() -> str:
         return chosen(load(os.environ)).warning
     except ConfigError:
         return ""  # whoever needs the settings says it
+
+
+def _count(text: str) -> int:
+    """A number of daemons, as the setting takes it. Raises ArgumentTypeError."""
+    if not text.isascii() or not text.isdigit() or len(text) > MOST_DIGITS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of daemons: 0 or more")
+    return int(text)
 
 
 def _up(arguments: Arguments) -> int:

@@ -27,8 +27,8 @@ SCISSORS = "# ------------------------ >8 ------------------------"
 _ASKING = f"""
 
 {SCISSORS}
-# Above this line: what you want, as you would tell a colleague. Its first line becomes the title.
-# Leave it empty to start nothing.
+# Above this line: what you want, as you would tell a colleague.
+# Its first line becomes the title. Leave it empty to start nothing.
 """
 
 

@@ -121,7 +121,8 @@ def _make(home: Path) -> None:
             os.fchown(draft.fileno(), user.pw_uid, user.pw_gid)
         options = ("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions", _WAL_SEGMENTS)
         password = f"--pwfile={named(draft.fileno())}"
-        argv = ("initdb", "-D", _DATA, *options, f"--username={SUPERUSER}", password)
+        written = ("-c", f"shared_buffers={SETTINGS['shared_buffers']}")  # a reload compares the file with what runs
+        argv = ("initdb", "-D", _DATA, *options, *written, f"--username={SUPERUSER}", password)
         _launch(home, argv, (draft.fileno(),)).run()
     with _passwords(home) as statements:
         _single(home, "postgres", *statements, f"CREATE DATABASE makima OWNER {SERVICES};")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cli import completing
+from cli import completing, run
 from tests.conftest import ROOT
 
 
@@ -80,6 +80,11 @@ def test_alone_it_says_what_runs_and_what_is_most_likely_next() -> None:
         (["directive", "list", "--stats", "idle"], "--stats is not taken here; did you mean --status? See"),
         (["directive", "create", "--title", "x", "--on-failure", "replam"], "did you mean replan?"),
         (["status", "--outputt"], "--outputt is not taken here"),
+        (
+            ["up", "--daemons", "-1"],
+            "argument --daemons: '-1' is no number of daemons: 0 or more; see makima up --help",
+        ),
+        (["up", "--daemons", "two"], "argument --daemons: 'two' is no number of daemons: 0 or more"),
     ],
 )
 def test_what_was_probably_meant_is_named(words: list[str], says: str) -> None:
@@ -120,3 +125,8 @@ def test_marks_are_plainer_where_a_terminal_has_none(alphabet: str) -> None:
 def test_what_an_agent_asks_makes_no_further_words_to_choose_in_a_shell() -> None:
     asked = completing._quietly(lambda _: iter([("12/3", "Which?\nrm\x0b--all\x1b[31m \\n")]))
     assert asked("") == {"12/3": "Which? rm --all \\n"}
+
+
+def test_what_the_editor_is_opened_with_fits_a_terminal() -> None:
+    assert all(len(line) < 80 for line in run._ASKING.splitlines())
+    assert run._ASKING.startswith("\n") and run.SCISSORS in run._ASKING

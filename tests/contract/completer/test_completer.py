@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -265,6 +266,15 @@ def test_a_pull_request_is_looked_at_when_its_time_has_come(stage: ServiceHarnes
     row, told = delivery(stage, directive)
     assert (row["kind"], told.action, told.pr_url, told.etag) == ("verification", "watch", URL, '"e"')
     assert told.remove_branches and [s.branch for s in told.steps] == ["makima/step"]
+
+
+def test_the_next_look_at_a_pull_request_needs_no_hint(stage: ServiceHarness) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    columns = {"pr_url": URL, "pr_state": "open", "pr_branch": "b", "delivered_at": "2026-01-01"}
+    directive = idle(stage, repository_url=HUB, pr_look_at=soon, **columns)
+    hint(stage, directive)
+    stage.await_event(TaskCreated, directive=directive)
+    assert datetime.now(UTC) >= soon
 
 
 @pytest.mark.parametrize(("state", "status"), [("merged", "completed"), ("closed", "paused"), ("open", "idle")])

@@ -186,6 +186,25 @@ def test_no_more_is_claimed_than_there_are_free_slots(stage: ServiceHarness) -> 
     assert len(stage.rows.all("task", directive_id=directive, status="starting")) == 2
 
 
+def test_waiting_tasks_take_every_slot_but_no_more(stage: ServiceHarness) -> None:
+    stage.rows.daemon(capacity=2)
+    tasks = [stage.rows.task(stage.rows.directive(), "plan", status="pending") for _ in range(3)]
+    stage.publish(SlotsFree())
+    stage.until(lambda: len(stage.commands) >= 2, "use both slots")
+    fence(stage)
+    assert sorted(stage.rows.one("task", t)["status"] for t in tasks) == ["pending", "starting", "starting"]
+
+
+def test_what_backs_off_stays_though_there_are_slots(stage: ServiceHarness) -> None:
+    stage.rows.daemon(capacity=4)
+    later = stage.rows.task(stage.rows.directive(), "plan", status="pending", not_before="2100-01-01")
+    now = stage.rows.task(stage.rows.directive(), "plan", status="pending")
+    stage.publish(SlotsFree())
+    stage.await_command(SpawnTask, task=now)
+    fence(stage)
+    assert stage.rows.one("task", later)["status"] == "pending"
+
+
 def test_no_more_of_a_directive_runs_at_once_than_it_allows(stage: ServiceHarness) -> None:
     stage.rows.daemon(capacity=100)
     directive = stage.rows.directive(max_parallel=2)

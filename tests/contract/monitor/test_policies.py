@@ -221,12 +221,14 @@ def test_a_spent_budget_pauses_in_mid_run_and_may_stop_what_runs(stage: ServiceH
     directive = stage.rows.directive(max_tokens=100, stop_now=True)
     _, task = stage.rows.running_step(directive)
     _, other = stage.rows.running_step(directive, "Other")
+    _, elsewhere = stage.rows.running_step(stage.rows.directive(), "Elsewhere")
     heard(stage, TaskUsage(seq=1, task=task, attempt=1, tokens=60))
     assert status(stage, directive) == ("active", None)
     heard(stage, TaskUsage(seq=2, task=task, attempt=1, tokens=120))
     assert status(stage, directive) == ("paused", "the budget is spent: 120 of 100 tokens")
     stage.await_event(TaskChanged, task=other, status="running")
     assert {stage.rows.one("task", t)["cancel_cause"] for t in (task, other)} == {"stopped"}
+    assert stage.rows.one("task", elsewhere)["cancel_asked"] is None
 
 
 def test_what_an_agent_gave_up_has_failed_though_it_ended_well(stage: ServiceHarness) -> None:
@@ -314,9 +316,11 @@ def test_an_order_is_done_with_its_last_step_and_open_again_when_one_failed(stag
 def test_a_question_pauses_its_task_and_the_answer_lets_it_go_on(stage: ServiceHarness) -> None:
     directive = stage.rows.directive()
     step, task = stage.rows.running_step(directive)
+    _, other = stage.rows.running_step(directive, "Other")
     question = stage.rows.question(task)
     stage.publish(QuestionAsked(directive=directive, question=question, task=task))
     stage.await_event(TaskChanged, task=task, status="paused")
+    assert stage.rows.one("task", other)["status"] == "running"
     assert stage.rows.one("step", step)["status"] == "running"
     stage.rows.change("question", question, settled="answered", answer="yes")
     stage.publish(QuestionAnswered(directive=directive, question=question, task=task))

@@ -184,7 +184,8 @@ def test_a_hello_of_an_owner_that_is_not_there_makes_nothing(stage: ServiceHarne
 
 
 def test_a_heartbeat_renews_the_leases_of_what_is_theirs_and_names_what_is_not(stage: ServiceHarness) -> None:
-    stage.rows.daemon("d1")
+    stage.rows.daemon("d1", last_seen="2020-01-01")
+    stage.rows.daemon("d2", last_seen="2020-01-01")
     directive = stage.rows.directive()
     _, theirs = stage.rows.running_step(directive, "theirs")
     _, foreign = stage.rows.running_step(directive, "foreign", daemon="d2")
@@ -195,6 +196,8 @@ def test_a_heartbeat_renews_the_leases_of_what_is_theirs_and_names_what_is_not(s
     assert stage.rows.one("task", theirs)["lease_until"] != lease
     assert stage.rows.one("task", foreign)["lease_until"] == lease
     assert [a for _, a in stage.acks if isinstance(a, NotYours)] == [NotYours(task=foreign, attempt=1)]
+    seen = {d["name"]: d["last_seen"].year > 2020 for d in stage.rows.all("daemon")}
+    assert (seen["d1"], seen["d2"]) == (True, False), "a word of one daemon is no sign of life of another"
 
 
 def test_a_task_whose_lease_ran_out_goes_on_elsewhere(stage: ServiceHarness) -> None:
