@@ -96,7 +96,7 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
     "monitor": {
         "task": (
             updates(
-                "attempt failures losses not_before daemon branch head base_commit kept_branch commits session "
+                "attempt failures losses not_before daemon branch head base_commit kept_branch commits result session "
                 "outcome reason cost_usd tokens lease_until ended_at waiting_reason gave_up cancel_asked cancel_cause "
                 "agent",
                 _MONITORED,
