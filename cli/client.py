@@ -30,7 +30,7 @@ SILENCE_SECONDS = 60.0
 
 
 class Failed(Exception):
-    """What went wrong, in one line with the mend. `status` is the answer's, 0 when there was none."""
+    """What went wrong, in one line with the fix. `status` is the answer's, 0 when there was none."""
 
     def __init__(self, words: str, status: int = 0) -> None:
         super().__init__(words)
