@@ -131,7 +131,12 @@ def _answered(method: str, path: str, body: object, within_seconds: float) -> tu
 def _encoded(body: object) -> bytes:
     import msgspec
 
-    return msgspec.json.encode(body)
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:
+        raise  # said where the command ends, as of any other text
+    except (ValueError, OverflowError):
+        raise Failed("a number is too large for anything; leave it out") from None
 
 
 def _masked(body: object) -> object:

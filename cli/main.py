@@ -64,6 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Failed as error:
         refuse(f"makima: {error}")
         return 1
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        refuse(f"makima: a text holds {half!r}, which is no letter: half of a surrogate pair, or no UTF-8")
+        return 1
     except KeyboardInterrupt:
         return SIGNALLED + SIGINT
     except OSError as error:
