@@ -64,6 +64,8 @@ NOT_RUN = {
     "makima order link ORDER --step STEP": "as above",
     'makima ask "Which database?" --option postgres --option sqlite': "as above",
     "makima answer 12/3 TEXT": "a restart has its agent ask again; test_words.py answers a question",
+    "makima directive approve 12": "goals-and-plans.md has one approved",
+    "makima directive retry-step 12/3": "test_words.py has a failed step run again",
     "just agent-recordings NAME": "it takes minutes",
 }
 """What can't be run here, each with the reason."""
