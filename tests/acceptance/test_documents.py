@@ -101,7 +101,7 @@ def test_every_command_of_a_guide_runs(reader: Reader, guide: Path) -> None:
 
 def read(reader: Reader, commands: list[str]) -> None:
     """Have the commands of a block typed together, but for those that go on until Ctrl-C."""
-    if not commands[0].startswith("MAKIMA_HOME=") and commands[0].startswith("makima up") == reader.runs():
+    if not commands[0].startswith(("MAKIMA_HOME=", "rm ")) and commands[0].startswith("makima up") == reader.runs():
         reader.run(*(("down",) if reader.runs() else ("up", "--detach")))
     reader.type(meant(reader, [command for command in commands if command not in FOLLOWED]))
     for command in commands:
