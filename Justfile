@@ -17,7 +17,7 @@ check: (install "developer")
     mypy
     lint-imports
 
-# Format and mend what can be mended by itself.
+# Format and fix what can be fixed by itself.
 fmt: (install "developer")
     ruff format
     ruff check --fix

@@ -30,7 +30,7 @@ SILENCE_SECONDS = 60.0
 
 
 class Failed(Exception):
-    """What went wrong, in one line with the mend. `status` is the answer's, 0 when there was none."""
+    """What went wrong, in one line with the fix. `status` is the answer's, 0 when there was none."""
 
     def __init__(self, words: str, status: int = 0) -> None:
         super().__init__(words)
@@ -131,7 +131,12 @@ def _answered(method: str, path: str, body: object, within_seconds: float) -> tu
 def _encoded(body: object) -> bytes:
     import msgspec
 
-    return msgspec.json.encode(body)
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:
+        raise  # said where the command ends, as of any other text
+    except (ValueError, OverflowError):
+        raise Failed("a number is too large for anything; leave it out") from None
 
 
 def _masked(body: object) -> object:

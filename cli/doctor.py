@@ -1,4 +1,4 @@
-"""`makima doctor`: whether this machine has what makima needs, each with its mend, and the settings in force."""
+"""`makima doctor`: whether this machine has what makima needs, each with its fix, and the settings in force."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _doctor(arguments: Arguments) -> int:
         settings = load(os.environ)
         findings = [Finding("settings", "ok", "each is known, and its value can be read")]
     except ConfigError as error:
-        findings = [Finding("settings", "bad", str(error), "mend the setting that it names")]
+        findings = [Finding("settings", "bad", str(error), "fix the setting that it names")]
     if words := unread(os.environ):
         findings.append(Finding("makima.toml", "warn", words))
     findings += _programs()
@@ -186,7 +186,7 @@ def _postgres(settings: Settings) -> Finding:
             return Finding("postgres", "ok", f"{where}, {connection.info.server_version}")
     except psycopg.Error as error:
         says = f"{where}: {str(error).splitlines()[0]}"
-        return Finding("postgres", "bad", says, "start it, or mend postgres_url; without one makima brings its own")
+        return Finding("postgres", "bad", says, "start it, or fix postgres_url; without one makima brings its own")
 
 
 def _sandbox(settings: Settings) -> Finding:

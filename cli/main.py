@@ -24,7 +24,7 @@ COMMANDS = {
         "cli.cluster:demo",
         "a goal on a sample repository, from its plan to the delivered branch, on a cluster of its own",
     ),
-    "doctor": ("cli.doctor:register", "what is in force and what is missing, each with its mend"),
+    "doctor": ("cli.doctor:register", "what is in force and what is missing, each with its fix"),
     "logs": ("cli.logs:register", "what the cluster's processes here write, one's or all"),
     "directive": ("cli.directive:register", "goals on repositories, and their steps"),
     "list": ("cli.views:lists", "directives, the newest last; short for `directive list`"),
@@ -63,6 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             finish()
     except Failed as error:
         refuse(f"makima: {error}")
+        return 1
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        refuse(f"makima: a text holds {half!r}, which is no letter: half of a surrogate pair, or no UTF-8")
         return 1
     except KeyboardInterrupt:
         return SIGNALLED + SIGINT

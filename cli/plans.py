@@ -32,16 +32,32 @@ def from_file(path: str) -> list[Any]:
 
 def _parsed(text: str, path: str) -> list[Any]:
     with suppress(ValueError):  # JSON writes some letters in a way that YAML can't read: "\ud83d\udc69"
-        return _steps(json.loads(text), path)
+        return _steps(_json(text, path), path)
     import yaml
 
+    from cli.plan_yaml import load
+
     try:
-        return _steps(yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)), path)
+        return _steps(load(text), path)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise Failed(f"{path}:{line}: {error.problem}") from None
     except yaml.YAMLError as error:
-        raise Failed(f"{path}: {error}") from None
+        raise Failed(f"{path}: {clean(error)}") from None
+
+
+def _json(text: str, where: str) -> Any:  # noqa: ANN401
+    """Raises ValueError for what is no JSON, and Failed for what gives a key twice, of which one would be lost."""
+
+    def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        given: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in given:
+                raise Failed(f"{where}: {key!r} is given twice; leave one out")
+            given[key] = value
+        return given
+
+    return json.loads(text, object_pairs_hook=once_each)
 
 
 def from_argument(argument: str) -> list[Any]:
@@ -50,7 +66,7 @@ def from_argument(argument: str) -> list[Any]:
         return from_file(argument[1:])
     text = _read("-") if argument == "-" else argument
     try:
-        return _steps(json.loads(text), "--json")
+        return _steps(_json(text, "--json"), "--json")
     except RecursionError:
         raise Failed("--json: is nested too deeply") from None
     except ValueError as error:

@@ -34,7 +34,7 @@ def disk_reserve(home: Path) -> Path:
 
 
 def disk_full(home: Path) -> str | None:
-    """What to say when the disk of this home's Postgres is full, in words with the mend; None when it isn't.
+    """What to say when the disk of this home's Postgres is full, in words with the fix; None when it isn't.
 
     It is from when the kept room gave way until there is enough of it to be kept again.
     """

@@ -22,6 +22,10 @@ from shared.store.embedded import EmbeddedPostgresFailed
 STOP_SECONDS = 15.0
 
 
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit code of what Ctrl-C ended."""
+
+
 def main() -> int:
     """Carry out one verb; its exit code."""
     parser = argparse.ArgumentParser(prog="makima")
@@ -43,6 +47,8 @@ def main() -> int:
     except (ClusterFailed, ConfigError, EmbeddedPostgresFailed) as error:
         print(f"makima: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _up(settings: Settings) -> int:
@@ -64,7 +70,12 @@ def _detach(settings: Settings) -> int:
             env={**os.environ, FILE: str(settings.home / "logs" / "cluster.log")},
         )
         assert child.stdout is not None
-        if line := child.stdout.readline():
+        try:
+            line = child.stdout.readline()
+        except KeyboardInterrupt:
+            print("makima: the cluster goes on starting by itself: `makima status` tells of it", file=sys.stderr)
+            raise
+        if line:
             print(line, end="")
             return 0
         code = child.wait()

@@ -39,7 +39,7 @@ STOP_SECONDS = 3.0
 
 
 class ClusterFailed(RuntimeError):
-    """Why the cluster can't start, with the mend."""
+    """Why the cluster can't start, with the fix."""
 
 
 def running(settings: Settings) -> Running | None:

@@ -96,7 +96,7 @@ async def respond(unit: UnitOfWork, over: Sequence[Decision], new_id: Callable[[
 
 
 async def pause_blocked(unit: UnitOfWork, blocked: Sequence[Decision]) -> None:
-    """Pause where a person must mend something, e.g. sign an agent in, before the task may go on."""
+    """Pause where a person must fix something, e.g. sign an agent in, before the task may go on."""
     await pause(unit, {d.task.directive: (PauseCause.BLOCKED, d.reason or "") for d in blocked})
 
 

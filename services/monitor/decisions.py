@@ -69,7 +69,7 @@ class Decision(msgspec.Struct, kw_only=True):
     tokens: int = 0
     kept_branch: str | None = None
     blocked: bool = False
-    """A person must mend something before it goes on."""
+    """A person must fix something before it goes on."""
     tail: str | None = None
     exit_code: int | None = None
     result: Result | None = None

@@ -2,4 +2,4 @@
 
 
 class ConfigError(ValueError):
-    """A setting that can't be: its key, its value, and what is allowed. Or a home that can't be used, with the mend."""
+    """A setting that can't be: its key, its value, and what is allowed. Or a home that can't be used, with the fix."""

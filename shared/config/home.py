@@ -27,7 +27,7 @@ def make_home(home: Path) -> None:
 
 
 def check_home(home: Path) -> None:
-    """Refuse a home that another account owns or can enter, with the command that mends it. Raises ConfigError."""
+    """Refuse a home that another account owns or can enter, with the command that fixes it. Raises ConfigError."""
     try:
         found = home.stat()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Where settings come from: a file of the account's own, then the environment; what can't be is named with its mend."""
+"""Where settings come from: a file of the account's own, then the environment; what can't be is named with its fix."""
 
 from __future__ import annotations
 

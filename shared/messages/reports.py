@@ -117,9 +117,9 @@ class TaskSucceeded(Report, frozen=True, kw_only=True, tag="TaskSucceeded"):
 class TaskFailed(Report, frozen=True, kw_only=True, tag="TaskFailed"):
     """It ended badly: why, in words, with the exit code if there is one and the tail of the output.
 
-    `permanent`: trying again can't mend it. `wait_seconds`: no failure, its model is limited or not there, and it goes
+    `permanent`: trying again can't fix it. `wait_seconds`: no failure, its model is limited or not there, and it goes
     on after so long; 0: nobody knows how long, so after growing pauses. `blocked`: no failure either, a person must
-    mend something first, and the reason says what. `branch` holds the work that was kept, where the next attempt
+    fix something first, and the reason says what. `branch` holds the work that was kept, where the next attempt
     starts. `session` empty: none is to be resumed.
     """
 

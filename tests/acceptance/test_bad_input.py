@@ -1,4 +1,4 @@
-"""What can't be is one clear line with its mend and an exit code, and nothing half-made is left."""
+"""What can't be is one clear line with its fix and an exit code, and nothing half-made is left."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_a_person_is_asked_about_a_check_that_fails_before_anything_was_changed(
     directive = create(cluster, origin, "--goal", goal(adds("Work", "touch done")))
     asked = question(cluster)
     assert "before anything was changed: exit code 4: it never passed. What now?" in asked["text"]
-    assert asked["options"] == ["go on without the check", "mend it first", "stop"]
+    assert asked["options"] == ["go on without the check", "fix it first", "stop"]
     cluster.makima("answer", asked["id"], "go on without the check")
     shown = delivered(cluster, directive)
     assert shown["status"] == "completed" and files(origin, shown["pr_branch"]) == {".makima.toml", "done"}
@@ -75,7 +75,7 @@ def test_a_plan_that_was_brought_asks_about_a_red_base_once_and_costs_no_attempt
     directive = create(cluster, origin, "--plan", str(plan), "--max-parallel", "1")
     asked = question(cluster)
     assert "before anything was changed: exit code 4: it never passed. What now?" in asked["text"]
-    assert asked["options"] == ["go on without the check", "stop"], "nobody plans a step that mends it"
+    assert asked["options"] == ["go on without the check", "stop"], "nobody plans a step that fixes it"
     cluster.makima("answer", asked["id"], "go on without the check")
     shown = delivered(cluster, directive)
     assert shown["status"] == "completed"
@@ -87,7 +87,7 @@ def test_a_person_may_stop_a_directive_whose_check_fails_already(cluster: Cluste
     settings(origin, 'check = "exit 5"\n')
     directive = create(cluster, origin, "--goal", goal(adds("Work", "touch done")))
     cluster.makima("answer", question(cluster)["id"], "stop")
-    assert "the check `exit 5` fails on the base branch by itself: exit code 5; mend it" in paused(cluster, directive)
+    assert "the check `exit 5` fails on the base branch by itself: exit code 5; fix it" in paused(cluster, directive)
     settings(origin, 'check = "true"\n')
     cluster.makima("directive", "resume", directive)
     assert delivered(cluster, directive)["status"] == "completed"

@@ -1,4 +1,4 @@
-"""The daemon's index files, read and mended without git, as git itself then reads them."""
+"""The daemon's index files, read and fixed without git, as git itself then reads them."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def checks(house: WrappedHouse) -> int:
 
 @pytest.mark.parametrize(
     ("policy", "told", "unchecked"),
-    [("fix", "Plan a first step that mends it", False), ("continue", "no step is held to it", True)],
+    [("fix", "Plan a first step that fixes it", False), ("continue", "no step is held to it", True)],
 )
 def test_the_planner_is_told_what_fails_and_what_to_do_and_the_check_runs_once_a_commit(
     opens: Opens, policy: str, told: str, unchecked: bool

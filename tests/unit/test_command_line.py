@@ -130,3 +130,17 @@ def test_what_an_agent_asks_makes_no_further_words_to_choose_in_a_shell() -> Non
 def test_what_the_editor_is_opened_with_fits_a_terminal() -> None:
     assert all(len(line) < 80 for line in run._ASKING.splitlines())
     assert run._ASKING.startswith("\n") and run.SCISSORS in run._ASKING
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["directive", "show", "a\udcff"],
+        ["order", "add", "a\udcff"],
+    ],
+)
+def test_a_text_that_is_no_utf_8_is_refused_in_a_line(words: list[str]) -> None:
+    said = makima(*words, MAKIMA_TOKEN="any", MAKIMA_API_URL="http://127.0.0.1:1")
+    assert said.returncode == 1
+    assert said.stderr.startswith("makima: a text holds '\\udcff', which is no letter"), said.stderr
+    assert said.stderr.count("\n") == 1

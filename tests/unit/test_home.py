@@ -24,7 +24,7 @@ def test_a_home_that_others_can_enter_is_refused_with_the_command_that_fixes_it(
     home.chmod(mode)
     with pytest.raises(ConfigError, match=rf"mode {mode:o}.*; chmod 700 '{home}'"):
         make_home(home)
-    assert home.stat().st_mode & 0o777 == mode, "it is not mended behind one's back"
+    assert home.stat().st_mode & 0o777 == mode, "it is not fixed behind one's back"
 
 
 def test_a_folder_with_nothing_but_settings_becomes_a_home_and_is_closed(tmp_path: Path) -> None:

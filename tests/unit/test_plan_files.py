@@ -93,3 +93,38 @@ def test_a_plan_that_is_nested_without_end_is_refused_in_one_line(text: str, tmp
         from_file(str(tmp_path / "plan.yaml"))
     with pytest.raises(Failed, match="--json: "):
         from_argument(text)
+
+
+TENFOLD = "".join(f"  x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 10)}]\n" for n in range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("steps:\n- name: a\n  task_plan: one\n  task_plan: two\n", "plan:4: 'task_plan' is given twice"),
+        ("steps: []\nsteps: [{name: a}]\n", "plan:2: 'steps' is given twice"),
+        ('{"steps": [{"name": "a", "name": "b"}]}', "plan: 'name' is given twice"),
+        ("- name: 2026-99-99\n", "plan:1: '2026-99-99' is no timestamp that can be read; put it in quotes"),
+        ("- name: 1\n- name: !!int x\n", "plan:2: 'x' is no int that can be read"),
+        ('- name: !!float ""\n', "plan:1: '' is no float"),
+        ("- order_index: " + "9" * 5000, "is no int that can be read"),
+        ('[{"order_index": ' + "9" * 5000 + "}]", "is no int that can be read"),
+        (f"- name: a\n  x0: &x0 [a, b]\n{TENFOLD}", "stands for more than 8 MiB"),
+        ("- &a {name: x, files: [*a]}\n", "is nested too deeply"),
+    ],
+)
+def test_a_plan_that_cannot_be_read_as_it_was_meant_is_refused_with_its_place(
+    text: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("plan").write_text(text)
+    with pytest.raises(Failed) as refused:
+        from_file("plan")
+    assert says in str(refused.value)
+
+
+def test_a_plan_may_name_things_again_and_override_what_it_merges(tmp_path: Path) -> None:
+    (tmp_path / "plan").write_text(
+        "- &a {name: a, files: &f [x]}\n- &b {<<: *a, name: b}\n- {<<: *b, name: c, labels: *f}\n"
+    )
+    assert [step["name"] for step in from_file(str(tmp_path / "plan"))] == ["a", "b", "c"]

@@ -120,7 +120,7 @@ def completion(*, title: str, goal: str, conflict: Conflicted, steps: Sequence[S
 
 
 def fix(*, broken: Broken, names: Sequence[str]) -> str:
-    """The task plan of a step that mends a check which fails on the merged result."""
+    """The task plan of a step that fixes a check which fails on the merged result."""
     return _templates.get_template("fix.md.j2").render(
         command=broken.command, names=[repr(n) for n in names], output=fenced(broken.output)
     )

@@ -13,7 +13,7 @@ from shared.config.agents import AgentSettings
 
 
 class AgentFailed(RuntimeError):
-    """Why an agent can't run at all; trying again can't mend it."""
+    """Why an agent can't run at all; trying again can't fix it."""
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ class Trouble(StrEnum):
     UNAVAILABLE = "unavailable"
     """The model's server is overloaded, fails or isn't reached: it goes on by itself once that is over."""
     SIGNED_OUT = "signed out"
-    """A person must sign in, or mend the key."""
+    """A person must sign in, or fix the key."""
     NO_CREDIT = "no credit"
     """A person must add credit, or allow more spending."""
     REFUSED = "refused"

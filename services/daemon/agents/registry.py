@@ -63,7 +63,7 @@ class Registry:
         return tuple(name for name, settings in self._agents.items() if shutil.which(program(settings)))
 
     def settings(self, name: str) -> AgentSettings:
-        """An agent's settings. Raises AgentFailed, with the mend."""
+        """An agent's settings. Raises AgentFailed, with the fix."""
         if (found := self._agents.get(name)) is None:
             known = ", ".join(self._agents)
             raise AgentFailed(f"this daemon has no agent {name!r}, only {known}: name one, or add [agents.{name}]")

@@ -1,4 +1,4 @@
-"""The daemon's own index files, read and mended without git: which attributes a commit has, and how its files look.
+"""The daemon's own index files, read and fixed without git: which attributes a commit has, and how its files look.
 
 https://git-scm.com/docs/index-format
 """

@@ -31,7 +31,7 @@ class PushStale(RuntimeError):
 
 
 class PushRefused(RuntimeError):
-    """The remote refuses. `permanent`: trying again can't mend it."""
+    """The remote refuses. `permanent`: trying again can't fix it."""
 
     def __init__(self, reason: str, permanent: bool) -> None:
         self.permanent = permanent

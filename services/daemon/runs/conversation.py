@@ -356,7 +356,7 @@ class Conversation:
 
     @property
     def _mends(self) -> bool:
-        """Whether a step that mends the base branch can be asked for: scripts are planned by people alone."""
+        """Whether a step that fixes the base branch can be asked for: scripts are planned by people alone."""
         return self.command.kind == "plan" or self.agent.kind != "shell"
 
     async def _red(self, judge: Callable[[], Awaitable[Base]]) -> tuple[str, Base, Choice] | None:

@@ -60,7 +60,7 @@ class Afresh(msgspec.Struct, frozen=True):
 class Over(msgspec.Struct, frozen=True, kw_only=True):
     """The attempt is over.
 
-    `wait_seconds`: no failure, it goes on after so long; 0: nobody knows how long. `blocked`: a person must mend
+    `wait_seconds`: no failure, it goes on after so long; 0: nobody knows how long. `blocked`: a person must fix
     something first.
     """
 
@@ -134,7 +134,7 @@ def _troubled(ended: Ended, told: Told) -> Next:
             fix = "add credit or raise the limit of its account, then resume"
             return Over(reason=f"{name} has no credit left: {problem.text}; {fix}", blocked=True)
         case Trouble.REFUSED:
-            fix = f"mend the account or [agents.{name}], then resume"
+            fix = f"fix the account or [agents.{name}], then resume"
             return Over(reason=f"{name} was refused: {problem.text}; {fix}", blocked=True)
         case Trouble.TOO_LONG:
             return _too_long(ended, told)
@@ -163,7 +163,7 @@ def _too_long(ended: Ended, told: Told) -> Next:
 
 def setup_failed(command: str, why: str, tail: str) -> Over:
     """The end of an attempt whose agent could not begin, which is no fault of the agent's."""
-    fix = "mend it in the repository or on the daemon's machine, then resume"
+    fix = "fix it in the repository or on the daemon's machine, then resume"
     return Over(reason=f"the repository's setup `{command}` fails: {why}{last_line(tail)}; {fix}", blocked=True)
 
 

@@ -12,7 +12,7 @@ Kind = Literal["bubblewrap", "landlock", "docker", "off"]
 
 
 class SandboxMissing(RuntimeError):
-    """A sandbox that was asked for by name can't be had: which, why, and the mend. Nothing is run without it."""
+    """A sandbox that was asked for by name can't be had: which, why, and the fix. Nothing is run without it."""
 
 
 @dataclass(frozen=True)

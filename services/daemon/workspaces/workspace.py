@@ -16,7 +16,7 @@ _BORROWS = "cache"
 
 
 class WorkspaceFailed(RuntimeError):
-    """Why a workspace can't be made or its work not delivered. `permanent`: trying again can't mend it."""
+    """Why a workspace can't be made or its work not delivered. `permanent`: trying again can't fix it."""
 
     def __init__(self, reason: str, permanent: bool = False) -> None:
         self.permanent = permanent

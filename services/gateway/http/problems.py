@@ -1,4 +1,4 @@
-"""Errors as problem details (RFC 9457): a line that says what, where, and the mend. No traceback leaves the process."""
+"""Errors as problem details (RFC 9457): a line that says what, where, and the fix. No traceback leaves the process."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ AnyRequest = Request[Any, Any, State]
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What went wrong, and the mend (RFC 9457)."""
+    """What went wrong, and the fix (RFC 9457)."""
 
     type: Literal["about:blank"]
     title: str
     """The status in words."""
     status: int
     detail: str
-    """One line: what is wrong, where, and the mend."""
+    """One line: what is wrong, where, and the fix."""
     version: int | None = None
     """Of what changed meanwhile: where it stands now."""
 

@@ -211,7 +211,7 @@ async def find_step(
 
 
 async def _go_on(unit: UnitOfWork, directive: LockedDirective, caller: Caller) -> list[str]:
-    """A person's new steps are the mend of what couldn't be delivered or had come to a dead end; any other pause stays,
+    """A person's new steps are the fix of what couldn't be delivered or had come to a dead end; any other pause stays,
     and is said."""
     if directive.status != DirectiveStatus.PAUSED or caller.task is not None:
         await reopen(unit, directive)
