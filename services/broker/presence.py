@@ -82,9 +82,13 @@ class Presence:
             self._holders[task, attempt] = identity
 
     def runs(self, identity: bytes, running: Iterable[Running], now: float) -> None:
-        """What a heartbeat lists is what the daemon runs, besides what was routed to it just now."""
+        """What a heartbeat lists is what the daemon runs, besides what was routed to it just now.
+
+        What another has in hand stays that one's, whoever lists it: monitors tell them apart by their rows.
+        """
         for attempt in running:
-            self.takes(identity, attempt.task, attempt.attempt, now)
+            if self.holder(attempt.task, attempt.attempt) in (None, identity):
+                self.takes(identity, attempt.task, attempt.attempt, now)
         if daemon := self.daemons.get(identity):
             for key in [k for k, at in daemon.running.items() if now - at > self._unlisted_seconds]:
                 self._release(identity, daemon, key)
