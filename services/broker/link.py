@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from services.broker.presence import Presence
+from services.broker.presence import MAX_RUNNING, Presence
 from shared.bus.link import Admitted, AdmittedKeys, admitted_path, read_admitted
 from shared.bus.skipped import Skipped
 from shared.config import ConfigError, Settings
@@ -250,6 +250,8 @@ def objection(report: AnyReport, name: str, owner: str, presence: Presence) -> s
             return f"the daemon {name} says that it is {report.daemon[:40]!r} of {report.owner[:40]!r}"
         case Heartbeat() if report.daemon != name:
             return f"the daemon {name} says that it is {report.daemon[:40]!r}"
+        case Hello() | Heartbeat() if len(report.running) > MAX_RUNNING:
+            return f"the daemon {name} lists {len(report.running)} tasks"
         case OutputBatch() if presence.holder(report.task, report.attempt) != name.encode():
             return f"the daemon {name} sends output of a task that it has not"  # people see it before anybody checks
         case Report() if presence.holder(report.task, report.attempt) not in (None, name.encode()):
@@ -262,5 +264,11 @@ def allowed(
     reports: Sequence[AnyReport], name: str, owner: str, presence: Presence
 ) -> tuple[list[AnyReport], list[str]]:
     """What a daemon of the link may say, and why not the rest."""
-    objections = [(report, objection(report, name, owner, presence)) for report in reports]
+    objections = [(report, objection(report, name, owner, presence)) for report in _latest(reports)]
     return [r for r, why in objections if why is None], [why for _, why in objections if why]
+
+
+def _latest(reports: Sequence[AnyReport]) -> list[AnyReport]:
+    """Without what a later one in the same frame replaces: a frame of nothing else would take its readers very long."""
+    last = {type(report): at for at, report in enumerate(reports) if isinstance(report, Hello | Heartbeat | Goodbye)}
+    return [report for at, report in enumerate(reports) if last.get(type(report), at) == at]

@@ -354,6 +354,21 @@ def test_no_frame_of_an_enrolled_daemon_harms_the_broker(link: LinkHarness) -> N
     assert {daemon for daemon, _ in link.reported()} == {"laptop"}
 
 
+def test_a_daemon_that_floods_the_broker_keeps_nobody_from_getting_tasks(link: LinkHarness) -> None:
+    link.far_daemon("desktop")
+    laptop = link.far_daemon("laptop")
+    link.report(laptop, Hello(daemon="laptop", owner="me", capacity=0))
+    listed = Heartbeat(daemon="laptop", running=tuple(Running(task=new_id(), attempt=1) for _ in range(60_000)))
+    many = [Heartbeat(daemon="laptop", running=(Running(task=new_id(), attempt=1),))] * 20_000
+    for body in (REPORTS.encode([listed]), REPORTS.encode(many)):
+        for _ in range(40):
+            laptop.send_multipart([b"reports", header("d"), body])
+    command = spawn()
+    link.command(command)
+    assert link.wait("desktop", SpawnTask) == command
+    link.refused("the daemon laptop lists 60000 tasks")
+
+
 def test_nothing_unencrypted_is_let_in(link: LinkHarness) -> None:
     plain = link.context.socket(zmq.DEALER)
     plain.setsockopt(zmq.LINGER, 0)
