@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from shared.bus.link import Invitation, Link
 
 ROTATION_SECONDS = 30.0
+_LINE_BYTES = 4096
 
 
 def register(verbs: Verbs) -> None:
@@ -28,9 +29,15 @@ def register(verbs: Verbs) -> None:
         _join,
         "make this machine's daemon one of a cluster on another machine, and run it",
         "makima daemon join mki_iKdhZGRyZXNz…",
+        "makima daemon join - < invitation",
         "makima daemon join build.example.org:8421 --server-key 'KEY'",
     )
-    join.add_argument("cluster", metavar="LINE|HOST:PORT", help="what `makima daemon invite` printed there")
+    join.add_argument(
+        "cluster",
+        metavar="LINE|HOST:PORT",
+        help="what `makima daemon invite` printed there; - reads it from standard input, where no other account of "
+        "this machine can see it",
+    )
     join.add_argument("--name", help="what to call this daemon; the host name by default")
     join.add_argument("--server-key", metavar="KEY", help="the broker's public key, where there is no invitation")
     join.add_argument("--again", action="store_true", help="though this home's daemon belongs to a cluster already")
@@ -96,6 +103,8 @@ def _asked(arguments: Arguments) -> Invitation:
     """Whom to ask by what. Raises ConfigError."""
     from shared.bus.link import Invitation, invitation
 
+    if arguments.cluster == "-":
+        return invitation(sys.stdin.readline(_LINE_BYTES))
     if arguments.cluster.startswith("mki_"):
         return invitation(arguments.cluster)
     host, _, port = arguments.cluster.rpartition(":")

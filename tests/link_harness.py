@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import zmq
 
@@ -125,12 +125,13 @@ class PlayedLink:
         return found[0]
 
 
-def makima(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+def makima(environment: dict[str, str], *arguments: str, stdin: IO[str] | None = None) -> subprocess.Popen[str]:
     """A command, begun."""
     return subprocess.Popen(
         [sys.executable, "-m", "cli", *arguments],
         cwd=ROOT,
         env={"PYTHONPATH": str(ROOT), **environment},
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import structlog
 
-from services.broker.presence import Presence
+from services.broker.presence import MAX_RUNNING, Presence
 from shared.bus.link import Admitted, AdmittedKeys, admitted_path, read_admitted
 from shared.bus.skipped import Skipped
 from shared.config import ConfigError, Settings
@@ -112,12 +113,13 @@ class Link:
         may, objections = allowed(reports, name.decode(), self._owner, self._presence)
         for objection in objections:
             self._refused(objection)
+        may = [self._keys.as_given(key, report) for report in may]
         if any(isinstance(report, Hello) for report in may):
             self._ways.hello(name, way, key)
         if self._ways.to(name) != way:
             self._send("link", [way, b"acks", header("broker"), REPORT_REPLIES.encode([Identify()])])
         elif may:
-            self._hand_on([name, b"reports", head, body if len(may) == len(reports) else REPORTS.encode(may)])
+            self._hand_on([name, b"reports", head, body if may == reports else REPORTS.encode(may)])
 
     def _call(self, who: str, way: bytes, body: bytes) -> None:
         """Hand on what somebody says under the topic `link`.
@@ -175,6 +177,14 @@ class Keys:
             return None
         return f"daemon:{known.name}" if known.kind == "daemon" else f"invitation:{key}"
 
+    def as_given(self, key: str, report: AnyReport) -> AnyReport:
+        """A report as it counts: labels and slots are those that the key was given, whatever a Hello says."""
+        given = self._by_key.get(key)
+        if given is None or not isinstance(report, Hello):
+            return report
+        slots = report.capacity if given.slots is None else min(report.capacity, given.slots)
+        return msgspec.structs.replace(report, labels=given.labels, capacity=slots)
+
     def _read_anew(self) -> None:
         """Read the file if it has changed; one that can't be read admits nobody."""
         try:
@@ -190,6 +200,8 @@ class Keys:
         except (ConfigError, OSError) as error:
             log.error("nobody is admitted to the link", error=str(error))
             admitted = AdmittedKeys()
+            if isinstance(error, OSError):
+                self._seen = None  # for want of descriptors, say: another look may find it readable as it is
         self._asking = admitted.asking
         self._by_key = {one.key: one for one in admitted.keys}
 
@@ -238,6 +250,8 @@ def objection(report: AnyReport, name: str, owner: str, presence: Presence) -> s
             return f"the daemon {name} says that it is {report.daemon[:40]!r} of {report.owner[:40]!r}"
         case Heartbeat() if report.daemon != name:
             return f"the daemon {name} says that it is {report.daemon[:40]!r}"
+        case Hello() | Heartbeat() if len(report.running) > MAX_RUNNING:
+            return f"the daemon {name} lists {len(report.running)} tasks"
         case OutputBatch() if presence.holder(report.task, report.attempt) != name.encode():
             return f"the daemon {name} sends output of a task that it has not"  # people see it before anybody checks
         case Report() if presence.holder(report.task, report.attempt) not in (None, name.encode()):
@@ -250,5 +264,11 @@ def allowed(
     reports: Sequence[AnyReport], name: str, owner: str, presence: Presence
 ) -> tuple[list[AnyReport], list[str]]:
     """What a daemon of the link may say, and why not the rest."""
-    objections = [(report, objection(report, name, owner, presence)) for report in reports]
+    objections = [(report, objection(report, name, owner, presence)) for report in _latest(reports)]
     return [r for r, why in objections if why is None], [why for _, why in objections if why]
+
+
+def _latest(reports: Sequence[AnyReport]) -> list[AnyReport]:
+    """Without what a later one in the same frame replaces: a frame of nothing else would take its readers very long."""
+    last = {type(report): at for at, report in enumerate(reports) if isinstance(report, Hello | Heartbeat | Goodbye)}
+    return [report for at, report in enumerate(reports) if last.get(type(report), at) == at]

@@ -11,6 +11,8 @@ from shared.messages.commands import SpawnTask
 from shared.messages.reports import Hello, Running
 
 AttemptKey = tuple[UUID, int]
+MAX_RUNNING = 10_000
+"""Attempts that a daemon can have in hand: as many as it may have slots."""
 
 
 @dataclass
@@ -82,10 +84,15 @@ class Presence:
             self._holders[task, attempt] = identity
 
     def runs(self, identity: bytes, running: Iterable[Running], now: float) -> None:
-        """What a heartbeat lists is what the daemon runs, besides what was routed to it just now."""
-        for attempt in running:
-            self.takes(identity, attempt.task, attempt.attempt, now)
-        if daemon := self.daemons.get(identity):
+        """What a heartbeat lists is what the daemon runs, besides what was routed to it just now.
+
+        What another has in hand stays that one's, whoever lists it: monitors tell them apart by their rows.
+        """
+        if (daemon := self.daemons.get(identity)) is not None:
+            for attempt in running:
+                holder = self.holder(attempt.task, attempt.attempt)
+                if holder == identity or (holder is None and len(daemon.running) < MAX_RUNNING):
+                    self.takes(identity, attempt.task, attempt.attempt, now)
             for key in [k for k, at in daemon.running.items() if now - at > self._unlisted_seconds]:
                 self._release(identity, daemon, key)
 

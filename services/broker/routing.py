@@ -185,7 +185,15 @@ class Broker:
                     self._identify(known)
             self._monitors[monitor] = self._clock()
         else:
+            if b"NotYours" in body:
+                self._not_theirs(identity, body)
             self._to_daemon(identity, b"acks", head, body)
+
+    def _not_theirs(self, identity: bytes, body: bytes) -> None:
+        """Whoever listed an attempt that isn't theirs, before its daemon did, doesn't keep it."""
+        for reply in REPORT_REPLIES.decode(body, self._skipped):
+            if isinstance(reply, NotYours):
+                self.presence.ended(identity, reply.task, reply.attempt)
 
     def _to_monitor(self, identity: bytes, head: bytes, body: bytes) -> None:
         """Hand a body on to the newest leader of the monitors. Without one it is dropped: its daemon sends it again."""

@@ -34,6 +34,8 @@ log = structlog.get_logger()
 
 MAX_A_TURN = 256
 """Messages taken from one socket before the others have their turn."""
+TURN_SECONDS = 0.05
+"""After so long the others have their turn, however few messages that were: one may be of megabytes."""
 LINK_WAITING = 200
 """Messages of each daemon on another machine, up and down."""
 HANDSHAKE_MILLISECONDS = 2000
@@ -183,12 +185,15 @@ class Sockets:
 
     def _drain(self, broker: Broker, name: str, bound: zmq.Socket[bytes]) -> None:
         receive = _with_key if name == LINK else _plainly
+        until = time.monotonic() + TURN_SECONDS
         for _ in range(MAX_A_TURN):
             try:
                 parts = receive(bound)
             except zmq.Again:
                 return
             broker.receive(name, parts)
+            if time.monotonic() >= until:
+                return
 
 
 def _plainly(bound: zmq.Socket[bytes]) -> list[bytes]:

@@ -35,6 +35,9 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     kind: Literal["daemon", "invitation"]
     until: float | None = None
+    labels: tuple[str, ...] = ()
+    """What it has of these and no others, and at most so many slots: a daemon's own word doesn't count."""
+    slots: int | None = None
 
 
 class AdmittedKeys(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -13,8 +14,10 @@ import pytest
 import zmq
 
 from services.broker.admission import Admission
+from services.broker.link import Keys
 from shared import failpoints
 from shared.bus.keys import introduce, make_keys
+from shared.bus.link import Admitted, admitted_path, write_admitted
 from shared.config import ConfigError, Settings, load
 from shared.failpoints import fired
 from shared.messages.channels import ADMITTED, CHANNELS, ROLES, Role
@@ -125,3 +128,16 @@ def test_no_key_stands_in_the_log_of_what_is_refused(capsys: pytest.CaptureFixtu
     said = "".join(capsys.readouterr())
     assert "'executor' from localhost:0:0:1 shows a wrong key on commands" in said
     assert "a guess of mine" not in said and KEYS["executor"].decode() not in said
+
+
+def test_keys_that_could_not_be_read_for_want_of_descriptors_are_read_again(tmp_path: Path) -> None:
+    admitted_path(tmp_path).parent.mkdir()
+    write_admitted(tmp_path, [Admitted(key="k" * 40, name="laptop", kind="daemon")], asking=False)
+    keys = Keys(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        assert keys.who("k" * 40) is None
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert keys.who("k" * 40) == "daemon:laptop"

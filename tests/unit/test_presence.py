@@ -57,3 +57,17 @@ def test_the_daemon_with_most_free_slots_takes_a_task_unless_another_holds_what_
     assert presence.choose(msgspec.structs.replace(spawn(), prefer_daemon="d1")) == b"d1"
     presence.takes(b"d1", TASK, 1, 0.0)
     assert presence.choose(msgspec.structs.replace(spawn(), prefer_daemon="d1")) == b"d2"
+
+
+def test_what_one_daemon_has_in_hand_no_other_takes_by_listing_it() -> None:
+    presence = with_a_daemon()
+    presence.takes(b"d1", TASK, 1, 0.0)
+    claim = (Running(task=TASK, attempt=1),)
+    presence.hello(b"d2", Hello(daemon="d2", owner="default", capacity=8, running=claim), 1.0)
+    presence.runs(b"d2", claim, 2.0)
+    assert presence.holder(TASK, 1) == b"d1"
+    presence.gone(b"d2")
+    assert presence.holder(TASK, 1) == b"d1"
+    presence.gone(b"d1")
+    presence.runs(b"d2", claim, 3.0)
+    assert presence.holder(TASK, 1) is None

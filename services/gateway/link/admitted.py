@@ -75,4 +75,6 @@ class AdmittedFile:
 def _admitted(key: AdmittedKey) -> Admitted:
     is_daemon = key.status is KeyStatus.ACCEPTED
     kind: Literal["daemon", "invitation"] = "daemon" if is_daemon else "invitation"
-    return Admitted(key=key.public_key, name=key.name, kind=kind, until=key.until)
+    return Admitted(
+        key=key.public_key, name=key.name, kind=kind, until=key.until, labels=tuple(key.labels), slots=key.slots
+    )

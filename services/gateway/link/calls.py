@@ -84,19 +84,22 @@ class Calls:
                 self._skipped(f"{who} is no daemon and sends a {type(message).__name__}")
 
     def _take_join(self, who: str, join: Join) -> None:
-        """Keep a Join, one of each, until its turn."""
-        if len(self._joins) < MAX_JOINING or who in self._joins:
-            self._joins[who] = join
-            self._some_join.set()
-        else:
+        """Keep a Join, one of each, until its turn. Where all places are taken, one that only asks gives way."""
+        if len(self._joins) >= MAX_JOINING and who not in self._joins:
             self._skipped(f"{MAX_JOINING} others want to join")
+            gives_way = next(filter(_asks, self._joins), None)
+            if gives_way is None or _asks(who):
+                return
+            del self._joins[gives_way]
+        self._joins[who] = join
+        self._some_join.set()
 
     async def _join(self) -> None:
         """Answer Joins one after another: first those whom somebody vouches for."""
         while True:
             await self._some_join.wait()
             while self._joins:
-                who = min(self._joins, key=lambda one: one.startswith("asking:"))
+                who = min(self._joins, key=_asks)
                 await self._answer(who, self._joins.pop(who))
             self._some_join.clear()
 
@@ -151,6 +154,11 @@ class Link:
         while True:
             await self.admitted.sweep()
             await asyncio.sleep(self._settings.sweep_seconds)
+
+
+def _asks(who: str) -> bool:
+    """Whether nobody vouches for whoever joins."""
+    return who.startswith("asking:")
 
 
 def _allow_files() -> None:

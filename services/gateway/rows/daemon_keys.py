@@ -46,6 +46,8 @@ class AdmittedKey(msgspec.Struct, frozen=True, kw_only=True):
     public_key: str
     name: str
     status: KeyStatus
+    labels: list[str]
+    slots: int | None
     until: float | None
 
 

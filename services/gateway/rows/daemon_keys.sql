@@ -91,7 +91,7 @@ SELECT * FROM gone UNION ALL SELECT * FROM replaced;
 
 -- name: admitted_keys
 -- Which keys may connect, and until when (seconds since 1970).
-SELECT k.public_key, coalesce(k.name, '') AS name, k.status,
+SELECT k.public_key, coalesce(k.name, '') AS name, k.status, k.labels, k.slots,
        CASE WHEN k.expires_at IS NOT NULL THEN extract(epoch FROM k.expires_at)::float8 END AS until
   FROM makima.daemon_key k
  WHERE k.owner_id = %(owner)s AND k.status IN ('invited', 'used', 'accepted')

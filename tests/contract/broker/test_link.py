@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pytest
 import zmq
 
 from shared.bus.link import Admitted, KeyPair, connect_by, key_pair, server_keys, write_admitted
 from shared.domain.ids import new_id
-from shared.messages.commands import SpawnTask
+from shared.domain.statuses import Refusal
+from shared.messages.commands import SpawnTask, Unroutable
 from shared.messages.events import DaemonConnected, DaemonLost, TaskOutput
 from shared.messages.frames import DOWNWARD, REPORT_REPLIES, REPORTS, UPWARD, header
 from shared.messages.link import Close, Downward, Join, Joined, Open, Piece, Reset, Upward
@@ -24,9 +26,11 @@ from shared.messages.reports import (
     Heartbeat,
     Hello,
     Identify,
+    NotYours,
     OutputBatch,
     Running,
     TaskAccepted,
+    TaskStarted,
     TaskSucceeded,
 )
 from tests.conftest import free_port
@@ -192,6 +196,53 @@ def test_a_daemon_speaks_of_no_task_that_another_holds(link: LinkHarness) -> Non
     assert not [e for e in link.seen["events"] if isinstance(e, TaskOutput)]
 
 
+def test_a_daemon_that_lists_anothers_task_gets_neither_its_place_nor_its_voice(link: LinkHarness) -> None:
+    desktop = link.far_daemon("desktop")
+    command = spawn()
+    link.command(command)
+    link.wait("desktop", SpawnTask)
+    laptop = link.far_daemon("laptop")
+    claim = (Running(task=command.task, attempt=1),)
+    shown = OutputBatch(seq=2, task=command.task, attempt=1, directive=command.directive, first=0, lines=("forged",))
+    link.report(laptop, Hello(daemon="laptop", owner="me", capacity=2, agents=("shell",), running=claim))
+    link.report(laptop, Heartbeat(daemon="laptop", running=claim), shown)
+    link.refused("sends output of a task that it has not")
+    done = TaskSucceeded(seq=1, task=command.task, attempt=1)
+    link.report(desktop, done)
+    link.heard("desktop", done)
+    assert not [e for e in link.seen["events"] if isinstance(e, TaskOutput)]
+
+
+def test_whoever_listed_a_task_first_that_is_not_theirs_gives_way_to_its_daemon(link: LinkHarness) -> None:
+    """As after a restart of the broker, which then knows of tasks only what daemons list."""
+    desktop, laptop = link.far_daemon("desktop"), link.far_daemon("laptop")
+    running = Running(task=new_id(), attempt=1)
+    link.report(laptop, beat := Heartbeat(daemon="laptop", running=(running,)))
+    link.heard("laptop", beat)
+    refusal = REPORT_REPLIES.encode([NotYours(task=running.task, attempt=1)])
+    link.monitor.send_multipart([b"acks", header("monitor"), b"laptop", refusal])
+    link.wait("laptop", NotYours)
+    link.report(
+        desktop, Heartbeat(daemon="desktop", running=(running,)), TaskStarted(seq=1, task=running.task, attempt=1)
+    )
+    link.heard("desktop", TaskStarted(seq=1, task=running.task, attempt=1))
+
+
+def test_a_daemon_has_the_labels_and_slots_that_its_key_was_given_whatever_it_says(link: LinkHarness) -> None:
+    pair = key_pair()
+    link.admit(Admitted(key=pair.public, name="laptop", kind="daemon", labels=("arm",), slots=1))
+    far = link.far(pair, "laptop")
+    link.report(far, Hello(daemon="laptop", owner="me", capacity=10_000, agents=("shell",), labels=("secret", "arm")))
+    link.heard("laptop", Hello(daemon="laptop", owner="me", capacity=1, agents=("shell",), labels=("arm",)))
+    wanted = msgspec.structs.replace(spawn(), labels=("secret",))
+    link.command(wanted)
+    assert link.wait("replies", Unroutable, task=wanted.task).refusal == Refusal.LABELS
+    first, second = (msgspec.structs.replace(spawn(), labels=("arm",)) for _ in range(2))
+    link.command(first, second)
+    assert link.wait("laptop", SpawnTask) == first
+    assert link.wait("replies", Unroutable, task=second.task).refusal == Refusal.SLOTS
+
+
 def test_an_invitation_lets_its_holder_join_and_do_nothing_else(link: LinkHarness) -> None:
     pair, own = key_pair(), key_pair()
     link.admit(Admitted(key=pair.public, name="", kind="invitation", until=time.time() + 60))
@@ -301,6 +352,21 @@ def test_no_frame_of_an_enrolled_daemon_harms_the_broker(link: LinkHarness) -> N
         lambda: next((m for m in link.seen["laptop"] if m == command), None), "a task", lambda: link.command(command)
     )
     assert {daemon for daemon, _ in link.reported()} == {"laptop"}
+
+
+def test_a_daemon_that_floods_the_broker_keeps_nobody_from_getting_tasks(link: LinkHarness) -> None:
+    link.far_daemon("desktop")
+    laptop = link.far_daemon("laptop")
+    link.report(laptop, Hello(daemon="laptop", owner="me", capacity=0))
+    listed = Heartbeat(daemon="laptop", running=tuple(Running(task=new_id(), attempt=1) for _ in range(60_000)))
+    many = [Heartbeat(daemon="laptop", running=(Running(task=new_id(), attempt=1),))] * 20_000
+    for body in (REPORTS.encode([listed]), REPORTS.encode(many)):
+        for _ in range(40):
+            laptop.send_multipart([b"reports", header("d"), body])
+    command = spawn()
+    link.command(command)
+    assert link.wait("desktop", SpawnTask) == command
+    link.refused("the daemon laptop lists 60000 tasks")
 
 
 def test_nothing_unencrypted_is_let_in(link: LinkHarness) -> None:

@@ -53,6 +53,18 @@ def accept(link: PlayedLink) -> None:
     link.on_call = answer
 
 
+def test_an_invitation_can_come_by_standard_input_where_no_list_of_processes_shows_it(
+    link: PlayedLink, environment: dict[str, str]
+) -> None:
+    accept(link)
+    with (home(environment).parent / "invitation").open("w+") as invited:
+        invited.write(line(link) + "\n")
+        invited.seek(0)
+        code, out, err = ended(makima(environment, "daemon", "join", "-", "--no-run", stdin=invited), link)
+    assert (code, err) == (0, "")
+    assert f"joined {link.address} as laptop" in out
+
+
 def test_an_invitation_makes_it_a_daemon_of_the_cluster(link: PlayedLink, environment: dict[str, str]) -> None:
     accept(link)
     code, out, err = ended(makima(environment, "daemon", "join", line(link), "--no-run"), link)

@@ -14,10 +14,12 @@ import httpx
 import pytest
 from zmq.utils import z85
 
+from services.gateway.link.calls import MAX_JOINING
 from services.gateway.link.joining import MAX_ASKING, MAX_OF_ONE_DAEMON, REPLACED_SECONDS, USED_SECONDS
 from shared import failpoints
 from shared.bus.link import Admitted, fingerprint, invitation, key_pair, public_of, read_admitted, server_keys
 from shared.messages.events import DaemonKeyChanged
+from shared.messages.frames import UPWARD, header
 from shared.messages.link import Join, Joined, NotJoined, Open, Piece
 from tests.contract.gateway.test_gateway import free_port
 from tests.contract.gateway.test_gateway import http as http
@@ -225,6 +227,22 @@ def test_nobody_asks_for_another_and_few_wait_at_once(stage: ServiceHarness, htt
     http.post(f"/v1/daemons/keys/{fingerprint(keys[0])}/revoke").raise_for_status()
     assert not refused(stage, f"asking:{keys[0]}", keys[0]).waits
     assert "accept" in refused(stage, f"asking:{keys[-1]}", keys[-1]).reason
+
+
+def test_a_crowd_that_asks_keeps_nobody_out_who_is_invited(stage: ServiceHarness, http: httpx.Client) -> None:
+    own = key_pair().public
+    who = f"invitation:{invited(http, name='far')}"
+    crowd = [f"asking:{key_pair().public}" for _ in range(4 * MAX_JOINING)]
+    frames = [(asker, Join(key=asker.removeprefix("asking:"), name="wish")) for asker in crowd]
+    stage.answers.clear()
+    stage.call_raw(*(call_of(asker, join) for asker, join in (*frames, (who, Join(key=own, name="far")))))
+    stage.until(lambda: [answer for to, answer in stage.answers if to == who], "an answer to the invited one")
+    (answer,) = [answer for to, answer in stage.answers if to == who]
+    assert isinstance(answer, Joined)
+
+
+def call_of(who: str, call: Join) -> list[bytes]:
+    return [b"link", header("test"), who.encode(), UPWARD.encode([call])]
 
 
 def test_a_key_that_asks_can_be_invited_after_all(stage: ServiceHarness, http: httpx.Client) -> None:
