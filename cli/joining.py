@@ -38,7 +38,9 @@ def register(verbs: Verbs) -> None:
         help="what `makima daemon invite` printed there; - reads it from standard input, where no other account of "
         "this machine can see it",
     )
-    join.add_argument("--name", help="what to call this daemon; the host name by default")
+    join.add_argument(
+        "--name", help="what to call this daemon where the invitation doesn't say; the host name by default"
+    )
     join.add_argument("--server-key", metavar="KEY", help="the broker's public key, where there is no invitation")
     join.add_argument("--again", action="store_true", help="though this home's daemon belongs to a cluster already")
     join.add_argument("--no-run", action="store_true", help="only join")
@@ -131,7 +133,9 @@ def _is_key(text: str) -> bool:
 
 
 def _name(name: str) -> str:
-    if name in ("", ".", "..") or "/" in name or "\0" in name or len(name.encode()) > 255:
+    from shared.domain.names import is_daemon_name
+
+    if not is_daemon_name(name):
         raise Failed(f"a daemon can't be named {name!r}: it is also a folder's name; choose another with --name")
     return name
 

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -18,6 +19,7 @@ from shared.messages.frames import COMMANDS, DOWNWARD, REPORT_REPLIES, REPORTS, 
 from shared.messages.link import Downward, Upward
 from shared.messages.reports import Ack, AnyReport, AnyReportReply, Goodbye, Heartbeat, Hello
 from tests.conftest import free_port
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
 DEADLINE_SECONDS = 30.0
@@ -54,7 +56,13 @@ class PlayedLink:
         self._router.setsockopt(zmq.CURVE_SERVER, 1)
         self._router.setsockopt(zmq.CURVE_SECRETKEY, self.keys.secret.encode())
         self._router.setsockopt(zmq.ZAP_DOMAIN, LINK.encode())
-        self._router.bind(f"tcp://{self.address}")
+        until(self._bind, lambda: f"{self.address} is free")
+
+    def _bind(self) -> bool:
+        with suppress(zmq.ZMQError):  # ZeroMQ lets go of what was closed in its own time
+            self._router.bind(f"tcp://{self.address}")
+            return True
+        return False
 
     def shut(self) -> None:
         """Listen no more: every connection ends."""

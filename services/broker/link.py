@@ -270,5 +270,6 @@ def allowed(
 
 def _latest(reports: Sequence[AnyReport]) -> list[AnyReport]:
     """Without what a later one in the same frame replaces: a frame of nothing else would take its readers very long."""
-    last = {type(report): at for at, report in enumerate(reports) if isinstance(report, Hello | Heartbeat | Goodbye)}
+    lasting = Hello | Heartbeat | Goodbye
+    last: dict[type[object], int] = {type(r): at for at, r in enumerate(reports) if isinstance(r, lasting)}
     return [report for at, report in enumerate(reports) if last.get(type(report), at) == at]

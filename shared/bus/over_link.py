@@ -72,9 +72,10 @@ class LinkChannel(Channel):
 
     def close(self) -> None:
         """Close the socket, after half a second at the most for what is still queued."""
-        self._watching.cancel()
-        self._monitor.close()
-        self._socket.disable_monitor()
+        if not self._socket.closed:
+            self._watching.cancel()
+            self._monitor.close()
+            self._socket.disable_monitor()
         super().close()
 
     def _begin(self, socket: zmq.Socket[bytes]) -> None:

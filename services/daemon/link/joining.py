@@ -20,7 +20,6 @@ from shared.bus.link import (
     Link,
     Pending,
     connect_by,
-    fingerprint,
     keep_link,
     keep_pending,
     key_pair,
@@ -99,7 +98,7 @@ class Joining:
         self._refused_since: float | None = None
         self._heard_at = now
         self._unserved = False
-        self._waits = False
+        self._waits_for: str | None = None
 
     def until_answered(self, socket: zmq.Socket[bytes], watching: zmq.Socket[bytes]) -> Joined:
         """Say it every second. Raises ConfigError when it comes to nothing."""
@@ -138,7 +137,7 @@ class Joining:
                 if not message.waits:
                     raise ConfigError(f"{self._offered.address} takes no daemon like that: {message.reason}")
                 self._heard_at, self._unserved = now, False
-                self._say_that_it_waits()
+                self._say_that_it_waits(message.reason)
             case Reset():
                 self._unserved = True
             case _:
@@ -149,7 +148,7 @@ class Joining:
         """Raises ConfigError once nothing more is to be expected."""
         if self._refused_since is not None and now - self._refused_since > _REFUSED_SECONDS:
             raise ConfigError(self._refusal())
-        if now - self._heard_at > SILENT_SECONDS and not self._waits:
+        if now - self._heard_at > SILENT_SECONDS and self._waits_for is None:
             raise ConfigError(self._silence())
 
     def _ask(self, socket: zmq.Socket[bytes]) -> None:
@@ -161,11 +160,10 @@ class Joining:
             return  # one waits to be sent
         hit("daemon.join", "after_send")
 
-    def _say_that_it_waits(self) -> None:
-        if not self._waits:
-            self._waits = True
-            mark = fingerprint(self._offered.own.public)
-            self._say(f"waiting to be accepted; on the cluster's machine: makima daemon accept {mark}")
+    def _say_that_it_waits(self, reason: str) -> None:
+        if reason != self._waits_for:
+            self._waits_for = reason
+            self._say(f"waiting: {reason}")
 
     def _refusal(self) -> str:
         address = self._offered.address

@@ -24,9 +24,9 @@ log = structlog.get_logger()
 
 Say = Callable[[Upward], Awaitable[None]]
 _PACE_SECONDS = 0.1
-"""Between two pieces of a stream while very many of it are on their way."""
+"""Between two pieces of a stream of which very many are on their way."""
 _LINGER_SECONDS = 5.0
-"""How long a stream keeps its place that ended here with bytes on their way: they may still wait in the socket."""
+"""How long a stream keeps its place that ended here with pieces on their way."""
 _FIRST = 2**30
 """Streams begin at a random number below it: a late frame for an earlier life of the daemon finds none of its own."""
 
@@ -46,14 +46,14 @@ class Stream:
         self._receiving = Receiving()
         self._pieces: asyncio.Queue[Piece] = asyncio.Queue()
         """Never more than the window: `Receiving` sees to that."""
-        self._went_on = asyncio.Event()
+        self._some_heard = asyncio.Event()
         self._over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         """Whether the other side has ended it."""
 
     @property
-    def leaves_bytes(self) -> bool:
-        """Whether bytes of it are still on their way."""
-        return self._sending.untaken > 0
+    def leaves_pieces(self) -> bool:
+        """Whether pieces of it may still wait in our own socket."""
+        return self._sending.on_their_way
 
     def end(self, by_other_side: bool) -> None:
         """End it, at once and both ways."""
@@ -62,6 +62,8 @@ class Stream:
 
     def on(self, message: Piece | Taken | Close) -> None:
         """Take in what the other side says of it."""
+        self._sending.heard()
+        self._some_heard.set()
         try:
             match message:
                 case Piece():
@@ -69,7 +71,6 @@ class Stream:
                     self._pieces.put_nowait(message)
                 case Taken():
                     self._sending.taken(message.upto)
-                    self._went_on.set()
                 case Close():
                     self.end(by_other_side=True)
         except OutOfPlace as error:
@@ -117,8 +118,8 @@ class Stream:
         return self._sending.room
 
     async def _more(self) -> None:
-        self._went_on.clear()
-        await self._went_on.wait()
+        self._some_heard.clear()
+        await self._some_heard.wait()
 
     async def _down(self) -> None:
         loop = asyncio.get_running_loop()
@@ -181,7 +182,7 @@ class Streams:
         finally:
             connection.close()
             del self._streams[number]
-            if stream.leaves_bytes:
+            if stream.leaves_pieces:
                 await asyncio.sleep(_LINGER_SECONDS)
             self._places.release()
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from shared.messages.link import PIECE_BYTES, WINDOW_BYTES, Piece
 from shared.messages.numbers import LARGEST_INTEGER
 
 CROWDED_PIECES = 64
+"""So many are on their way of a stream before it goes slower: each costs more than its bytes, however small it is."""
 
 
 class OutOfPlace(ValueError):
@@ -20,22 +19,26 @@ class Sending:
     def __init__(self) -> None:
         self._sent = 0
         self._taken = 0
-        self._ends: deque[int] = deque()
+        self._unheard = 0
 
     @property
     def room(self) -> int:
         """Bytes that may be sent now, in one piece."""
-        return min(PIECE_BYTES, WINDOW_BYTES - self.untaken)
+        return min(PIECE_BYTES, WINDOW_BYTES - (self._sent - self._taken))
 
     @property
-    def untaken(self) -> int:
-        """Bytes sent of which the other side hasn't said that they went on."""
-        return self._sent - self._taken
+    def on_their_way(self) -> bool:
+        """Whether pieces were sent since anything was heard: they may still wait in our own socket."""
+        return self._unheard > 0
 
     @property
     def crowded(self) -> bool:
-        """Whether many pieces are on their way, however small: each costs more than its bytes."""
-        return len(self._ends) >= CROWDED_PIECES
+        """Whether very many were."""
+        return self._unheard >= CROWDED_PIECES
+
+    def heard(self) -> None:
+        """Something came of the stream."""
+        self._unheard = 0
 
     def piece(self, stream: int, data: bytes) -> Piece:
         """The next piece, with at most `room` bytes; with none it is the last. Raises OutOfPlace beyond 2 GiB."""
@@ -43,7 +46,7 @@ class Sending:
         if at + len(data) > LARGEST_INTEGER:
             raise OutOfPlace(f"the stream {stream} is too long")
         self._sent += len(data)
-        self._ends.append(self._sent)
+        self._unheard += bool(data)
         return Piece(stream=stream, at=at, data=data, last=not data)
 
     def taken(self, upto: int) -> None:
@@ -51,8 +54,6 @@ class Sending:
         if upto > self._sent:
             raise OutOfPlace(f"{upto} bytes taken of {self._sent}")
         self._taken = max(self._taken, upto)
-        while self._ends and self._ends[0] <= self._taken:
-            self._ends.popleft()
 
 
 class Receiving:
