@@ -67,6 +67,14 @@ NOT_RUN = {
     "makima directive approve 12": "goals-and-plans.md has one approved",
     "makima directive retry-step 12/3": "test_words.py has a failed step run again",
     "just agent-recordings NAME": "it takes minutes",
+    "makima config set link 0.0.0.0:8421": "another cluster may have the port; test_machines.py does all of it",
+    "makima daemon invite --name laptop": "as above",
+    "makima daemon join LINE": "as above",
+    "makima daemon join - < invitation": "as above",
+    "makima daemon join build.example.org:8421 --server-key 'KEY'": "as above",
+    "makima daemon accept 1da9-eb47-2d43-a9ca --name laptop": "as above",
+    "makima daemon revoke laptop": "as above",
+    "makima daemon install": "it writes into the account's home; test_units.py does that",
 }
 """What can't be run here, each with the reason."""
 FOLLOWED = {
