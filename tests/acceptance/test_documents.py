@@ -74,7 +74,7 @@ NOT_RUN = {
     "makima daemon join build.example.org:8421 --server-key 'KEY'": "as above",
     "makima daemon accept 1da9-eb47-2d43-a9ca --name laptop": "as above",
     "makima daemon revoke laptop": "as above",
-    "makima daemon install": "it writes into the account's home; test_units.py does that",
+    "makima daemon install": "it writes into the account's home; test_daemon_unit.py does that",
 }
 """What can't be run here, each with the reason."""
 FOLLOWED = {
