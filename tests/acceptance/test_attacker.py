@@ -30,7 +30,7 @@ from shared.messages.frames import COMMANDS, REPORT_REPLIES, REPORTS, encode_eve
 from shared.messages.reports import Goodbye, Hello, NotYours, TaskFailed, TaskSucceeded
 from tests import attack, forger
 from tests.attack import Targets
-from tests.conftest import Cluster
+from tests.conftest import Cluster, free_port
 from tests.engine import IMAGE, Engine, engine
 from tests.postgres import home
 from tests.waiting import until
@@ -122,7 +122,14 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
     (person / ".ssh" / "id_ed25519").write_text("a private key")
     (person / ".gitconfig").write_text("[user]\n\tname = A Person\n\temail = person@example.org\n")
     with home() as folder:
-        cluster = Cluster(folder, sandbox=request.param, sandbox_writable=str(marks), sweep_seconds="3600", **more)
+        cluster = Cluster(
+            folder,
+            sandbox=request.param,
+            sandbox_writable=str(marks),
+            sweep_seconds="3600",
+            link=f"127.0.0.1:{free_port()}",
+            **more,
+        )
         cluster.environment |= {"HOME": str(person), "GITEA_TOKEN": "a secret of the daemon's"}
         cluster.makima("up", "--detach", "--daemons", "1")
         yield Scene(request.param, cluster, person, marks)
@@ -214,7 +221,8 @@ def bus_targets(scene: Scene, own: Path) -> dict[str, list[str]]:
         with suppress(psutil.Error):
             listening = [c for c in psutil.Process(process).net_connections("tcp") if c.status == psutil.CONN_LISTEN]
             sockets += [f"{c.laddr.ip}:{c.laddr.port}" for c in listening]
-    assert {Path(path).stem for path in sockets} >= set(ADMITTED)
+    assert {Path(path).stem for path in sockets} >= {name for name, roles in ADMITTED.items() if roles}
+    assert scene.cluster.environment["MAKIMA_LINK"] in sockets
     return {"sockets": sockets, "files": [str(path) for path in found["files"]]}
 
 

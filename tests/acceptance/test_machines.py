@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared import failpoints
 from shared.bus.link import invitation
 from tests.conftest import Cluster, free_port
 from tests.network import Machine, network, served, slow
@@ -71,6 +72,17 @@ class Far:
         kept = {k: v for k, v in site.environment.items() if k not in ("MAKIMA_HOME", "MAKIMA_PORT", "MAKIMA_LINK")}
         self.environment = {**kept, "MAKIMA_HOME": str(folder)}
         self.log = folder / "far.log"
+
+    @contextmanager
+    def dying_at(self, point: str) -> Iterator[None]:
+        """What runs there meanwhile is killed where it comes by this failpoint."""
+        folder = self.log.parent / "failpoints"
+        folder.mkdir(exist_ok=True)
+        failpoints.arm(folder, point, "kill")
+        self.environment["MAKIMA_FAILPOINTS"] = str(folder)
+        yield
+        del self.environment["MAKIMA_FAILPOINTS"]
+        assert failpoints.fired(folder, point)
 
     @contextmanager
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -153,6 +165,30 @@ def test_a_line_lets_one_daemon_join(site: Site, laptop: Far, desktop: Far) -> N
             assert second.wait(timeout=60) != 0
         assert "invitation" in desktop.log.read_text()
         assert list(site.daemons()) == ["laptop"]
+
+
+@pytest.mark.parametrize("moment", ["before_send", "after_send"])
+def test_a_daemon_that_dies_as_it_joins_joins_with_the_same_line(site: Site, laptop: Far, moment: str) -> None:
+    line = site.invite("laptop")
+    with laptop.dying_at(f"daemon.join.{moment}"), laptop.running("join", line) as process:
+        process.wait(timeout=60)
+    with laptop.running("join", line):
+        until(lambda: site.daemons().get("laptop"), "it is connected")
+
+
+@pytest.mark.parametrize("moment", ["before_send", "after_send"])
+def test_a_daemon_that_dies_as_its_agent_asks_does_the_work_once_it_is_back(
+    site: Site, laptop: Far, repository: str, moment: str
+) -> None:
+    with laptop.running("join", site.invite("laptop")):
+        until(lambda: site.daemons().get("laptop"), "it is connected")
+    plan = site.home / "plan.json"
+    plan.write_text(json.dumps([{"name": "Ask", "taskPlan": f"{sys.executable} -m cli directive show >shown.txt"}]))
+    made = site.make("directive", "create", "--title", "Ask", "--repo", repository, "--plan", str(plan), "--start")
+    with laptop.dying_at(f"daemon.link.{moment}"), laptop.running("run") as process:
+        process.wait(timeout=60)
+    with laptop.running("run"):
+        site.makima("directive", "watch", made, "--timeout", "90")
 
 
 def test_a_daemon_comes_back_by_itself_when_either_machine_was_away(site: Site, laptop: Far, repository: str) -> None:

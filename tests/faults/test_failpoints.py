@@ -49,6 +49,8 @@ ELSEWHERE = {
     "gateway.join.": "tests/contract/gateway/test_daemon_keys.py",
     "gateway.ready.": "tests/contract/gateway/test_daemon_keys.py",
     "gateway.calls.": "tests/contract/gateway/test_daemon_keys.py",
+    "daemon.join.": "tests/acceptance/test_machines.py",
+    "daemon.link.": "tests/acceptance/test_machines.py",
     "secret.replace.": "tests/contract/gateway/test_daemon_keys.py",
     "secret.kept.": "tests/unit/test_keys.py",
     "store.": "tests/integration/test_store.py",

@@ -140,7 +140,7 @@ def test_the_first_key_that_an_invitation_brings_is_a_daemons_and_no_other(
     told = refused(stage, f"invitation:{by}", other)
     assert "used" in told.reason and not told.waits
     files = admitted(stage)
-    assert files[own] == Admitted(key=own, name="far", kind="daemon")
+    assert files[own] == Admitted(key=own, name="far", kind="daemon", labels=("gpu", "big"), slots=7)
     assert files.keys() == {own, by} and (files[by].until or 0) <= time.time() + USED_SECONDS
     assert (logged(stage, by), logged(stage, own)) == (["invited", "used"], ["accepted"])
 
