@@ -83,6 +83,10 @@ class Rows:
         self._connection.execute("DELETE FROM makima.daemon WHERE owner_id = %s AND name = %s", (belongs, name))
         self._insert("daemon", owner_id=belongs, name=name, capacity=capacity, connected=True, **columns)
 
+    def disconnect(self, name: str) -> None:
+        """A daemon goes away."""
+        self._connection.execute("UPDATE makima.daemon SET connected = false WHERE name = %s", (name,))
+
     def daemon_key(self, key: str, name: str, status: str, owner: str = OWNER) -> None:
         """A public key of a daemon on another machine."""
         self._insert("daemon_key", public_key=key, owner_id=self.owner(owner), name=name, status=status)

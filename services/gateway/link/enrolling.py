@@ -35,7 +35,7 @@ class Enrolling:
         if holder.key:
             raise Refused(f"the name {name} belongs to another daemon's key; take another, or revoke that one first")
         if holder.daemon:
-            raise Refused(f"a daemon called {name} is connected; take another name")
+            raise Refused(f"there is a daemon called {name} already; take another name")
 
     def revoke(self, keys: Sequence[DaemonKey], reason: str) -> None:
         """Let these keys connect no more."""

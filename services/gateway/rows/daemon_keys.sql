@@ -35,11 +35,17 @@ SELECT k.public_key, k.name, k.status, k.labels, k.slots, k.joined_by, k.created
  ORDER BY k.expires_at DESC NULLS FIRST;
 
 -- name: name_holder
--- Who has a name: another accepted key, or a daemon that is connected.
+-- Who has a name: another accepted key, or a daemon that is connected, or may come back: one of this machine, whose name
+-- no key vouches for.
 SELECT EXISTS (SELECT FROM makima.daemon_key k
                 WHERE k.owner_id = %(owner)s AND k.name = %(name)s AND k.status = 'accepted') AS key,
        EXISTS (SELECT FROM makima.daemon d
-                WHERE d.owner_id = %(owner)s AND d.name = %(name)s AND d.connected) AS daemon;
+                WHERE d.owner_id = %(owner)s AND d.name = %(name)s
+                  AND (d.connected
+                       OR d.last_seen > makima.now() - interval '30 days'
+                          AND NOT EXISTS (SELECT FROM makima.daemon_key k
+                                           WHERE k.owner_id = d.owner_id AND k.name = d.name
+                                             AND k.status IN ('accepted', 'revoked')))) AS daemon;
 
 -- name: count_asking
 SELECT count(*) FROM makima.daemon_key k

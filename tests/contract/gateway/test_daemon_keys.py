@@ -151,7 +151,7 @@ def test_an_invitation_without_a_name_takes_one_that_is_free(stage: ServiceHarne
     a_daemon(stage, http, "taken")
     for bad in ("", "..", "a/b", "a:b", "a\nb", "a\0b", "x" * 64, "-a"):
         assert "is no name" in refused(stage, f"invitation:{by}", own, bad).reason
-    assert "local is connected" in refused(stage, f"invitation:{by}", own, "local").reason
+    assert "a daemon called local already" in refused(stage, f"invitation:{by}", own, "local").reason
     assert "belongs to another" in refused(stage, f"invitation:{by}", own, "taken").reason
     assert joined(stage, f"invitation:{by}", own, "free").name == "free"
 
@@ -163,6 +163,15 @@ def test_a_name_that_is_taken_is_refused_when_it_is_asked_for(stage: ServiceHarn
         answer = http.post("/v1/daemons/invitations", json={"name": name})
         assert answer.status_code == 409 and name in answer.json()["detail"]
     assert http.post("/v1/daemons/invitations", json={"name": "a/b"}).status_code == 400
+
+
+def test_a_daemon_of_this_machine_that_is_away_keeps_its_name(stage: ServiceHarness, http: httpx.Client) -> None:
+    stage.rows.daemon("desk")
+    stage.rows.disconnect("desk")
+    answer = http.post("/v1/daemons/invitations", json={"name": "desk"})
+    assert answer.status_code == 409 and "a daemon called desk already" in answer.json()["detail"]
+    by, own = invited(http), key_pair().public
+    assert "a daemon called desk already" in refused(stage, f"invitation:{by}", own, "desk").reason
 
 
 def test_two_invitations_of_one_name_make_one_daemon(stage: ServiceHarness, http: httpx.Client) -> None:
