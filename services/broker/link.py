@@ -23,6 +23,7 @@ from shared.messages.frames import (
     REPORTS,
     UPWARD,
     FrameUnreadable,
+    exactly,
     header,
     read_header,
 )
@@ -63,9 +64,7 @@ class Link:
 
     def receive(self, parts: list[bytes]) -> None:
         """Take in a message: the way back to its sender and the key that it connected with, topic, header and body."""
-        if len(parts) != 5:
-            raise FrameUnreadable(f"{len(parts)} parts instead of 5")
-        way, key, topic, head, body = parts
+        way, key, topic, head, body = exactly(parts, 5)
         read_header(head)
         who = self._keys.who(key.decode())
         kind, _, name = (who or "").partition(":")
@@ -81,9 +80,7 @@ class Link:
 
     def answer(self, parts: list[bytes]) -> None:
         """Take in a gateway's message: that it is ready, or what goes to somebody on the link."""
-        if len(parts) != 5:
-            raise FrameUnreadable(f"{len(parts)} parts instead of 5")
-        gateway, topic, head, who, body = parts
+        gateway, topic, head, who, body = exactly(parts, 5)
         if topic == b"ready":
             self._gateways[gateway] = self._clock()
             self._choose()

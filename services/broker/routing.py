@@ -21,8 +21,8 @@ from shared.messages.frames import (
     REPLIES,
     REPORT_REPLIES,
     REPORTS,
-    FrameUnreadable,
     encode_event,
+    exactly,
     header,
     read_header,
 )
@@ -112,7 +112,7 @@ class Broker:
         self._send("events-in", parts)
 
     def _on_command(self, parts: list[bytes]) -> None:
-        sender, _, head, body = _exactly(parts, 4)
+        sender, _, head, body = exactly(parts, 4)
         read_header(head)
         replies: list[Unroutable] = []
         batches: dict[bytes, list[object]] = {}
@@ -144,7 +144,7 @@ class Broker:
             self._send("commands", [sender, b"replies", header("broker"), REPLIES.encode(replies)])
 
     def _on_daemon(self, parts: list[bytes]) -> None:
-        identity, _, head, body = _exactly(parts, 4)
+        identity, _, head, body = exactly(parts, 4)
         read_header(head)
         known = self.presence.heard(identity, self._clock())
         reports = REPORTS.decode(body, self._skipped)
@@ -178,7 +178,7 @@ class Broker:
             self._to_monitor(identity, head, body)
 
     def _on_monitor(self, parts: list[bytes]) -> None:
-        monitor, topic, head, identity, body = _exactly(parts, 5)
+        monitor, topic, head, identity, body = exactly(parts, 5)
         if topic == b"ready":
             if monitor not in self._monitors:
                 for known in self.presence.daemons:
@@ -224,9 +224,3 @@ class Broker:
 
 def _unroutable(command: Command, refused: Refused) -> Unroutable:
     return Unroutable(task=command.task, attempt=command.attempt, reason=refused.reason, refusal=refused.kind)
-
-
-def _exactly(parts: list[bytes], number: int) -> list[bytes]:
-    if len(parts) != number:
-        raise FrameUnreadable(f"{len(parts)} parts instead of {number}")
-    return parts

@@ -67,6 +67,13 @@ def read_header(data: bytes) -> Header:
     return decoded
 
 
+def exactly(parts: Sequence[bytes], number: int) -> Sequence[bytes]:
+    """The parts of a frame, of which there are so many. Raises FrameUnreadable when there aren't."""
+    if len(parts) != number:
+        raise FrameUnreadable(f"{len(parts)} parts instead of {number}")
+    return parts
+
+
 class Batch(Generic[M]):
     """Codec of one channel's bodies: a list of messages of one tagged union.
 
@@ -157,11 +164,10 @@ def decode_event(parts: Sequence[bytes]) -> AnyEvent:
 
 def decode_events(parts: Sequence[bytes]) -> list[AnyEvent]:
     """The events in a frame, at least one. Raises FrameUnreadable."""
-    if len(parts) != 3:
-        raise FrameUnreadable(f"{len(parts)} parts instead of 3")
-    read_header(parts[1])
+    _, head, body = exactly(parts, 3)
+    read_header(head)
     try:
-        decoded = _events.decode(parts[2])
+        decoded = _events.decode(body)
     except UNREADABLE as error:
         raise FrameUnreadable(f"body: {error}") from None
     events = decoded if isinstance(decoded, list) else [decoded]

@@ -18,6 +18,7 @@ from shared.messages.frames import (
     REPORTS,
     FrameTooLarge,
     FrameUnreadable,
+    exactly,
     read_header,
 )
 from shared.messages.link import Downward
@@ -85,9 +86,7 @@ class Connection:
             parts = await self._channel.receive()
             self.heard += 1
             try:
-                if len(parts) != 3:
-                    raise FrameUnreadable(f"{len(parts)} parts instead of 3")
-                topic, head, body = parts
+                topic, head, body = exactly(parts, 3)
                 read_header(head)
                 if topic == b"commands":
                     for command in COMMANDS.decode(body, self._skipped):

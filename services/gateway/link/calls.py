@@ -18,7 +18,7 @@ from shared.bus.bus import Bus, MessageChannel
 from shared.bus.skipped import Skipped
 from shared.config import Settings
 from shared.config.sockets import to_connect
-from shared.messages.frames import DOWNWARD, UPWARD, FrameUnreadable, read_header
+from shared.messages.frames import DOWNWARD, UPWARD, exactly, read_header
 from shared.messages.link import Downward, Join
 from shared.messages.unreadable import UNREADABLE
 from shared.store.database import UNAVAILABLE, UNHOLDABLE, Database
@@ -69,9 +69,7 @@ class Calls:
 
     def _take(self, parts: list[bytes]) -> None:
         """Take in a frame. Only what the broker says of its sender is believed."""
-        if len(parts) != 4:
-            raise FrameUnreadable(f"{len(parts)} parts instead of 4")
-        _, head, said_who, body = parts
+        _, head, said_who, body = exactly(parts, 4)
         read_header(head)
         who = said_who.decode()
         kind, _, name = who.partition(":")
