@@ -15,6 +15,7 @@ CREATE TYPE makima.cancel_cause    AS ENUM ('superseded', 'stopped', 'archived')
 CREATE TYPE makima.delivered_as    AS ENUM ('while_it_ran', 'next_turn');
 CREATE TYPE makima.attempt_outcome AS ENUM ('succeeded', 'failed', 'interrupted', 'lost', 'cancelled');
 CREATE TYPE makima.key_status      AS ENUM ('invited', 'used', 'asking', 'accepted', 'revoked');
+CREATE TYPE makima.role            AS ENUM ('viewer', 'operator', 'admin');
 
 -- ==== Who
 
@@ -24,7 +25,9 @@ CREATE TABLE makima.owner (
     token_hash  text UNIQUE,
     max_running integer,
     directives  integer NOT NULL DEFAULT 0, -- how many it has had: the number of its newest
-    orders      integer NOT NULL DEFAULT 0
+    orders      integer NOT NULL DEFAULT 0,
+    max_cost_usd_a_day numeric,
+    max_daemons integer
 );
 
 CREATE TABLE makima.daemon (
@@ -60,6 +63,42 @@ COMMENT ON COLUMN makima.daemon_key.expires_at IS 'Until when it may connect; NU
 CREATE INDEX daemon_key_by_owner ON makima.daemon_key (owner_id, name);
 CREATE UNIQUE INDEX daemon_key_one_a_name ON makima.daemon_key (owner_id, name)
     WHERE status = 'accepted' AND expires_at IS NULL;
+
+CREATE TABLE makima.person (
+    id         uuid PRIMARY KEY,
+    name       text NOT NULL UNIQUE,
+    issuer     text,
+    subject    text,
+    created_at timestamptz NOT NULL DEFAULT makima.now(),
+    UNIQUE (issuer, subject),
+    CHECK ((issuer IS NULL) = (subject IS NULL))
+);
+COMMENT ON COLUMN makima.person.subject IS 'What the OpenID provider `issuer` calls them; NULL: nobody has signed in by that name.';
+
+CREATE TABLE makima.member (
+    owner_id  uuid NOT NULL REFERENCES makima.owner,
+    person_id uuid NOT NULL REFERENCES makima.person,
+    role      makima.role NOT NULL,
+    added_at  timestamptz NOT NULL DEFAULT makima.now(),
+    PRIMARY KEY (owner_id, person_id)
+);
+CREATE INDEX member_of ON makima.member (person_id);
+
+CREATE TABLE makima.person_token (
+    id           uuid PRIMARY KEY,
+    owner_id     uuid NOT NULL,
+    person_id    uuid NOT NULL,
+    name         text NOT NULL,
+    hash         text NOT NULL UNIQUE,
+    role         makima.role NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT makima.now(),
+    expires_at   timestamptz,
+    last_used_at timestamptz,
+    revoked_at   timestamptz,
+    FOREIGN KEY (owner_id, person_id) REFERENCES makima.member ON DELETE CASCADE
+);
+COMMENT ON COLUMN makima.person_token.role IS 'The most that it may do: what it may is the lesser of this and its person''s role.';
+CREATE INDEX person_token_by_member ON makima.person_token (owner_id, person_id);
 
 -- ==== Directives
 

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from shared.domain import statuses
+from shared.domain.roles import Role
 from shared.store import migrate as migrating
 from shared.store.migrate import (
     DatabaseRefused,
@@ -64,6 +65,7 @@ TYPES: dict[str, type[StrEnum]] = {
     "delivered_as": statuses.DeliveredAs,
     "attempt_outcome": statuses.AttemptOutcome,
     "key_status": statuses.KeyStatus,
+    "role": Role,
 }
 
 
