@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-import psycopg
 import pytest
 
 from shared.domain.ids import new_id
@@ -266,9 +265,9 @@ def test_a_batch_of_many_tasks_is_acknowledged_whole(stage: ServiceHarness) -> N
 
 
 def test_a_hello_that_could_not_be_written_is_asked_for_again(stage: ServiceHarness) -> None:
-    """As while Postgres takes no writes: a connection of its own keeps it so for the monitor's."""
+    """As while Postgres takes no writes."""
     stage.rows.daemon("d1")
-    with takes_no_writes(stage):
+    with takes_no_daemons(stage):
         stage.report(Hello(daemon="d1", owner="default", capacity=4))
         stage.await_log("reports not written; daemons resend them")
 
@@ -280,16 +279,21 @@ def test_a_hello_that_could_not_be_written_is_asked_for_again(stage: ServiceHarn
 
 
 @contextmanager
-def takes_no_writes(stage: ServiceHarness) -> Iterator[None]:
+def takes_no_daemons(stage: ServiceHarness) -> Iterator[None]:
+    """From its first statement on: a setting of Postgres would reach the monitor's connections some time later."""
+    execute = stage.connection.execute
+    execute(
+        """CREATE FUNCTION makima.takes_no_writes() RETURNS trigger LANGUAGE plpgsql AS
+           $$BEGIN RAISE read_only_sql_transaction USING MESSAGE = 'no writes'; END$$"""
+    )
+    execute(
+        """CREATE TRIGGER takes_no_writes BEFORE INSERT OR UPDATE ON makima.daemon
+           EXECUTE FUNCTION makima.takes_no_writes()"""
+    )
     stage.connection.commit()
-    stage.connection.autocommit = True
-    url = dict(autocommit=True, options="-c default_transaction_read_only=off")
-    with psycopg.connect(stage.environment["MAKIMA_POSTGRES_URL"], **url) as admin:
-        admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")
-        admin.execute("SELECT pg_reload_conf()")
-        try:
-            yield
-        finally:
-            admin.execute("ALTER SYSTEM RESET default_transaction_read_only")
-            admin.execute("SELECT pg_reload_conf()")
-            stage.connection.autocommit = False
+    try:
+        yield
+    finally:
+        execute("DROP TRIGGER takes_no_writes ON makima.daemon")
+        execute("DROP FUNCTION makima.takes_no_writes")
+        stage.connection.commit()
