@@ -40,7 +40,7 @@ class Interface:
         database = Database(self, self._publish)
         bus = MemoryBus(hub, b"live", _at_once)
         live = Live(database, bus, settings.sweep_seconds)
-        gate = Gate(database, SECRET, PERSON, OWNER)
+        gate = Gate(database, SECRET, PERSON, OWNER, settings.owner)
         admitted_file = AdmittedFile(database, settings, OWNER)
         app = application(database, settings, gate, live, Answers(bus), admitted_file)
         self.transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]

@@ -25,9 +25,9 @@ from litestar.openapi.spec import Components, SecurityScheme, Tag
 from litestar.routes import HTTPRoute
 
 import shared.api
+from services.gateway.access import ANYBODY, needs_token
 from services.gateway.http.page import rendered
 from services.gateway.http.problems import MEDIA_TYPE, AnyRequest, Problem
-from services.gateway.http.request import OPEN
 
 Described = dict[str, Any]
 """A part of the description, which is JSON."""
@@ -115,7 +115,9 @@ def description() -> OpenAPIConfig:
             "Whatever changes something takes an Idempotency-Key, and is done once however often it is asked. "
             "Lists come in pages: the Link header has the next one."
         ),
-        openapi_router=Router(PATH, route_handlers=[], include_in_schema=False, after_request=_nothing_there),
+        openapi_router=Router(
+            PATH, route_handlers=[], include_in_schema=False, after_request=_nothing_there, opt=ANYBODY
+        ),
         render_plugins=[
             _Page(path="/", media_type=MediaType.HTML),
             _Json(path="/openapi.json"),
@@ -204,7 +206,7 @@ def _given(schema: Described) -> Described:
 def _problems(handler: HTTPRouteHandler, method: str, path: str) -> Iterator[int]:
     """Which statuses of errors a route may answer."""
     yield from (400, 421, 500, 503)
-    if not path.startswith(OPEN):
+    if needs_token(handler.opt):
         yield from (401, 403)
     if "{" in path:
         yield 404

@@ -11,7 +11,7 @@ from typing import get_args
 import uvicorn
 from litestar import Litestar
 
-from services.gateway.access import Gate, hash_of, person_token
+from services.gateway.access import Gate, cluster_token, hash_of
 from services.gateway.application import application
 from services.gateway.feed.live import Live
 from services.gateway.feed.waiters import Answers
@@ -82,12 +82,12 @@ class Server(uvicorn.Server):
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set."""
     async with open_context(settings, "gateway", EMITS, promises=True) as context:
-        token = person_token(settings.home)
+        token = cluster_token(settings.home)
         async with context.database.unit_of_work("gateway.own") as unit:
             owner = await unit.fetch_one(
                 OWN(id=new_id(), name=settings.owner, hash=hash_of(token), max_running=settings.max_running)
             )
-        gate = Gate(context.database, load_secret(settings.home), token, owner)
+        gate = Gate(context.database, load_secret(settings.home), token, owner, settings.owner)
         live = Live(context.database, context.bus, settings.sweep_seconds)
         link = Link(context.database, context.bus, settings, owner)
         app = application(context.database, settings, gate, live, Answers(context.bus), link.admitted)

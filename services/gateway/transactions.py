@@ -208,7 +208,7 @@ def _key(key: str | None) -> str | None:
 
 async def _told(request: AnyRequest, caller: Caller) -> str:
     """A hash of who asks for what."""
-    head = f"{caller.task} {request.method} {request.url.path}?{request.url.query}\n"
+    head = f"{caller.task or caller.token} {request.method} {request.url.path}?{request.url.query}\n"
     return hashlib.sha256(head.encode() + await request.body()).hexdigest()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
@@ -90,6 +92,23 @@ class Rows:
     def daemon_key(self, key: str, name: str, status: str, owner: str = OWNER) -> None:
         """A public key of a daemon on another machine."""
         self._insert("daemon_key", public_key=key, owner_id=self.owner(owner), name=name, status=status)
+
+    def member(self, name: str = "ada", role: str = "admin", owner: str = OWNER) -> UUID:
+        """A person, who has this role in an owner; the person's id."""
+        insert = "INSERT INTO makima.person (id, name) VALUES (%s, %s)"
+        statement = f"{insert} ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id"
+        row = self._connection.execute(statement, (new_id(), name)).fetchone()
+        assert row is not None
+        person: UUID = row[0]
+        self._insert("member", owner_id=self.owner(owner), person_id=person, role=role)
+        return person
+
+    def token(self, person: UUID, owner: str = OWNER, role: str = "admin", **columns: object) -> str:
+        """A token of a member."""
+        token = f"mkt_{secrets.token_hex(24)}"
+        values = {"name": "a laptop", "hash": hashlib.sha256(token.encode()).hexdigest(), "role": role, **columns}
+        self._add("person_token", owner_id=self.owner(owner), person_id=person, **values)
+        return token
 
     def change(self, table: str, row: UUID, **columns: object) -> None:
         """Set columns of a row."""

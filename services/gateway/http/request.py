@@ -12,11 +12,12 @@ import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
+from litestar.enums import ScopeType
 from litestar.exceptions import ClientException, HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
 
-from services.gateway.access import Gate
+from services.gateway.access import OWNER_HEADER, Gate, needs_token
 from shared.config import Settings
 from shared.domain.plain import plain
 from shared.domain.plans import SPELLINGS
@@ -24,8 +25,6 @@ from shared.messages.unreadable import UNREADABLE
 
 PROGRAMS = frozenset({"task_plan"})
 """Fields that are run as they stand: what is shown of them is made harmless where it is shown."""
-OPEN = ("/healthz", "/readyz", "/metrics", "/schema")
-"""What needs no token: whether this lives, counts without names, and the description of what there is."""
 
 
 class PlainRequest(Request[Any, Any, State]):
@@ -88,17 +87,24 @@ def admitted(gate: Gate, settings: Settings) -> list[Guard]:
                 status_code=HTTPStatus.MISDIRECTED_REQUEST,
             )
 
-    async def by_somebody_known(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
-        if not connection.url.path.startswith(OPEN):
-            connection.state.caller = await gate.caller(connection.headers.get("authorization"))
+    async def by_somebody_who_may(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        """A route that declares nobody is nobody's; what may be asked for (OPTIONS) is everybody's who is known."""
+        if needs_token(handler.opt):
+            headers = connection.headers
+            caller = await gate.caller(headers.get("authorization"), headers.get(OWNER_HEADER))
+            connection.state.caller = caller if _asks_what_may_be(connection) else caller.may(handler.opt)
 
     guards: list[Callable[..., Awaitable[None]]] = [
         plainly,
         once_each,
         at_a_name_of_ours,
-        by_somebody_known,
+        by_somebody_who_may,
     ]  # one that isn't async costs a thread
     return guards  # type: ignore[return-value]
+
+
+def _asks_what_may_be(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
+    return connection.scope["type"] == ScopeType.HTTP and connection.scope["method"] == "OPTIONS"
 
 
 def _is_plain(quoted: bytes) -> bool:

@@ -16,7 +16,7 @@ from litestar.exceptions import HTTPException, NotFoundException
 from litestar.params import JSONBody, PathParameter
 from zmq.utils import z85
 
-from services.gateway.access import Caller
+from services.gateway.access import ADMIN, Caller
 from services.gateway.http.problems import AnsweredBefore, AnyRequest
 from services.gateway.link.admitted import AdmittedFile
 from services.gateway.link.enrolling import Enrolling, Refused
@@ -57,7 +57,7 @@ class _Invited(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
 
-@post("/v1/daemons/invitations", status_code=201, operation_id="inviteDaemon", tags=["daemons"])
+@post("/v1/daemons/invitations", status_code=201, operation_id="inviteDaemon", opt=ADMIN, tags=["daemons"])
 async def invite(
     data: JSONBody[NewInvitation],
     caller: NamedDependency[Caller],
@@ -66,12 +66,12 @@ async def invite(
     admitted_file: NamedDependency[AdmittedFile],
 ) -> Response[InvitationShown]:
     """Invite a daemon on another machine: a line that lets it join, once."""
-    owner = caller.person().owner
+    owner = caller.owner
     address = _address(settings)
     _refuse_bad_labels(data.labels)
     try:
         async with change.begin("gateway.invite") as begun:
-            enrolling = Enrolling(begun.unit, owner, settings.owner)
+            enrolling = Enrolling(begun.unit, owner, caller.owner_name)
             if data.name is not None:
                 await _named(enrolling, data.name)
             seed = os.urandom(32).hex()
@@ -92,7 +92,7 @@ async def invite(
     return Response(_told(settings, invited))
 
 
-@get("/v1/daemons/keys", operation_id="listDaemonKeys", tags=["daemons"], response_headers=[NEXT])
+@get("/v1/daemons/keys", operation_id="listDaemonKeys", opt=ADMIN, tags=["daemons"], response_headers=[NEXT])
 async def list_keys(
     request: AnyRequest,
     caller: NamedDependency[Caller],
@@ -102,24 +102,29 @@ async def list_keys(
 ) -> Response[list[DaemonKeyShown]]:
     """The keys of daemons on other machines, and of invitations."""
     place = after(cursor, _Place, _Place()).key
-    found = await database.fetch(KEYS(owner=caller.person().owner, after=place, limit=limit + 1))
+    found = await database.fetch(KEYS(owner=caller.owner, after=place, limit=limit + 1))
     by_fingerprint = {fingerprint_of(key.public_key): key.public_key for key in found}
     return page(request, [_shown(key) for key in found], limit, lambda key: _Place(by_fingerprint[key.fingerprint]))
 
 
-@post("/v1/daemons/keys/{fingerprint:str}/accept", status_code=200, operation_id="acceptDaemonKey", tags=["daemons"])
+@post(
+    "/v1/daemons/keys/{fingerprint:str}/accept",
+    status_code=200,
+    operation_id="acceptDaemonKey",
+    opt=ADMIN,
+    tags=["daemons"],
+)
 async def accept(
     fingerprint: Fingerprint,
     data: JSONBody[AcceptWish],
     caller: NamedDependency[Caller],
     change: NamedDependency[Change],
-    settings: NamedDependency[Settings],
     admitted_file: NamedDependency[AdmittedFile],
 ) -> Response[DaemonKeyShown]:
     """Accept a key that asks: whoever has it is a daemon of this cluster from now on."""
-    owner = caller.person().owner
+    owner = caller.owner
     async with change.begin("gateway.accept_key") as begun:
-        enrolling = Enrolling(begun.unit, owner, settings.owner)
+        enrolling = Enrolling(begun.unit, owner, caller.owner_name)
         key = await _found(enrolling, fingerprint)
         if key.status is not KeyStatus.ASKING or key.expired:
             state = "expired" if key.expired else key.status
@@ -134,7 +139,13 @@ async def accept(
         return begun.answer(_shown(accepted))
 
 
-@post("/v1/daemons/keys/{fingerprint:str}/revoke", status_code=200, operation_id="revokeDaemonKey", tags=["daemons"])
+@post(
+    "/v1/daemons/keys/{fingerprint:str}/revoke",
+    status_code=200,
+    operation_id="revokeDaemonKey",
+    opt=ADMIN,
+    tags=["daemons"],
+)
 async def revoke(
     fingerprint: Fingerprint,
     caller: NamedDependency[Caller],
@@ -143,10 +154,10 @@ async def revoke(
     admitted_file: NamedDependency[AdmittedFile],
 ) -> Response[DaemonKeyShown]:
     """Let a key connect no more. A daemon's tasks are lost with it, and run again elsewhere."""
-    owner = caller.person().owner
+    owner = caller.owner
     change.even_when_the_disk_is_full(settings)
     async with change.begin("gateway.revoke_key") as begun:
-        enrolling = Enrolling(begun.unit, owner, settings.owner)
+        enrolling = Enrolling(begun.unit, owner, caller.owner_name)
         key = await _found(enrolling, fingerprint)
         enrolling.revoke(await _with_those_it_replaces(enrolling, key), "a person revoked it")
         begun.unit.record(SlotsFree())

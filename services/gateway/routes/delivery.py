@@ -9,7 +9,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, PermissionDeniedException
 from litestar.params import FromPath, JSONBody
 
-from services.gateway.access import Caller
+from services.gateway.access import OPERATOR, OPERATOR_OR_TASK, Caller
 from services.gateway.rows.delivery import LOOK_NOW, TELL_DELIVERY
 from services.gateway.rows.directives import LockedDirective
 from services.gateway.showing import shown
@@ -21,7 +21,13 @@ from shared.domain.statuses import DELIVERY_KINDS, DirectiveStatus, TransitionRe
 from shared.messages.events import DirectiveChanged
 
 
-@post("/v1/directives/{directive:uuid}/delivery", status_code=200, operation_id="tellDelivery", tags=["directives"])
+@post(
+    "/v1/directives/{directive:uuid}/delivery",
+    status_code=200,
+    operation_id="tellDelivery",
+    opt=OPERATOR_OR_TASK,
+    tags=["directives"],
+)
 async def tell(
     directive: FromPath[UUID],
     data: JSONBody[DeliveryTold],
@@ -51,14 +57,15 @@ async def tell(
         return begun.answer(await shown(begun.unit, caller, directive))
 
 
-@post("/v1/directives/{directive:uuid}/look", status_code=200, operation_id="lookNow", tags=["directives"])
+@post(
+    "/v1/directives/{directive:uuid}/look", status_code=200, operation_id="lookNow", opt=OPERATOR, tags=["directives"]
+)
 async def look_now(
     directive: FromPath[UUID],
     caller: NamedDependency[Caller],
     directive_change: NamedDependency[DirectiveChange],
 ) -> Response[DirectiveShown]:
     """Have its open pull request looked at now, instead of when it is due."""
-    caller.person()
     async with directive_change.begin_on("gateway.look_now", directive) as begun:
         due = await begun.unit.fetch_first(LOOK_NOW(id=directive))
         if due is None or due.status is not DirectiveStatus.IDLE:

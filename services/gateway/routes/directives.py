@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from services.gateway.access import Caller
+from services.gateway.access import OPERATOR, VIEWER, VIEWER_OR_TASK, Caller
 from services.gateway.batches import store
 from services.gateway.effects import activate, end_tasks, stop_tasks
 from services.gateway.http.problems import AnyRequest
@@ -36,7 +36,13 @@ class _Place(msgspec.Struct, frozen=True):
     id: UUID | None = None
 
 
-@post("/v1/directives", operation_id="createDirective", tags=["directives"], response_headers=[ETAG, LOCATION])
+@post(
+    "/v1/directives",
+    operation_id="createDirective",
+    opt=OPERATOR,
+    tags=["directives"],
+    response_headers=[ETAG, LOCATION],
+)
 async def create(
     data: JSONBody[NewDirective],
     caller: NamedDependency[Caller],
@@ -45,7 +51,7 @@ async def create(
 ) -> Response[DirectiveShown]:
     """Make a directive, with or without its plan, started or as a draft."""
     _refuse_bad_texts(data)
-    directive, owner = new_id(), caller.person().owner
+    directive, owner = new_id(), caller.owner
     warnings: list[str] = []
     async with change.begin("gateway.create") as begun:
         begun.unit.execute(
@@ -82,7 +88,7 @@ async def create(
         return begun.answer(msgspec.structs.replace(made, warnings=warnings), f"/v1/directives/{directive}")
 
 
-@get("/v1/directives", operation_id="listDirectives", tags=["directives"], response_headers=[NEXT])
+@get("/v1/directives", operation_id="listDirectives", opt=VIEWER, tags=["directives"], response_headers=[NEXT])
 async def list_directives(
     request: AnyRequest,
     caller: NamedDependency[Caller],
@@ -93,12 +99,18 @@ async def list_directives(
 ) -> Response[list[DirectiveListed]]:
     """The owner's directives, the newest first."""
     before = after(cursor, _Place, _Place()).id
-    asked = LIST(owner=caller.person().owner, before=before, status=status, limit=limit + 1)
+    asked = LIST(owner=caller.owner, before=before, status=status, limit=limit + 1)
     found = [masked(show(DirectiveListed, row)) for row in await database.fetch(asked)]
     return page(request, found, limit, lambda directive: _Place(directive.id))
 
 
-@get("/v1/directives/{directive:uuid}", operation_id="showDirective", tags=["directives"], response_headers=[ETAG])
+@get(
+    "/v1/directives/{directive:uuid}",
+    operation_id="showDirective",
+    opt=VIEWER_OR_TASK,
+    tags=["directives"],
+    response_headers=[ETAG],
+)
 async def show_directive(
     directive: FromPath[UUID], caller: NamedDependency[Caller], database: NamedDependency[Database]
 ) -> Response[DirectiveShown]:
@@ -111,6 +123,7 @@ async def show_directive(
     "/v1/directives/{directive:uuid}/start",
     status_code=200,
     operation_id="startDirective",
+    opt=OPERATOR,
     tags=["directives"],
     response_headers=[ETAG],
 )
@@ -127,6 +140,7 @@ async def start(
     "/v1/directives/{directive:uuid}/resume",
     status_code=200,
     operation_id="resumeDirective",
+    opt=OPERATOR,
     tags=["directives"],
     response_headers=[ETAG],
 )
@@ -143,6 +157,7 @@ async def resume(
     "/v1/directives/{directive:uuid}/pause",
     status_code=200,
     operation_id="pauseDirective",
+    opt=OPERATOR,
     tags=["directives"],
     response_headers=[ETAG],
 )
@@ -162,6 +177,7 @@ async def pause(
     "/v1/directives/{directive:uuid}/archive",
     status_code=200,
     operation_id="archiveDirective",
+    opt=OPERATOR,
     tags=["directives"],
     response_headers=[ETAG],
 )
@@ -180,7 +196,6 @@ async def _move(
     directive_change: DirectiveChange, caller: Caller, directive: UUID, to: DirectiveStatus, stops: bool = False
 ) -> Response[DirectiveShown]:
     """Bring a directive to a status that a person asks for. Raises HTTPException 409 when it can't be from here."""
-    caller.person()
     async with directive_change.begin_on("gateway.change", directive) as begun:
         ends_more = stops and begun.directive.status is to
         if not ends_more:

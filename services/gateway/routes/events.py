@@ -14,7 +14,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 from litestar.response import Stream
 
-from services.gateway.access import Caller
+from services.gateway.access import VIEWER_OR_TASK, Caller
 from services.gateway.feed.clients import CUT_OFF, Interest
 from services.gateway.feed.live import Live, NotFollowed
 from services.gateway.http.problems import AnyRequest
@@ -23,7 +23,6 @@ from services.gateway.pages import after as place_of
 from services.gateway.rows.events import EVENTS
 from services.gateway.showing import show_all
 from shared.api.events import EventShown
-from shared.config import Settings
 from shared.store.database import Database
 
 LAST = 2**53 - 1
@@ -35,7 +34,13 @@ class _Place(msgspec.Struct, frozen=True):
     seq: int | None
 
 
-@get("/v1/directives/{directive:uuid}/events", operation_id="listEvents", tags=["events"], response_headers=[NEXT])
+@get(
+    "/v1/directives/{directive:uuid}/events",
+    operation_id="listEvents",
+    opt=VIEWER_OR_TASK,
+    tags=["events"],
+    response_headers=[NEXT],
+)
 async def list_events(
     request: AnyRequest,
     directive: FromPath[UUID],
@@ -57,12 +62,12 @@ async def list_events(
     media_type="text/event-stream",
     sync_to_thread=False,
     operation_id="streamEvents",
+    opt=VIEWER_OR_TASK,
     tags=["events"],
 )
 def stream(
     caller: NamedDependency[Caller],
     live: NamedDependency[Live],
-    settings: NamedDependency[Settings],
     directive: FromQuery[UUID | None] = None,
     task: FromQuery[UUID | None] = None,
     after: Annotated[int | None, QueryParameter(ge=0, le=LAST, description="Only what has a larger number.")] = None,
@@ -79,10 +84,10 @@ def stream(
     if directive is not None:
         caller.on(directive)
     else:
-        caller.person()
+        caller.no_task()
     after = after if last_event_id is None else last_event_id
     interest = Interest(
-        owner=caller.owner, owner_name=settings.owner, directive=directive, task=task, output=caller.task is None
+        owner=caller.owner, owner_name=caller.owner_name, directive=directive, task=task, output=caller.task is None
     )
     return Stream(_frames(live, interest, after), headers={"cache-control": "no-store", "x-accel-buffering": "no"})
 

@@ -9,6 +9,7 @@ from litestar import get
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 
+from services.gateway.access import ANYBODY
 from services.gateway.rows.counts import READ_ONLY
 from services.gateway.troubles import troubles
 from shared.api.cluster import Health, Readiness
@@ -19,13 +20,13 @@ from shared.store.database import Database
 PATIENCE_SECONDS = 2.0
 
 
-@get("/healthz", sync_to_thread=False, operation_id="showHealth", tags=["cluster"], security=[{}])
+@get("/healthz", sync_to_thread=False, operation_id="showHealth", opt=ANYBODY, tags=["cluster"], security=[{}])
 def healthz() -> Health:
     """The process lives."""
     return Health(status="ok")
 
 
-@get("/readyz", operation_id="showReadiness", tags=["cluster"], security=[{}])
+@get("/readyz", operation_id="showReadiness", opt=ANYBODY, tags=["cluster"], security=[{}])
 async def readyz(database: NamedDependency[Database], settings: NamedDependency[Settings]) -> Readiness:
     """Postgres and the broker answer; 503 with what doesn't. `processes`: others that don't, since when."""
     found = dict(zip(("postgres", "broker"), await asyncio.gather(_postgres(database), _broker(settings)), strict=True))

@@ -8,6 +8,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from services.gateway.access import ANYBODY
 from services.gateway.feed.live import Live
 from services.gateway.gathering import Gathering
 from services.gateway.metrics import exposition
@@ -15,7 +16,7 @@ from services.gateway.rows.counts import COUNTS
 from shared.store.database import Database
 
 
-@get("/metrics", operation_id="showMetrics", tags=["cluster"], security=[{}], media_type="text/plain")
+@get("/metrics", operation_id="showMetrics", opt=ANYBODY, tags=["cluster"], security=[{}], media_type="text/plain")
 async def metrics(
     database: NamedDependency[Database], live: NamedDependency[Live], gathering: NamedDependency[Gathering]
 ) -> Response[bytes]:

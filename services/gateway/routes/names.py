@@ -11,7 +11,7 @@ from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, QueryParameter
 
-from services.gateway.access import Caller
+from services.gateway.access import VIEWER_OR_TASK, Caller
 from services.gateway.rows.names import (
     DIRECTIVE_BY_NUMBER,
     DIRECTIVES_BETWEEN,
@@ -46,7 +46,7 @@ _PLACE = re.compile(r"(.+)\.([0-9]{1,4})")
 Found = Sequence[Called | CalledOrder]
 
 
-@get("/v1/names", operation_id="findNamed", tags=["waiting"])
+@get("/v1/names", operation_id="findNamed", opt=VIEWER_OR_TASK, tags=["waiting"])
 async def find_named(
     name: Name, kind: FromQuery[Kind], caller: NamedDependency[Caller], database: NamedDependency[Database]
 ) -> list[Named]:

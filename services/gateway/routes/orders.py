@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from services.gateway.access import Caller
+from services.gateway.access import OPERATOR, OPERATOR_OR_TASK, VIEWER_OR_TASK, Caller
 from services.gateway.effects import activate, request_plan, settle_orders
 from services.gateway.http.problems import AnyRequest
 from services.gateway.pages import NEXT, Cursor, Limit, after, page
@@ -44,7 +44,7 @@ class _Place(msgspec.Struct, frozen=True):
     id: UUID | None = None
 
 
-@post("/v1/orders", operation_id="addOrder", tags=["orders"])
+@post("/v1/orders", operation_id="addOrder", opt=OPERATOR, tags=["orders"])
 async def add_order(
     data: JSONBody[NewOrder], caller: NamedDependency[Caller], change: NamedDependency[Change]
 ) -> Response[OrderShown]:
@@ -52,7 +52,7 @@ async def add_order(
     refuse_bad_text("title", data.title)
     if data.description:
         refuse_bad_text("description", data.description)
-    owner = caller.person().owner
+    owner = caller.owner
     async with change.begin("gateway.add_order") as begun:
         if data.directive is not None:
             await lock(begun.unit, caller, data.directive)
@@ -71,7 +71,7 @@ async def add_order(
         return begun.answer(show(OrderShown, made))
 
 
-@get("/v1/orders", operation_id="listOrders", tags=["orders"], response_headers=[NEXT])
+@get("/v1/orders", operation_id="listOrders", opt=VIEWER_OR_TASK, tags=["orders"], response_headers=[NEXT])
 async def list_orders(
     request: AnyRequest,
     caller: NamedDependency[Caller],
@@ -85,7 +85,7 @@ async def list_orders(
     if directive is not None:
         caller.on(directive)
     else:
-        caller.person()
+        caller.no_task()
     place = after(cursor, _Place, _Place())
     asked = LIST_ORDERS(
         owner=caller.owner,
@@ -99,7 +99,7 @@ async def list_orders(
     return page(request, found, limit, lambda order: _Place(order.priority, order.id))
 
 
-@post("/v1/orders/{order:uuid}/link", status_code=200, operation_id="linkOrder", tags=["orders"])
+@post("/v1/orders/{order:uuid}/link", status_code=200, operation_id="linkOrder", opt=OPERATOR_OR_TASK, tags=["orders"])
 async def link_order(
     order: FromPath[UUID], data: JSONBody[Link], caller: NamedDependency[Caller], change: NamedDependency[Change]
 ) -> Response[OrderShown]:
@@ -108,7 +108,7 @@ async def link_order(
     A planning may do the latter, for the orders of its directive: that comes into force with its plan.
     """
     if data.step is None or caller.kind != TaskKind.PLAN:
-        caller.person()
+        caller.no_task()
     caller.on(data.directive)
     async with change.begin("gateway.link_order") as begun:
         await lock(begun.unit, caller, data.directive)
@@ -142,12 +142,12 @@ async def _serve(unit: UnitOfWork, caller: Caller, order: UUID, directive: UUID,
     return await unit.fetch_one(shown)
 
 
-@post("/v1/orders/{order:uuid}/cancel", status_code=200, operation_id="cancelOrder", tags=["orders"])
+@post("/v1/orders/{order:uuid}/cancel", status_code=200, operation_id="cancelOrder", opt=OPERATOR, tags=["orders"])
 async def cancel_order(
     order: FromPath[UUID], caller: NamedDependency[Caller], change: NamedDependency[Change]
 ) -> Response[OrderShown]:
     """Cancel an order; steps that serve it stay."""
-    owner = caller.person().owner
+    owner = caller.owner
     async with change.begin("gateway.cancel_order") as begun:
         cancelled = await begun.unit.fetch_first(CANCEL_ORDER(order=order, owner=owner))
         if cancelled is None:
@@ -160,6 +160,7 @@ async def cancel_order(
     "/v1/directives/{directive:uuid}/pick-up",
     status_code=200,
     operation_id="pickUpOrders",
+    opt=OPERATOR,
     tags=["orders"],
     response_headers=[ETAG],
 )
@@ -169,7 +170,6 @@ async def pick_up(
     directive_change: NamedDependency[DirectiveChange],
 ) -> Response[DirectiveShown]:
     """Planning is due for the directive's open orders; what is delivered already opens again."""
-    caller.person()
     async with directive_change.begin_on("gateway.pick_up", directive) as begun:
         refuse_archived(begun.directive)
         if not await begun.unit.fetch_one(OPEN_ORDERS(directive=directive)):

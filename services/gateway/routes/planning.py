@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 from litestar.params import FromPath, JSONBody
 
-from services.gateway.access import Caller
+from services.gateway.access import OPERATOR, Caller
 from services.gateway.effects import (
     activate,
     changed,
@@ -40,6 +40,7 @@ FIXED_BY_A_PLAN = (PauseCause.PLANNING, PauseCause.FAILURE, PauseCause.STUCK)
     "/v1/directives/{directive:uuid}/goal",
     status_code=200,
     operation_id="changeGoal",
+    opt=OPERATOR,
     tags=["planning"],
     response_headers=[ETAG],
 )
@@ -50,7 +51,6 @@ async def change_goal(
     directive_change: NamedDependency[DirectiveChange],
 ) -> Response[DirectiveShown]:
     """Replace the goal: the old one is kept, and planning is due; a planning for the old one is cancelled."""
-    caller.person()
     refuse_bad_text("goal", data.goal)
     async with directive_change.begin_on("gateway.goal", directive) as begun:
         refuse_archived(begun.directive)
@@ -64,6 +64,7 @@ async def change_goal(
     "/v1/directives/{directive:uuid}/replan",
     status_code=200,
     operation_id="replan",
+    opt=OPERATOR,
     tags=["planning"],
     response_headers=[ETAG],
 )
@@ -74,7 +75,6 @@ async def replan(
     directive_change: NamedDependency[DirectiveChange],
 ) -> Response[DirectiveShown]:
     """Ask for a new plan of the same goal, with a word for the planner."""
-    caller.person()
     async with directive_change.begin_on("gateway.replan", directive) as begun:
         refuse_archived(begun.directive)
         await _plan_anew(begun.unit, begun.directive, "user", data.reason, "a new plan was asked for")
@@ -85,6 +85,7 @@ async def replan(
     "/v1/directives/{directive:uuid}/approve",
     status_code=200,
     operation_id="approvePlan",
+    opt=OPERATOR,
     tags=["planning"],
     response_headers=[ETAG],
 )
@@ -94,7 +95,6 @@ async def approve(
     directive_change: NamedDependency[DirectiveChange],
 ) -> Response[DirectiveShown]:
     """Let what waits for it come into force: a plan, and what steps' tasks added and removed."""
-    caller.person()
     async with directive_change.begin_on("gateway.approve", directive) as begun:
         awaited = await _awaited(begun)
         for plan in await begun.unit.fetch(ENFORCE_PLANS(tasks=awaited)):
@@ -109,6 +109,7 @@ async def approve(
     "/v1/directives/{directive:uuid}/reject",
     status_code=200,
     operation_id="rejectPlan",
+    opt=OPERATOR,
     tags=["planning"],
     response_headers=[ETAG],
 )
@@ -119,7 +120,6 @@ async def reject(
     directive_change: NamedDependency[DirectiveChange],
 ) -> Response[DirectiveShown]:
     """Withdraw what waits for approval. Was a plan among it, planning is due again, told the reason."""
-    caller.person()
     if not data.reason.strip():
         raise HTTPException("say why, for the planner: give a reason", status_code=422)
     async with directive_change.begin_on("gateway.reject", directive) as begun:
@@ -136,6 +136,7 @@ async def reject(
 @patch(
     "/v1/directives/{directive:uuid}",
     operation_id="changeDirective",
+    opt=OPERATOR,
     tags=["directives"],
     response_headers=[ETAG],
 )
@@ -150,7 +151,6 @@ async def change_policies(
 
     A planning that waits is the new agent's; tasks that have begun keep theirs.
     """
-    caller.person()
     async with directive_change.begin_on("gateway.policies", directive) as begun:
         refuse_archived(begun.directive)
         for name in ("agent", "base_branch", "check"):

@@ -14,7 +14,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, NotFoundException, PermissionDeniedException
 from litestar.params import FromPath, JSONBody, QueryParameter
 
-from services.gateway.access import Caller
+from services.gateway.access import OPERATOR, OPERATOR_OR_TASK, VIEWER, VIEWER_OR_TASK, Caller
 from services.gateway.feed.waiters import Answers
 from services.gateway.http.problems import AnyRequest
 from services.gateway.pages import NEXT, Cursor, Limit, after, page
@@ -43,7 +43,7 @@ class _Place(msgspec.Struct, frozen=True):
     id: UUID | None = None
 
 
-@post("/v1/questions", operation_id="ask", tags=["questions"], response_headers=[LOCATION])
+@post("/v1/questions", operation_id="ask", opt=OPERATOR_OR_TASK, tags=["questions"], response_headers=[LOCATION])
 async def ask(
     data: JSONBody[NewQuestion], caller: NamedDependency[Caller], change: NamedDependency[Change]
 ) -> Response[QuestionShown]:
@@ -73,7 +73,7 @@ async def ask(
         return begun.answer(show(QuestionShown, asked), f"/v1/questions/{question}")
 
 
-@get("/v1/questions", operation_id="listQuestions", tags=["questions"], response_headers=[NEXT])
+@get("/v1/questions", operation_id="listQuestions", opt=VIEWER, tags=["questions"], response_headers=[NEXT])
 async def list_questions(
     request: AnyRequest,
     caller: NamedDependency[Caller],
@@ -83,12 +83,12 @@ async def list_questions(
 ) -> Response[list[QuestionShown]]:
     """The questions that wait for an answer, oldest first."""
     place = after(cursor, _Place, _Place())
-    asked = QUESTIONS(owner=caller.person().owner, after_at=place.at, after_id=place.id, limit=limit + 1)
+    asked = QUESTIONS(owner=caller.owner, after_at=place.at, after_id=place.id, limit=limit + 1)
     found = show_all(QuestionShown, await database.fetch(asked))
     return page(request, found, limit, lambda question: _Place(question.asked_at, question.id))
 
 
-@get("/v1/questions/{question:uuid}", operation_id="showQuestion", tags=["questions"])
+@get("/v1/questions/{question:uuid}", operation_id="showQuestion", opt=VIEWER_OR_TASK, tags=["questions"])
 async def show_question(
     question: FromPath[UUID],
     caller: NamedDependency[Caller],
@@ -106,7 +106,7 @@ async def show_question(
         return shown
 
 
-@post("/v1/questions/{question:uuid}/answer", status_code=200, operation_id="answer", tags=["questions"])
+@post("/v1/questions/{question:uuid}/answer", status_code=200, operation_id="answer", opt=OPERATOR, tags=["questions"])
 async def give_answer(
     question: FromPath[UUID],
     data: JSONBody[NewAnswer],
@@ -116,7 +116,7 @@ async def give_answer(
 ) -> Response[Accepted]:
     """A person answers; 409 when it is settled already, or its task has ended."""
     refuse_bad_text("answer", data.answer)
-    owner = caller.person().owner
+    owner = caller.owner
     async with change.begin("gateway.answer") as begun:
         answered = await begun.unit.fetch_first(ANSWER(id=question, owner=owner, answer=data.answer))
         if answered is None:

@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, NotFoundException, PermissionDeniedException
 from litestar.params import FromPath, JSONBody
 
-from services.gateway.access import Caller
+from services.gateway.access import OPERATOR, OPERATOR_OR_TASK, VIEWER_OR_TASK, Caller
 from services.gateway.batches import holder_of, store, warnings_of
 from services.gateway.effects import activate, make_ready, reopen, settle_orders, settle_orders_of
 from services.gateway.rows.directives import STANDING, LockedDirective
@@ -56,7 +56,7 @@ SETTLED_BY_A_STEP = (PauseCause.FAILURE, PauseCause.STUCK, PauseCause.DELIVERY)
 SKIPPED_BY_A_PERSON = "skipped by a person"
 
 
-@post("/v1/directives/{directive:uuid}/steps", operation_id="addSteps", tags=["steps"])
+@post("/v1/directives/{directive:uuid}/steps", operation_id="addSteps", opt=OPERATOR_OR_TASK, tags=["steps"])
 async def add_steps(
     directive: FromPath[UUID],
     data: JSONBody[NewSteps],
@@ -85,7 +85,13 @@ async def add_steps(
         return begun.answer(StepsAdded(steps=added, warnings=warnings))
 
 
-@delete("/v1/directives/{directive:uuid}/steps/{step:uuid}", status_code=200, operation_id="removeStep", tags=["steps"])
+@delete(
+    "/v1/directives/{directive:uuid}/steps/{step:uuid}",
+    status_code=200,
+    operation_id="removeStep",
+    opt=OPERATOR_OR_TASK,
+    tags=["steps"],
+)
 async def remove_step(
     directive: FromPath[UUID],
     step: FromPath[UUID],
@@ -116,7 +122,7 @@ async def remove_step(
         return begun.answer(StepRemoved(id=step, warnings=warnings))
 
 
-@patch("/v1/directives/{directive:uuid}/steps/{step:uuid}", operation_id="changeStep", tags=["steps"])
+@patch("/v1/directives/{directive:uuid}/steps/{step:uuid}", operation_id="changeStep", opt=OPERATOR, tags=["steps"])
 async def change_step(
     directive: FromPath[UUID],
     step: FromPath[UUID],
@@ -126,7 +132,6 @@ async def change_step(
     directive_change: NamedDependency[DirectiveChange],
 ) -> Response[StepChanged]:
     """Change what a step asks for, while nothing of it runs; its texts, before it is dispatched for the first time."""
-    caller.person()
     async with directive_change.begin_on("gateway.change_step", directive) as begun:
         unit = begun.unit
         refuse_archived(begun.directive)
@@ -165,16 +170,15 @@ def _unchangeable(status: StepStatus) -> str:
     "/v1/directives/{directive:uuid}/steps/{step:uuid}/retry",
     status_code=200,
     operation_id="retryStep",
+    opt=OPERATOR,
     tags=["steps"],
 )
 async def retry_step(
     directive: FromPath[UUID],
     step: FromPath[UUID],
-    caller: NamedDependency[Caller],
     directive_change: NamedDependency[DirectiveChange],
 ) -> Response[StepMoved]:
     """Let a failed step run again, and what was skipped because it had failed."""
-    caller.person()
     return await _settle(
         directive_change, directive, step, RETRY_STEP(directive=directive, step=step), "has not failed"
     )
@@ -184,21 +188,20 @@ async def retry_step(
     "/v1/directives/{directive:uuid}/steps/{step:uuid}/skip",
     status_code=200,
     operation_id="skipStep",
+    opt=OPERATOR,
     tags=["steps"],
 )
 async def skip_step(
     directive: FromPath[UUID],
     step: FromPath[UUID],
-    caller: NamedDependency[Caller],
     directive_change: NamedDependency[DirectiveChange],
 ) -> Response[StepMoved]:
     """Go on without a step that is pending, ready or failed: what depends on it may run."""
-    caller.person()
     skipping = SKIP_STEP(directive=directive, step=step, reason=SKIPPED_BY_A_PERSON)
     return await _settle(directive_change, directive, step, skipping, "is not pending, ready or failed, or runs")
 
 
-@get("/v1/steps/{step:uuid}", operation_id="findStep", tags=["steps"])
+@get("/v1/steps/{step:uuid}", operation_id="findStep", opt=VIEWER_OR_TASK, tags=["steps"])
 async def find_step(
     step: FromPath[UUID], caller: NamedDependency[Caller], database: NamedDependency[Database]
 ) -> StepFound:

@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException, NotFoundException, PermissionDeniedException
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from services.gateway.access import Caller
+from services.gateway.access import OPERATOR, OPERATOR_OR_TASK, VIEWER, Caller
 from services.gateway.http.problems import AnyRequest
 from services.gateway.pages import NEXT, Cursor, Limit, after, page
 from services.gateway.rows.tasks import ATTEMPTS, CANCEL, GIVE_UP, OUTPUT, TASK, TASKS, TELL
@@ -39,7 +39,7 @@ class _Batch(msgspec.Struct, frozen=True):
     first_seq: Annotated[int, msgspec.Meta(ge=-1, le=2**31 - 1)]
 
 
-@get("/v1/tasks", operation_id="listTasks", tags=["tasks"], response_headers=[NEXT])
+@get("/v1/tasks", operation_id="listTasks", opt=VIEWER, tags=["tasks"], response_headers=[NEXT])
 async def list_tasks(
     request: AnyRequest,
     caller: NamedDependency[Caller],
@@ -51,24 +51,24 @@ async def list_tasks(
 ) -> Response[list[TaskListed]]:
     """The owner's tasks, or a directive's, the newest first."""
     before = after(cursor, _Place, _Place()).id
-    owner = caller.person().owner
+    owner = caller.owner
     asked = TASKS(owner=owner, directive=directive, status=status, before=before, limit=limit + 1)
     return page(request, show_all(TaskListed, await database.fetch(asked)), limit, lambda task: _Place(task.id))
 
 
-@get("/v1/tasks/{task:uuid}", operation_id="showTask", tags=["tasks"])
+@get("/v1/tasks/{task:uuid}", operation_id="showTask", opt=VIEWER, tags=["tasks"])
 async def show_task(
     task: FromPath[UUID], caller: NamedDependency[Caller], database: NamedDependency[Database]
 ) -> TaskShown:
     """One task with its attempts."""
-    found, attempts = await database.fetch_all(TASK(owner=caller.person().owner, task=task), ATTEMPTS(task=task))
+    found, attempts = await database.fetch_all(TASK(owner=caller.owner, task=task), ATTEMPTS(task=task))
     if not found:
         raise NotFoundException(f"no task {task}")
     told = {field: getattr(found[0], field) for field in found[0].__struct_fields__}
     return TaskShown(**told, attempts=show_all(AttemptShown, attempts))
 
 
-@get("/v1/tasks/{task:uuid}/log", operation_id="showOutput", tags=["tasks"], response_headers=[NEXT])
+@get("/v1/tasks/{task:uuid}/log", operation_id="showOutput", opt=VIEWER, tags=["tasks"], response_headers=[NEXT])
 async def task_log(
     request: AnyRequest,
     task: FromPath[UUID],
@@ -80,7 +80,7 @@ async def task_log(
     limit: Limit = 1000,
 ) -> Response[list[OutputBatch]]:
     """What a task printed, in order; after a batch, or from the beginning."""
-    owner = caller.person().owner
+    owner = caller.owner
     await _refuse_unknown(database, owner, task)
     place = after(cursor, _Batch, _Batch(after_attempt, after_seq))
     asked = OUTPUT(owner=owner, task=task, after_attempt=place.attempt, after_seq=place.first_seq, limit=limit + 1)
@@ -88,7 +88,7 @@ async def task_log(
     return page(request, found, limit, lambda batch: _Batch(batch.attempt, batch.first_seq))
 
 
-@post("/v1/tasks/{task:uuid}/cancel", status_code=202, operation_id="cancelTask", tags=["tasks"])
+@post("/v1/tasks/{task:uuid}/cancel", status_code=202, operation_id="cancelTask", opt=OPERATOR, tags=["tasks"])
 async def cancel(
     task: FromPath[UUID],
     caller: NamedDependency[Caller],
@@ -96,7 +96,7 @@ async def cancel(
     settings: NamedDependency[Settings],
 ) -> Response[Accepted]:
     """Ask for a task's end; the row holds the promise until it is kept."""
-    owner = caller.person().owner
+    owner = caller.owner
     change.even_when_the_disk_is_full(settings)
     async with change.begin("gateway.cancel") as begun:
         asked = await begun.unit.fetch_first(CANCEL(task=task, owner=owner, reason=CANCELLED_BY_A_PERSON))
@@ -116,13 +116,13 @@ async def cancel(
         return begun.answer(Accepted(status="cancel asked"))
 
 
-@post("/v1/tasks/{task:uuid}/tell", status_code=202, operation_id="tellTask", tags=["tasks"])
+@post("/v1/tasks/{task:uuid}/tell", status_code=202, operation_id="tellTask", opt=OPERATOR, tags=["tasks"])
 async def tell(
     task: FromPath[UUID], data: JSONBody[Words], caller: NamedDependency[Caller], change: NamedDependency[Change]
 ) -> Response[Accepted]:
     """Tell a task's agent something: while it runs where it listens, else as its next turn."""
     refuse_bad_text("text", data.text)
-    owner = caller.person().owner
+    owner = caller.owner
     async with change.begin("gateway.tell") as begun:
         told = await begun.unit.fetch_first(TELL(id=new_id(), task=task, owner=owner, text=data.text))
         if told is None:
@@ -141,7 +141,7 @@ async def tell(
         return begun.answer(Accepted(status="the message waits for its agent"))
 
 
-@post("/v1/tasks/{task:uuid}/fail", status_code=202, operation_id="failTask", tags=["tasks"])
+@post("/v1/tasks/{task:uuid}/fail", status_code=202, operation_id="failTask", opt=OPERATOR_OR_TASK, tags=["tasks"])
 async def give_up(
     task: FromPath[UUID], data: JSONBody[GivenUp], caller: NamedDependency[Caller], change: NamedDependency[Change]
 ) -> Response[Accepted]:

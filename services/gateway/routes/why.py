@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
-from services.gateway.access import Caller
+from services.gateway.access import VIEWER, VIEWER_OR_TASK, Caller
 from services.gateway.http.problems import AnyRequest
 from services.gateway.pages import NEXT, Cursor, Limit, after, page
 from services.gateway.rows.why import (
@@ -38,7 +38,7 @@ class _Place(msgspec.Struct, frozen=True):
     id: UUID | None = None
 
 
-@get("/v1/why/{anything:uuid}", operation_id="explain", tags=["waiting"])
+@get("/v1/why/{anything:uuid}", operation_id="explain", opt=VIEWER_OR_TASK, tags=["waiting"])
 async def explain(
     anything: FromPath[UUID],
     caller: NamedDependency[Caller],
@@ -77,7 +77,7 @@ async def explain(
     )
 
 
-@get("/v1/inbox", operation_id="listInbox", tags=["waiting"], response_headers=[NEXT])
+@get("/v1/inbox", operation_id="listInbox", opt=VIEWER, tags=["waiting"], response_headers=[NEXT])
 async def inbox(
     request: AnyRequest,
     caller: NamedDependency[Caller],
@@ -87,7 +87,7 @@ async def inbox(
 ) -> Response[list[InboxItem]]:
     """All that waits for a person, oldest first, each with the command that settles it. Empty: nothing needs you."""
     place = after(cursor, _Place, _Place())
-    owner = caller.person().owner
+    owner = caller.owner
     (slots,), found = await database.fetch_all(
         WHY_SLOTS(owner=owner), INBOX(owner=owner, after_at=place.since, after_id=place.id, limit=limit + 1)
     )

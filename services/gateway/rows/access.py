@@ -17,6 +17,7 @@ class LiveTask(msgspec.Struct, frozen=True, kw_only=True):
     directive_id: UUID
     kind: TaskKind
     owner_id: UUID
+    owner_name: str
 
 
 OWN = SQL.query("own", UUID)

@@ -6,5 +6,6 @@ RETURNING id;
 
 -- name: live_task
 -- The task of a token, as long as its attempt is live.
-SELECT t.id, t.directive_id, t.kind, t.owner_id FROM makima.task t
+SELECT t.id, t.directive_id, t.kind, t.owner_id, o.name AS owner_name
+  FROM makima.task t JOIN makima.owner o ON o.id = t.owner_id
  WHERE t.id = %(task)s AND t.attempt = %(attempt)s AND t.status IN ({on_a_daemon});
