@@ -134,11 +134,11 @@ class Rows:
         return found
 
     def all(self, table: str, **columns: object) -> list[dict[str, Any]]:
-        """The rows that have these values."""
+        """The rows that have these values, by their first column: entries of the audit log as they were written."""
         wanted = sql.SQL(" AND ").join(
             [sql.SQL("{} IS NOT DISTINCT FROM %s").format(sql.Identifier(n)) for n in columns] or [sql.SQL("true")]
         )
-        statement = sql.SQL("SELECT * FROM makima.{} WHERE {}").format(sql.Identifier(table), wanted)
+        statement = sql.SQL("SELECT * FROM makima.{} WHERE {} ORDER BY 1").format(sql.Identifier(table), wanted)
         with self._connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(statement, list(columns.values())).fetchall()
 

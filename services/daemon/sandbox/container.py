@@ -27,6 +27,8 @@ from services.daemon.sandbox.described import VARIABLE, Bound, Description
 NOT_RUN = 125
 """The exit code when the container could not be run; docker's own command line has the same."""
 _CHUNK_BYTES = 64 << 10
+_LOOKS = 20
+_BETWEEN_LOOKS_SECONDS = 0.1
 _REMOVALS = 600
 _BETWEEN_REMOVALS_SECONDS = 0.5
 """Five minutes at the least, for a busy engine; what is left then goes when its daemon starts again."""
@@ -77,11 +79,21 @@ class Container:
         for stream, data in frames_iter(attached, tty=False):  # type: ignore[no-untyped-call]
             _write(_OUT if stream == _OUT else _ERR, data)
         code = int(self._container.wait(timeout=None)["StatusCode"])
-        self._container.reload()
-        if self._container.attrs["State"]["OOMKilled"]:
+        if self._ran_out_of_memory(code):
             mib = (self._described.memory_bytes or 0) >> 20
             _say(f"the container needed more than its {mib} MiB of memory")
         return code
+
+    def _ran_out_of_memory(self, code: int) -> bool:
+        """Whether the kernel killed it for that, which the engine may learn a moment after it learns of the end."""
+        looks = _LOOKS if code == 128 + signal.SIGKILL and self._described.memory_bytes else 1
+        while looks := looks - 1:
+            self._container.reload()
+            if self._container.attrs["State"]["OOMKilled"]:
+                return True
+            time.sleep(_BETWEEN_LOOKS_SECONDS)
+        self._container.reload()
+        return bool(self._container.attrs["State"]["OOMKilled"])
 
     def signal(self, number: int) -> None:
         """Send the command a signal."""
