@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,7 +20,7 @@ from services.daemon.delivery.delivering import Delivering
 from services.daemon.delivery.proposing import fit_for_a_forge
 from services.daemon.delivery.scripts import Scripts
 from services.daemon.disk import folders
-from services.daemon.git.command import GitError
+from services.daemon.git.command import GitError, reaching
 from services.daemon.git.resolving import ROUNDS, notice, sent_back
 from services.daemon.processes.cgroups import Cgroups
 from services.daemon.processes.tree import Group
@@ -35,7 +35,7 @@ from services.daemon.runs.run import Place
 from services.daemon.sandbox.sandbox import Sandbox, SandboxMissing
 from services.daemon.sandbox.views import Views
 from services.daemon.workspaces import leftovers, repository, stand_in, work
-from services.daemon.workspaces.elsewhere import RepositoryElsewhere, refuse_elsewhere
+from services.daemon.workspaces.elsewhere import RepositoryElsewhere
 from services.daemon.workspaces.repository import RepositorySettings, RepositoryUnreadable
 from services.daemon.workspaces.resolving import conclude
 from services.daemon.workspaces.untracked import Carried
@@ -71,8 +71,8 @@ class Machine:
     carried: Carried
     sandbox: Sandbox
     views: Views
-    far: bool = False
-    """Its cluster is on another machine."""
+    git_over_link: Callable[[SpawnTask], dict[str, str]] | None = None
+    """Where its cluster is on another machine: the settings with which git reaches a command's repository."""
     repositories: dict[str, RepositorySettings] = field(default_factory=dict)
     """What repositories say of themselves, by the commit that says it."""
     bases: Bases = field(default_factory=Bases)
@@ -175,14 +175,14 @@ class Attempt:
     def _secrets(self) -> list[str]:
         given = [agent.environment for agent in self._machine.settings.agents.values()]
         known = [secret for one in (os.environ, *given) for secret in secrets(one)]
-        return [self.command.token, *of_url(self.command.repository_url), *known]
+        return [self.command.token, self.command.git_token, *of_url(self.command.repository_url), *known]
 
     async def _work(self) -> Report:
         command = self.command
         agent = None if command.agent == NATIVE else self._machine.registry.settings(command.agent)
         self._run_folder.mkdir(parents=True, exist_ok=True)
-        if self._machine.far:
-            refuse_elsewhere(command.repository_url, self._machine.name)
+        if self._machine.git_over_link is not None:
+            reaching.set(self._machine.git_over_link(command))
         if command.delivery is not None:
             return await self._deliver(agent)
         workspace = self._workspace = await self._workspaces.make(command, lambda line: self._log.add((line,)))

@@ -321,7 +321,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             cgroups=Cgroups.of_this_process(hashlib.sha256(str(folder).encode()).hexdigest()[:12])
             if settings.control_groups
             else Cgroups(None),
-            far=far is not None,
+            git_over_link=far.git.settings if far is not None else None,
         )
         if machine.sandbox.warning:
             log.warning("no sandbox", why=machine.sandbox.warning)

@@ -10,10 +10,11 @@ from services.executor.rows import DueStep, PutBack, Task
 from shared.config import Settings
 from shared.domain.names import task_branch
 from shared.domain.readiness import Start, start
+from shared.domain.repositories import folder_of
 from shared.domain.statuses import TaskKind, TaskStatus
 from shared.messages.commands import SpawnTask
 from shared.messages.events import TaskChanged
-from shared.service.tokens import task_token
+from shared.service.tokens import git_token, task_token
 
 SCRIPTED = "shell"
 """The agent that runs a task plan as it stands, instead of reading a prompt."""
@@ -95,6 +96,7 @@ def spawn(task: Task, settings: Settings, secret: bytes) -> SpawnTask:
         session_daemon=task.session_daemon,
         spent_tokens=task.tokens,
         delivery=task.delivery,
+        git_token=git_token(secret, task.id, task.attempt) if folder_of(task.repository_url) else "",
     )
 
 

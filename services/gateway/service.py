@@ -15,6 +15,7 @@ from services.gateway.access import Gate, cluster_token, hash_of
 from services.gateway.application import application
 from services.gateway.feed.live import Live
 from services.gateway.feed.waiters import Answers
+from services.gateway.git.serving import Git
 from services.gateway.http.connections import Connection
 from services.gateway.http.edge import Edge
 from services.gateway.http.listening import BACKLOG, listening
@@ -87,18 +88,20 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             owner = await unit.fetch_one(
                 OWN(id=new_id(), name=settings.owner, hash=hash_of(token), max_running=settings.max_running)
             )
-        gate = Gate(context.database, load_secret(settings.home), token, owner, settings.owner)
+        secret = load_secret(settings.home)
+        gate = Gate(context.database, secret, token, owner, settings.owner)
+        git = Git(context.database, secret)
         live = Live(context.database, context.bus, settings.sweep_seconds)
         link = Link(context.database, context.bus, settings, owner)
         app = application(context.database, settings, gate, live, Answers(context.bus), link.admitted)
         with listening(settings) as sockets:
             async with live.running():
-                await _serve(Server(_config(app)), sockets, live, link, stop)
+                await _serve(Server(_config(app, git)), sockets, live, link, stop)
 
 
-def _config(app: Litestar) -> uvicorn.Config:
+def _config(app: Litestar, git: Git) -> uvicorn.Config:
     return uvicorn.Config(
-        Edge(app),
+        Edge(app, git),
         log_config=None,
         lifespan="off",
         access_log=False,

@@ -31,7 +31,7 @@ _KEYS = (
     r"xox[abprs]-[A-Za-z0-9-]{10,}",  # Slack
     r"AKIA[0-9A-Z]{16}",  # AWS
     r"AIza[0-9A-Za-z_-]{35}",  # Google
-    r"mk[tp]_[0-9a-f]{32}[0-9a-f_]*",  # makima
+    r"mk[gtp]_[0-9a-f]{32}[0-9a-f_]*",  # makima
 )
 """What nobody writes into a file but by mistake."""
 _PATTERNS = (
@@ -40,7 +40,7 @@ _PATTERNS = (
     r"(?<=://)[^\s/:@\"'<>(){}]*:[^\s/\"'<>(){}]+(?=@)",  # user and password of a URL
     r"(?<=://)[^\s/:@\"'<>(){}]{20,}(?=@)",  # a token in the place of the user
 )
-_HINT = re.compile(r"sk-|gh[pousr]_|github_pat_|glpat-|xox|AKIA|AIza|mk[tp]_|eyJ|://")
+_HINT = re.compile(r"sk-|gh[pousr]_|github_pat_|glpat-|xox|AKIA|AIza|mk[gtp]_|eyJ|://")
 """Without one of these no pattern can match; cheaper than trying them all."""
 _SECRET = re.compile("|".join(_PATTERNS))
 _KEY = re.compile("|".join(_KEYS))

@@ -58,6 +58,8 @@ class SpawnTask(Command, frozen=True, kw_only=True, tag="SpawnTask"):
     """Which model the agent uses; None: the one of its settings."""
     base_unjudged: bool = False
     """It begins at a base branch that no planning has looked at: where its check fails, so may that of the base."""
+    git_token: str = ""
+    """With it the git of a daemon elsewhere reaches a repository that is a folder of the cluster's machine."""
 
 
 class CancelTask(Command, frozen=True, kw_only=True, tag="CancelTask"):

@@ -10,14 +10,20 @@ from typing import Annotated
 
 import msgspec
 
-from shared.messages.numbers import DaemonName, Number, Slots
+from shared.messages.numbers import DaemonName, Number, Sequence, Slots
 
 PIECE_BYTES = 32 << 10
 """The most that one Piece holds."""
 WINDOW_BYTES = 256 << 10
 """What a side may have sent without the other having said, by Taken, that it went on."""
+WIDE_BYTES = 2 << 20
+"""The same for a stream that was opened wide, as git's are: at most, and where it comes through."""
+LEAST_BYTES = 64 << 10
+"""What such a one may have on its way however slow the link is."""
 MAX_STREAMS = 64
 """Streams that a daemon may have open at once."""
+MAX_WIDE = 16
+"""So many of them wide."""
 
 PublicKey = Annotated[str, msgspec.Meta(min_length=40, max_length=40)]
 """Of a CURVE key pair, in Z85: https://rfc.zeromq.org/spec/32"""
@@ -54,13 +60,15 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Ope
     """By a daemon: a stream begins. Numbers of streams count up for the life of a daemon's process."""
 
     stream: Number
+    wide: bool = False
+    """Whether more than WINDOW_BYTES may be on its way."""
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Piece"):
     """By either: the next bytes of a stream, the first of them at this place in it. `last`: this side sends no more."""
 
     stream: Number
-    at: Number
+    at: Sequence
     data: Annotated[bytes, msgspec.Meta(max_length=PIECE_BYTES)]
     last: bool = False
 
@@ -69,7 +77,7 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Ta
     """By either: so many bytes of the other's have gone on, and as many more may come."""
 
     stream: Number
-    upto: Number
+    upto: Sequence
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="Close"):

@@ -15,7 +15,7 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_INTEGER)]
 LineNumber = Annotated[int, msgspec.Meta(ge=0, le=2**30)]
 """Of a line of output; with the lines of a whole frame behind it still an `integer`."""
 Sequence = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-"""Counts a daemon's reports, for its whole life."""
+"""Counts a daemon's reports, for its whole life; or the bytes of a stream."""
 ExitCode = Annotated[int, msgspec.Meta(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
 """What a process ended with; the number of a signal is negative."""
 Slots = Annotated[int, msgspec.Meta(ge=0, le=10_000)]

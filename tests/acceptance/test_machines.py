@@ -18,7 +18,7 @@ import pytest
 
 from shared import failpoints
 from shared.bus.link import invitation
-from tests.conftest import Cluster, free_port
+from tests.conftest import Cluster, free_port, git
 from tests.network import Machine, network, served, slow
 from tests.postgres import home
 from tests.waiting import until
@@ -72,6 +72,15 @@ class Far:
         kept = {k: v for k, v in site.environment.items() if k not in ("MAKIMA_HOME", "MAKIMA_PORT", "MAKIMA_LINK")}
         self.environment = {**kept, "MAKIMA_HOME": str(folder)}
         self.log = folder / "far.log"
+        self.lacks: Path | None = None
+        """A folder that is empty there."""
+
+    def argv(self, *command: str) -> list[str]:
+        """How a command is run there."""
+        if self.lacks is None:
+            return self.machine.argv(*command)
+        hidden = 'mount -t tmpfs none "$0" && exec "$@"'
+        return self.machine.argv("unshare", "--mount", "sh", "-c", hidden, str(self.lacks), *command)
 
     @contextmanager
     def dying_at(self, point: str) -> Iterator[None]:
@@ -87,7 +96,7 @@ class Far:
     @contextmanager
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
         """`makima daemon …` while it runs there; ended as a person ends it."""
-        argv = self.machine.argv(sys.executable, "-m", "cli", "daemon", *arguments)
+        argv = self.argv(sys.executable, "-m", "cli", "daemon", *arguments)
         with self.log.open("ab") as log:
             process = subprocess.Popen(argv, env=self.environment, stdout=log, stderr=log)
         try:
@@ -271,3 +280,17 @@ def test_a_cluster_that_is_killed_whole_goes_on_with_what_runs_elsewhere(
         site.makima("directive", "watch", made, "--timeout", "90")
         tasks = json.loads(site.makima("task", "list", "--directive", made, "-o", "json"))
         assert [task["attempt"] for task in tasks if task["kind"] == "step"] == [1]
+
+
+def test_a_folder_of_the_clusters_machine_is_worked_on_and_delivered_to_from_two_others(
+    site: Site, laptop: Far, desktop: Far, origin: Path
+) -> None:
+    laptop.lacks = desktop.lacks = origin.parent
+    with laptop.running("join", site.invite("laptop")), desktop.running("join", site.invite("desktop")):
+        until(lambda: all(site.daemons().get(name) for name in ("laptop", "desktop")), "both are connected")
+        steps = [{"name": name, "taskPlan": f"sleep 1; echo {name} > {name}", "orderIndex": 0} for name in "abcd"]
+        steps.append({"name": "all", "taskPlan": "cat a b c d > all", "dependsOn": list("abcd")})
+        done = site.deliver(str(origin), steps)
+        assert {step["status"] for step in done.values()} == {"completed"}
+    (delivered,) = git(origin, "branch", "--list", "makima/directive-*", "--format=%(refname)").split()
+    assert git(origin, "show", f"{delivered}:all").split() == list("abcd")

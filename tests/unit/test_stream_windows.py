@@ -24,7 +24,6 @@ from shared.messages.link import (
     Taken,
     Upward,
 )
-from shared.messages.numbers import LARGEST_INTEGER
 
 TURNS = 30
 """Of the loop, for what is under way to come to rest."""
@@ -55,14 +54,6 @@ def test_an_older_word_on_what_was_taken_changes_nothing() -> None:
     sending.taken(50)
     sending.piece(1, b"x" * PIECE_BYTES)
     sending.taken(100 + PIECE_BYTES)
-
-
-def test_a_stream_ends_before_its_places_can_not_be_told_any_more() -> None:
-    sending = Sending()
-    sending._sent = sending._taken = LARGEST_INTEGER - 1
-    sending.piece(1, b"x")
-    with pytest.raises(OutOfPlace):
-        sending.piece(1, b"x")
 
 
 def test_many_small_pieces_without_a_word_make_it_slower() -> None:

@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
@@ -99,6 +100,8 @@ class NetworkLimits(msgspec.Struct):
 
 network_limits = NetworkLimits()
 """Of this process; set once, from its settings."""
+reaching: ContextVar[Mapping[str, str]] = ContextVar("reaching", default={})  # noqa: B039 - nobody changes it
+"""Settings with which the git of this attempt reaches its repository."""
 
 
 class GitError(RuntimeError):
@@ -262,7 +265,7 @@ def environment() -> dict[str, str]:
     return {
         **kept,
         **identity(known),
-        **_configured({**silent, **_SETTINGS}),
+        **_configured({**silent, **_SETTINGS, **reaching.get()}),
         "GIT_CONFIG_GLOBAL": str(configuration.file),
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_ATTR_NOSYSTEM": "1",

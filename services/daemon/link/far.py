@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 import structlog
 
+from services.daemon.link.git import GitOverLink
 from services.daemon.link.rotation import Rotation
 from services.daemon.link.streams import Streams
 from shared.bus.link import Link
@@ -35,7 +36,7 @@ class Far:
     """The link of one daemon: its channel, its agents' requests, its keys."""
 
     def __init__(self, settings: Settings, link: Link) -> None:
-        """Raises ConfigError when its address can't be one."""
+        """Raises ConfigError when its address can't be one, and OSError."""
         self._settings = settings
         self._link = link
         self._bus = OverLink(link)
@@ -43,11 +44,13 @@ class Far:
         self._streams = Streams(settings.gateway_socket(), self._say, lambda: self.channel.standing == "up")
         self.channel.on_lost = self.broken_off
         self._rotation: Rotation | None = None
+        self.git = GitOverLink(link.server)
 
     def work(self, hello: Callable[[], None], heard: Callable[[], int]) -> list[asyncio.Task[None]]:
         """Begin; what runs for ever. `hello` says who this is; `heard`: how many messages have come."""
         self._rotation = Rotation(self._settings.home, self._link, self.channel, self._say, hello, heard)
-        return [asyncio.create_task(self._streams.serve()), asyncio.create_task(self._rotation.run())]
+        working = (self._streams.serve(), self._streams.serve_git(self.git.bound), self._rotation.run())
+        return [asyncio.create_task(one) for one in working]
 
     def on(self, message: Downward) -> None:
         """Take in what comes besides commands and acknowledgements."""
@@ -62,15 +65,17 @@ class Far:
         self._streams.end_all()
 
     def here(self, command: AnyCommand) -> AnyCommand:
-        """A command as it is meant on this machine: its agent reaches the gateway by our own socket."""
+        """A command as it is meant on this machine: its agent reaches the gateway by our own socket, git by another."""
         if not isinstance(command, SpawnTask):
             return command
+        command = self.git.here(command)
         address = f"unix://{self._settings.gateway_socket()}"
         return msgspec.structs.replace(command, environment={**command.environment, "MAKIMA_API_URL": address})
 
     def close(self) -> None:
         """Close every socket."""
         self._bus.close()
+        self.git.close()
 
     async def _say(self, message: Upward) -> None:
         await self.channel.send("daemon.link", b"link", UPWARD.encode([message]))

@@ -1,4 +1,4 @@
-"""Agents' requests: a socket like the gateway's own, each of whose connections is a stream over the link.
+"""Requests of agents and of git: sockets like the gateway's own, each of whose connections is a stream over the link.
 
 Nothing waits here but what the windows allow: a connection is read only when there is room to send, and connections
 beyond MAX_STREAMS stay in the socket's backlog.
@@ -11,14 +11,16 @@ import contextlib
 import secrets
 import select
 import socket
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
 import structlog
 
+from services.daemon.link.peers import is_ours
 from services.daemon.link.windows import OutOfPlace, Receiving, Sending
 from shared.config.sockets import listening
-from shared.messages.link import MAX_STREAMS, Close, Downward, Open, Piece, Reset, Taken, Upward
+from shared.messages.link import MAX_STREAMS, MAX_WIDE, Close, Downward, Open, Piece, Reset, Taken, Upward
 
 log = structlog.get_logger()
 
@@ -38,12 +40,14 @@ class _Gone(Exception):
 class Stream:
     """One connection, carried until either side ends it."""
 
-    def __init__(self, number: int, connection: socket.socket, say: Say) -> None:
+    def __init__(self, number: int, connection: socket.socket, say: Say, *, wide: bool = False) -> None:
+        """`wide`: as git's are, more of it may be on its way."""
         self._number = number
         self._connection = connection
         self._say = say
-        self._sending = Sending()
-        self._receiving = Receiving()
+        self._wide = wide
+        self._sending = Sending(time.monotonic, wide=wide)
+        self._receiving = Receiving(wide=wide)
         self._pieces: asyncio.Queue[Piece] = asyncio.Queue()
         """Never more than the window: `Receiving` sees to that."""
         self._some_heard = asyncio.Event()
@@ -79,7 +83,7 @@ class Stream:
 
     async def carry(self) -> None:
         """Carry it to its end."""
-        await self._say(Open(stream=self._number))
+        await self._say(Open(stream=self._number, wide=self._wide))
         both = asyncio.create_task(self._both())
         try:
             await asyncio.wait((both, self._over), return_when=asyncio.FIRST_COMPLETED)
@@ -103,7 +107,7 @@ class Stream:
         loop = asyncio.get_running_loop()
         while True:
             data = await loop.sock_recv(self._connection, await self._room())
-            if not data and _is_gone(self._connection):
+            if not data and (self._wide or _is_gone(self._connection)):
                 raise _Gone
             await self._say(self._sending.piece(self._number, data))
             if not data:
@@ -144,6 +148,7 @@ class Streams:
         self._is_up = is_up
         self._streams: dict[int, Stream] = {}
         self._places = asyncio.Semaphore(MAX_STREAMS)
+        self._wide_places = asyncio.Semaphore(MAX_WIDE)
         self._carrying: set[asyncio.Task[None]] = set()
         self._next = secrets.randbelow(_FIRST)
 
@@ -157,9 +162,16 @@ class Streams:
             while True:
                 await self._places.acquire()
                 connection, _ = await loop.sock_accept(bound)
-                carrying = asyncio.create_task(self._carry(connection))
-                self._carrying.add(carrying)
-                carrying.add_done_callback(self._carrying.discard)
+                self._begin(self._carry(connection))
+
+    async def serve_git(self, bound: socket.socket) -> None:
+        """The same for git, which speaks to a port of this machine's own: what another account says to it is closed."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wide_places.acquire()
+            connection, _ = await loop.sock_accept(bound)
+            connection.setblocking(False)
+            self._begin(self._carry_git(connection))
 
     def on(self, message: Downward) -> None:
         """Take in a message; one of a stream that is over changes nothing."""
@@ -173,9 +185,25 @@ class Streams:
         for stream in self._streams.values():
             stream.end(by_other_side)
 
-    async def _carry(self, connection: socket.socket) -> None:
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        carrying = asyncio.create_task(work)
+        self._carrying.add(carrying)
+        carrying.add_done_callback(self._carrying.discard)
+
+    async def _carry_git(self, connection: socket.socket) -> None:
+        try:
+            if await asyncio.to_thread(is_ours, connection):
+                await self._places.acquire()
+                await self._carry(connection, wide=True)
+            else:
+                log.warning("a connection of another account's to git's port was closed")
+        finally:
+            connection.close()
+            self._wide_places.release()
+
+    async def _carry(self, connection: socket.socket, *, wide: bool = False) -> None:
         number, self._next = self._next, self._next + 1
-        stream = self._streams[number] = Stream(number, connection, self._say)
+        stream = self._streams[number] = Stream(number, connection, self._say, wide=wide)
         try:
             if self._is_up():
                 await stream.carry()

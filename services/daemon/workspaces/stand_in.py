@@ -12,6 +12,7 @@ from pathlib import Path
 from services.daemon.git.command import git
 from services.daemon.workspaces.caches import HEAD_REF
 from services.daemon.workspaces.workspace import Workspace, alternates
+from shared.domain.repositories import is_over_link
 
 _HERE = (("refs/remotes/origin/", "refs/heads/"), ("refs/remotes/steps/", "refs/makima/"))
 _SHA1_CHARACTERS = 40
@@ -20,8 +21,8 @@ _MAIN = "refs/heads/main"
 
 
 def is_folder(repository_url: str) -> bool:
-    """Whether a remote is a folder of this machine."""
-    return repository_url.removeprefix(_FILE).startswith("/")
+    """Whether a remote is a folder, of this machine or of the cluster's."""
+    return repository_url.removeprefix(_FILE).startswith("/") or is_over_link(repository_url)
 
 
 async def make_all(folder: Path, workspace: Workspace) -> dict[str, Path]:

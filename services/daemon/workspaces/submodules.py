@@ -26,6 +26,7 @@ from services.daemon.git.lfs import Home
 from services.daemon.workspaces.beginning import Beginning, lay_out, without_credentials, write_files
 from services.daemon.workspaces.large_files import fill, not_on_remote
 from services.daemon.workspaces.workspace import Submodule, Workspace, WorkspaceFailed, note_borrowed
+from shared.domain.repositories import is_over_link
 
 DEEPEST = 4
 """Submodules in submodules in submodules."""
@@ -107,8 +108,9 @@ def resolved(base: str, url: str) -> str:
     if url.startswith(_SCHEMES):
         return url
     if _is_local(url):
+        here = not is_over_link(base)  # what a folder of the cluster's machine names lies there, too
         allowed = account().last("protocol.file.allow") == "always" or _is_local(base)
-        return url if allowed and url.startswith(("/", "file:///")) else ""
+        return url if here and allowed and url.startswith(("/", "file:///")) else ""
     return url if "://" not in url else ""
 
 

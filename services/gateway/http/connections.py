@@ -9,8 +9,12 @@ import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from services.gateway.http.edge import GIT
+
 STUCK_SECONDS = 10.0
 """A peer that has taken nothing for so long, while bytes wait for it, is cut off."""
+GIT_STUCK_SECONDS = 60.0
+"""The same for git, which may be behind a slow link and works on what it takes."""
 HEADER_SECONDS = 10.0
 """From a connection, or a request's first byte, to the end of its headers."""
 BODY_SECONDS = 60.0
@@ -47,6 +51,10 @@ class Connection(HttpToolsProtocol):
             next((c for c in crowd if c is not self and c.idle), self).transport.abort()
 
     @property
+    def _is_git(self) -> bool:
+        return self.client is None and self.url.startswith(GIT.encode())
+
+    @property
     def idle(self) -> bool:
         """Whether no request of it is being answered."""
         return self.cycle is None or self.cycle.response_complete
@@ -69,9 +77,9 @@ class Connection(HttpToolsProtocol):
         self._expect(HEADER_SECONDS)
 
     def on_headers_complete(self) -> None:
-        """All but its body."""
+        """All but its body. How long git may take with its own is up to whoever reads that."""
         super().on_headers_complete()
-        self._expect(BODY_SECONDS)
+        self._expect(None if self._is_git else BODY_SECONDS)
 
     def on_body(self, body: bytes) -> None:
         """A part of its body."""
@@ -86,7 +94,8 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """More waits than a socket's buffers hold: from now on the peer has STUCK_SECONDS to take of it."""
         super().pause_writing()
-        self._stuck = asyncio.get_running_loop().call_later(STUCK_SECONDS, self._cut_off)
+        seconds = GIT_STUCK_SECONDS if self._is_git else STUCK_SECONDS
+        self._stuck = asyncio.get_running_loop().call_later(seconds, self._cut_off)
 
     def resume_writing(self) -> None:
         """It takes."""

@@ -14,14 +14,17 @@ log = structlog.get_logger()
 
 HEADER = b"x-request-id"
 _PLAIN = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+GIT = "/v1/git/"
+"""Below it lie repositories, whose requests are as long as they are."""
 CHANGES = frozenset({"POST", "PATCH", "DELETE", "PUT"})
 
 
 class Edge:
-    """The application, as the server sees it."""
+    """The application, and the repositories beside it, as the server sees them."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, git: ASGIApp) -> None:
         self._app = app
+        self._git = git
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -32,7 +35,8 @@ class Edge:
         structlog.contextvars.bind_contextvars(request=request.decode())
         if method == "HEAD":
             scope = {**scope, "method": HttpMethod.GET}
-        await self._app(scope, receive, _Answering(method, scope["path"], request, send).send)
+        app = self._git if scope["path"].startswith(GIT) else self._app
+        await app(scope, receive, _Answering(method, scope["path"], request, send).send)
 
 
 class _Answering:

@@ -1,7 +1,8 @@
 """One stream of a daemon's, as a connection to the gateway's own socket.
 
-Each way no more is on its way than WINDOW_BYTES: what the daemon may send without being told that it went on, and what
-is read of the answer without the daemon having said so. More waits in the socket, whose other end then waits, too.
+Each way no more is on its way than a window, of WINDOW_BYTES, or for git's of up to WIDE_BYTES: what the daemon may
+send without being told that it went on, and what is read of the answer without the daemon having said so. More
+waits in the socket, whose other end then waits, too.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from shared.messages.link import PIECE_BYTES, WINDOW_BYTES, Close, Downward, Piece, Taken
-from shared.messages.numbers import LARGEST_INTEGER
+from shared.messages.link import PIECE_BYTES, WIDE_BYTES, WINDOW_BYTES, Close, Downward, Piece, Taken
+from shared.messages.window import Window
 
 SILENT_SECONDS = 60.0
 """A daemon that takes nothing of an answer for so long, or doesn't end a stream that was answered, is not there."""
@@ -20,8 +21,13 @@ SILENT_SECONDS = 60.0
 class Stream(asyncio.Protocol):
     """Carries bytes both ways until both sides are done, or either closes it. `over` is called once, at its end."""
 
-    def __init__(self, number: int, say: Callable[[Downward], None], over: Callable[[Stream], None]) -> None:
+    def __init__(
+        self, number: int, say: Callable[[Downward], None], over: Callable[[Stream], None], *, wide: bool = False
+    ) -> None:
         self.number = number
+        self.wide = wide
+        self._most = WIDE_BYTES if wide else WINDOW_BYTES
+        self._window = Window(self._most)
         self._say = say
         self._on_end = over
         self._over = False
@@ -56,6 +62,7 @@ class Stream(asyncio.Protocol):
             case Taken() if self._taken <= message.upto <= self._sent:
                 self._taken = message.upto
                 self._heard = _now()
+                self._window.taken(message.upto, self._heard)
                 self._send_on()
             case Taken():
                 self.close()
@@ -91,7 +98,7 @@ class Stream(asyncio.Protocol):
 
     def _take_piece(self, piece: Piece) -> None:
         size = len(piece.data)
-        fits = piece.at == self._came and self._came + size - self._told <= WINDOW_BYTES
+        fits = piece.at == self._came and self._came + size - self._told <= self._most
         if not fits or self._came_all or not (size or piece.last):
             self.close()
             return
@@ -127,14 +134,12 @@ class Stream(asyncio.Protocol):
         """Send of the answer what the window has room for; read on when nothing is left."""
         if self._sent == self._taken:
             self._heard = _now()
-        while self._unsent and (room := self._taken + WINDOW_BYTES - self._sent) > 0:
+        while self._unsent and (room := self._taken + self._window.bytes - self._sent) > 0:
             data = bytes(self._unsent[: min(PIECE_BYTES, room)])
-            if self._sent + len(data) > LARGEST_INTEGER:
-                self.close()
-                return
             del self._unsent[: len(data)]
             self._say(Piece(stream=self.number, at=self._sent, data=data))
             self._sent += len(data)
+            self._window.sent(self._sent, _now())
         if self._unsent:
             self._read(on=False)
         elif not self._answered:

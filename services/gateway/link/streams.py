@@ -9,7 +9,7 @@ from pathlib import Path
 from services.gateway.http.connections import MAX_BY_LINK
 from services.gateway.link.stream import Stream
 from shared.bus.skipped import Skipped
-from shared.messages.link import MAX_STREAMS, Close, Downward, Open, Piece, Reset, Taken
+from shared.messages.link import MAX_STREAMS, MAX_WIDE, Close, Downward, Open, Piece, Reset, Taken
 
 
 class Streams:
@@ -31,7 +31,7 @@ class Streams:
         if isinstance(message, Reset):
             self._reset(daemon)
         elif isinstance(message, Open):
-            self._open(daemon, message.stream)
+            self._open(daemon, message)
         elif (stream := self._of.get(daemon, {}).get(message.stream)) is not None:
             stream.take(message)
         elif isinstance(message, Piece):  # what else comes late is of no use to anybody
@@ -43,15 +43,18 @@ class Streams:
             for stream in tuple(streams.values()):
                 stream.close_if_silent()
 
-    def _open(self, daemon: str, number: int) -> None:
+    def _open(self, daemon: str, opened: Open) -> None:
         """One of the same number is of a process that is no more: it is over."""
+        number = opened.stream
         if before := self._of.get(daemon, {}).get(number):
             before.end()
-        if len(self._of.get(daemon, ())) >= MAX_STREAMS or self.count >= MAX_BY_LINK:
+        others = self._of.get(daemon, {}).values()
+        too_wide = opened.wide and sum(one.wide for one in others) >= MAX_WIDE
+        if too_wide or len(others) >= MAX_STREAMS or self.count >= MAX_BY_LINK:
             self._refused(f"{daemon} opens a stream, and {self.count} are open")
             self._say(daemon, Close(stream=number))
             return
-        stream = Stream(number, partial(self._say, daemon), partial(self._forget, daemon))
+        stream = Stream(number, partial(self._say, daemon), partial(self._forget, daemon), wide=opened.wide)
         self._of.setdefault(daemon, {})[number] = stream
         stream.open(self._path)
 

@@ -297,12 +297,14 @@ def test_a_broker_that_is_back_ends_streams_and_gets_a_new_one(house: House) -> 
     assert house.report(TaskSucceeded, task)
 
 
-def test_a_repository_of_the_clusters_machine_alone_waits_for_a_person(house: House) -> None:
-    task = house.spawn("true", repository_url="/of/the/cluster.git", branch="makima/x-1")
+@pytest.mark.parametrize("path", ["/of/the/cluster.git", str(ROOT)])
+def test_a_folder_that_the_cluster_serves_to_nobody_waits_for_a_person(house: House, path: str) -> None:
+    task = house.spawn("true", repository_url=path, branch="makima/x-1")
     failed = house.report(TaskFailed, task)
     assert failed.reason == (
-        "the repository /of/the/cluster.git isn't on this machine (daemon laptop): give its address instead"
-    )
+        f"the repository {path} is a folder of the cluster's machine, and that is too old to serve it to others: "
+        "upgrade it, or give the repository's address instead"
+    ), "whatever is in its place on this machine"
     assert failed.blocked and not failed.permanent
 
 
