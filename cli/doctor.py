@@ -6,7 +6,6 @@ import argparse
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -130,16 +129,19 @@ def _home(settings: Settings) -> Finding:
 
 def _port(settings: Settings) -> Finding:
     from cli.status import runs
+    from shared.config import ConfigError
+    from shared.config.listening import bound, tls_context
 
-    where = f"{settings.host}:{settings.port}"
-    if runs():
-        return Finding("port", "ok", f"{where}, where this home's cluster runs")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            return Finding("port", "bad", f"{where} can't be taken: {error.strerror}", "set MAKIMA_PORT to a free one")
+    where = settings.address()
+    try:
+        if settings.tls_certificate and settings.tls_key:
+            tls_context(settings.tls_certificate, settings.tls_key)
+        if runs():
+            return Finding("port", "ok", f"{where}, where this home's cluster runs")
+        bound(settings).close()
+    except (ConfigError, OSError) as error:
+        says, _, fix = str(getattr(error, "strerror", error)).partition("; ")
+        return Finding("port", "bad", says, fix)
     return Finding("port", "ok", f"{where} is free")
 
 

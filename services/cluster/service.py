@@ -6,7 +6,6 @@ import asyncio
 import fcntl
 import os
 import signal
-import socket
 import sys
 import time
 from contextlib import suppress
@@ -21,6 +20,7 @@ from services.cluster.disk_reserve import DiskReserve
 from shared.bus.keys import make_keys
 from shared.config import Settings
 from shared.config.home import check_home, make_home
+from shared.config.listening import bound, tls_context
 from shared.places import cluster_file
 from shared.running import Broken, Running, read, write
 from shared.service.logs import lead_to, own_file
@@ -66,7 +66,7 @@ async def up(settings: Settings) -> None:
     """Run the cluster until SIGTERM or SIGINT. Raises ClusterFailed when it can't start."""
     began, started = time.monotonic(), time.time()
     lock = _acquire(settings)
-    _refuse_taken_port(settings)
+    _refuse_what_the_gateway_would(settings)
     try:
         make_keys(settings)
         _write_state(settings, [], started)
@@ -92,7 +92,7 @@ async def up(settings: Settings) -> None:
         await _all_ready(children, stop)
         _write_state(settings, children, started)
         if not stop.is_set():
-            print(f"makima is up: {_address(settings)} ({time.monotonic() - began:.1f} s)", flush=True)
+            print(f"makima is up: {settings.address()} ({time.monotonic() - began:.1f} s)", flush=True)
             _log_to_file()
         full = False
         while not stop.is_set():
@@ -161,14 +161,14 @@ def _acquire(settings: Settings) -> IO[bytes]:
     return lock
 
 
-def _refuse_taken_port(settings: Settings) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            where = f"{settings.host}:{settings.port}"
-            raise ClusterFailed(f"{where} can't be taken ({error.strerror}); set MAKIMA_PORT") from None
+def _refuse_what_the_gateway_would(settings: Settings) -> None:
+    """Its port is taken, or it may not listen there, or its certificate is none. Raises ClusterFailed, ConfigError."""
+    try:
+        bound(settings).close()
+    except OSError as error:
+        raise ClusterFailed(error.strerror) from None
+    if settings.tls_certificate and settings.tls_key:
+        tls_context(settings.tls_certificate, settings.tls_key)
 
 
 def _postgres(settings: Settings) -> Child:
@@ -216,10 +216,6 @@ def _module(name: str) -> Launch:
     return Launch((sys.executable, "-P", "-m", name), (), None, None)
 
 
-def _address(settings: Settings) -> str:
-    return f"http://{settings.host}:{settings.port}"
-
-
 def _lock_file(settings: Settings) -> Path:
     return settings.home / "run" / "cluster.lock"
 
@@ -233,7 +229,7 @@ def _write_state(settings: Settings, children: list[Child], started: float) -> N
     }
     state = Running(
         pid=os.getpid(),
-        address=_address(settings),
+        address=settings.address(),
         socket=str(settings.gateway_socket()),
         started=started,
         processes=processes,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from typing import get_args
 
 import uvicorn
@@ -19,6 +18,9 @@ from services.gateway.git.serving import Git
 from services.gateway.http.connections import Connection
 from services.gateway.http.edge import Edge
 from services.gateway.http.listening import BACKLOG, listening
+from services.gateway.http.proxies import Proxies
+from services.gateway.http.serving import Server
+from services.gateway.http.tls import certificate_of
 from services.gateway.link.calls import Link
 from services.gateway.rows.access import OWN
 from shared.config import Settings
@@ -71,15 +73,6 @@ CONSUMES: frozenset[type[Event]] = frozenset(get_args(AnyEvent))
 """All: clients of the live stream hear them."""
 
 
-class Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the process has its own."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
-        yield
-
-
 async def main(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set."""
     async with open_context(settings, "gateway", EMITS, promises=True) as context:
@@ -94,18 +87,21 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         live = Live(context.database, context.bus, settings.sweep_seconds)
         link = Link(context.database, context.bus, settings, owner)
         app = application(context.database, settings, gate, live, Answers(context.bus), link.admitted)
+        certificate = certificate_of(settings)
         with listening(settings) as sockets:
             async with live.running():
-                await _serve(Server(_config(app, git)), sockets, live, link, stop)
+                config = _config(app, git, Proxies(settings.trusted_proxies))
+                await _serve(Server(config, certificate), sockets, live, link, stop)
 
 
-def _config(app: Litestar, git: Git) -> uvicorn.Config:
+def _config(app: Litestar, git: Git, proxies: Proxies) -> uvicorn.Config:
     return uvicorn.Config(
-        Edge(app, git),
+        Edge(app, git, proxies),
         log_config=None,
         lifespan="off",
         access_log=False,
-        http=Connection,
+        proxy_headers=False,
+        http=partial(Connection, proxies),  # type: ignore[arg-type] # called as the class would be
         backlog=BACKLOG,
         timeout_graceful_shutdown=2,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping
@@ -49,6 +50,7 @@ def load(environment: Mapping[str, str]) -> Settings:
             what = f"it is one of {', '.join(taken)}"
         raise ConfigError(f"{_named(name, given.origins)} has the value {values.get(name)!r}: {what}") from None
     _look_at_the_network(settings)
+    _look_at_the_gateway(settings)
     return settings
 
 
@@ -150,6 +152,21 @@ def _look_at_the_network(settings: Settings) -> None:
     for name, agent in settings.agents.items():
         if agent.proxy_holds_key and settings.network != "hosts":
             raise ConfigError(f'[agents.{name}] proxy_holds_key needs network = "hosts", whose proxy holds the key')
+
+
+def _look_at_the_gateway(settings: Settings) -> None:
+    files = {"tls_certificate": settings.tls_certificate, "tls_key": settings.tls_key}
+    missing = [name for name, file in files.items() if file is None]
+    if len(missing) == 1:
+        raise ConfigError(f"{missing[0]} is missing: TLS takes both a certificate and its key")
+    for name, file in files.items():
+        if file is not None and not file.is_absolute():
+            raise ConfigError(f"{name} is {str(file)!r}, a path from nowhere in particular: begin it with /")
+    for one in settings.trusted_proxies:
+        try:
+            ipaddress.ip_network(one)
+        except ValueError as error:
+            raise ConfigError(f"trusted_proxies: {error}; write 10.0.0.7 or 10.1.0.0/16") from None
 
 
 def _decode(kind: type, value: Any) -> Path:  # noqa: ANN401

@@ -16,7 +16,18 @@ from shared.places import gateway_socket
 
 NOT_SETTINGS = frozenset(
     f"MAKIMA_{n}"
-    for n in ("API_URL", "TOKEN", "TASK_ID", "DIRECTIVE_ID", "ATTEMPT", "CONFIG", "READY_FD", "LOG_FILE", "FAILPOINTS")
+    for n in (
+        "API_URL",
+        "TOKEN",
+        "CONTEXT",
+        "TASK_ID",
+        "DIRECTIVE_ID",
+        "ATTEMPT",
+        "CONFIG",
+        "READY_FD",
+        "LOG_FILE",
+        "FAILPOINTS",
+    )
 )
 """Variables of the same prefix that are no settings: a task's own, files and signs for the process itself."""
 
@@ -25,6 +36,7 @@ LISTS = frozenset(
         "labels",
         "plan_agents",
         "gateway_names",
+        "trusted_proxies",
         "sandbox_readable",
         "sandbox_writable",
         "shared_caches",
@@ -63,6 +75,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     gateway_names: tuple[str, ...] = ()
     """Host names that requests over TCP may use for the gateway, besides localhost and `host`; IP addresses always
     may."""
+    tls_certificate: Path | None = None
+    """The gateway's certificate, with those between it and its authority (PEM): by TCP it then speaks TLS alone. It and
+    its key are read again when they change."""
+    tls_key: Path | None = None
+    """The private key of `tls_certificate` (PEM), without a passphrase."""
+    plain_http: bool = False
+    """Let the gateway speak plain HTTP on an address that other machines reach: tokens can be read on the way. Only for
+    a network that nobody listens on, such as that between containers, or to a proxy that ends TLS."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks of proxies in front of the gateway, such as `10.0.0.7` or `10.1.0.0/16`: only they are
+    believed what X-Forwarded-For, -Proto and -Host say."""
     postgres_url: str | None = None
     """The URL of your own Postgres, 14 or newer, with a UTF-8 database; by default makima runs one itself."""
     owner: str = "default"
@@ -226,6 +249,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Where the branches of steps are pushed: `refs/heads`, or `refs/makima`, which forges neither list nor check."""
     max_delivery_fixes: Count = 2
     """How many steps may be added to fix a check that fails on the merged result."""
+
+    def address(self) -> str:
+        """Where the gateway is for browsers and other machines."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls_certificate else 'http'}://{host}:{self.port}"
 
     def run_folder(self) -> Path:
         """The folder of the broker's sockets. A name that fits any socket's path is `short` of it."""

@@ -44,6 +44,12 @@ def test_agents_find_the_gateways_socket_in_the_volume_that_all_share() -> None:
     assert COMPOSE["services"]["gateway"]["environment"]["MAKIMA_HOST"] == "0.0.0.0"
 
 
+def test_what_is_plain_among_the_containers_is_published_to_this_machine_alone() -> None:
+    gateway = COMPOSE["services"]["gateway"]
+    assert gateway["environment"]["MAKIMA_PLAIN_HTTP"] == "true"
+    assert all(port.startswith("127.0.0.1:") for port in gateway["ports"])
+
+
 def test_a_daemon_reaches_neither_the_database_nor_the_services_home() -> None:
     daemon, planner = COMPOSE["services"]["daemon"], COMPOSE["services"]["planner"]
     assert set(daemon["environment"]) == {"MAKIMA_RUN", "MAKIMA_HOST"}

@@ -6,10 +6,13 @@ Whoever waits for nothing gives way first: a peer that only connects can't keep 
 from __future__ import annotations
 
 import asyncio
+import time
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.gateway.http.edge import GIT
+from services.gateway.http.proxies import Proxies
 
 STUCK_SECONDS = 10.0
 """A peer that has taken nothing for so long, while bytes wait for it, is cut off."""
@@ -30,25 +33,59 @@ MAX_BY_SOCKET = 256 + MAX_BY_LINK
 """Over the unix socket, which TCP's connections take no place of."""
 
 
-class Connection(HttpToolsProtocol):
+class Place:
+    """Whatever of a peer takes one of the places, from its first moment on."""
+
+    client: tuple[str, int] | None
+    """None: it comes by the unix socket."""
+    since = 0.0
+    """When it was last heard of as somebody new, or as one who asks."""
+    proxies: Proxies
+    """Behind one of these, many people have one address."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of it is being answered."""
+        return True
+
+    def give_way(self) -> None:
+        """End it at once."""
+        raise NotImplementedError
+
+    def enter(self, places: set[Any]) -> None:
+        """Take a place, which the one that has been idle for longest gives up where all are taken, or else this one."""
+        self.since = time.monotonic()
+        places.add(self)
+        kin = [p for p in places if isinstance(p, Place) and (p.client is None) == (self.client is None)]
+        if self.client is None:
+            crowd = kin if len(kin) > MAX_BY_SOCKET else []
+        else:
+            host = self.client[0]
+            hosts = (
+                [] if self.proxies.trusts(host) else [p for p in kin if p.client is not None and p.client[0] == host]
+            )
+            crowd = hosts if len(hosts) > MAX_OF_ONE_HOST else kin if len(kin) > MAX_BY_TCP else []
+        if crowd:
+            others = (p for p in crowd if p is not self and p.idle)
+            min(others, key=lambda place: place.since, default=self).give_way()
+
+
+class Connection(HttpToolsProtocol, Place):
     """uvicorn's, which by itself waits for as long as its peer keeps the connection."""
 
     _stuck: asyncio.TimerHandle | None = None
     _late: asyncio.TimerHandle | None = None
     _beside_bytes = 0
 
+    def __init__(self, proxies: Proxies, **more: Any) -> None:  # noqa: ANN401 - uvicorn's own
+        super().__init__(**more)
+        self.proxies = proxies
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """It has a place, which an idle one leaves it where all are taken; without one to leave it, it is refused."""
+        """It has a place, if there is one."""
         super().connection_made(transport)
         self._expect(HEADER_SECONDS)
-        kin = [c for c in self.connections if isinstance(c, Connection) and (c.client is None) == (self.client is None)]
-        if self.client is not None:
-            hosts = [c for c in kin if c.client is not None and c.client[0] == self.client[0]]
-            crowd = hosts if len(hosts) > MAX_OF_ONE_HOST else kin if len(kin) > MAX_BY_TCP else []
-        else:
-            crowd = kin if len(kin) > MAX_BY_SOCKET else []
-        if crowd:
-            next((c for c in crowd if c is not self and c.idle), self).transport.abort()
+        self.enter(self.connections)
 
     @property
     def _is_git(self) -> bool:
@@ -68,11 +105,12 @@ class Connection(HttpToolsProtocol):
         if self.idle:
             self.send_400_response(f"The headers are longer than {MAX_BESIDE_BYTES >> 10} KiB.")
         else:
-            self._cut_off()
+            self.give_way()
 
     def on_message_begin(self) -> None:
         """A request's first byte."""
         super().on_message_begin()
+        self.since = time.monotonic()
         self._beside_bytes = 0
         self._expect(HEADER_SECONDS)
 
@@ -95,7 +133,7 @@ class Connection(HttpToolsProtocol):
         """More waits than a socket's buffers hold: from now on the peer has STUCK_SECONDS to take of it."""
         super().pause_writing()
         seconds = GIT_STUCK_SECONDS if self._is_git else STUCK_SECONDS
-        self._stuck = asyncio.get_running_loop().call_later(seconds, self._cut_off)
+        self._stuck = asyncio.get_running_loop().call_later(seconds, self.give_way)
 
     def resume_writing(self) -> None:
         """It takes."""
@@ -113,9 +151,10 @@ class Connection(HttpToolsProtocol):
             self._late.cancel()
         self._late = None
         if within_seconds is not None:
-            self._late = asyncio.get_running_loop().call_later(within_seconds, self._cut_off)
+            self._late = asyncio.get_running_loop().call_later(within_seconds, self.give_way)
 
-    def _cut_off(self) -> None:
+    def give_way(self) -> None:
+        """Cut it off, whatever is under way."""
         self.transport.abort()
 
     def _let_be(self) -> None:

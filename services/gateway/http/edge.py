@@ -1,4 +1,4 @@
-"""What every request meets first: a name by which logs and answers call it, and HEAD where GET does."""
+"""What every request meets first: whose word counts on it, a name by which it is called, and HEAD where GET does."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import uuid
 import structlog
 from litestar.enums import HttpMethod, ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.gateway.http.proxies import Proxies
 
 log = structlog.get_logger()
 
@@ -22,21 +24,23 @@ CHANGES = frozenset({"POST", "PATCH", "DELETE", "PUT"})
 class Edge:
     """The application, and the repositories beside it, as the server sees them."""
 
-    def __init__(self, app: ASGIApp, git: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, git: ASGIApp, proxies: Proxies) -> None:
         self._app = app
         self._git = git
+        self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        request, method = _name(scope), str(scope["method"])
+        asked = self._proxies.believed(scope)
+        request, method = _name(asked), str(asked["method"])
         structlog.contextvars.bind_contextvars(request=request.decode())
         if method == "HEAD":
-            scope = {**scope, "method": HttpMethod.GET}
-        app = self._git if scope["path"].startswith(GIT) else self._app
-        await app(scope, receive, _Answering(method, scope["path"], request, send).send)
+            asked = {**asked, "method": HttpMethod.GET}
+        app = self._git if asked["path"].startswith(GIT) else self._app
+        await app(asked, receive, _Answering(method, asked["path"], request, send).send)
 
 
 class _Answering:

@@ -13,7 +13,7 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.enums import ScopeType
-from litestar.exceptions import ClientException, HTTPException
+from litestar.exceptions import ClientException, HTTPException, PermissionDeniedException
 from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
 
@@ -75,6 +75,11 @@ def admitted(gate: Gate, settings: Settings) -> list[Guard]:
             if value == "null":
                 raise ClientException(f"the parameter {name} is null; leave it out")
 
+    async def with_one_host(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        """Of two, somebody between may have looked at the other one."""
+        if len(connection.headers.getall("host", [])) > 1:
+            raise ClientException("the request has more than one Host header")
+
     async def at_a_name_of_ours(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         """A page in a browser that has its own name lead here is refused; an address can't be made to lead here."""
         if connection.client is None:
@@ -87,6 +92,18 @@ def admitted(gate: Gate, settings: Settings) -> list[Guard]:
                 status_code=HTTPStatus.MISDIRECTED_REQUEST,
             )
 
+    async def of_no_other_origin(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        """A browser says whose page asks: only the gateway's own may, and a link elsewhere may lead here."""
+        headers, own = connection.headers, f"{connection.scope['scheme']}://{connection.headers.get('host', '')}"
+        for origin in headers.getall("origin", []):
+            if _origin(origin) != _origin(own):
+                raise PermissionDeniedException(
+                    f"a page of {origin[:100]} asks, and this is {own[:100]}: only its own pages may; if a proxy "
+                    "stands between, list it in trusted_proxies"
+                )
+        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not _is_followed(connection):
+            raise PermissionDeniedException("a page of another site asks, and only the gateway's own may")
+
     async def by_somebody_who_may(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         """A route that declares nobody is nobody's; what may be asked for (OPTIONS) is everybody's who is known."""
         if needs_token(handler.opt):
@@ -97,7 +114,9 @@ def admitted(gate: Gate, settings: Settings) -> list[Guard]:
     guards: list[Callable[..., Awaitable[None]]] = [
         plainly,
         once_each,
+        with_one_host,
         at_a_name_of_ours,
+        of_no_other_origin,
         by_somebody_who_may,
     ]  # one that isn't async costs a thread
     return guards  # type: ignore[return-value]
@@ -113,6 +132,27 @@ def _is_plain(quoted: bytes) -> bool:
         return unquote_to_bytes(quoted).decode().isprintable()
     except UnicodeDecodeError:
         return False
+
+
+def _origin(text: str) -> str:
+    """An origin without the port that its scheme has by itself.
+
+    >>> _origin("https://Example.org:443")
+    'https://example.org'
+    """
+    scheme, _, host = text.lower().partition("://")
+    return f"{scheme}://{host.removesuffix({'http': ':80', 'https': ':443'}.get(scheme, ''))}"
+
+
+def _is_followed(connection: ASGIConnection[Any, Any, Any, Any]) -> bool:
+    """Whether somebody followed a link, or was sent here: what comes is a page to read, and no other page reads it."""
+    headers = connection.headers
+    seen = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest"))
+    return (
+        connection.scope["type"] == ScopeType.HTTP
+        and connection.scope["method"] == "GET"
+        and seen == ("navigate", "document")
+    )
 
 
 def _is_address(name: str) -> bool:
