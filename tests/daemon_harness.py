@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +26,7 @@ from shared.messages.reports import (
     TaskInterrupted,
     TaskSucceeded,
 )
+from tests import forked
 from tests.broker_authenticator import authenticator, guarded
 from tests.shell import sh as sh
 from tests.waiting import until
@@ -74,16 +73,7 @@ class DaemonHarness:
         self.start()
 
     def start(self) -> None:
-        reading, writing = os.pipe()
-        self.process = subprocess.Popen(
-            [*self._wrapper, sys.executable, "-m", "services.daemon"],
-            cwd=ROOT,
-            env={**self.environment, "MAKIMA_READY_FD": str(writing)},
-            pass_fds=(writing,),
-        )
-        os.close(writing)
-        with os.fdopen(reading, "rb") as ready:
-            assert ready.read(1), "the daemon is not ready"
+        self.process = forked.start("services.daemon", self.environment, wrapper=self._wrapper)
         earlier = {id(report) for report in self.seen}
         self.wait(lambda r: isinstance(r, Hello) and id(r) not in earlier)  # a router drops what is sent before it
 

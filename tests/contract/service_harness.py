@@ -17,8 +17,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,6 +45,7 @@ from shared.messages.link import Downward, Upward
 from shared.messages.reports import AnyReport, AnyReportReply
 from shared.messages.topics import prefixes
 from shared.messages.topics import topic as topic_of
+from tests import forked
 from tests.broker_authenticator import authenticator, guarded
 from tests.contract import ledger
 from tests.contract.rows import Rows
@@ -88,7 +87,7 @@ class ServiceHarness:
         self.headers: list[bytes] = []
         self._peers: dict[str, bytes] = {}
         self._log = folder / f"{service}.log"
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[forked.Process] = []
         self._context = zmq.Context()
         self._door = authenticator(self._context, self.settings)
         self._events_in = self._bind(zmq.XSUB, "events-in")
@@ -132,19 +131,7 @@ class ServiceHarness:
         watches = set(consumes) >= set(get_args(AnyEvent))  # on behalf of who asks, so it subscribes only then
         topics = [] if watches else prefixes(consumes)
         wanted = self._subscriptions + Counter(b"\x01" + topic.encode() for topic in topics)
-        reading, writing = os.pipe()
-        with self._log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", f"services.{self.service}"],
-                cwd=ROOT,
-                env={**self.environment, "MAKIMA_READY_FD": str(writing)},
-                pass_fds=(writing,),
-                stderr=log,
-            )
-        self._processes.append(process)
-        os.close(writing)
-        with os.fdopen(reading, "rb") as ready:
-            assert ready.read(1), f"{self.service} is not ready: {self._log.read_text()}"
+        self._processes.append(forked.start(f"services.{self.service}", self.environment, self._log))
         if len(self._processes) > 1 and not watches:
             return  # it stands by
         self.until(lambda: self._subscriptions >= wanted, f"subscriptions to {sorted(wanted)}")
@@ -159,7 +146,7 @@ class ServiceHarness:
         self._forget_processes()
         return max(codes, key=abs)
 
-    def stall_leader(self) -> subprocess.Popen[bytes]:
+    def stall_leader(self) -> forked.Process:
         """The first process does nothing any more; it still counts as alive."""
         leader = self._processes[0]
         leader.send_signal(signal.SIGSTOP)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -43,6 +41,7 @@ from shared.messages.reports import (
     TaskAccepted,
     TaskSucceeded,
 )
+from tests import forked
 from tests.contract.frames import unreadable_batches
 from tests.contract.ledger import emits
 from tests.contract.service_harness import DEADLINE_SECONDS, ROOT, has
@@ -79,18 +78,7 @@ class BrokerHarness:
         )
 
     def start(self) -> None:
-        reading, writing = os.pipe()
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "services.broker"],
-                cwd=ROOT,
-                env={**self.environment, "MAKIMA_READY_FD": str(writing)},
-                pass_fds=(writing,),
-                stderr=log,
-            )
-        os.close(writing)
-        with os.fdopen(reading, "rb") as ready:
-            assert ready.read(1), self.log.read_text()
+        self.process = forked.start("services.broker", self.environment, self.log)
 
     def close(self) -> None:
         self.process.kill()

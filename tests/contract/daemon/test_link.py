@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +36,7 @@ from shared.messages.reports import (
     TaskStarted,
     TaskSucceeded,
 )
+from tests import forked
 from tests.link_harness import ROOT, PlayedLink, makima
 
 ASK = """
@@ -83,8 +83,7 @@ class House:
         self.start()
 
     def start(self) -> None:
-        argv = [sys.executable, "-m", "services.daemon"]
-        self.process = subprocess.Popen(argv, cwd=ROOT, env=self.environment)
+        self.process = forked.fork("services.daemon", self.environment)
         self.link.reports.clear()
         self.hello()
 
