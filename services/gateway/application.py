@@ -30,11 +30,13 @@ from services.gateway.routes import (
     overview,
     planning,
     questions,
+    signin,
     steps,
     tasks,
     why,
 )
 from services.gateway.schema import description
+from services.gateway.signin.signing import SignIn
 from services.gateway.transactions import change, directive_change
 from shared.config import Settings
 from shared.store.database import Database
@@ -44,6 +46,7 @@ COMPRESSION = CompressionConfig(backend="gzip", minimum_size=4096, gzip_compress
 ROUTES = (
     *health.ROUTES,
     *metrics.ROUTES,
+    *signin.ROUTES,
     *overview.ROUTES,
     *directives.ROUTES,
     *delivery.ROUTES,
@@ -61,7 +64,13 @@ ROUTES = (
 
 
 def application(
-    database: Database, settings: Settings, gate: Gate, live: Live, waiters: Answers, admitted_file: AdmittedFile
+    database: Database,
+    settings: Settings,
+    gate: Gate,
+    live: Live,
+    waiters: Answers,
+    admitted_file: AdmittedFile,
+    signing: SignIn | None,
 ) -> Litestar:
     """The HTTP interface. Handlers ask by name for `caller`, `change`, `directive_change`, and what is given here."""
 
@@ -81,6 +90,7 @@ def application(
             "gathering": Provide(lambda: gathering, sync_to_thread=False),
             "admitted_file": Provide(lambda: admitted_file, sync_to_thread=False),
             "waiters": Provide(lambda: waiters, sync_to_thread=False),
+            "signing": Provide(lambda: signing, sync_to_thread=False),
             "change": Provide(change),
             "directive_change": Provide(directive_change),
         },

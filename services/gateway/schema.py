@@ -44,6 +44,7 @@ TAGS = [
     Tag("waiting", "Why something waits, and all that waits for a person."),
     Tag("events", "The audit log, and the live stream."),
     Tag("daemons", "Workers that run tasks."),
+    Tag("people", "Who may do what, and how they sign in."),
     Tag("cluster", "Health, counts and metrics."),
 ]
 _SAYS = {

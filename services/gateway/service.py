@@ -23,6 +23,7 @@ from services.gateway.http.serving import Server
 from services.gateway.http.tls import certificate_of
 from services.gateway.link.calls import Link
 from services.gateway.rows.access import OWN
+from services.gateway.signin.signing import sign_in
 from shared.config import Settings
 from shared.domain.ids import new_id
 from shared.messages.channels import ByChannel
@@ -74,19 +75,20 @@ CONSUMES: frozenset[type[Event]] = frozenset(get_args(AnyEvent))
 
 
 async def main(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set."""
+    """Serve until `stop` is set. Raises ConfigError."""
+    secret = load_secret(settings.home)
+    signing = sign_in(settings, secret)
     async with open_context(settings, "gateway", EMITS, promises=True) as context:
         token = cluster_token(settings.home)
         async with context.database.unit_of_work("gateway.own") as unit:
             owner = await unit.fetch_one(
                 OWN(id=new_id(), name=settings.owner, hash=hash_of(token), max_running=settings.max_running)
             )
-        secret = load_secret(settings.home)
         gate = Gate(context.database, secret, token, owner, settings.owner)
         git = Git(context.database, secret)
         live = Live(context.database, context.bus, settings.sweep_seconds)
         link = Link(context.database, context.bus, settings, owner)
-        app = application(context.database, settings, gate, live, Answers(context.bus), link.admitted)
+        app = application(context.database, settings, gate, live, Answers(context.bus), link.admitted, signing)
         certificate = certificate_of(settings)
         with listening(settings) as sockets:
             async with live.running():

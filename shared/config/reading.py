@@ -16,6 +16,7 @@ from shared.config.agents import DEFAULT_AGENTS, AgentSettings
 from shared.config.choices import of_field
 from shared.config.errors import ConfigError
 from shared.config.settings import LISTS, NOT_SETTINGS, Settings
+from shared.config.sign_in import refuse_unusable_sign_in
 from shared.domain.hosts import Hosts, HostUnreadable
 from shared.domain.texts import nearest
 from shared.places import home_of
@@ -51,6 +52,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         raise ConfigError(f"{_named(name, given.origins)} has the value {values.get(name)!r}: {what}") from None
     _look_at_the_network(settings)
     _look_at_the_gateway(settings)
+    refuse_unusable_sign_in(settings)
     return settings
 
 

@@ -86,6 +86,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     trusted_proxies: tuple[str, ...] = ()
     """Addresses and networks of proxies in front of the gateway, such as `10.0.0.7` or `10.1.0.0/16`: only they are
     believed what X-Forwarded-For, -Proto and -Host say."""
+    public_url: str | None = None
+    """The address by which people's browsers reach the gateway, such as `https://makima.example.com`."""
+    oidc_issuer: str | None = None
+    """The issuer URL of the OpenID provider that people sign in at, such as `https://accounts.example.com`; needs
+    `oidc_client_id` and `public_url`."""
+    oidc_client_id: str | None = None
+    """What the OpenID provider calls this cluster."""
+    oidc_client_secret_file: Path | None = None
+    """A file (mode 0600) that holds the secret by which the OpenID provider knows this cluster; none for a public
+    client."""
+    oidc_claim: Literal["email", "preferred_username"] = "email"
+    """What of a person at the OpenID provider is their name here: `email`, which has to be verified, or
+    `preferred_username`."""
+    sign_in_days: Annotated[float, msgspec.Meta(gt=0, le=3650)] = 30.0
+    """How long a person who signed in by `makima login` stays signed in."""
     postgres_url: str | None = None
     """The URL of your own Postgres, 14 or newer, with a UTF-8 database; by default makima runs one itself."""
     owner: str = "default"

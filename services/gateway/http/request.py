@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl, unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes, urlsplit
 
 import msgspec
 from litestar import Request
@@ -56,6 +56,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
 def admitted(gate: Gate, settings: Settings) -> list[Guard]:
     """What a request has to pass before its body is read."""
     names = {"localhost", settings.host, *settings.gateway_names}
+    if settings.public_url is not None:
+        names.add(urlsplit(settings.public_url).hostname or "")
 
     async def plainly(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         """What stands in an address is compared, kept and shown: it is text that can be seen, or it is refused."""
