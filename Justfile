@@ -10,6 +10,14 @@ default:
 install LEVEL:
     @tools/install.sh {{ LEVEL }}
 
+# Build the page again, after it was changed.
+page: (install "page")
+
+# The types that the page knows the gateway by, made from its description, and the page held to them.
+page-check: (install "developer")
+    python -m tools.page_api
+    cd page && node node_modules/svelte-check/bin/svelte-check --fail-on-warnings
+
 # Everything a change is held to before its tests: format, lint, types, layers.
 check: (install "developer")
     ruff format --check

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from shared.api.events import EventShown
+from shared.messages import sentences
 from shared.messages.events import AnyEvent
 
 
 def read(event: EventShown) -> AnyEvent | None:
     """What an event says; None for one that this version doesn't know."""
-    try:
-        told = {**event.body, "type": event.type, "directive": event.directive_id}
-        return msgspec.convert(told, AnyEvent)  # type: ignore[no-any-return]
-    except msgspec.ValidationError:
-        return None
+    return sentences.read(event.type, event.directive_id, event.body)

@@ -19,6 +19,7 @@ COMMANDS = {
     "up": ("cli.cluster:up", "start the cluster on this machine"),
     "down": ("cli.cluster:down", "end it"),
     "status": ("cli.status:register", "what runs, what is broken since when, and what is under way"),
+    "open": ("cli.opening:register", "the page in your browser, signed in as who you are here"),
     "config": ("cli.config:register", "every setting in force, and where its value comes from; `set` writes one"),
     "demo": (
         "cli.cluster:demo",

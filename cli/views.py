@@ -184,14 +184,12 @@ def _watch(arguments: Arguments) -> int:
 
 def _log(arguments: Arguments) -> int:
     from cli.story import HANGING, told
-    from shared.api.directives import DirectiveShown
     from shared.api.events import EventShown
 
     events = list(pages(EventShown, f"/v1/directives/{arguments.id}/events"))
     if arguments.output == "json":
         return print_json(events)
-    shown = ask(DirectiveShown, "GET", f"/v1/directives/{arguments.id}")
-    for line in told(events, {step.id: step.name for step in shown.steps}):
+    for line in told(events):
         for part in wrapped(line, hanging=HANGING):
             say(part)
     return 0

@@ -16,6 +16,7 @@ from services.gateway.application import application
 from services.gateway.feed.live import Live
 from services.gateway.feed.waiters import Answers
 from services.gateway.link.admitted import AdmittedFile
+from services.gateway.sessions import Sessions
 from shared.bus.bus import EventPublisher
 from shared.config import Settings
 from shared.messages.commands import SpawnTask
@@ -40,7 +41,7 @@ class Interface:
         database = Database(self, self._publish)
         bus = MemoryBus(hub, b"live", _at_once)
         live = Live(database, bus, settings.sweep_seconds)
-        gate = Gate(database, SECRET, PERSON, OWNER, settings.owner)
+        gate = Gate(database, SECRET, PERSON, Sessions(PERSON, settings.port), OWNER, settings.owner)
         admitted_file = AdmittedFile(database, settings, OWNER)
         app = application(database, settings, gate, live, Answers(bus), admitted_file, None)
         self.transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]

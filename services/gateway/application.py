@@ -28,8 +28,10 @@ from services.gateway.routes import (
     names,
     orders,
     overview,
+    page,
     planning,
     questions,
+    session,
     signin,
     steps,
     tasks,
@@ -60,6 +62,8 @@ ROUTES = (
     *daemons.ROUTES,
     *daemon_keys.ROUTES,
     *events.ROUTES,
+    *session.ROUTES,
+    *page.ROUTES,
 )
 
 
@@ -89,6 +93,7 @@ def application(
             "live": Provide(lambda: live, sync_to_thread=False),
             "gathering": Provide(lambda: gathering, sync_to_thread=False),
             "admitted_file": Provide(lambda: admitted_file, sync_to_thread=False),
+            "sessions": Provide(lambda: gate.sessions, sync_to_thread=False),
             "waiters": Provide(lambda: waiters, sync_to_thread=False),
             "signing": Provide(lambda: signing, sync_to_thread=False),
             "change": Provide(change),

@@ -23,6 +23,7 @@ from services.gateway.http.serving import Server
 from services.gateway.http.tls import certificate_of
 from services.gateway.link.calls import Link
 from services.gateway.rows.access import OWN
+from services.gateway.sessions import Sessions
 from services.gateway.signin.signing import sign_in
 from shared.config import Settings
 from shared.domain.ids import new_id
@@ -84,16 +85,18 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
             owner = await unit.fetch_one(
                 OWN(id=new_id(), name=settings.owner, hash=hash_of(token), max_running=settings.max_running)
             )
-        gate = Gate(context.database, secret, token, owner, settings.owner)
+        sessions = Sessions(token, settings.port)
+        gate = Gate(context.database, secret, token, sessions, owner, settings.owner)
         git = Git(context.database, secret)
         live = Live(context.database, context.bus, settings.sweep_seconds)
         link = Link(context.database, context.bus, settings, owner)
-        app = application(context.database, settings, gate, live, Answers(context.bus), link.admitted, signing)
+        answers = Answers(context.bus)
+        app = application(context.database, settings, gate, live, answers, link.admitted, signing)
         certificate = certificate_of(settings)
         with listening(settings) as sockets:
             async with live.running():
                 config = _config(app, git, Proxies(settings.trusted_proxies))
-                await _serve(Server(config, certificate), sockets, live, link, stop)
+                await _serve(Server(config, certificate), sockets, live, answers, link, stop)
 
 
 def _config(app: Litestar, git: Git, proxies: Proxies) -> uvicorn.Config:
@@ -109,7 +112,9 @@ def _config(app: Litestar, git: Git, proxies: Proxies) -> uvicorn.Config:
     )
 
 
-async def _serve(server: Server, sockets: list[socket.socket], live: Live, link: Link, stop: asyncio.Event) -> None:
+async def _serve(
+    server: Server, sockets: list[socket.socket], live: Live, answers: Answers, link: Link, stop: asyncio.Event
+) -> None:
     serving = asyncio.create_task(server.serve(sockets))
     while not server.started and not serving.done():
         await asyncio.sleep(0.005)
@@ -117,5 +122,6 @@ async def _serve(server: Server, sockets: list[socket.socket], live: Live, link:
     async with link.running():
         await stop.wait()
         live.close()
+        answers.close()
         server.should_exit = True
         await serving

@@ -18,3 +18,5 @@ class EventShown(msgspec.Struct, frozen=True, kw_only=True):
     body: dict[str, object]
     """What it says, by its type."""
     at: datetime
+    said: str = ""
+    """It in a sentence; empty where it means nothing to a person, and in the live stream."""

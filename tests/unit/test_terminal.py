@@ -17,14 +17,17 @@ from cli.story import HANGING, told
 from cli.text import cells, columns, cut, wrapped
 from shared.api.events import EventShown
 from shared.api.tasks import OutputBatch
+from shared.messages.sentences import read, sentence
 
 A, B = UUID(int=1), UUID(int=2)
 NAMES = {A: "Build", B: "Test"}
 
 
 def event(event_type: str, **body: object) -> EventShown:
+    """An entry of the log as the gateway tells it."""
     at = datetime(2026, 1, 1, 12, 0, 5, tzinfo=UTC)
-    return EventShown(seq=1, type=event_type, directive_id=None, body=body, at=at)
+    said = sentence(read(event_type, None, body), NAMES)
+    return EventShown(seq=1, type=event_type, directive_id=None, body=body, at=at, said=said)
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
@@ -60,8 +63,7 @@ def test_a_log_tells_what_happened_with_names_and_without_ids() -> None:
                 event("directive.changed", status="active", changed=["max_parallel"]),
                 event("delivery.finished", branch="makima/x", pr_url="https://forge/1"),
                 event("something.new", anything=1),
-            ],
-            NAMES,
+            ]
         )
     )
     day, *rest = lines
@@ -80,7 +82,7 @@ def test_a_log_tells_what_happened_with_names_and_without_ids() -> None:
 def test_a_directive_that_comes_back_to_rest_says_once_that_all_steps_have_ended() -> None:
     idle = event("directive.changed", status="idle")
     again = event("step.changed", step=str(A), name="Build", status="completed")
-    assert [line.split("  ", 2)[2] for line in list(told([idle, idle, again, idle, idle], NAMES))[1:]] == [
+    assert [line.split("  ", 2)[2] for line in list(told([idle, idle, again, idle, idle]))[1:]] == [
         "All steps have ended.",
         "Build: completed",
         "All steps have ended.",
@@ -90,7 +92,7 @@ def test_a_directive_that_comes_back_to_rest_says_once_that_all_steps_have_ended
 def test_a_sentence_of_a_log_is_broken_and_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cli.text.terminal_width", lambda: 60)
     url = "https://github.com/acme/shop/pull/1"
-    (_, line) = told([event("delivery.finished", branch="makima/directive-a-page-1234", pr_url=url)], NAMES)
+    (_, line) = told([event("delivery.finished", branch="makima/directive-a-page-1234", pr_url=url)])
     parts = wrapped(line, hanging=HANGING)
     assert parts[0].endswith("Delivered on makima/directive-a-page-1234,")
     assert parts[1:] == [f"{HANGING}{url}."]

@@ -24,11 +24,14 @@ class Answers:
         self._bus = bus
         self._waiting: dict[UUID, list[asyncio.Event]] = {}
         self._hearing: asyncio.Task[None] | None = None
+        self._closed = False
 
     @asynccontextmanager
     async def waiting(self, question: UUID) -> AsyncIterator[asyncio.Event]:
         """An event that is set when the question was settled, by whichever gateway or monitor."""
         woken = asyncio.Event()
+        if self._closed:
+            woken.set()
         self._waiting.setdefault(question, []).append(woken)
         if self._hearing is None or self._hearing.done():
             self._hearing = asyncio.create_task(self._hear())
@@ -46,6 +49,13 @@ class Answers:
         """The question was settled here."""
         for woken in self._waiting.get(question, ()):
             woken.set()
+
+    def close(self) -> None:
+        """Nothing more is heard here: whoever waits looks once more, and asks again elsewhere."""
+        self._closed = True
+        for waiting in self._waiting.values():
+            for woken in waiting:
+                woken.set()
 
     async def _hear(self) -> None:
         """Listen until nobody waits; after an error, once more."""

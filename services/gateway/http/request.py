@@ -110,7 +110,8 @@ def admitted(gate: Gate, settings: Settings) -> list[Guard]:
         """A route that declares nobody is nobody's; what may be asked for (OPTIONS) is everybody's who is known."""
         if needs_token(handler.opt):
             headers = connection.headers
-            caller = await gate.caller(headers.get("authorization"), headers.get(OWNER_HEADER))
+            authorization = gate.sessions.authorization(headers, connection.cookies)
+            caller = await gate.caller(authorization, headers.get(OWNER_HEADER))
             connection.state.caller = caller if _asks_what_may_be(connection) else caller.may(handler.opt)
 
     guards: list[Callable[..., Awaitable[None]]] = [

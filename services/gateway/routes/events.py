@@ -21,8 +21,10 @@ from services.gateway.http.problems import AnyRequest
 from services.gateway.pages import NEXT, Cursor, Limit, page
 from services.gateway.pages import after as place_of
 from services.gateway.rows.events import EVENTS
-from services.gateway.showing import show_all
+from services.gateway.rows.steps import STEP_NAMES
+from services.gateway.showing import show
 from shared.api.events import EventShown
+from shared.messages.sentences import read, sentence
 from shared.store.database import Database
 
 LAST = 2**53 - 1
@@ -53,7 +55,12 @@ async def list_events(
     """A directive's audit log, oldest first."""
     begins = place_of(cursor, _Place, _Place(after)).seq
     asked = EVENTS(owner=caller.on(directive).owner, directive=directive, after=begins, limit=limit + 1)
-    found = show_all(EventShown, await database.fetch(asked))
+    entries, steps = await database.fetch_all(asked, STEP_NAMES(id=directive))
+    names = {step.id: step.name for step in steps}
+    found = [
+        msgspec.structs.replace(show(EventShown, e), said=sentence(read(e.type, e.directive_id, e.body), names))
+        for e in entries
+    ]
     return page(request, found, limit, lambda event: _Place(event.seq))
 
 

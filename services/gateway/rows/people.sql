@@ -24,3 +24,8 @@ SELECT %(id)s, m.owner_id, m.person_id, %(name)s, %(hash)s, %(role)s::makima.rol
        makima.now() + make_interval(secs => %(seconds)s)
   FROM makima.member m WHERE m.owner_id = %(owner)s AND m.person_id = %(person)s FOR KEY SHARE
 RETURNING id;
+
+-- name: revoke_session
+-- A browser signs out: the token that its cookie held ends.
+UPDATE makima.person_token SET revoked_at = makima.now()
+ WHERE hash = %(hash)s AND name = %(name)s AND revoked_at IS NULL;
