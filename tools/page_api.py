@@ -21,7 +21,7 @@ TYPES = PAGE / "src" / "api" / "schema.d.ts"
 def described() -> dict[str, Any]:
     """The description of the HTTP interface, as a running gateway answers it at /schema/openapi.json."""
     nothing = cast("Any", None)
-    app = application(nothing, Settings(home=Path("/")), nothing, nothing, nothing, nothing)
+    app = application(nothing, Settings(home=Path("/")), nothing, nothing, nothing, nothing, nothing)
     return completed(cast("Any", SimpleNamespace(app=app)), app.openapi_schema.to_schema())
 
 

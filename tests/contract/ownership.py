@@ -145,7 +145,7 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
     "gateway": {
         "owner": (inserts(), updates("token_hash max_running directives orders")),
         "person": (updates("issuer subject"),),
-        "person_token": (inserts(), updates("last_used_at")),
+        "person_token": (inserts(), updates("last_used_at revoked_at")),
         "directive": (
             inserts(status="draft"),
             updates(

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from services.gateway.application import ROUTES
+from services.gateway.routes.page import PLACES
 from shared.domain.ids import new_id
 from shared.messages.events import OrderChanged, StepAdded, StepChanged, StepReady, StepRemoved, TaskOutput
 from shared.service.tokens import load_secret, task_token
@@ -81,8 +82,16 @@ RIGHTS: dict[tuple[str, str], tuple[tuple[str, ...], object]] = {
     ("POST", "/v1/daemons/keys/{fingerprint}/revoke"): (PERSON, {}),
     ("GET", "/v1/directives/{directive}/events"): (ALL, None),
     ("GET", "/v1/events"): (PERSON, None),
+    ("POST", "/v1/session/links"): (PERSON, {}),
+    ("POST", "/v1/session"): ((), {"code": "x"}),
+    ("DELETE", "/v1/session"): ((), None),
+    ("GET", "/directives/{number}"): (ANYONE, None),
+    ("GET", "/directives/{number}/steps/{step}"): (ANYONE, None),
+    ("GET", "/assets/{name}"): (ANYONE, None),
+    ("GET", "/icon.svg"): (ANYONE, None),
+    **dict.fromkeys((("GET", place) for place in PLACES), (ANYONE, None)),
 }
-"""By method and path: whose token the gateway takes there, and a body that it can read."""
+"""By method and path: whose token the gateway takes there, and a body that it can read. Browsers need none."""
 
 
 def routes() -> set[tuple[str, str]]:
@@ -154,6 +163,7 @@ def test_each_route_takes_the_tokens_that_the_table_says_and_no_others(
             task=world.tasks.get(who, world.tasks["step"]),
             name="d1",
             fingerprint="0123-4567-89ab-cdef",
+            number=1,
         )
         with world.client(who).stream(method, filled, json=body) as answer:
             taken = answer.status_code not in (401, 403)
