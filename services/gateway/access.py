@@ -36,6 +36,8 @@ Declared = Mapping[str, object]
 """What a route says of who may ask for it: it stands as `opt` at its handler."""
 ANYBODY: Declared = {"role": None}
 """Needs no token."""
+PAGE: Declared = {"role": None, "page": True}
+"""Needs no token, and is asked for by the page alone."""
 VIEWER: Declared = {"role": Role.VIEWER}
 OPERATOR: Declared = {"role": Role.OPERATOR}
 ADMIN: Declared = {"role": Role.ADMIN}

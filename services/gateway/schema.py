@@ -207,7 +207,7 @@ def _given(schema: Described) -> Described:
 def _problems(handler: HTTPRouteHandler, method: str, path: str) -> Iterator[int]:
     """Which statuses of errors a route may answer."""
     yield from (400, 421, 500, 503)
-    if needs_token(handler.opt):
+    if needs_token(handler.opt) or handler.opt.get("page"):
         yield from (401, 403)
     if "{" in path:
         yield 404

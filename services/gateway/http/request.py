@@ -18,6 +18,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import Guard
 
 from services.gateway.access import OWNER_HEADER, Gate, needs_token
+from services.gateway.sessions import FROM_THE_PAGE
 from shared.config import Settings
 from shared.domain.plain import plain
 from shared.domain.plans import SPELLINGS
@@ -108,6 +109,8 @@ def admitted(gate: Gate, settings: Settings) -> list[Guard]:
 
     async def by_somebody_who_may(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         """A route that declares nobody is nobody's; what may be asked for (OPTIONS) is everybody's who is known."""
+        if handler.opt.get("page") and FROM_THE_PAGE not in connection.headers:
+            raise PermissionDeniedException(f"only the page asks for this, by the header {FROM_THE_PAGE}")
         if needs_token(handler.opt):
             headers = connection.headers
             authorization = gate.sessions.authorization(headers, connection.cookies)

@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 from litestar import Response, delete, post
 from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
-from litestar.exceptions import HTTPException, NotAuthorizedException
+from litestar.exceptions import NotAuthorizedException
 from litestar.params import JSONBody
 
-from services.gateway.access import ANYBODY, VIEWER, Caller, hash_of
+from services.gateway.access import PAGE, VIEWER, Caller, hash_of
 from services.gateway.http.problems import AnyRequest
 from services.gateway.issuing import issue
 from services.gateway.rows.people import REVOKE_SESSION
-from services.gateway.sessions import FROM_THE_PAGE, LINK_SECONDS, SESSION_SECONDS, Guest, Sessions
+from services.gateway.sessions import LINK_SECONDS, SESSION_SECONDS, Guest, Sessions
 from shared.api.session import SignedIn, SignIn, SignInLink
 from shared.domain.roles import Role
 from shared.store.database import Database
@@ -31,7 +31,7 @@ async def link(caller: NamedDependency[Caller], sessions: NamedDependency[Sessio
     return SignInLink(path=f"/open#{sessions.link(guest)}", expires_at=until)
 
 
-@post("/v1/session", status_code=200, operation_id="signIn", opt=ANYBODY, tags=["people"], security=[{}])
+@post("/v1/session", status_code=200, operation_id="signIn", opt=PAGE, tags=["people"], security=[{}])
 async def sign_in(
     data: JSONBody[SignIn],
     request: AnyRequest,
@@ -39,8 +39,6 @@ async def sign_in(
     sessions: NamedDependency[Sessions],
 ) -> Response[SignedIn]:
     """Sign a browser in by the code of a link: the answer's cookie does it. 401 where the code isn't good."""
-    if FROM_THE_PAGE not in request.headers:
-        raise HTTPException("only the page signs browsers in", status_code=403)
     guest = sessions.take(data.code)
     if guest is None:
         raise NotAuthorizedException("this link was used before, or is too old: `makima open` makes another")
@@ -59,13 +57,11 @@ async def sign_in(
     return Response(answered, cookies=[_cookie(request, sessions, token, seconds)])
 
 
-@delete("/v1/session", status_code=200, operation_id="signOut", opt=ANYBODY, tags=["people"], security=[{}])
+@delete("/v1/session", status_code=200, operation_id="signOut", opt=PAGE, tags=["people"], security=[{}])
 async def sign_out(
     request: AnyRequest, database: NamedDependency[Database], sessions: NamedDependency[Sessions]
 ) -> Response[None]:
     """Sign this browser out: its cookie is taken back, and a person's token that it held is revoked."""
-    if FROM_THE_PAGE not in request.headers:
-        raise HTTPException("only the page signs browsers out", status_code=403)
     held = request.cookies.get(sessions.cookie, "")
     if held.startswith("mkt_"):
         async with database.unit_of_work("gateway.sign_out") as unit:
