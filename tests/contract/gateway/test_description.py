@@ -28,8 +28,8 @@ expected-statuses = ["400", "401", "403", "404", "405", "409", "412", "415", "42
 include-path = "/v1/names"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403"]
 """
-"""Beside what can't be done as things stand: another version than If-Match names, and what makes no sense together. A name
-that holds what can't be shown is refused, which no pattern of OpenAPI says of all scripts."""
+"""Beside what can't be done as things stand: another version than If-Match names, and what makes no sense together.
+A name that holds what can't be shown is refused, which no pattern of OpenAPI says of all scripts."""
 
 
 def test_what_the_description_says_is_what_is_answered(stage: ServiceHarness, tmp_path: Path) -> None:
