@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from cli.client import Failed
 from cli.text import clean
-from shared.api.signin import CodeRedeemed, SignedIn, SignInShown
+from shared.api.signin import Redeemed, Redemption, SignInShown
 from shared.domain.challenges import challenge_of, mark_of, new_verifier
 
 A = TypeVar("A")
@@ -43,7 +43,7 @@ class Brought(NamedTuple):
     error: str
 
 
-def sign_in(ask: Ask, address: str, owner: str | None, *, browser: bool) -> SignedIn:
+def sign_in(ask: Ask, address: str, owner: str | None, *, browser: bool) -> Redeemed:
     """Who signs in in a browser, with their token for the gateway at this address. Raises Failed."""
     if ask(SignInShown, "GET", "/signin/provider").issuer is None:
         raise Failed(
@@ -54,8 +54,8 @@ def sign_in(ask: Ask, address: str, owner: str | None, *, browser: bool) -> Sign
     told = {"challenge": challenge_of(verifier), "state": state, "machine": socket.gethostname()[:64]}
     told |= {"owner": owner} if owner else {}
     code = _by_browser(address, told) if browser and _has_browser() else _by_hand(address, told)
-    redeemed = CodeRedeemed(code=code, verifier=verifier, name=f"login on {told['machine']}")
-    return ask(SignedIn, "POST", "/signin/token", redeemed)
+    redeemed = Redemption(code=code, verifier=verifier, name=f"login on {told['machine']}")
+    return ask(Redeemed, "POST", "/signin/token", redeemed)
 
 
 def _by_browser(address: str, told: dict[str, str]) -> str:

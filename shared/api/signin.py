@@ -21,7 +21,7 @@ class SignInShown(msgspec.Struct, frozen=True, kw_only=True):
     """Of the OpenID provider; null where nobody signs in by a browser."""
 
 
-class CodeRedeemed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Redemption(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A code that a browser brought, from the command line that it was made for."""
 
     code: Code
@@ -31,7 +31,7 @@ class CodeRedeemed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What to call the token: where it is kept."""
 
 
-class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
+class Redeemed(msgspec.Struct, frozen=True, kw_only=True):
     """A person's token, told this once."""
 
     token: str

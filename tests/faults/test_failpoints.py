@@ -43,7 +43,7 @@ JOBS = {
 """Which job passes which places. All others are passed by delivering something, which every case does in the end."""
 ELSEWHERE = {
     "gateway.look_now.": "tests/contract/gateway/test_lost_answers.py",
-    "gateway.sign_in.": "tests/contract/gateway/test_signin.py",
+    "gateway.identify.": "tests/contract/gateway/test_signin.py",
     "gateway.redeem.": "tests/contract/gateway/test_signin.py",
     "gateway.invite.": "tests/contract/gateway/test_daemon_keys.py",
     "gateway.accept_key.": "tests/contract/gateway/test_daemon_keys.py",

@@ -26,7 +26,7 @@ from services.gateway.signin.membership import memberships
 from services.gateway.signin.sealing import SECONDS, Started
 from services.gateway.signin.signing import SignIn, Wish, leading_back
 from services.gateway.signin.troubles import AGAIN, Refused
-from shared.api.signin import CodeRedeemed, SignedIn, SignInShown
+from shared.api.signin import Redeemed, Redemption, SignInShown
 from shared.domain.challenges import CHALLENGE, mark_of
 from shared.store.database import Database
 
@@ -102,7 +102,7 @@ async def provider(signing: Signing) -> SignInShown:
 
 
 @post("/signin/token", status_code=200, operation_id="redeemCode", opt=ANYBODY, tags=["people"], security=[{}])
-async def token(data: JSONBody[CodeRedeemed], signing: Signing, database: NamedDependency[Database]) -> SignedIn:
+async def token(data: JSONBody[Redemption], signing: Signing, database: NamedDependency[Database]) -> Redeemed:
     """Give a command line its person's token for the code that a browser brought it: once."""
     try:
         known_by = _in_force(signing)
@@ -111,7 +111,7 @@ async def token(data: JSONBody[CodeRedeemed], signing: Signing, database: NamedD
         raise _problem(refused) from None
 
 
-async def _redeemed(signing: SignIn, database: Database, told: CodeRedeemed) -> SignedIn:
+async def _redeemed(signing: SignIn, database: Database, told: Redemption) -> Redeemed:
     code = signing.seal.redeemed(told.code, told.verifier)
     if code is None:
         raise Refused(f"this code is not this sign-in's, or older than five minutes; {AGAIN}", 409)
@@ -128,7 +128,7 @@ async def _redeemed(signing: SignIn, database: Database, told: CodeRedeemed) -> 
         )
     log.info("signed in", person=member.person, owner=member.owner)
     expires_at = datetime.now(UTC) + timedelta(seconds=signing.token_seconds)
-    return SignedIn(token=secret, person=member.person, owner=member.owner, role=member.role, expires_at=expires_at)
+    return Redeemed(token=secret, person=member.person, owner=member.owner, role=member.role, expires_at=expires_at)
 
 
 def _in_force(signing: SignIn | None) -> SignIn:

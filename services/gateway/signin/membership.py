@@ -14,7 +14,7 @@ from shared.store.database import Database, UnitOfWork
 
 async def known(database: Database, person: Person) -> KnownPerson:
     """The person, bound to the provider's subject when this is their first sign-in. Raises Refused."""
-    async with database.unit_of_work("gateway.sign_in") as unit:
+    async with database.unit_of_work("gateway.identify") as unit:
         return await _find(unit, person) or await _bind(unit, person)
 
 

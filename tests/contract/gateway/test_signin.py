@@ -605,7 +605,7 @@ def test_a_sign_in_goes_on_when_the_gateway_has_been_started_again(stage: Servic
     assert redeem(code, verifier).status_code == 200
 
 
-@pytest.mark.parametrize("point", ["gateway.sign_in.before_commit", "gateway.sign_in.after_commit"])
+@pytest.mark.parametrize("point", ["gateway.identify.before_commit", "gateway.identify.after_commit"])
 def test_who_signs_in_while_the_gateway_dies_signs_in_again(stage: ServiceHarness, armed: Path, point: str) -> None:
     stage.rows.member("ada@example.com")
     failpoints.arm(armed, point, "kill")
