@@ -92,6 +92,25 @@ async def ask(*arguments: str) -> str:
     return await _answer(arguments, _environment([*_SETTINGS, *await _safe()]))
 
 
+async def read(arguments: Sequence[str], most: int) -> tuple[bytes, bool]:
+    """What git says, up to `most` bytes, and whether that is all of it. Raises GitFailed, TimeoutError, OSError."""
+    process = await _start(arguments, _environment([*_SETTINGS, *await _safe()]))
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.close()
+    words = asyncio.create_task(_words(process))
+    try:
+        async with asyncio.timeout(SILENT_SECONDS):
+            said = b""
+            while len(said) <= most and (data := await process.stdout.read(_CHUNK)):
+                said += data
+            if len(said) <= most and await process.wait():
+                raise GitFailed(await words or "it said nothing")
+    finally:
+        words.cancel()
+        await asyncio.shield(_end(process))
+    return said[:most], len(said) <= most
+
+
 async def _answer(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
     process = await _start(arguments, environment)
     try:

@@ -55,6 +55,8 @@ RIGHTS: dict[tuple[str, str], tuple[tuple[str, ...], object]] = {
     ("PATCH", "/v1/directives/{directive}/steps/{step}"): (PERSON, {"name": "n"}),
     ("POST", "/v1/directives/{directive}/steps/{step}/retry"): (PERSON, {}),
     ("POST", "/v1/directives/{directive}/steps/{step}/skip"): (PERSON, {}),
+    ("GET", "/v1/directives/{directive}/steps/{step}/diff"): (PERSON, None),
+    ("GET", "/v1/directives/{directive}/diff"): (PERSON, None),
     ("GET", "/v1/steps/{step}"): (ALL, None),
     ("POST", "/v1/orders"): (PERSON, {"title": "t"}),
     ("GET", "/v1/orders"): (PERSON, None),
