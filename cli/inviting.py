@@ -52,6 +52,7 @@ def register(verbs: Verbs) -> None:
     )
     accept.add_argument("fingerprint", help="of the key, as `makima daemon join` shows it on the other machine")
     accept.add_argument("--name", help="what to call the daemon; as it asked by default")
+    accept.add_argument("--slots", type=int, metavar="N", help="how many tasks it runs at once; at most 64 by default")
     revoke = add_verb(
         verbs,
         "revoke",
@@ -118,7 +119,7 @@ def _accept(arguments: Arguments) -> int:
     from shared.api.daemon_keys import AcceptWish, DaemonKeyShown
 
     path = f"/v1/daemons/keys/{_quoted(arguments.fingerprint)}/accept"
-    return _print(arguments, ask(DaemonKeyShown, "POST", path, AcceptWish(name=arguments.name)))
+    return _print(arguments, ask(DaemonKeyShown, "POST", path, AcceptWish(name=arguments.name, slots=arguments.slots)))
 
 
 def _revoke(arguments: Arguments) -> int:

@@ -42,7 +42,7 @@ class Interface:
         bus = MemoryBus(hub, b"live", _at_once)
         live = Live(database, bus, settings.sweep_seconds)
         gate = Gate(database, SECRET, PERSON, Sessions(PERSON, settings.port), OWNER, settings.owner)
-        admitted_file = AdmittedFile(database, settings, OWNER)
+        admitted_file = AdmittedFile(database, settings)
         app = application(database, settings, gate, live, Answers(bus), admitted_file, None)
         self.transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
 

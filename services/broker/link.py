@@ -1,7 +1,8 @@
 """Daemons on other machines: who they are by their keys, which way back leads to each, and what they may say.
 
-Everything that comes over the link is hostile until shown otherwise. A name is that of a key, never of a message; the
-way back to a daemon is an identity that it chose and nobody can guess, taken from the Hello that its key vouches for.
+Everything that comes over the link is hostile until shown otherwise. A name and an owner are those of a key, never of a
+message; the way back to a daemon is an address that it chose and nobody can guess, taken from the Hello that its key
+vouches for.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from shared.messages.frames import (
     header,
     read_header,
 )
+from shared.messages.identities import DaemonOf, daemon_of, identity_of
 from shared.messages.link import Join, Reset
 from shared.messages.reports import AnyReport, Goodbye, Heartbeat, Hello, Identify, OutputBatch, Report
 
@@ -34,6 +36,8 @@ log = structlog.get_logger()
 
 READY_SECONDS = 6.0
 """A gateway unheard for longer gets no calls."""
+MAX_SLOTS_UNGIVEN = 64
+"""What a daemon has at most whose key was given no number of slots."""
 MAX_CALLERS = 1000
 """Keys that join at a time; the way back to older ones is forgotten."""
 
@@ -49,14 +53,14 @@ class Link:
         presence: Presence,
         hand_on: Callable[[list[bytes]], None],
     ) -> None:
-        self._owner = settings.owner
-        self._keys = Keys(settings.home)
+        self._own = settings.owner
+        self._keys = Keys(settings.home, settings.owner)
         self._ways = Ways()
         self._send = send
         self._clock = clock
         self._presence = presence
         self._hand_on = hand_on
-        """Takes a daemon's reports: its name, topic, header and body."""
+        """Takes a daemon's reports: its identity, topic, header and body."""
         self._gateways: dict[bytes, float] = {}
         self._serves: bytes | None = None
         """The gateway that carries the streams."""
@@ -88,7 +92,7 @@ class Link:
             self._send("link", [way, b"link", head, body])
 
     def to(self, daemon: bytes, parts: Sequence[bytes]) -> bool:
-        """Send to a daemon of this name; whether it is one of the link's."""
+        """Send to a daemon of this identity; whether it is one of the link's."""
         if (way := self._ways.to(daemon)) is None:
             return False
         self._send("link", [way, *parts])
@@ -107,7 +111,7 @@ class Link:
 
     def _report(self, name: bytes, way: bytes, key: str, head: bytes, body: bytes) -> None:
         reports = REPORTS.decode(body, self._refused)
-        may, objections = allowed(reports, name.decode(), self._owner, self._presence)
+        may, objections = allowed(reports, daemon_of(name.decode(), self._own), name, self._presence)
         for objection in objections:
             self._refused(objection)
         may = [self._keys.as_given(key, report) for report in may]
@@ -157,29 +161,32 @@ class Link:
 class Keys:
     """The keys that may connect, as the gateway wrote them last."""
 
-    def __init__(self, home: Path, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, home: Path, own: str, now: Callable[[], float] = time.time) -> None:
         self._home = home
+        self._own = own
         self._now = now
         self._seen: tuple[int, int] | None = None
         self._asking = False
         self._by_key: dict[str, Admitted] = {}
 
     def who(self, key: str) -> str | None:
-        """Whose key this is (`daemon:NAME`, `invitation:KEY`, `asking:KEY`); None when it may not connect."""
+        """Whose key this is (`daemon:IDENTITY`, `invitation:KEY`, `asking:KEY`); None when it may not connect."""
         self._read_anew()
         known = self._by_key.get(key)
         if known is None:
             return f"asking:{key}" if self._asking else None
         if known.until is not None and known.until <= self._now():
             return None
-        return f"daemon:{known.name}" if known.kind == "daemon" else f"invitation:{key}"
+        if known.kind == "invitation":
+            return f"invitation:{key}"
+        return f"daemon:{identity_of(DaemonOf(known.owner, known.name), self._own)}"
 
     def as_given(self, key: str, report: AnyReport) -> AnyReport:
         """A report as it counts: labels and slots are those that the key was given, whatever a Hello says."""
         given = self._by_key.get(key)
         if given is None or not isinstance(report, Hello):
             return report
-        slots = report.capacity if given.slots is None else min(report.capacity, given.slots)
+        slots = min(report.capacity, MAX_SLOTS_UNGIVEN if given.slots is None else given.slots)
         return msgspec.structs.replace(report, labels=given.labels, capacity=slots)
 
     def _read_anew(self) -> None:
@@ -211,7 +218,7 @@ class Ways:
         self._callers: dict[str, bytes] = {}
 
     def daemons(self) -> list[tuple[bytes, str]]:
-        """Every daemon's name, and the key that it connected with."""
+        """Every daemon's identity, and the key that it connected with."""
         return [(name, key) for name, (_, key) in self._daemons.items()]
 
     def hello(self, name: bytes, way: bytes, key: str) -> None:
@@ -240,28 +247,31 @@ class Ways:
         return self.to(name.encode()) if kind == "daemon" else self._callers.get(who)
 
 
-def objection(report: AnyReport, name: str, owner: str, presence: Presence) -> str | None:
+def objection(report: AnyReport, daemon: DaemonOf, identity: bytes, presence: Presence) -> str | None:
     """Why a daemon of the link may not say this; None when it may."""
+    name = identity.decode()
     match report:
-        case Hello() | Goodbye() if (report.daemon, report.owner) != (name, owner):
+        case Hello() | Goodbye() if (report.owner, report.daemon) != (daemon.owner, daemon.name):
             return f"the daemon {name} says that it is {report.daemon[:40]!r} of {report.owner[:40]!r}"
-        case Heartbeat() if report.daemon != name:
+        case Heartbeat() if report.daemon != daemon.name:
             return f"the daemon {name} says that it is {report.daemon[:40]!r}"
         case Hello() | Heartbeat() if len(report.running) > MAX_RUNNING:
             return f"the daemon {name} lists {len(report.running)} tasks"
-        case OutputBatch() if presence.holder(report.task, report.attempt) != name.encode():
+        case OutputBatch() if presence.holder(report.task, report.attempt) != identity:
             return f"the daemon {name} sends output of a task that it has not"  # people see it before anybody checks
-        case Report() if presence.holder(report.task, report.attempt) not in (None, name.encode()):
+        case OutputBatch() if presence.directive(report.task, report.attempt) not in (None, report.directive):
+            return f"the daemon {name} sends output to a directive that its task is not of"
+        case Report() if presence.holder(report.task, report.attempt) not in (None, identity):
             return f"the daemon {name} reports on a task that another has"
         case _:
             return None
 
 
 def allowed(
-    reports: Sequence[AnyReport], name: str, owner: str, presence: Presence
+    reports: Sequence[AnyReport], daemon: DaemonOf, identity: bytes, presence: Presence
 ) -> tuple[list[AnyReport], list[str]]:
     """What a daemon of the link may say, and why not the rest."""
-    objections = [(report, objection(report, name, owner, presence)) for report in _latest(reports)]
+    objections = [(report, objection(report, daemon, identity, presence)) for report in _latest(reports)]
     return [r for r, why in objections if why is None], [why for _, why in objections if why]
 
 

@@ -19,6 +19,7 @@ MAX_RUNNING = 10_000
 class Daemon:
     """One connected daemon, as its last Hello and what passed since say."""
 
+    identity: bytes
     name: str
     owner: str
     capacity: int
@@ -46,7 +47,7 @@ class Refused:
 
 
 class Presence:
-    """The connected daemons by identity (their name on the wire)."""
+    """The connected daemons by identity (what they are called on the wire)."""
 
     def __init__(self, unlisted_seconds: float) -> None:
         self._unlisted_seconds = unlisted_seconds
@@ -54,11 +55,14 @@ class Presence:
         it, or a heartbeat came late."""
         self.daemons: dict[bytes, Daemon] = {}
         self._holders: dict[AttemptKey, bytes] = {}
+        self._directives: dict[AttemptKey, UUID] = {}
+        """Of what was routed: what daemons list themselves is known by its task alone."""
 
     def hello(self, identity: bytes, hello: Hello, now: float) -> bool:
         """Take in a Hello; whether the daemon is new here."""
         new = self.gone(identity) is None
         self.daemons[identity] = Daemon(
+            identity=identity,
             name=hello.daemon,
             owner=hello.owner,
             capacity=hello.capacity,
@@ -82,6 +86,11 @@ class Presence:
         if daemon := self.daemons.get(identity):
             daemon.running[task, attempt] = now
             self._holders[task, attempt] = identity
+
+    def routed(self, identity: bytes, command: SpawnTask, now: float) -> None:
+        """A daemon is sent a task."""
+        self.takes(identity, command.task, command.attempt, now)
+        self._directives[command.task, command.attempt] = command.directive
 
     def runs(self, identity: bytes, running: Iterable[Running], now: float) -> None:
         """What a heartbeat lists is what the daemon runs, besides what was routed to it just now.
@@ -129,6 +138,10 @@ class Presence:
         """The daemon that has this attempt in hand."""
         return self._holders.get((task, attempt))
 
+    def directive(self, task: UUID, attempt: int) -> UUID | None:
+        """The directive of an attempt; None where this broker didn't route it."""
+        return self._directives.get((task, attempt))
+
     def choose(self, command: SpawnTask) -> bytes | Refused:
         """The identity of the daemon that takes a task, or why none does.
 
@@ -158,6 +171,7 @@ class Presence:
         daemon.running.pop(attempt, None)
         if self._holders.get(attempt) == identity:
             del self._holders[attempt]
+            self._directives.pop(attempt, None)
 
 
 def _unlabelled(asked: Iterable[str], daemons: Iterable[Daemon]) -> str:

@@ -8,6 +8,7 @@ from typing import get_args
 import structlog
 
 from services.broker.link import Link
+from services.broker.monitors import Monitors
 from services.broker.presence import Daemon, Presence, Refused
 from shared.bus.skipped import Skipped
 from shared.config import Settings
@@ -59,8 +60,6 @@ RECEIVES: ByChannel = {
     "link": frozenset((*channels.REPORTS, *get_args(Upward))),
     "calls": frozenset(get_args(Downward)),
 }
-READY_SECONDS = 6.0
-"""A monitor unheard for longer gets no reports."""
 CHECK_SECONDS = 0.5
 """How often `check` wants to be called."""
 
@@ -76,8 +75,7 @@ class Broker:
         self.presence = Presence(3 * settings.heartbeat_seconds)
         self._send = send
         self._clock = clock
-        self._monitors: dict[bytes, float] = {}
-        """Those that say that they lead, in the order of their first word, and when each said so last."""
+        self._monitors = Monitors()
         self._skipped = Skipped()
         self._link = Link(settings, send, clock, self.presence, self._on_daemon)
         self._handlers: dict[str, Callable[[list[bytes]], None]] = {
@@ -103,7 +101,7 @@ class Broker:
         for daemon in (*revoked, *self.presence.lost(self._clock(), self.settings.lost_seconds)):
             self._gone(daemon)
             body = REPORTS.encode([Goodbye(daemon=daemon.name, owner=daemon.owner)])
-            self._to_monitor(daemon.name.encode(), header("broker"), body)
+            self._to_monitor(daemon.identity, header("broker"), body)
 
     def _on_event(self, parts: list[bytes]) -> None:
         self._send("events-out", parts)
@@ -129,7 +127,7 @@ class Broker:
                     UNROUTABLE.add(chosen.kind)
                     continue
                 identity = chosen
-                self.presence.takes(identity, command.task, command.attempt, self._clock())
+                self.presence.routed(identity, command, self._clock())
                 ROUTED.add()
             if identity is None:
                 if isinstance(command, CancelTask):
@@ -180,10 +178,9 @@ class Broker:
     def _on_monitor(self, parts: list[bytes]) -> None:
         monitor, topic, head, identity, body = exactly(parts, 5)
         if topic == b"ready":
-            if monitor not in self._monitors:
+            if self._monitors.ready(monitor, int(body or b"0"), self._clock()):
                 for known in self.presence.daemons:
                     self._identify(known)
-            self._monitors[monitor] = self._clock()
         else:
             if b"NotYours" in body:
                 self._not_theirs(identity, body)
@@ -197,12 +194,11 @@ class Broker:
 
     def _to_monitor(self, identity: bytes, head: bytes, body: bytes) -> None:
         """Hand a body on to the newest leader of the monitors. Without one it is dropped: its daemon sends it again."""
-        oldest = self._clock() - READY_SECONDS
-        self._monitors = {m: at for m, at in self._monitors.items() if at > oldest}
-        for monitor in reversed(list(self._monitors)):
+        for monitor in self._monitors.able(self._clock()):
             if self._send("reports", [monitor, b"reports", head, identity, body]):
+                self._monitors.handed(monitor, len(body))
                 return
-            self._monitors.pop(monitor, None)
+            self._monitors.gone(monitor)
         UNHEARD.add()
 
     def _identify(self, identity: bytes) -> None:
@@ -213,7 +209,7 @@ class Broker:
             self._send("daemons", [identity, *parts])
 
     def _gone(self, daemon: Daemon) -> None:
-        self._link.gone(daemon.name.encode())
+        self._link.gone(daemon.identity)
         log.info("daemon gone", daemon=daemon.name, owner=daemon.owner)
         self._emit(DaemonLost(daemon=daemon.name, owner=daemon.owner))
 

@@ -52,7 +52,7 @@ class Sockets:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._context = zmq.Context()
-        self._admission = Admission(make_keys(settings), Keys(settings.home).who)
+        self._admission = Admission(make_keys(settings), Keys(settings.home, settings.owner).who)
         self._requests = self._context.socket(zmq.REP)
         self._requests.bind(admission.ENDPOINT)  # before all others: a socket asks here, or admits nobody
         self._refused_keyless = Refused()

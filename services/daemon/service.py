@@ -35,6 +35,7 @@ from services.daemon.workspaces.workspaces import Workspaces
 from shared.bus.link import read_link
 from shared.bus.zeromq import ZeroMQ
 from shared.config import Settings
+from shared.domain.names import TAKEN_NAMES
 from shared.messages import channels
 from shared.messages.channels import ByChannel
 from shared.messages.commands import AnyCommand, CancelTask, Drain, SpawnTask, TellTask
@@ -293,6 +294,8 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
     name = settings.daemon_name or socket.gethostname()
     if not name or name in (".", "..") or "/" in name or "\0" in name:
         raise OSError(f"a daemon can't be named {name!r}: it is also a folder's name")
+    if name in TAKEN_NAMES:
+        raise OSError(f"a daemon can't be named {name!r}, which `/v1/daemons` has already: set another daemon_name")
     folder = settings.home / "daemons" / name
     with alone(folder):
         configuration.folder = folder

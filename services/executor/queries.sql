@@ -3,7 +3,7 @@
 -- owner's free slots, with all that decides where they start (rule 7). A directive with ready steps costs one look,
 -- however many they are. Relies on step_ready, task_one_live_a_step, task_on_a_daemon, step_completed.
 WITH RECURSIVE slots AS MATERIALIZED (
-    SELECT owner_id, free FROM makima.free_slots WHERE free > 0
+    SELECT f.owner_id, o.name AS owner, f.free FROM makima.free_slots f JOIN makima.owner o ON o.id = f.owner_id WHERE f.free > 0
 ), having_ready AS (
     (SELECT s.directive_id FROM makima.step s WHERE s.status = 'ready' ORDER BY s.directive_id LIMIT 1)
      UNION ALL
@@ -18,7 +18,7 @@ WITH RECURSIVE slots AS MATERIALIZED (
       FROM having_ready h
       JOIN makima.directive d ON d.id = h.directive_id AND d.status = 'active'
 ), due AS (
-    SELECT s.*, d.owner_id, d.title, d.repository_url, coalesce(d.pr_state = 'merged', false) AS merged,
+    SELECT s.*, d.owner_id, slots.owner, d.title, d.repository_url, coalesce(d.pr_state = 'merged', false) AS merged,
            CASE WHEN d.pr_state = 'merged' THEN NULL ELSE d.pr_branch END AS pr_branch, d.base_branch, d.check_command,
            d.generation = 0 AS unplanned, coalesce(s.agent, d.agent) AS worker, slots.free, d.parallel,
            row_number() OVER (PARTITION BY d.owner_id ORDER BY s.order_index, s.id) AS place
@@ -35,7 +35,7 @@ WITH RECURSIVE slots AS MATERIALIZED (
             ORDER BY s.order_index, s.id
             LIMIT greatest(d.parallel, 0)) AS s
 )
-SELECT due.id AS step_id, due.directive_id, due.owner_id, due.title, due.name, due.description, due.task_plan,
+SELECT due.id AS step_id, due.directive_id, due.owner_id, due.owner, due.title, due.name, due.description, due.task_plan,
        due.pr_branch, due.repository_url, due.base_branch, due.check_command, due.unplanned, due.worker AS agent, due.model, due.labels,
        due.free, due.parallel, (SELECT true FROM directives d LEFT JOIN slots ON slots.owner_id = d.owner_id
                                  WHERE d.parallel <= 0 OR slots.free IS NULL LIMIT 1) IS NOT NULL AS others_wait,
@@ -172,18 +172,22 @@ RETURNING extract(epoch FROM t.not_before - makima.now())::float AS seconds;
 
 -- name: cancels
 -- Tasks on a daemon that somebody wants cancelled. Relies on task_cancel_asked.
-SELECT t.id, t.attempt, t.cancel_asked
+SELECT t.id, t.attempt, o.name AS owner, t.cancel_asked
   FROM makima.task t
+  JOIN makima.owner o ON o.id = t.owner_id
  WHERE t.cancel_asked IS NOT NULL AND t.status IN ({on_a_daemon});
 
 -- name: messages
 -- What people told running tasks, and hasn't reached the agent. Relies on task_message_undelivered.
-SELECT m.id, m.task_id, m.text, t.attempt
+SELECT m.id, m.task_id, o.name AS owner, m.text, t.attempt
   FROM makima.task_message m
   JOIN makima.task t ON t.id = m.task_id AND t.status IN ({begun_task})
+  JOIN makima.owner o ON o.id = t.owner_id
  WHERE m.delivered_at IS NULL
  ORDER BY m.id;
 
 -- name: drains
 -- Connected daemons that a person wants otherwise than they are.
-SELECT d.name, d.drain_asked FROM makima.daemon d WHERE d.connected AND d.drain_asked <> d.drains;
+SELECT o.name AS owner, d.name, d.drain_asked
+  FROM makima.daemon d JOIN makima.owner o ON o.id = d.owner_id
+ WHERE d.connected AND d.drain_asked <> d.drains;

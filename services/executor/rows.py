@@ -19,6 +19,8 @@ class DueStep(msgspec.Struct, frozen=True, kw_only=True):
     step_id: UUID
     directive_id: UUID
     owner_id: UUID
+    owner: str
+    """Its owner's name."""
     title: str
     name: str
     description: str
@@ -52,6 +54,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
     id: UUID
     owner_id: UUID
+    owner: str
     directive_id: UUID
     step_id: UUID | None
     kind: str
@@ -102,6 +105,7 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True):
 
     id: UUID
     attempt: int
+    owner: str
     cancel_asked: str | None
 
 
@@ -110,6 +114,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     id: UUID
     task_id: UUID
+    owner: str
     text: str
     attempt: int
 
@@ -117,6 +122,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 class Drained(msgspec.Struct, frozen=True, kw_only=True):
     """A daemon that a person wants otherwise."""
 
+    owner: str
     name: str
     drain_asked: bool
 

@@ -107,15 +107,16 @@ class Executor:
 
     async def _pass_on(self) -> None:
         """What people ask of running tasks and of daemons: rows promise it, again and again until it is done."""
-        owner = self._context.settings.owner
         cancels, messages, drains = await self._context.database.fetch_all(
             rows.CANCELS(), rows.MESSAGES(), rows.DRAINS()
         )
         asked: list[AnyCommand] = [
-            CancelTask(task=c.id, attempt=c.attempt, owner=owner, reason=c.cancel_asked or "") for c in cancels
+            CancelTask(task=c.id, attempt=c.attempt, owner=c.owner, reason=c.cancel_asked or "") for c in cancels
         ]
-        asked += [TellTask(task=m.task_id, attempt=m.attempt, owner=owner, message=m.id, text=m.text) for m in messages]
-        asked += [Drain(owner=owner, daemon=d.name, on=d.drain_asked) for d in drains]
+        asked += [
+            TellTask(task=m.task_id, attempt=m.attempt, owner=m.owner, message=m.id, text=m.text) for m in messages
+        ]
+        asked += [Drain(owner=d.owner, daemon=d.name, on=d.drain_asked) for d in drains]
         for body in COMMANDS.bodies(asked, CANCELS_A_MESSAGE)[0]:
             await self._commands.send("executor.cancel", b"commands", body)
         if asked:

@@ -26,6 +26,7 @@ def of_step(step: DueStep, task: UUID, settings: Settings) -> Task:
     return Task(
         id=task,
         owner_id=step.owner_id,
+        owner=step.owner,
         directive_id=step.directive_id,
         step_id=step.step_id,
         kind=TaskKind.STEP,
@@ -70,7 +71,7 @@ def spawn(task: Task, settings: Settings, secret: bytes) -> SpawnTask:
     return SpawnTask(
         task=task.id,
         attempt=task.attempt,
-        owner=settings.owner,
+        owner=task.owner,
         directive=task.directive_id,
         step=task.step_id,
         kind=task.kind,

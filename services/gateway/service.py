@@ -89,7 +89,7 @@ async def main(settings: Settings, stop: asyncio.Event) -> None:
         gate = Gate(context.database, secret, token, sessions, owner, settings.owner)
         git = Git(context.database, secret)
         live = Live(context.database, context.bus, settings.sweep_seconds)
-        link = Link(context.database, context.bus, settings, owner)
+        link = Link(context.database, context.bus, settings)
         answers = Answers(context.bus)
         app = application(context.database, settings, gate, live, answers, link.admitted, signing)
         certificate = certificate_of(settings)

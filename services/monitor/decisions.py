@@ -13,6 +13,7 @@ from shared.domain.delivery import Commit, Result
 from shared.domain.outcomes import Live, Verdict
 from shared.domain.policies import PLANNED_NOTHING, OnFailure
 from shared.domain.statuses import AttemptOutcome, CancelCause, TaskKind, TransitionRefused
+from shared.messages.identities import DaemonOf
 from shared.messages.reports import (
     NotYours,
     Report,
@@ -33,6 +34,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     step: UUID | None
     kind: TaskKind
     live: Live
+    owner: str = ""
+    """Its owner's name."""
     name: str = ""
     on_failure: OnFailure = OnFailure.REPLAN
     approve_plan: bool = False
@@ -80,11 +83,11 @@ class Decision(msgspec.Struct, kw_only=True):
 
 
 def decide(
-    reports: Sequence[tuple[str, Report]],
+    reports: Sequence[tuple[DaemonOf, Report]],
     tasks: Mapping[UUID, Known],
     planned: Mapping[UUID, bool],
     jitters: Sequence[float],
-) -> tuple[dict[UUID, Decision], list[tuple[str, NotYours]]]:
+) -> tuple[dict[UUID, Decision], list[tuple[DaemonOf, NotYours]]]:
     """One decision a task, and the refusals.
 
     `reports` are (daemon, report) in order of arrival, `planned` whether each planning task planned something,
@@ -92,14 +95,14 @@ def decide(
     attempt, or one that can't follow on what it said before, is neither decided nor refused: it is simply acknowledged.
     """
     decisions: dict[UUID, Decision] = {}
-    refused: list[tuple[str, NotYours]] = []
-    for (daemon, report), jitter in zip(reports, jitters, strict=True):
-        task = tasks.get(report.task)
+    refused: list[tuple[DaemonOf, NotYours]] = []
+    for (sender, report), jitter in zip(reports, jitters, strict=True):
+        task, daemon = tasks.get(report.task), sender.name
         before = decisions.get(report.task)
-        live = _after(task.live, before) if task else None
+        live = _after(task.live, before) if task and task.owner == sender.owner else None
         if task is None or live is None or not outcomes.is_live(live, report.attempt, daemon):
-            if not _was_theirs(task, before, daemon, report):
-                refused.append((daemon, NotYours(task=report.task, attempt=report.attempt)))
+            if live is None or not _was_theirs(task, before, daemon, report):
+                refused.append((sender, NotYours(task=report.task, attempt=report.attempt)))
             continue
         with suppress(TransitionRefused):
             decisions[report.task] = _decide(task, live, daemon, report, before, planned.get(report.task), jitter)

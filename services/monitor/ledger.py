@@ -28,6 +28,7 @@ def known(row: TaskRow) -> Known:
         directive=row.directive_id,
         step=row.step_id,
         kind=row.kind,
+        owner=row.owner,
         name=row.name,
         on_failure=row.on_failure,
         approve_plan=row.approve_plan,

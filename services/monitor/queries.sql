@@ -1,8 +1,8 @@
 -- name: tasks
 -- The tasks that a batch of reports is about, locked together with their directives, so that two monitors never
 -- judge readiness of one directive at a time. Relies on the primary keys.
-SELECT t.id, t.directive_id, t.step_id, t.kind, t.name, t.status, t.attempt, t.failures, t.losses, t.daemon,
-       t.cancel_cause, t.gave_up, d.max_attempts, d.on_failure, d.approve_plan,
+SELECT t.id, t.directive_id, t.step_id, t.kind, (SELECT o.name FROM makima.owner o WHERE o.id = t.owner_id) AS owner, t.name,
+       t.status, t.attempt, t.failures, t.losses, t.daemon, t.cancel_cause, t.gave_up, d.max_attempts, d.on_failure, d.approve_plan,
        d.max_cost_usd IS NOT NULL OR d.max_tokens IS NOT NULL AS has_budget,
        EXISTS (SELECT FROM makima.step_order so WHERE so.step_id = t.step_id) AS serves,
        coalesce(a.cost_usd, 0)::float8 AS spent_usd, coalesce(a.tokens, 0) AS spent_tokens
@@ -314,45 +314,53 @@ UPDATE makima.step s
 RETURNING s.id, s.directive_id, s.name, s.status, s.reason;
 
 -- name: messages_delivered
--- What people told tasks has reached the agents; a doubled word changes nothing.
+-- What people told tasks has reached the agents, as the daemons that have the attempts say; a doubled word changes nothing.
 UPDATE makima.task_message m SET delivered_at = makima.now(), delivered_as = u.how::makima.delivered_as
-  FROM unnest(%(messages)s::uuid[], %(hows)s::text[]) AS u (id, how)
- WHERE m.id = u.id AND m.delivered_at IS NULL;
+  FROM unnest(%(owners)s::text[], %(daemons)s::text[], %(tasks)s::uuid[], %(attempts)s::integer[], %(messages)s::uuid[],
+              %(hows)s::text[]) AS u (owner, daemon, task, attempt, id, how)
+  JOIN makima.task t ON t.id = u.task
+  JOIN makima.owner o ON o.id = t.owner_id AND o.name = u.owner
+  LEFT JOIN makima.attempt a ON a.task_id = u.task AND a.number = u.attempt
+ WHERE m.id = u.id AND m.task_id = u.task AND m.delivered_at IS NULL AND coalesce(a.daemon, t.daemon, u.daemon) = u.daemon;
 
 -- name: output
 -- Keep the batches of output of those whose attempt it is (rule 14); a doubled one changes nothing. Comes back: the
 -- others, `early` when the attempt is free to be theirs but not yet known as such. Relies on the primary keys.
 WITH said AS (
-    SELECT * FROM unnest(%(daemons)s::text[], %(tasks)s::uuid[], %(attempts)s::integer[], %(firsts)s::integer[],
-                         %(lasts)s::integer[], %(events)s::jsonb[])
-        AS u (daemon, task, attempt, first, last, events)
+    SELECT * FROM unnest(%(owners)s::text[], %(daemons)s::text[], %(tasks)s::uuid[], %(attempts)s::integer[],
+                         %(firsts)s::integer[], %(lasts)s::integer[], %(events)s::jsonb[])
+        AS u (owner, daemon, task, attempt, first, last, events)
 ), judged AS (
-    SELECT said.*, a.daemon IS NOT DISTINCT FROM said.daemon AS theirs,
+    SELECT said.*, t.id IS NOT NULL AND a.daemon IS NOT DISTINCT FROM said.daemon AS theirs,
            a.daemon IS NULL AND t.attempt = said.attempt AND t.status IN ({on_a_daemon})
            AND coalesce(t.daemon, said.daemon) = said.daemon AS early
       FROM said
       LEFT JOIN makima.task t ON t.id = said.task
+           AND t.owner_id = (SELECT o.id FROM makima.owner o WHERE o.name = said.owner)
       LEFT JOIN makima.attempt a ON a.task_id = said.task AND a.number = said.attempt
 ), kept AS (
     INSERT INTO makima.task_output (task_id, attempt, first_seq, last_seq, events)
     SELECT task, attempt, first, last, events FROM judged WHERE theirs
         ON CONFLICT DO NOTHING
 )
-SELECT daemon, task, attempt, coalesce(early, false) AS early FROM judged WHERE NOT theirs;
+SELECT owner, daemon, task, attempt, coalesce(early, false) AS early FROM judged WHERE NOT theirs;
 
 -- name: renew
 -- Renew the leases of what daemons say they run; whatever of it isn't theirs any more comes back.
 WITH held AS (
-    SELECT * FROM unnest(%(daemons)s::text[], %(tasks)s::uuid[], %(attempts)s::integer[]) AS u (daemon, task, attempt)
+    SELECT u.*, (SELECT o.id FROM makima.owner o WHERE o.name = u.owner) AS owner_id
+      FROM unnest(%(owners)s::text[], %(daemons)s::text[], %(tasks)s::uuid[], %(attempts)s::integer[])
+           AS u (owner, daemon, task, attempt)
 ), renewed AS (
     UPDATE makima.task t SET lease_until = makima.now() + %(lease)s * interval '1 second'
       FROM held
      WHERE t.id = held.task AND t.attempt = held.attempt AND coalesce(t.daemon, held.daemon) = held.daemon
-       AND t.status IN ({on_a_daemon})
-    RETURNING t.id, t.attempt
+       AND t.owner_id = held.owner_id AND t.status IN ({on_a_daemon})
+    RETURNING t.id, t.attempt, t.owner_id
 )
-SELECT held.daemon, held.task, held.attempt FROM held
- WHERE NOT EXISTS (SELECT FROM renewed WHERE renewed.id = held.task AND renewed.attempt = held.attempt);
+SELECT held.owner, held.daemon, held.task, held.attempt FROM held
+ WHERE NOT EXISTS (SELECT FROM renewed
+                    WHERE renewed.id = held.task AND renewed.attempt = held.attempt AND renewed.owner_id = held.owner_id);
 
 -- name: connect_daemons
 -- Daemons said Hello. Only owners that exist count.
@@ -370,14 +378,17 @@ SELECT o.id, u.name, u.labels::text[], u.agents::text[], u.capacity, true, u.dra
 -- Daemons that gave a sign of life: their last_seen, not at every beat; and those of them that count as gone, because
 -- a Hello of theirs was lost on its way here.
 WITH said AS (
-    SELECT DISTINCT u.name FROM unnest(%(names)s::text[]) AS u (name)
+    SELECT DISTINCT u.owner, u.name, (SELECT o.id FROM makima.owner o WHERE o.name = u.owner) AS owner_id
+      FROM unnest(%(owners)s::text[], %(names)s::text[]) AS u (owner, name)
 ), seen AS (
     UPDATE makima.daemon d SET last_seen = makima.now()
       FROM said
-     WHERE d.name = said.name AND d.connected AND d.last_seen < makima.now() - %(stale)s * interval '1 second'
+     WHERE (d.owner_id, d.name) = (said.owner_id, said.name) AND d.connected
+       AND d.last_seen < makima.now() - %(stale)s * interval '1 second'
 )
-SELECT said.name FROM said
- WHERE NOT EXISTS (SELECT FROM makima.daemon d WHERE d.name = said.name AND d.connected);
+SELECT said.owner, said.name FROM said
+ WHERE NOT EXISTS (SELECT FROM makima.daemon d
+                    WHERE (d.owner_id, d.name) = (said.owner_id, said.name) AND d.connected);
 
 -- name: disconnect_unheard
 -- Daemons that nobody said goodbye for, as when they died together with the broker: their slots are gone.
@@ -387,7 +398,10 @@ RETURNING name;
 
 -- name: disconnect_daemons
 -- Daemons that are gone: their slots are, too.
-UPDATE makima.daemon SET connected = false WHERE name = ANY (%(names)s) AND connected;
+UPDATE makima.daemon d SET connected = false
+  FROM unnest(%(owners)s::text[], %(names)s::text[]) AS u (owner, name)
+  JOIN makima.owner o ON o.name = u.owner
+ WHERE (d.owner_id, d.name) = (o.id, u.name) AND d.connected;
 
 -- name: lost
 -- Tasks whose lease ran out, or whose daemon may not connect any more since it got them, locked.

@@ -22,6 +22,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     directive_id: UUID
     step_id: UUID | None
     kind: TaskKind
+    owner: str
     name: str
     status: TaskStatus
     attempt: int
@@ -144,14 +145,23 @@ class OrderRow(msgspec.Struct, frozen=True, kw_only=True):
 class Held(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt that a daemon says it runs, and that isn't its own."""
 
+    owner: str
     daemon: str
     task: UUID
     attempt: int
 
 
+class Silent(msgspec.Struct, frozen=True, kw_only=True):
+    """A daemon that is heard, and counts as gone."""
+
+    owner: str
+    name: str
+
+
 class Unkept(msgspec.Struct, frozen=True, kw_only=True):
     """Output that was not kept; `early`: the attempt may become its daemon's."""
 
+    owner: str
     daemon: str
     task: UUID
     attempt: int
@@ -211,7 +221,7 @@ MESSAGES_DELIVERED = SQL.command("messages_delivered")
 OUTPUT = SQL.query("output", Unkept)
 RENEW = SQL.query("renew", Held)
 CONNECT_DAEMONS = SQL.command("connect_daemons")
-HEARD = SQL.query("heard", str)
+HEARD = SQL.query("heard", Silent)
 DISCONNECT_UNHEARD = SQL.query("disconnect_unheard", str)
 DISCONNECT_DAEMONS = SQL.command("disconnect_daemons")
 LOST = SQL.query("lost", UUID)

@@ -35,6 +35,7 @@ from shared.messages.events import (
     TaskChanged,
 )
 from shared.messages.frames import REPORT_REPLIES, REPORTS, read_header
+from shared.messages.identities import DaemonOf, daemon_of, identity_of
 from shared.messages.reports import (
     Ack,
     AnyReport,
@@ -86,6 +87,8 @@ SENDS: ByChannel = {"reports": frozenset({Ack, NotYours, Identify})}
 RECEIVES: ByChannel = {"reports": frozenset(channels.REPORTS)}
 ANNOUNCE_SECONDS = 2.0
 LEASE_CHECK_SECONDS = 2.0
+TELL_BYTES = 16 << 20
+"""The broker hears at once that so much more was taken: it hands on only so much that wasn't."""
 
 Heard = list[tuple[bytes, AnyReport]]
 DaemonAttempt = tuple[bytes, UUID, int]
@@ -99,6 +102,10 @@ class Monitor:
         self._context = context
         self._reports = reports
         self._skipped = Skipped()
+        self._taken = 0
+        self._told = 0
+        """Bytes of reports that were taken in, and what the broker was last told of that."""
+        self._own = context.settings.owner
         self._lease = context.settings.lease_seconds
         self._unwritten: set[bytes] = set()
         """Daemons whose Hello could not be written."""
@@ -108,8 +115,12 @@ class Monitor:
     async def announce(self) -> None:
         """Tell the broker, again and again, that this monitor takes reports."""
         while True:
-            await self._reports.send("monitor.announce", b"ready", b"", b"")
+            await self._say_ready()
             await asyncio.sleep(ANNOUNCE_SECONDS)
+
+    async def _say_ready(self) -> None:
+        self._told = self._taken
+        await self._reports.send("monitor.announce", b"ready", b"", b"%d" % self._taken)
 
     async def receive(self) -> None:
         """Take in reports, for ever. A batch that can't be written is not acknowledged, and so comes again."""
@@ -122,6 +133,7 @@ class Monitor:
                     _, head, identity, body = parts
                     read_header(head)
                     identity.decode()
+                    self._taken += len(body)
                     heard.extend((identity, report) for report in REPORTS.decode(body, self._skipped))
                 except UNREADABLE as error:
                     self._skipped(error)
@@ -135,6 +147,8 @@ class Monitor:
                 self._able_since = asyncio.get_running_loop().time()
                 self._unwritten |= {identity for identity, report in heard if isinstance(report, Hello)}
                 log.warning("reports not written; daemons resend them", reports=len(heard), error=str(error))
+            if self._taken - self._told > TELL_BYTES:
+                await self._say_ready()
 
     async def _ask_again(self) -> None:
         """A Hello, unlike a report, is said once: have those say it again whose last one could not be written."""
@@ -158,26 +172,26 @@ class Monitor:
         refused: list[tuple[bytes, NotYours]] = []
         due: list[Decision] = []
         async with self._context.database.unit_of_work("monitor.take") as unit:
-            self._presence(unit, [r for _, r in heard])
+            self._presence(unit, heard)
             unknown = await self._signs_of_life(unit, heard)
             refused += await self._leases(unit, heard)
-            self._messages(unit, [r for _, r in heard if isinstance(r, MessageDelivered)])
+            self._messages(unit, heard)
             refused += await self._outcomes(unit, heard, due)
             not_theirs, early = await self._output(unit, heard)
             refused += not_theirs
         replies: dict[bytes, list[AnyReportReply]] = {}
-        for identity, refusal in refused:
-            replies.setdefault(identity, []).append(refusal)
+        for to, refusal in refused:
+            replies.setdefault(to, []).append(refusal)
         seqs: dict[bytes, list[int]] = {}
-        for identity, report in heard:
-            if isinstance(report, OutputBatch) and (identity, report.task, report.attempt) in early:
+        for to, report in heard:
+            if isinstance(report, OutputBatch) and (to, report.task, report.attempt) in early:
                 continue
             if isinstance(report, Report):
-                seqs.setdefault(identity, []).append(report.seq)
-        for identity, done in seqs.items():
-            replies.setdefault(identity, []).append(Ack(seqs=tuple(done)))
-        for name in unknown:
-            replies.setdefault(name.encode(), []).append(Identify())
+                seqs.setdefault(to, []).append(report.seq)
+        for to, done in seqs.items():
+            replies.setdefault(to, []).append(Ack(seqs=tuple(done)))
+        for to in unknown:
+            replies.setdefault(to, []).append(Identify())
         await self._answer(replies)
         telling.tell(due, unit.events)
 
@@ -185,8 +199,14 @@ class Monitor:
         for identity, answers in replies.items():
             await self._reports.send("monitor.acknowledge", b"acks", identity, REPORT_REPLIES.encode(answers))
 
-    def _presence(self, unit: UnitOfWork, reports: Sequence[AnyReport]) -> None:
-        last = {r.daemon: r for r in reports if isinstance(r, Hello | Goodbye)}
+    def _of(self, identity: bytes) -> DaemonOf:
+        return daemon_of(identity.decode(), self._own)
+
+    def _identity(self, daemon: DaemonOf) -> bytes:
+        return identity_of(daemon, self._own).encode()
+
+    def _presence(self, unit: UnitOfWork, heard: Heard) -> None:
+        last = {(r.owner or self._own, r.daemon): r for _, r in heard if isinstance(r, Hello | Goodbye)}
         if came := [r for r in last.values() if isinstance(r, Hello)]:
             unit.execute(
                 rows.CONNECT_DAEMONS(
@@ -201,34 +221,41 @@ class Monitor:
                 )
             )
             unit.record(*(SlotsFree(owner=h.owner, free=max(h.capacity - len(h.running), 0)) for h in came))
-        if went := [r.daemon for r in last.values() if isinstance(r, Goodbye)]:
-            unit.execute(rows.DISCONNECT_DAEMONS(names=went))
+        if went := [who for who, r in last.items() if isinstance(r, Goodbye)]:
+            unit.execute(rows.DISCONNECT_DAEMONS(owners=[o for o, _ in went], names=[name for _, name in went]))
 
-    async def _signs_of_life(self, unit: UnitOfWork, heard: Heard) -> list[str]:
-        """Note who is heard; the names of those that have to say Hello, since theirs never came to be written."""
-        beats = [h.daemon for _, h in heard if isinstance(h, Heartbeat)]
+    async def _signs_of_life(self, unit: UnitOfWork, heard: Heard) -> list[bytes]:
+        """Note who is heard; the identities of those that have to say Hello, as theirs never came to be written."""
+        beats = [self._of(i) for i, h in heard if isinstance(h, Heartbeat)]
         if not beats:
             return []
-        return await unit.fetch(rows.HEARD(names=beats, stale=self._context.settings.lost_seconds / 2))
+        owners, names = [b.owner for b in beats], [b.name for b in beats]
+        stale = self._context.settings.lost_seconds / 2
+        silent = await unit.fetch(rows.HEARD(owners=owners, names=names, stale=stale))
+        return [self._identity(DaemonOf(one.owner, one.name)) for one in silent]
 
     async def _leases(self, unit: UnitOfWork, heard: Heard) -> list[tuple[bytes, NotYours]]:
-        held = [(i, r) for i, h in heard if isinstance(h, Heartbeat | Hello) for r in h.running]
+        held = [(self._of(i), r) for i, h in heard if isinstance(h, Heartbeat | Hello) for r in h.running]
         if not held:
             return []
         not_theirs = await unit.fetch(
             rows.RENEW(
-                daemons=[i.decode() for i, _ in held],
+                owners=[daemon.owner for daemon, _ in held],
+                daemons=[daemon.name for daemon, _ in held],
                 tasks=[r.task for _, r in held],
                 attempts=[r.attempt for _, r in held],
                 lease=self._lease,
             )
         )
-        return [(one.daemon.encode(), NotYours(task=one.task, attempt=one.attempt)) for one in not_theirs]
+        return [
+            (self._identity(DaemonOf(one.owner, one.daemon)), NotYours(task=one.task, attempt=one.attempt))
+            for one in not_theirs
+        ]
 
     async def _outcomes(self, unit: UnitOfWork, heard: Heard, due: list[Decision]) -> list[tuple[bytes, NotYours]]:
         """Write what became of tasks, which is `due`. With nothing left to be written after it, commit it as well."""
         reports = [
-            (i.decode(), r)
+            (self._of(i), r)
             for i, r in heard
             if isinstance(r, Report) and not isinstance(r, OutputBatch | MessageDelivered)
         ]
@@ -242,21 +269,31 @@ class Monitor:
             await ledger.write_last(unit, due, self._lease)
         else:
             await ledger.write(unit, due, self._lease, self._context.new_id)
-        return [(daemon.encode(), refusal) for daemon, refusal in refused]
+        return [(self._identity(daemon), refusal) for daemon, refusal in refused]
 
-    def _messages(self, unit: UnitOfWork, delivered: Sequence[MessageDelivered]) -> None:
+    def _messages(self, unit: UnitOfWork, heard: Heard) -> None:
+        delivered = [(self._of(i), r) for i, r in heard if isinstance(r, MessageDelivered)]
         if delivered:
-            messages, hows = [d.message for d in delivered], [d.how for d in delivered]
-            unit.execute(rows.MESSAGES_DELIVERED(messages=messages, hows=hows))
+            unit.execute(
+                rows.MESSAGES_DELIVERED(
+                    owners=[daemon.owner for daemon, _ in delivered],
+                    daemons=[daemon.name for daemon, _ in delivered],
+                    tasks=[d.task for _, d in delivered],
+                    attempts=[d.attempt for _, d in delivered],
+                    messages=[d.message for _, d in delivered],
+                    hows=[d.how for _, d in delivered],
+                )
+            )
 
     async def _output(self, unit: UnitOfWork, heard: Heard) -> tuple[list[tuple[bytes, NotYours]], set[DaemonAttempt]]:
         """Keep output; refusals, and whose output came before its attempt was known: it is to come again."""
-        batches = [(i, r) for i, r in heard if isinstance(r, OutputBatch)]
+        batches = [(self._of(i), r) for i, r in heard if isinstance(r, OutputBatch)]
         if not batches:
             return [], set()
         unkept = await unit.fetch(
             rows.OUTPUT(
-                daemons=[i.decode() for i, _ in batches],
+                owners=[daemon.owner for daemon, _ in batches],
+                daemons=[daemon.name for daemon, _ in batches],
                 tasks=[b.task for _, b in batches],
                 attempts=[b.attempt for _, b in batches],
                 firsts=[b.first for _, b in batches],
@@ -264,8 +301,9 @@ class Monitor:
                 events=[b.lines for _, b in batches],
             )
         )
-        early = {(one.daemon.encode(), one.task, one.attempt) for one in unkept if one.early}
-        refused = {(one.daemon.encode(), one.task, one.attempt) for one in unkept} - early
+        said = {(self._identity(DaemonOf(one.owner, one.daemon)), one.task, one.attempt): one.early for one in unkept}
+        early = {attempt for attempt, is_early in said.items() if is_early}
+        refused = said.keys() - early
         return [(i, NotYours(task=task, attempt=attempt)) for i, task, attempt in sorted(refused)], early
 
     async def reconcile(self, directives: frozenset[UUID] | None) -> None:
@@ -294,7 +332,7 @@ class Monitor:
 
 
 async def _planned(
-    unit: UnitOfWork, reports: Sequence[tuple[str, Report]], tasks: Mapping[UUID, decisions.Known]
+    unit: UnitOfWork, reports: Sequence[tuple[DaemonOf, Report]], tasks: Mapping[UUID, decisions.Known]
 ) -> dict[UUID, bool]:
     """Of the plannings that ended well, whether each planned something."""
     plans = [r.task for _, r in reports if isinstance(r, TaskSucceeded) and _is_plan(tasks.get(r.task))]

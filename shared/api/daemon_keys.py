@@ -53,6 +53,7 @@ class DaemonKeyShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AcceptWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a key that asks is accepted as; without a name as the one that it asks for."""
+    """What a key is accepted as: without a name as the one that it asks for, without slots with at most 64."""
 
     name: Name | None = None
+    slots: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None

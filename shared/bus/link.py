@@ -34,9 +34,10 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     name: str
     kind: Literal["daemon", "invitation"]
+    owner: str = "default"
     until: float | None = None
     labels: tuple[str, ...] = ()
-    """What it has of these and no others, and at most so many slots: a daemon's own word doesn't count."""
+    """What it has of these and no others, and at most so many slots, None a fixed most: its own word doesn't count."""
     slots: int | None = None
 
 

@@ -8,8 +8,10 @@ from uuid import UUID
 
 LONGEST_SLUG = 50
 
-DAEMON_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
-"""What a daemon on another machine may be called: it is a folder's name, and stands in messages of the bus."""
+DAEMON_NAME = r"^(?!(?:keys|invitations)$)[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+"""What a daemon on another machine may be called: it is a folder's name, and stands in messages of the bus. None is
+called as what the interface has beside daemons."""
+TAKEN_NAMES = frozenset({"keys", "invitations"})
 _DAEMON_NAME = re.compile(DAEMON_NAME, re.ASCII)
 
 StepRefs = Literal["refs/heads", "refs/makima"]
@@ -49,7 +51,7 @@ def step_ref(branch: str, where: StepRefs = "refs/heads") -> str:
 def is_daemon_name(name: str) -> bool:
     r"""Whether a daemon on another machine may be called so.
 
-    >>> [is_daemon_name(name) for name in ("build-1", "a.example.org", "-x", "../x", "a:b", "a\n")]
-    [True, True, False, False, False, False]
+    >>> [is_daemon_name(name) for name in ("build-1", "a.example.org", "-x", "../x", "a:b", "a\n", "keys")]
+    [True, True, False, False, False, False, False]
     """
     return _DAEMON_NAME.fullmatch(name) is not None

@@ -11,6 +11,7 @@ from shared.domain.outcomes import Live
 from shared.domain.policies import PLANNED_NOTHING
 from shared.domain.retry import wait_seconds
 from shared.domain.statuses import AttemptOutcome, CancelCause, StepStatus, TaskKind, TaskStatus
+from shared.messages.identities import DaemonOf
 from shared.messages.reports import (
     NotYours,
     Report,
@@ -32,7 +33,9 @@ def known(live: Live, kind: TaskKind = TaskKind.STEP) -> Known:
 def run(
     task: Known, *reports: Report, daemon: str = "d", planned: bool = False
 ) -> tuple[Decision | None, list[NotYours]]:
-    decided, refused = decide([(daemon, r) for r in reports], {TASK: task}, {TASK: planned}, [0.5 for _ in reports])
+    decided, refused = decide(
+        [(DaemonOf("", daemon), r) for r in reports], {TASK: task}, {TASK: planned}, [0.5 for _ in reports]
+    )
     return decided.get(TASK), [refusal for _, refusal in refused]
 
 
@@ -89,9 +92,9 @@ def test_only_the_live_attempt_on_its_own_daemon_counts() -> None:
 
 def test_a_task_that_nobody_knows_is_refused() -> None:
     other = UUID(int=1)
-    decided, refused = decide([("d", TaskAccepted(seq=1, task=other, attempt=1))], {}, {}, [0.5])
+    decided, refused = decide([(DaemonOf("", "d"), TaskAccepted(seq=1, task=other, attempt=1))], {}, {}, [0.5])
     assert decided == {}
-    assert refused == [("d", NotYours(task=other, attempt=1))]
+    assert refused == [(DaemonOf("", "d"), NotYours(task=other, attempt=1))]
 
 
 def test_a_success_said_twice_is_decided_once_and_not_refused() -> None:
@@ -167,6 +170,8 @@ def test_within_a_batch_an_attempt_is_the_daemons_that_took_it() -> None:
     started = TaskStarted(seq=1, task=TASK, attempt=1)
     success = TaskSucceeded(seq=1, task=TASK, attempt=1)
     task = known(Live(status=TaskStatus.STARTING, attempt=1))
-    decided, refused = decide([("d", started), ("other", success)], {TASK: task}, {}, [0.5, 0.5])
+    decided, refused = decide(
+        [(DaemonOf("", "d"), started), (DaemonOf("", "other"), success)], {TASK: task}, {}, [0.5, 0.5]
+    )
     assert (decided[TASK].verdict.status, decided[TASK].daemon) == (TaskStatus.RUNNING, "d")
-    assert refused == [("other", NotYours(task=TASK, attempt=1))]
+    assert refused == [(DaemonOf("", "other"), NotYours(task=TASK, attempt=1))]

@@ -133,7 +133,7 @@ def test_no_key_stands_in_the_log_of_what_is_refused(capsys: pytest.CaptureFixtu
 def test_keys_that_could_not_be_read_for_want_of_descriptors_are_read_again(tmp_path: Path) -> None:
     admitted_path(tmp_path).parent.mkdir()
     write_admitted(tmp_path, [Admitted(key="k" * 40, name="laptop", kind="daemon")], asking=False)
-    keys = Keys(tmp_path)
+    keys = Keys(tmp_path, "default")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from typing import Literal
-from uuid import UUID
 
 import structlog
 from litestar.exceptions import HTTPException
 
-from services.gateway.link.enrolling import Enrolling
+from services.gateway.link.enrolling import key_changed
 from services.gateway.rows.daemon_keys import ADMITTED_KEYS, EXPIRE_KEYS, LOCK_KEYS, AdmittedKey
 from shared.bus.link import Admitted, AdmittedKeys, admitted_path, read_admitted, write_admitted
 from shared.config import ConfigError, Settings
@@ -25,18 +24,17 @@ log = structlog.get_logger()
 
 
 class AdmittedFile:
-    """Keeps the file to what the rows of one owner say."""
+    """Keeps the file to what the rows say."""
 
-    def __init__(self, database: Database, settings: Settings, owner: UUID) -> None:
+    def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
-        self._owner = owner
 
     async def rewrite(self) -> None:
         """Have the file say what the rows do. Raises OSError."""
         async with self._database.unit_of_work("gateway.admitted") as unit:
             unit.execute(LOCK_KEYS())
-            keys = await unit.fetch(ADMITTED_KEYS(owner=self._owner))
+            keys = await unit.fetch(ADMITTED_KEYS())
             await asyncio.to_thread(self._write, keys)
 
     async def take_effect(self) -> None:
@@ -52,9 +50,11 @@ class AdmittedFile:
         """End what has expired, and put the file right where it isn't."""
         try:
             async with self._database.unit_of_work("gateway.expire_keys") as unit:
-                enrolling = Enrolling(unit, self._owner, self._settings.owner)
-                for ended in await unit.fetch(EXPIRE_KEYS(owner=self._owner)):
-                    enrolling.say(ended.public_key, ended.name, ended.status, "its time is over")
+                unit.execute(LOCK_KEYS())
+                for ended in await unit.fetch(EXPIRE_KEYS()):
+                    unit.record(
+                        key_changed(ended.public_key, ended.name, ended.owner, ended.status, "its time is over")
+                    )
             await self.rewrite()
         except (*UNAVAILABLE, OSError) as error:
             log.warning("the keys that may connect can't be brought up to date", error=str(error))
@@ -76,5 +76,11 @@ def _admitted(key: AdmittedKey) -> Admitted:
     is_daemon = key.status is KeyStatus.ACCEPTED
     kind: Literal["daemon", "invitation"] = "daemon" if is_daemon else "invitation"
     return Admitted(
-        key=key.public_key, name=key.name, kind=kind, until=key.until, labels=tuple(key.labels), slots=key.slots
+        key=key.public_key,
+        name=key.name,
+        kind=kind,
+        owner=key.owner,
+        until=key.until,
+        labels=tuple(key.labels),
+        slots=key.slots,
     )

@@ -6,7 +6,6 @@ import asyncio
 import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import UUID
 
 import anyio
 import structlog
@@ -130,9 +129,9 @@ class Calls:
 class Link:
     """The gateway's side of the link: keys are kept up to date, and calls answered where the settings have a link."""
 
-    def __init__(self, database: Database, bus: Bus, settings: Settings, owner: UUID) -> None:
-        self.admitted = AdmittedFile(database, settings, owner)
-        self._joining = Joining(database, settings, owner, self.admitted)
+    def __init__(self, database: Database, bus: Bus, settings: Settings) -> None:
+        self.admitted = AdmittedFile(database, settings)
+        self._joining = Joining(database, settings, self.admitted)
         self._bus = bus
         self._settings = settings
 

@@ -20,7 +20,7 @@ class Refused(Exception):
 
 
 class Enrolling:
-    """Changes of keys in one unit of work, while nobody else changes any."""
+    """Changes of one owner's keys in one unit of work, while nobody else changes any."""
 
     def __init__(self, unit: UnitOfWork, owner: UUID, owner_name: str) -> None:
         unit.execute(LOCK_KEYS())
@@ -45,11 +45,12 @@ class Enrolling:
 
     def say(self, key: str, name: str | None, status: str, reason: str | None = None) -> None:
         """Have it in the audit log that a key has this status now."""
-        self.unit.record(
-            DaemonKeyChanged(
-                key=fingerprint(key), daemon=name or "", owner=self.owner_name, status=status, reason=reason
-            )
-        )
+        self.unit.record(key_changed(key, name, self.owner_name, status, reason))
+
+
+def key_changed(key: str, name: str | None, owner: str, status: str, reason: str | None) -> DaemonKeyChanged:
+    """What the audit log says of a key that has this status now."""
+    return DaemonKeyChanged(key=fingerprint(key), daemon=name or "", owner=owner, status=status, reason=reason)
 
 
 def refuse_bad_name(name: str) -> None:

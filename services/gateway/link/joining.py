@@ -6,8 +6,6 @@ that is to be accepted is stored before it is answered, and the same Join is ans
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from services.gateway.link.admitted import AdmittedFile
 from services.gateway.link.enrolling import Enrolling, Refused, is_public_key, refuse_bad_name
 from services.gateway.rows.daemon_keys import (
@@ -17,15 +15,18 @@ from services.gateway.rows.daemon_keys import (
     KEY,
     KEY_EXISTS,
     KEYS_NAMED,
+    OWNER_OF_KEY,
     REPLACE_KEYS,
     USE_INVITATION,
     DaemonKey,
 )
+from services.gateway.rows.people import OWNER_NAMED, Named
 from shared.bus.link import fingerprint
 from shared.config import Settings
 from shared.domain.statuses import KeyStatus
+from shared.messages.identities import daemon_of
 from shared.messages.link import Join, Joined, NotJoined
-from shared.store.database import Database
+from shared.store.database import Database, UnitOfWork
 
 MAX_ASKING = 20
 """Keys that wait at once for a person to accept them."""
@@ -45,20 +46,21 @@ class _NotYet(Exception):
 class Joining:
     """Answers Joins. Each is one transaction, after which the file of admitted keys is written."""
 
-    def __init__(self, database: Database, settings: Settings, owner: UUID, admitted: AdmittedFile) -> None:
+    def __init__(self, database: Database, settings: Settings, admitted: AdmittedFile) -> None:
         self._database = database
         self._settings = settings
-        self._owner = owner
         self._admitted = admitted
 
     async def answer(self, who: str, join: Join) -> Joined | NotJoined:
-        """The answer to a Join of whom the broker knows as `daemon:NAME`, `invitation:KEY` or `asking:KEY`.
+        """The answer to a Join of whom the broker knows as `daemon:IDENTITY`, `invitation:KEY` or `asking:KEY`.
 
         Raises OSError when the file of admitted keys can't be written: then nobody is told that they have joined.
         """
         try:
             async with self._database.unit_of_work("gateway.join") as unit:
-                key = await self._enrolled(Enrolling(unit, self._owner, self._settings.owner), who, join)
+                owner = await self._owner_of(unit, who)
+                enrolling = Enrolling(unit, owner.id, owner.name)
+                key = await self._enrolled(enrolling, who, join)
         except (Refused, _NotYet) as error:
             return NotJoined(key=join.key, reason=str(error), waits=isinstance(error, _NotYet))
         if key.status is KeyStatus.ASKING:
@@ -68,16 +70,27 @@ class Joining:
         return Joined(
             key=join.key,
             name=key.name or "",
-            owner=self._settings.owner,
+            owner=enrolling.owner_name,
             labels=tuple(key.labels),
             slots=key.slots,
         )
+
+    async def _owner_of(self, unit: UnitOfWork, who: str) -> Named:
+        """Whose daemon it is, or is to be: of the key that it shows. A key that nobody knows asks the cluster's own."""
+        kind, _, by = who.partition(":")
+        asked = OWNER_NAMED(
+            name=daemon_of(by, self._settings.owner).owner if kind == "daemon" else self._settings.owner
+        )
+        known = [] if kind == "daemon" else await unit.fetch(OWNER_OF_KEY(key=by))
+        for owner in known or await unit.fetch(asked):
+            return owner
+        raise Refused("its owner is gone")
 
     async def _enrolled(self, enrolling: Enrolling, who: str, join: Join) -> DaemonKey:
         kind, _, by = who.partition(":")
         if not is_public_key(join.key):
             raise Refused("that is no key")
-        known = await enrolling.unit.fetch_first(KEY(key=join.key, owner=self._owner))
+        known = await enrolling.unit.fetch_first(KEY(key=join.key, owner=enrolling.owner))
         if known is None and await enrolling.unit.fetch(KEY_EXISTS(key=join.key)):
             raise Refused("this key is another's")
         match kind:
@@ -86,14 +99,14 @@ class Joining:
             case "asking":
                 return await self._by_asking(enrolling, by, join, known)
             case "daemon":
-                return await self._by_daemon(enrolling, by, join, known)
+                return await self._by_daemon(enrolling, daemon_of(by, self._settings.owner).name, join, known)
         raise Refused("whose connection this is can't be told")
 
     async def _by_invitation(self, enrolling: Enrolling, by: str, join: Join, known: DaemonKey | None) -> DaemonKey:
         """The first key that an invitation brings is accepted, and no other."""
         if known is not None and known.status is KeyStatus.ACCEPTED and known.joined_by == by:
             return known
-        invited = await enrolling.unit.fetch_first(KEY(key=by, owner=self._owner))
+        invited = await enrolling.unit.fetch_first(KEY(key=by, owner=enrolling.owner))
         if invited is None or invited.expired or invited.status is not KeyStatus.INVITED:
             raise Refused("this invitation was used, has expired or was revoked; ask for another one")
         _refuse_known(known)
@@ -113,13 +126,13 @@ class Joining:
         if not self._settings.link_asking:
             raise Refused("this key isn't invited")
         refuse_bad_name(join.name)
-        if await enrolling.unit.fetch_one(COUNT_ASKING(owner=self._owner)) >= MAX_ASKING:
+        if await enrolling.unit.fetch_one(COUNT_ASKING(owner=enrolling.owner)) >= MAX_ASKING:
             raise _NotYet(f"{MAX_ASKING} others wait to be accepted already")
         if known is not None:
             raise _NotYet("it has waited for a day, and nobody accepted it; it may ask again soon")
         added = await enrolling.unit.fetch_one(
             ADD_KEY(
-                key=join.key, owner=self._owner, name=join.name, status=KeyStatus.ASKING, labels=[], slots=None,
+                key=join.key, owner=enrolling.owner, name=join.name, status=KeyStatus.ASKING, labels=[], slots=None,
                 joined_by=None, seconds=ASKING_SECONDS,
             )
         )  # fmt: skip
@@ -131,12 +144,12 @@ class Joining:
         if known is not None and known.status is KeyStatus.ACCEPTED and known.name == name and not known.expired:
             return known
         _refuse_known(known)
-        own = await enrolling.unit.fetch(KEYS_NAMED(owner=self._owner, name=name))
+        own = await enrolling.unit.fetch(KEYS_NAMED(owner=enrolling.owner, name=name))
         if not own:
             raise Refused(f"no key of {name} is accepted any more")
         if len(own) >= MAX_OF_ONE_DAEMON:
             raise _NotYet(f"it has taken other keys {len(own) - 1} times within {REPLACED_SECONDS / 60:.0f} minutes")
-        enrolling.unit.execute(REPLACE_KEYS(owner=self._owner, name=name, seconds=REPLACED_SECONDS))
+        enrolling.unit.execute(REPLACE_KEYS(owner=enrolling.owner, name=name, seconds=REPLACED_SECONDS))
         return await _accept(enrolling, join.key, name, own[0], "in place of its other key", asked=known is not None)
 
 

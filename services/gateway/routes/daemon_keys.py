@@ -132,7 +132,7 @@ async def accept(
         name = data.name or key.name or ""
         await _named(enrolling, name)
         accepted = await begun.unit.fetch_one(
-            ACCEPT_KEY(key=key.public_key, name=name, labels=[], slots=None, joined_by=None)
+            ACCEPT_KEY(key=key.public_key, name=name, labels=[], slots=data.slots, joined_by=None)
         )
         enrolling.say(key.public_key, name, KeyStatus.ACCEPTED, "a person accepted it")
         begun.unit.after_commit(admitted_file.take_effect)

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 
 from services.gateway.rows import SQL
+from services.gateway.rows.people import Named
 from shared.domain.statuses import KeyStatus
 
 
@@ -35,6 +36,7 @@ class NameHolder(msgspec.Struct, frozen=True, kw_only=True):
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """A key that has expired, and what became of it."""
 
+    owner: str
     public_key: str
     name: str
     status: str
@@ -45,6 +47,7 @@ class AdmittedKey(msgspec.Struct, frozen=True, kw_only=True):
 
     public_key: str
     name: str
+    owner: str
     status: KeyStatus
     labels: list[str]
     slots: int | None
@@ -52,6 +55,7 @@ class AdmittedKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 LOCK_KEYS = SQL.command("lock_keys")
+OWNER_OF_KEY = SQL.query("owner_of_key", Named)
 KEY = SQL.query("key", DaemonKey)
 KEY_EXISTS = SQL.query("key_exists", str)
 KEY_BY_FINGERPRINT = SQL.query("key_by_fingerprint", DaemonKey)

@@ -2,6 +2,9 @@
 -- Keys change one after another, and the file of admitted keys is written by one at a time.
 SELECT pg_advisory_xact_lock(1835821676);
 
+-- name: owner_of_key
+SELECT o.id, o.name FROM makima.daemon_key k JOIN makima.owner o ON o.id = k.owner_id WHERE k.public_key = %(key)s;
+
 -- name: key
 SELECT k.public_key, k.name, k.status, k.labels, k.slots, k.joined_by, k.created_at, k.expires_at, k.changed_at,
        k.expires_at <= makima.now() IS TRUE AS expired
@@ -83,23 +86,24 @@ UPDATE makima.daemon_key SET status = 'revoked', expires_at = NULL, changed_at =
  WHERE public_key = ANY(%(keys)s);
 
 -- name: expire_keys
--- Ends what has expired, and forgets what was used or revoked a month ago.
+-- Ends what has expired, whosever it is, and forgets what was used or revoked a month ago.
 WITH gone AS (DELETE FROM makima.daemon_key k
-               WHERE k.owner_id = %(owner)s AND k.status IN ('invited', 'asking') AND k.expires_at <= makima.now()
-              RETURNING k.public_key, coalesce(k.name, '') AS name, 'expired' AS status),
+               WHERE k.status IN ('invited', 'asking') AND k.expires_at <= makima.now()
+              RETURNING k.owner_id, k.public_key, coalesce(k.name, '') AS name, 'expired' AS status),
      replaced AS (UPDATE makima.daemon_key k SET status = 'revoked', expires_at = NULL, changed_at = makima.now()
-                   WHERE k.owner_id = %(owner)s AND k.status = 'accepted' AND k.expires_at <= makima.now()
-                  RETURNING k.public_key, coalesce(k.name, '') AS name, 'revoked' AS status),
+                   WHERE k.status = 'accepted' AND k.expires_at <= makima.now()
+                  RETURNING k.owner_id, k.public_key, coalesce(k.name, '') AS name, 'revoked' AS status),
      forgotten AS (DELETE FROM makima.daemon_key k
-                    WHERE k.owner_id = %(owner)s AND k.status IN ('used', 'revoked')
-                      AND k.changed_at < makima.now() - interval '30 days')
-SELECT * FROM gone UNION ALL SELECT * FROM replaced;
+                    WHERE k.status IN ('used', 'revoked') AND k.changed_at < makima.now() - interval '30 days')
+SELECT o.name AS owner, e.public_key, e.name, e.status
+  FROM (SELECT * FROM gone UNION ALL SELECT * FROM replaced) AS e JOIN makima.owner o ON o.id = e.owner_id;
 
 -- name: admitted_keys
--- Which keys may connect, and until when (seconds since 1970).
-SELECT k.public_key, coalesce(k.name, '') AS name, k.status, k.labels, k.slots,
+-- Which keys may connect, whose they are, and until when (seconds since 1970).
+SELECT k.public_key, coalesce(k.name, '') AS name, o.name AS owner, k.status, k.labels, k.slots,
        CASE WHEN k.expires_at IS NOT NULL THEN extract(epoch FROM k.expires_at)::float8 END AS until
   FROM makima.daemon_key k
- WHERE k.owner_id = %(owner)s AND k.status IN ('invited', 'used', 'accepted')
+  JOIN makima.owner o ON o.id = k.owner_id
+ WHERE k.status IN ('invited', 'used', 'accepted')
    AND (k.expires_at IS NULL OR k.expires_at > makima.now())
  ORDER BY k.public_key;

@@ -4,7 +4,7 @@
 -- Without a `check_command` its directive goes on without a check. `base_unjudged`: it begins at the base branch, whose
 -- check no planning has run. What a step asks for counts as it stands now.
 CREATE VIEW makima.task_to_send AS
-SELECT t.id, t.owner_id, t.directive_id, t.step_id, t.kind, t.name, t.prompt, coalesce(s.agent, t.agent) AS agent, t.attempt,
+SELECT t.id, t.owner_id, (SELECT o.name FROM makima.owner o WHERE o.id = t.owner_id) AS owner, t.directive_id, t.step_id, t.kind, t.name, t.prompt, coalesce(s.agent, t.agent) AS agent, t.attempt,
        t.session, t.daemon, coalesce(t.kept_branch, t.start_from) AS start_from,
        CASE WHEN t.kept_branch IS NULL THEN t.merge_branches ELSE '{}' END AS merge_branches,
        t.target_branch, t.delivery, t.tokens, d.repository_url, d.base_branch,

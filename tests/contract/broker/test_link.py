@@ -12,10 +12,11 @@ import msgspec
 import pytest
 import zmq
 
+from services.broker.link import MAX_SLOTS_UNGIVEN
 from shared.bus.link import Admitted, KeyPair, connect_by, key_pair, server_keys, write_admitted
 from shared.domain.ids import new_id
-from shared.domain.statuses import Refusal
-from shared.messages.commands import SpawnTask, Unroutable
+from shared.domain.statuses import DeliveredAs, Refusal
+from shared.messages.commands import Drain, SpawnTask, Unroutable
 from shared.messages.events import DaemonConnected, DaemonLost, TaskOutput
 from shared.messages.frames import DOWNWARD, REPORT_REPLIES, REPORTS, UPWARD, header
 from shared.messages.link import Close, Downward, Join, Joined, Open, Piece, Reset, Upward
@@ -26,6 +27,7 @@ from shared.messages.reports import (
     Heartbeat,
     Hello,
     Identify,
+    MessageDelivered,
     NotYours,
     OutputBatch,
     Running,
@@ -54,10 +56,10 @@ class LinkHarness(BrokerHarness):
     def admit(self, *admitted: Admitted, asking: bool = False) -> None:
         write_admitted(self.home, admitted, asking)
 
-    def enrol(self, name: str) -> KeyPair:
+    def enrol(self, name: str, owner: str = "me") -> KeyPair:
         """A key that is this daemon's from now on, besides those that are."""
         pair = key_pair()
-        self.admitted[name] = Admitted(key=pair.public, name=name, kind="daemon")
+        self.admitted[f"{owner}/{name}"] = Admitted(key=pair.public, name=name, kind="daemon", owner=owner)
         self.admit(*self.admitted.values())
         return pair
 
@@ -70,11 +72,11 @@ class LinkHarness(BrokerHarness):
         self.poller.register(connected, zmq.POLLIN)
         return connected
 
-    def far_daemon(self, name: str) -> zmq.Socket[bytes]:
-        """An enrolled daemon that has said Hello and been noticed."""
-        connected = self.far(self.enrol(name), name)
-        self.report(connected, Hello(daemon=name, owner="me", capacity=2, agents=("shell",)))
-        self.wait("events", DaemonConnected, daemon=name)
+    def far_daemon(self, name: str, owner: str = "me") -> zmq.Socket[bytes]:
+        """An enrolled daemon that has said Hello and been noticed; another owner's is seen as `OWNER/NAME`."""
+        connected = self.far(self.enrol(name, owner), name if owner == "me" else f"{owner}/{name}")
+        self.report(connected, Hello(daemon=name, owner=owner, capacity=2, agents=("shell",)))
+        self.wait("events", DaemonConnected, daemon=name, owner=owner)
         return connected
 
     def call(self, far: zmq.Socket[bytes], *calls: Upward) -> None:
@@ -230,7 +232,7 @@ def test_whoever_listed_a_task_first_that_is_not_theirs_gives_way_to_its_daemon(
 
 def test_a_daemon_has_the_labels_and_slots_that_its_key_was_given_whatever_it_says(link: LinkHarness) -> None:
     pair = key_pair()
-    link.admit(Admitted(key=pair.public, name="laptop", kind="daemon", labels=("arm",), slots=1))
+    link.admit(Admitted(key=pair.public, name="laptop", kind="daemon", owner="me", labels=("arm",), slots=1))
     far = link.far(pair, "laptop")
     link.report(far, Hello(daemon="laptop", owner="me", capacity=10_000, agents=("shell",), labels=("secret", "arm")))
     link.heard("laptop", Hello(daemon="laptop", owner="me", capacity=1, agents=("shell",), labels=("arm",)))
@@ -241,6 +243,109 @@ def test_a_daemon_has_the_labels_and_slots_that_its_key_was_given_whatever_it_sa
     link.command(first, second)
     assert link.wait("laptop", SpawnTask) == first
     assert link.wait("replies", Unroutable, task=second.task).refusal == Refusal.SLOTS
+
+
+def test_a_key_that_was_given_no_number_of_slots_has_not_as_many_as_its_daemon_says(link: LinkHarness) -> None:
+    far = link.far(link.enrol("laptop"), "laptop")
+    link.report(far, Hello(daemon="laptop", owner="me", capacity=10_000, agents=("shell",)))
+    link.heard("laptop", Hello(daemon="laptop", owner="me", capacity=MAX_SLOTS_UNGIVEN, agents=("shell",)))
+
+
+def test_two_owners_daemons_of_one_name_are_two_and_each_runs_its_owners_tasks(link: LinkHarness) -> None:
+    mine, theirs = link.far_daemon("laptop"), link.far_daemon("laptop", "web")
+    own, other = spawn(), msgspec.structs.replace(spawn(), owner="web")
+    link.command(own, other)
+    assert link.wait("laptop", SpawnTask) == own
+    assert link.wait("web/laptop", SpawnTask) == other
+    done = [TaskSucceeded(seq=1, task=command.task, attempt=1) for command in (own, other)]
+    link.report(mine, done[0])
+    link.report(theirs, done[1])
+    link.heard("laptop", done[0])
+    link.heard("web/laptop", done[1])
+    link.monitor.send_multipart([b"acks", header("monitor"), b"web/laptop", REPORT_REPLIES.encode([Ack(seqs=(1,))])])
+    assert link.wait("web/laptop", Ack).seqs == (1,)
+    assert not [heard for heard in link.seen["laptop"] if isinstance(heard, Ack)]
+
+
+def test_a_task_waits_for_its_owners_daemons_however_many_others_have_slots(link: LinkHarness) -> None:
+    link.far_daemon("laptop", "web")
+    command = spawn()
+    link.command(command)
+    assert link.wait("replies", Unroutable, task=command.task).refusal == Refusal.NO_DAEMON
+    assert not [heard for heard in link.seen["web/laptop"] if isinstance(heard, SpawnTask)]
+
+
+def test_a_daemon_speaks_of_no_task_that_another_owners_daemon_holds(link: LinkHarness) -> None:
+    link.far_daemon("laptop")
+    command = spawn()
+    link.command(command)
+    link.wait("laptop", SpawnTask)
+    theirs = link.far_daemon("laptop", "web")
+    told = MessageDelivered(seq=2, task=command.task, attempt=1, message=new_id(), how=DeliveredAs.WHILE_IT_RAN)
+    link.report(theirs, TaskSucceeded(seq=1, task=command.task, attempt=1), told)
+    link.refused("the daemon web/laptop reports on a task that another has")
+    link.report(theirs, Heartbeat(daemon="laptop", running=(Running(task=new_id(), attempt=1),)))
+    link.until(lambda: [r for d, r in link.reported() if d == "web/laptop" and isinstance(r, Heartbeat)] or None, "it")
+    assert not [r for _, r in link.reported() if isinstance(r, TaskSucceeded | MessageDelivered)]
+
+
+@pytest.mark.parametrize("said", [Hello(daemon="laptop", owner="me", capacity=9), Goodbye(daemon="laptop", owner="me")])
+def test_a_daemon_speaks_for_no_other_owner(link: LinkHarness, said: AnyReport) -> None:
+    link.far_daemon("laptop")
+    theirs = link.far_daemon("laptop", "web")
+    link.report(theirs, said)
+    link.refused("the daemon web/laptop says that it is 'laptop' of 'me'")
+    command = spawn()
+    link.command(command)
+    assert link.wait("laptop", SpawnTask) == command
+
+
+def test_output_goes_to_no_directive_that_its_task_is_not_of(link: LinkHarness) -> None:
+    theirs = link.far_daemon("laptop", "web")
+    command = msgspec.structs.replace(spawn(), owner="web")
+    link.command(command)
+    link.wait("web/laptop", SpawnTask)
+    link.report(
+        theirs, OutputBatch(seq=1, task=command.task, attempt=1, directive=new_id(), first=0, lines=("forged",))
+    )
+    link.refused("sends output to a directive that its task is not of")
+    own = OutputBatch(seq=2, task=command.task, attempt=1, directive=command.directive, first=0, lines=("own",))
+    link.report(theirs, own)
+    assert link.wait("events", TaskOutput).lines == ("own",)
+
+
+def test_a_key_taken_back_from_one_owners_daemon_leaves_anothers_of_that_name(link: LinkHarness) -> None:
+    link.far_daemon("laptop")
+    link.far_daemon("laptop", "web")
+    del link.admitted["me/laptop"]
+    link.admit(*link.admitted.values())
+    link.wait("events", DaemonLost, daemon="laptop", owner="me")
+    command = msgspec.structs.replace(spawn(), owner="web")
+    link.command(command)
+    assert link.wait("web/laptop", SpawnTask) == command
+    assert not [e for e in link.seen["events"] if isinstance(e, DaemonLost) and e.owner == "web"]
+
+
+def test_a_drain_goes_to_the_daemon_of_its_owner(link: LinkHarness) -> None:
+    link.far_daemon("laptop")
+    link.far_daemon("laptop", "web")
+    link.command(Drain(owner="web", daemon="laptop", on=True))
+    assert link.wait("web/laptop", Drain).owner == "web"
+    assert not [heard for heard in link.seen["laptop"] if isinstance(heard, Drain)]
+
+
+def test_two_owners_daemons_of_one_name_have_streams_of_their_own(link: LinkHarness) -> None:
+    mine, theirs = link.far_daemon("laptop"), link.far_daemon("laptop", "web")
+    link.call(mine, Open(stream=1))
+    link.call(theirs, Open(stream=1))
+    link.called("daemon:laptop", Open(stream=1))
+    link.called("daemon:web/laptop", Open(stream=1))
+    link.answer("daemon:web/laptop", Piece(stream=1, at=0, data=b"200", last=True))
+    assert link.wait("web/laptop", Piece).data == b"200"
+    assert not [heard for heard in link.seen["laptop"] if isinstance(heard, Piece)]
+    link.report(theirs, Goodbye(daemon="laptop", owner="web"))
+    link.called("daemon:web/laptop", Reset())
+    assert ("daemon:laptop", Reset()) not in link.calls()
 
 
 def test_an_invitation_lets_its_holder_join_and_do_nothing_else(link: LinkHarness) -> None:
@@ -277,7 +382,7 @@ def test_whoever_nobody_knows_may_ask_where_that_is_allowed(link: LinkHarness) -
 
 def test_who_was_accepted_under_the_connection_by_which_it_asked_is_told_so(link: LinkHarness) -> None:
     pair, other = key_pair(), key_pair()
-    link.admit(Admitted(key=pair.public, name="laptop", kind="daemon"), asking=True)
+    link.admit(Admitted(key=pair.public, name="laptop", kind="daemon", owner="me"), asking=True)
     guest = link.far(pair, "guest")
     who, join = f"asking:{pair.public}", Join(key=pair.public, name="wish")
     link.call(guest, Join(key=other.public, name="laptop"), Open(stream=1), join)

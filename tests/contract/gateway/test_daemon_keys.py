@@ -428,3 +428,70 @@ def test_a_file_that_says_something_else_is_put_right_when_the_gateway_starts(
 
 def test_a_key_is_what_the_broker_is_shown() -> None:
     assert len(z85.decode(key_pair().public)) == 32
+
+
+# -- another owner's ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def web(stage: ServiceHarness, http: httpx.Client) -> Iterator[httpx.Client]:
+    """The interface as the admin of another owner sees it."""
+    stage.rows.owner("web")
+    headers = {**http.headers, "Makima-Owner": "web"}
+    with httpx.Client(base_url=http.base_url, headers=headers, timeout=30) as client:
+        yield client
+
+
+def test_a_daemon_belongs_to_the_owner_whose_admin_invited_it(
+    stage: ServiceHarness, http: httpx.Client, web: httpx.Client
+) -> None:
+    key = a_daemon(stage, http, "laptop")
+    by, other = invited(web, name="laptop", slots=3), key_pair().public
+    answer = joined(stage, f"invitation:{by}", other)
+    assert answer == Joined(key=other, name="laptop", owner="web", slots=3)
+    assert joined(stage, f"invitation:{by}", other) == answer
+    assert joined(stage, f"asking:{other}", other) == answer, "by a connection on which it has not said Hello"
+    known = admitted(stage)
+    assert (known[key].owner, known[other].owner, known[other].name) == ("default", "web", "laptop")
+    stage.await_event(DaemonKeyChanged, key=fingerprint(other), status="accepted", owner="web")
+    assert [one["name"] for one in web.get("/v1/daemons/keys").json() if one["status"] == "accepted"] == ["laptop"]
+    assert fingerprint(key) not in web.get("/v1/daemons/keys").text
+    assert web.post(f"/v1/daemons/keys/{fingerprint(key)}/revoke").status_code == 404
+
+
+def test_each_owners_daemon_takes_another_key_in_its_own_place(
+    stage: ServiceHarness, http: httpx.Client, web: httpx.Client
+) -> None:
+    key = a_daemon(stage, http, "laptop")
+    other, next_one = key_pair().public, key_pair().public
+    joined(stage, f"invitation:{invited(web, name='laptop')}", other)
+    assert joined(stage, "daemon:web/laptop", next_one).owner == "web"
+    assert key_row(stage, other)["expires_at"] is not None
+    assert key_row(stage, key)["expires_at"] is None
+    assert "another's" in refused(stage, "daemon:web/laptop", key).reason
+    assert "another's" in refused(stage, f"invitation:{invited(web, name='desk')}", key).reason
+
+
+def test_who_asks_asks_the_clusters_own_owner_and_no_other_accepts_it(
+    stage: ServiceHarness, http: httpx.Client, web: httpx.Client
+) -> None:
+    key = key_pair().public
+    assert refused(stage, f"asking:{key}", key).waits
+    path = f"/v1/daemons/keys/{fingerprint(key)}/accept"
+    assert web.post(path, json={}).status_code == 404
+    assert http.post(path, json={"slots": 6}).json()["slots"] == 6
+    assert (admitted(stage)[key].owner, admitted(stage)[key].slots) == ("default", 6)
+
+
+def test_what_expires_of_any_owner_is_gone(stage: ServiceHarness, http: httpx.Client, web: httpx.Client) -> None:
+    mine, theirs, asker = invited(http), invited(web), key_pair().public
+    refused(stage, f"asking:{asker}", asker)
+    stage.connection.execute("UPDATE makima.daemon_key SET expires_at = makima.now() - interval '1 second'")
+    stage.until(lambda: not stage.rows.all("daemon_key"), "no row of them")
+    assert not {mine, theirs, asker} & admitted(stage).keys()
+    stage.await_event(DaemonKeyChanged, key=fingerprint(theirs), status="expired", owner="web")
+
+
+@pytest.mark.parametrize("name", ["keys", "invitations"])
+def test_no_daemon_has_a_name_that_the_interface_has_already(http: httpx.Client, name: str) -> None:
+    assert http.post("/v1/daemons/invitations", json={"name": name}).status_code in (400, 422)

@@ -12,7 +12,20 @@ import pytest
 from shared.domain.ids import new_id
 from shared.domain.statuses import DeliveredAs
 from shared.messages.events import StepAdded, TaskChanged
-from shared.messages.reports import Hello, MessageDelivered, TaskAccepted, TaskStarted, TaskUsage
+from shared.messages.reports import (
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Identify,
+    MessageDelivered,
+    NotYours,
+    OutputBatch,
+    Running,
+    TaskAccepted,
+    TaskStarted,
+    TaskSucceeded,
+    TaskUsage,
+)
 from shared.metrics import Told
 from shared.service.scraping import folder_of
 from tests.contract.service_harness import ServiceHarness
@@ -54,6 +67,58 @@ def test_a_message_that_reached_its_agent_is_marked_once(stage: ServiceHarness) 
     stage.report(MessageDelivered(seq=2, task=task, attempt=1, message=told, how=DeliveredAs.NEXT_TURN))
     stage.await_acknowledged(2)
     assert stage.rows.one("task_message", told) == row
+
+
+def test_a_message_counts_as_delivered_when_the_daemon_says_so_that_has_its_task(stage: ServiceHarness) -> None:
+    directive = stage.rows.directive()
+    _, task = stage.rows.running_step(directive)
+    _, other = stage.rows.running_step(directive, daemon="d2")
+    told = message(stage, task)
+    said = MessageDelivered(seq=1, task=task, attempt=1, message=told, how=DeliveredAs.WHILE_IT_RAN)
+    stage.report(said, daemon="d2")
+    stage.report(said, daemon="web/d1")
+    stage.report(msgspec.structs.replace(said, task=other), daemon="d2")
+    stage.await_acknowledged(1, daemon="d2")
+    stage.await_acknowledged(1, daemon="web/d1")
+    assert stage.rows.one("task_message", told)["delivered_at"] is None
+
+
+def test_a_daemon_of_another_owner_gets_hold_of_no_task_by_its_name(stage: ServiceHarness) -> None:
+    """Its name is that of the daemon that has the task: of which only the owner tells it apart."""
+    stage.rows.owner("web")
+    directive = stage.rows.directive()
+    step, task = stage.rows.running_step(directive)
+    waiting = stage.rows.task(directive, step=stage.rows.step(directive, status="ready"), status="starting")
+    lease = stage.rows.one("task", task)["lease_until"]
+    claims = tuple(Running(task=one, attempt=1) for one in (task, waiting))
+    stage.report(Heartbeat(daemon="d1", running=claims), daemon="web/d1")
+    stage.report(
+        TaskAccepted(seq=1, task=waiting, attempt=1),
+        TaskSucceeded(seq=2, task=task, attempt=1, branch="forged"),
+        OutputBatch(seq=3, task=task, attempt=1, directive=directive, first=0, lines=("forged",)),
+        daemon="web/d1",
+    )
+    stage.await_acknowledged(2, daemon="web/d1")
+    told = [r.task for d, r in stage.acks if d == "web/d1" and isinstance(r, NotYours)]
+    assert set(told) == {task, waiting}
+    assert (stage.rows.one("task", task)["status"], stage.rows.one("task", task)["lease_until"]) == ("running", lease)
+    assert stage.rows.one("task", waiting)["daemon"] is None
+    assert stage.rows.one("step", step)["branch"] is None
+    assert not stage.rows.all("task_output", task_id=task)
+
+
+def test_two_owners_daemons_of_one_name_come_and_go_each_for_itself(stage: ServiceHarness) -> None:
+    mine, theirs = stage.rows.owner(), stage.rows.owner("web")
+    stage.report(Hello(daemon="d1", owner="default", capacity=3), daemon="d1")
+    stage.report(Hello(daemon="d1", owner="web", capacity=5), daemon="web/d1")
+    stage.await_row("daemon", owner_id=theirs, name="d1", capacity=5, connected=True)
+    stage.report(Goodbye(daemon="d1", owner="default"), daemon="d1")
+    stage.await_row("daemon", owner_id=mine, name="d1", connected=False)
+    stage.report(Heartbeat(daemon="d1"), daemon="d1")
+    stage.until(lambda: [d for d, r in stage.acks if d == "d1" and isinstance(r, Identify)], "it is asked who it is")
+    stage.report(Heartbeat(daemon="d1"), daemon="web/d1")
+    stage.await_row("daemon", owner_id=theirs, name="d1", connected=True)
+    assert not [d for d, r in stage.acks if d == "web/d1" and isinstance(r, Identify)]
 
 
 def test_the_agent_that_runs_in_the_place_of_the_one_asked_for_is_kept(stage: ServiceHarness) -> None:
