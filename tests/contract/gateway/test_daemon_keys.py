@@ -487,8 +487,9 @@ def test_what_expires_of_any_owner_is_gone(stage: ServiceHarness, http: httpx.Cl
     mine, theirs, asker = invited(http), invited(web), key_pair().public
     refused(stage, f"asking:{asker}", asker)
     stage.connection.execute("UPDATE makima.daemon_key SET expires_at = makima.now() - interval '1 second'")
+    restart(stage)
     stage.until(lambda: not stage.rows.all("daemon_key"), "no row of them")
-    assert not {mine, theirs, asker} & admitted(stage).keys()
+    stage.until(lambda: not {mine, theirs, asker} & admitted(stage).keys(), "the file without them")
     stage.await_event(DaemonKeyChanged, key=fingerprint(theirs), status="expired", owner="web")
 
 
