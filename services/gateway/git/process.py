@@ -146,7 +146,9 @@ async def _feed(process: Process, coming: Coming, moved: Callable[[], None]) -> 
     assert process.stdin is not None
     async for data in coming.parts:
         moved()
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        with contextlib.suppress(
+            BrokenPipeError, ConnectionResetError, RuntimeError
+        ):  # as uvloop says that it is closed
             process.stdin.write(data)
             await process.stdin.drain()
     process.stdin.close()
@@ -174,14 +176,27 @@ async def _words(process: Process) -> str:
 
 
 async def _end(process: Process) -> None:
-    """End it and its helpers, at first so that it cleans up after itself."""
-    for signal_, seconds in ((signal.SIGTERM, ENDING_SECONDS), (signal.SIGKILL, None)):
-        if process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal_)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), seconds)
+    """End it and its helpers. A push that nothing more comes of is given up by git itself, which leaves nothing behind;
+    ended by a signal, it may leave what its helper was just writing."""
+    assert process.stdin is not None
+    process.stdin.close()
+    for signal_, seconds in ((None, ENDING_SECONDS), (signal.SIGTERM, ENDING_SECONDS), (signal.SIGKILL, None)):
+        if process.returncode is None and signal_ is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal_)
+        if process.returncode is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(_unheard(process), seconds)
+
+
+async def _unheard(process: Process) -> None:
+    """Its exit; what it still says goes nowhere."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    for pipe in (process.stdout, process.stderr):
+        while await pipe.read(_CHUNK):
+            pass
+    await process.wait()
 
 
 def _renewing(silence: asyncio.Timeout) -> Callable[[], None]:
