@@ -19,10 +19,12 @@ from services.daemon.git.account import written
 from services.daemon.git.command import GitError, git, git_fed, is_transient, names, network_limits
 from services.daemon.git.pointers import Pointer
 from services.daemon.git.store import Store
+from shared.domain.repositories import is_over_link
 
 FILE = ".lfsconfig"
 AT_ONCE = 500
 """Objects that are named in one command."""
+_INSTEAD = ("lfs.url", "remote.origin.lfsurl")
 _REF = "refs/makima/pointers"
 _PLACES = ("lfs.url", "lfs.pushurl", "remote.origin.lfsurl", "remote.origin.lfspushurl")
 _LINK = "120000"
@@ -30,6 +32,10 @@ _LINK = "120000"
 
 class NotTrusted(RuntimeError):
     """The base branch names a place for large objects that the daemon doesn't go to."""
+
+
+class NotServed(NotTrusted):
+    """Large objects of a folder of another machine, which only its own git-lfs reaches."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Home:
         return Store(self.cache)
 
     async def places(self) -> dict[str, str]:
-        """The places that are named instead of the remote's own. Raises NotTrusted."""
+        """The places that are named instead of the remote's own. Raises NotTrusted, and NotServed."""
         named = await places_of(self.cache, self.trusted) if self.trusted else {}
         for key, place in named.items():
             if not _is_fit(place, self.url):
@@ -55,6 +61,11 @@ class Home:
                     f"{FILE} of the base branch names {key} = {place}: large files are kept at an https address, or on "
                     "the remote's own host"
                 )
+        if is_over_link(self.url) and named.keys().isdisjoint(_INSTEAD):
+            raise NotServed(
+                "large files (git-lfs) of a repository that is a folder of the cluster's machine aren't served to "
+                "other machines: run its steps there, or give the directive an address that has them"
+            )
         return named
 
 

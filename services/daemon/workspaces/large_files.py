@@ -17,9 +17,21 @@ from pathlib import Path
 from services.daemon.git.command import GitError, git, is_transient, readable
 from services.daemon.git.index_file import ATTRIBUTES, attributes_of, settle
 from services.daemon.git.kept import attributes_changed, entries_in, entries_of, pointers_among, text_names_it
-from services.daemon.git.lfs import FILE, Home, NotTrusted, fetch, is_installed, lacking, places_of, upload, words
+from services.daemon.git.lfs import (
+    FILE,
+    Home,
+    NotServed,
+    NotTrusted,
+    fetch,
+    is_installed,
+    lacking,
+    places_of,
+    upload,
+    words,
+)
 from services.daemon.git.pointers import LONGEST, Pointer, parse
 from services.daemon.git.untrusted import AgentRepository, opened
+from services.daemon.workspaces.elsewhere import RepositoryElsewhere
 from services.daemon.workspaces.large_changes import named_blob, new_attributes, too_large
 from services.daemon.workspaces.workspace import Workspace, WorkspaceFailed
 
@@ -41,6 +53,7 @@ async def fill(workspace: Workspace, commits: Iterable[str] = ()) -> Workspace:
         return workspace
     if not is_installed():
         raise WorkspaceFailed(MISSING, permanent=True)
+    await _refuse_not_served(home)
     entries = await entries_in(cache, folder, theirs)
     pointers = await asyncio.to_thread(_pointers_in, folder, entries)
     beside = [await pointers_of(home, commit) for commit in commits]
@@ -185,6 +198,16 @@ def _take_all(home: Home, repository: AgentRepository, pointers: Collection[Poin
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise
     return refused
+
+
+async def _refuse_not_served(home: Home) -> None:
+    """Raise RepositoryElsewhere, before anything is spent, where large files could be neither had nor delivered."""
+    try:
+        await home.places()
+    except NotServed as error:
+        raise RepositoryElsewhere(str(error)) from None
+    except NotTrusted:
+        pass  # said where they are needed
 
 
 async def _refuse_elsewhere(home: Home, commit: str) -> None:
