@@ -2,7 +2,7 @@
 
 What is sent and not yet taken waits somewhere between the two sides, before what others send. A stream of an agent's
 request is short, and has one size of window. One of git's may be long: its window grows with what comes through, and
-shrinks when an answer takes longer than the way there and back.
+shrinks when an answer takes longer than the way there and back; from then on it grows by small steps.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Window:
         if took > 2 * self._shortest + QUEUE_SECONDS:
             self._shrink(upto)
         else:
-            self.bytes = min(self._most, self.bytes + more)
+            self.bytes = min(self._most, self.bytes + (more // 8 if self._shrunk_at else more))
 
     def _shrink(self, upto: int) -> None:
         """Once for all that was on its way when it did."""
