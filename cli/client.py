@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import socket
+import ssl
 import time
 import uuid
 from collections.abc import Iterator
@@ -13,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from shared.places import cluster_file, home_of
+from cli.failing import Failed as Failed
+from cli.gateways import Gateway, chosen, none_runs, supervisor, token_for
 
 if TYPE_CHECKING:
     from shared.api.events import EventShown
-    from shared.running import Running
 
 A = TypeVar("A")
 PATIENCE_SECONDS = 30.0
@@ -25,46 +26,16 @@ PATIENCE_SECONDS = 30.0
 ANSWER_SECONDS = 60.0
 LONGEST_SOCKET_PATH = 100
 """Characters of a unix socket's path; the kernel's limit is 107."""
+LONGEST_REFUSAL = 2000
+"""Characters of what a gateway says of what it refuses."""
+MOST_BYTES = 256 << 20
+"""Of an answer, or of a line of a stream: more is none of a gateway's."""
 SILENCE_SECONDS = 60.0
 """A stream says something every 15 s; one silent for longer is dead."""
 
 
-class Failed(Exception):
-    """What went wrong, in one line with the fix. `status` is the answer's, 0 when there was none."""
-
-    def __init__(self, words: str, status: int = 0) -> None:
-        super().__init__(words)
-        self.status = status
-
-
 class StreamBroke(Exception):
     """A live stream ended before its time; it may be asked for again from where it was."""
-
-
-def home() -> Path:
-    """The home of this machine's cluster."""
-    return home_of(os.environ)
-
-
-def address() -> str:
-    """The gateway's address: as the environment says, else the socket that only this home's cluster can listen on.
-
-    No port is ever guessed: with the cluster down anybody may listen there, and would be told the token. Raises Failed.
-    """
-    return os.environ.get("MAKIMA_API_URL") or f"unix://{_socket()}"
-
-
-def _socket() -> str:
-    """Where the gateway of the cluster that runs listens, which may have other settings than ours; else by ours."""
-    try:
-        path: str = json.loads(cluster_file(home()).read_text())["socket"]
-        return path
-    except (OSError, ValueError, KeyError, TypeError):
-        from shared.config import ConfigError, load
-    try:
-        return str(load(os.environ).gateway_socket())
-    except ConfigError as error:
-        raise Failed(str(error)) from None
 
 
 def call(method: str, path: str, body: object = None, within_seconds: float = ANSWER_SECONDS) -> Any:  # noqa: ANN401
@@ -105,17 +76,17 @@ def _answered(method: str, path: str, body: object, within_seconds: float) -> tu
     headers = {"Idempotency-Key": str(uuid.uuid4())} if method != "GET" else {}
     told = _encoded(_masked(body)) if body is not None else None
     deadline = time.monotonic() + (PATIENCE_SECONDS if "MAKIMA_TASK_ID" in os.environ else 0)
-    lost = 0
+    lost, gateway = 0, chosen()
     while True:
-        connection = _connection(within_seconds)
+        connection = connected(gateway, within_seconds)
         try:
-            connection.request(method, path, told, {**_headers(), **headers})
+            connection.request(method, path, told, {**headers_for(token_for(gateway)), **headers})
             answer = connection.getresponse()
-            text = answer.read()
+            text = read(answer, MOST_BYTES)
         except (ConnectionResetError, http.client.HTTPException, OSError) as error:
             lost += isinstance(error, ConnectionResetError | http.client.HTTPException)
             if lost != 1 and time.monotonic() > deadline:
-                raise _unreachable(error) from None
+                raise unreachable(gateway, error) from None
             time.sleep(0.1)
             continue
         finally:
@@ -123,8 +94,8 @@ def _answered(method: str, path: str, body: object, within_seconds: float) -> tu
         if answer.status == 503 and time.monotonic() < deadline:
             time.sleep(0.5)
             continue
-        if answer.status >= 400:
-            raise _refused(answer.status, text)
+        if answer.status >= 300:
+            raise refused(gateway, answer.status, text)
         return text, answer.headers.get("Link")
 
 
@@ -153,8 +124,9 @@ def open_stream(path: str, after: int | None) -> Iterator[EventShown]:
 
     The iterator raises StreamBroke when the stream ends, which it does only before its time.
     """
-    connection = _connection(SILENCE_SECONDS)
-    headers = {**_headers(), "Accept": "text/event-stream"}
+    gateway = chosen()
+    connection = connected(gateway, SILENCE_SECONDS)
+    headers = {**headers_for(token_for(gateway)), "Accept": "text/event-stream"}
     if after is not None:
         headers["Last-Event-ID"] = str(after)
     try:
@@ -162,9 +134,9 @@ def open_stream(path: str, after: int | None) -> Iterator[EventShown]:
         answer = connection.getresponse()
     except (OSError, http.client.HTTPException) as error:
         connection.close()
-        raise _unreachable(error) from None
-    if answer.status >= 400:
-        raise _refused(answer.status, answer.read())
+        raise unreachable(gateway, error) from None
+    if answer.status >= 300:
+        raise refused(gateway, answer.status, read(answer, MOST_BYTES))
     return _events(connection, answer)
 
 
@@ -172,7 +144,7 @@ def _events(connection: http.client.HTTPConnection, answer: http.client.HTTPResp
     from shared.api.events import EventShown
 
     try:
-        for line in answer:
+        while (line := answer.readline(MOST_BYTES)).endswith(b"\n"):
             if line.startswith(b"data: ") and len(line) > len(b"data: {}\n"):
                 yield _decoded(line[6:], EventShown)
     except (OSError, http.client.HTTPException, ValueError):
@@ -182,17 +154,29 @@ def _events(connection: http.client.HTTPConnection, answer: http.client.HTTPResp
     raise StreamBroke
 
 
-def _connection(timeout_seconds: float) -> http.client.HTTPConnection:
-    url = urlsplit(address())
+def connected(gateway: Gateway, timeout_seconds: float) -> http.client.HTTPConnection:
+    """A connection to a gateway, which it is to be asked over. Raises Failed."""
+    address = gateway.address
+    url = urlsplit(address)
     if url.scheme == "unix":
-        return _Unix(address().removeprefix("unix://"), timeout_seconds)
+        return _Unix(address.removeprefix("unix://"), timeout_seconds)
     if url.scheme not in ("http", "https") or not url.hostname:
-        raise Failed(f"{address()} is no address: MAKIMA_API_URL is http://HOST:PORT, https://HOST or unix:///PATH")
-    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        raise Failed(f"{address} is no address: MAKIMA_API_URL is http://HOST:PORT, https://HOST or unix:///PATH")
     try:
-        return kind(url.hostname, url.port, timeout=timeout_seconds)
-    except ValueError as error:
-        raise Failed(f"{address()} is no address ({error}); see MAKIMA_API_URL") from None
+        if url.scheme == "http":
+            return http.client.HTTPConnection(url.hostname, url.port, timeout=timeout_seconds)
+        context = ssl.create_default_context(cadata=gateway.authority or None)
+        return http.client.HTTPSConnection(url.hostname, url.port, timeout=timeout_seconds, context=context)
+    except (ValueError, ssl.SSLError) as error:
+        raise Failed(f"{address} is no address ({error}); see MAKIMA_API_URL") from None
+
+
+def read(answer: http.client.HTTPResponse, most_bytes: int) -> bytes:
+    """An answer's body. Raises HTTPException when it is longer than that."""
+    text = answer.read(most_bytes + 1)
+    if len(text) > most_bytes:
+        raise http.client.HTTPException(f"its answer is longer than {most_bytes >> 20} MiB")
+    return text
 
 
 class _Unix(http.client.HTTPConnection):
@@ -214,51 +198,37 @@ class _Unix(http.client.HTTPConnection):
         self.sock.connect(path)
 
 
-def _headers() -> dict[str, str]:
-    return {"Authorization": f"Bearer {_token()}", "Content-Type": "application/json"}
+def headers_for(token: str) -> dict[str, str]:
+    """What every request says."""
+    return {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
 
-def supervisor() -> Running | None:
-    """What the supervisor of this home's cluster wrote of itself, if it lives."""
-    from shared.running import read
-
-    if (found := read(home())) is None:
-        return None
-    try:
-        os.kill(found.pid, 0)
-    except PermissionError:
-        return found
-    except OSError:
-        return None
-    return found
-
-
-def none_runs() -> str:
-    """The words for a home on which no cluster runs."""
-    return f"no cluster runs on {home()}; `makima up` starts one"
-
-
-def _unreachable(error: Exception) -> Failed:
-    if "MAKIMA_API_URL" not in os.environ and supervisor() is None:
+def unreachable(gateway: Gateway, error: Exception) -> Failed:
+    """That a gateway gave no answer, and why."""
+    if not gateway.named and supervisor() is None:
         return Failed(none_runs())
-    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return Failed(f"no gateway answers at {address()} ({why}); `makima up` starts one")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Failed(
+            f"whoever answers at {gateway.address} doesn't prove to be it ({error.verify_message}); a certificate of "
+            "your own authority takes: makima login URL --ca FILE"
+        )
+    from cli.text import clean
+
+    why = clean(getattr(error, "strerror", None) or str(error)[:LONGEST_REFUSAL].strip() or type(error).__name__)
+    fix = "see whether it runs there" if gateway.context else "`makima up` starts one"
+    return Failed(f"no gateway answers at {gateway.address} ({why}); {fix}")
 
 
-def _refused(status: int, text: bytes) -> Failed:
+def refused(gateway: Gateway, status: int, text: bytes) -> Failed:
+    """What a gateway refused, in its words, of which nothing can move a terminal."""
+    from cli.text import clean
+
     try:
-        words = str(json.loads(text)["detail"]).replace("\n", " ")
-    except (ValueError, KeyError, TypeError):
+        words = clean(str(json.loads(text)["detail"])[:LONGEST_REFUSAL])
+    except (ValueError, KeyError, TypeError, RecursionError):
         words = f"the gateway answered {status}"
+    if status < 400:
+        words = f"{gateway.address} leads elsewhere ({status}), where no token is sent: give the gateway's own address"
+    if status == 401 and gateway.context:
+        words = f"{words}; `makima login {gateway.address} --name {gateway.context}` gives it another token"
     return Failed(words, status)
-
-
-def _token() -> str:
-    if token := os.environ.get("MAKIMA_TOKEN"):
-        return token
-    try:
-        return (home() / "token").read_text().strip()
-    except OSError:
-        if "MAKIMA_API_URL" not in os.environ and supervisor() is None:
-            raise Failed(none_runs()) from None
-        raise Failed(f"no token in {home()}; `makima up` makes one, or set MAKIMA_HOME or MAKIMA_TOKEN") from None

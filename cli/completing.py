@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from cli.client import Failed, ask
+from cli.gateways import LOCAL, take_context
 from cli.text import clean
 
 if TYPE_CHECKING:
@@ -27,8 +29,10 @@ def complete(parser_of: Callable[[list[str]], argparse.ArgumentParser]) -> None:
     """Answer the shell that asks, and end."""
     import argcomplete
 
-    os.environ.pop("MAKIMA_TASK_ID", None)  # with it the gateway would be waited for
     words = _words(os.environ.get("COMP_LINE", ""))
+    with contextlib.suppress(Failed):  # said where the command is carried out
+        words = take_context(words)
+    os.environ.pop("MAKIMA_TASK_ID", None)  # with it the gateway would be waited for
     argcomplete.autocomplete(parser_of(words[1:]), always_complete_options=False)
 
 
@@ -45,6 +49,11 @@ def daemons() -> Completer:
 def agents() -> Completer:
     """Offers the names of the agents that connected daemons have."""
     return _quietly(_agents)
+
+
+def contexts() -> Completer:
+    """Offers the names of contexts."""
+    return _quietly(_contexts)
 
 
 def _quietly(offered: Callable[[str], Iterator[tuple[str, str]]]) -> Completer:
@@ -131,6 +140,13 @@ def _agents(_: str) -> Iterator[tuple[str, str]]:
 
     for one in ask(list[DaemonShown], "GET", "/v1/daemons", within_seconds=PATIENCE_SECONDS):
         yield from ((agent, f"on {one.name}") for agent in one.agents)
+
+
+def _contexts(_: str) -> Iterator[tuple[str, str]]:
+    from cli.contexts import load
+
+    yield LOCAL, "this machine's own cluster"
+    yield from ((name, one.address) for name, one in load().known.items())
 
 
 _OFFERED: dict[Kind, Callable[[str], Iterator[tuple[str, str]]]] = {

@@ -68,6 +68,7 @@ def _create(arguments: Arguments) -> int:
     repository = arguments.repo
     if repository and here.exists(repository):
         repository = str(Path(repository).absolute())
+        here.refuse_a_folder_elsewhere(repository)
     body: dict[str, Any] = {
         "title": arguments.title,
         "goal": text_of(arguments.goal, "--goal"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.client import Failed
+from cli.gateways import chosen
 from cli.text import clean
 
 REMOTE_SECONDS = 20.0
@@ -45,6 +46,15 @@ def find(named: str | None, base: str | None) -> Repository:
     return _at(url, base, name, top, _not_there(top, name))
 
 
+def refuse_a_folder_elsewhere(url: str) -> None:
+    """Refuse a folder of this machine where the gateway is on another one. Raises Failed."""
+    if exists(url) and (gateway := chosen()).elsewhere:
+        raise Failed(
+            f"{clean(url)} is a folder of this machine, and the gateway is at {gateway.address}: push it to where the "
+            "daemons there can fetch it, and name that: --repo URL"
+        )
+
+
 def exists(path: str) -> bool:
     """Whether it is the path of something on this machine."""
     try:
@@ -76,6 +86,7 @@ def _itself(top: Path, base: str | None) -> Repository:
 
 def _at(url: str, base: str | None, says: str, folder: Path | None, left_out: str = "") -> Repository:
     """The repository at an address, whose branches are looked at. Raises Failed."""
+    refuse_a_folder_elsewhere(url)
     from shared.domain.forge import forge_of
     from shared.domain.texts import nearest, without_credentials
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.client import Failed, home
+from cli.client import Failed
 from cli.command import Arguments, add_verb, say
+from cli.gateways import home
 
 if TYPE_CHECKING:
     from cli.command import Verbs

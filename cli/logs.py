@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlencode
 
-from cli.client import Failed, home, pages
+from cli.client import Failed, pages
 from cli.command import Arguments, declare
+from cli.gateways import home
 from cli.naming import name
 from cli.parsing import meant
 from cli.text import clean

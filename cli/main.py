@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from cli.client import Failed
 from cli.command import Verb
+from cli.completing import contexts
+from cli.gateways import chosen, take_context
 from cli.naming import resolve
 from cli.output import SIGINT, SIGNALLED, finish, make_safe, refuse, refused
 from cli.parsing import Parser
@@ -42,11 +44,17 @@ COMMANDS = {
     "task": ("cli.task:register", "jobs on daemons"),
     "daemon": ("cli.daemon:register", "workers that run tasks"),
     "upgrade-check": ("cli.upgrade:register", "what the database is like, and what this version would change of it"),
+    "login": ("cli.login:login", "use a gateway on another machine, by a token"),
+    "logout": ("cli.login:logout", "forget the token of a gateway"),
+    "context": ("cli.context:register", "the gateways that you logged in to, and which of them is in use"),
     "completions": ("cli.helping:completions", "what completes the words of `makima` in your shell"),
     "help": ("cli.helping:helps", "what a command takes, how things are called, what exit codes mean"),
 }
 """Each command, the function that declares it, and what it is for. Only the asked one's module is loaded, or all
 to say what was meant by a word that is none of them."""
+
+OF_THE_MACHINE = frozenset({"up", "down", "doctor", "logs", "db", "upgrade-check"})
+"""Commands that look at the cluster's own files and processes, which are on its machine."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _carried_out(words: Sequence[str]) -> int:
     if words[:1] == ["help"] and words[1:2] and words[1] in COMMANDS:
         words = [*words[1:], "--help"]
+    words = take_context(list(words))
     arguments = _parser(words).parse_args(words)
     if arguments.says_version:
         from shared.version import VERSION
@@ -89,8 +98,17 @@ def _carried_out(words: Sequence[str]) -> int:
         from cli.bare import bare
 
         return bare()
+    if _command(words) in OF_THE_MACHINE and (gateway := chosen()).context:
+        raise Failed(
+            f"`makima {_command(words)}` works on the cluster's own machine, and the context {gateway.context} is at "
+            f"{gateway.address}; for a cluster here: makima --context local {_command(words)}"
+        )
     resolve(arguments)
     return verb(arguments)
+
+
+def _command(words: Sequence[str]) -> str | None:
+    return next((word for word in words if not word.startswith("-")), None)
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -102,7 +120,12 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", dest="says_version", action="store_true", help="say which version this is")
     commands = parser.add_subparsers(metavar="COMMAND")
-    asked = next((word for word in words if not word.startswith("-")), None)
+    parser.add_argument(
+        "--context",
+        metavar="NAME",
+        help="the gateway to ask, by what `makima login` called it; `local`: this machine's",
+    ).completer = contexts()  # type: ignore[attr-defined]
+    asked = _command(words)
     for name, (declared_by, says) in COMMANDS.items():
         command = commands.add_parser(name, help=says, description=says)
         if name == asked or (asked is not None and asked not in COMMANDS):

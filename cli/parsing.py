@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -12,6 +13,10 @@ from shared.domain.texts import nearest
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
+
+
+_TOKEN = re.compile(r"\bmk[a-z]_\S+")
+"""A secret that was typed where none is taken: it isn't said again."""
 
 
 class Help(argparse.HelpFormatter):
@@ -29,7 +34,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say it and end."""
-        said = " ".join(message.split())
+        said = _TOKEN.sub("***", " ".join(message.split()))
         refuse(f"makima: {said}{' See' if said.endswith('?') else '; see'} {self.prog} --help")
         self.exit(2)
 

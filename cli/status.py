@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Iterator
 
 import msgspec
 
-from cli.client import Failed, address, ask, home, none_runs, pages, supervisor
+from cli.client import Failed, ask, pages
 from cli.cluster import sandbox_warning
 from cli.command import Arguments, declare, print_json, print_table, say_line
+from cli.gateways import chosen, home, none_runs, supervisor
 from cli.text import clean, commands, duration, wrapped
 from shared.api.cluster import DaemonShown, Health, Overview, Readiness
 from shared.api.waiting import InboxItem
@@ -30,6 +30,9 @@ class Found(msgspec.Struct, kw_only=True):
 
     address: str
     home: str
+    """This machine's, which has nothing to do with a context."""
+    context: str = ""
+    """The one that counts; empty for this machine's own cluster."""
     pid: int | None = None
     """The supervisor's; null where none runs, as in containers."""
     up_seconds: float | None = None
@@ -65,8 +68,9 @@ def _status(arguments: Arguments) -> int:
 
 def look() -> Found:
     """What runs."""
-    state = supervisor()
-    found = Found(address=address(), home=str(home()))
+    gateway = chosen()
+    state = supervisor() if not gateway.context else None
+    found = Found(address=gateway.address, home=str(home()), context=gateway.context)
     if state is None and not runs():
         found.trouble = none_runs()
         return found
@@ -77,7 +81,7 @@ def look() -> Found:
     if found.broken:
         named = ", ".join(f"{name} ({one.why})" for name, one in found.broken.items())
         found.trouble, found.fix = f"in trouble: {named}", f"makima logs {next(iter(found.broken))}"
-    if full := disk_full(home()):
+    if not gateway.context and (full := disk_full(home())):
         found.trouble, found.fix = full, None
     try:
         _ask(found)
@@ -101,7 +105,7 @@ def _ask(found: Found) -> None:
 
 def runs() -> bool:
     """Whether a cluster runs here: under a supervisor, or, as in containers, with a gateway that answers by itself."""
-    if "MAKIMA_API_URL" in os.environ or supervisor() is not None:
+    if chosen().named or supervisor() is not None:
         return True
     try:
         ask(Health, "GET", "/healthz", within_seconds=READY_SECONDS)
@@ -112,7 +116,8 @@ def runs() -> bool:
 
 def _print(found: Found) -> None:
     if found.pid is None and found.overview is not None:
-        _say_wrapped(f"makima runs at {found.address}, each of its processes by itself")
+        whose = f"the context {found.context}" if found.context else "each of its processes by itself"
+        _say_wrapped(f"makima runs at {found.address}, {whose}")
     if found.pid is not None:
         _say_wrapped(f"makima runs at {found.address} for {duration(found.up_seconds or 0)}, home {found.home}")
         print()

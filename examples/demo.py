@@ -25,6 +25,7 @@ def main() -> int:
     took: dict[str, float] = {}
     print(f"{BOLD}makima{PLAIN}: a goal on a git repository becomes a merged branch")
     with tempfile.TemporaryDirectory(prefix="makima-demo-", ignore_cleanup_errors=True) as folder:
+        os.environ.pop("MAKIMA_CONTEXT", None)
         os.environ.update(MAKIMA_HOME=f"{folder}/home", MAKIMA_PORT=str(_free_port()))
         origin = _sample_repository(Path(folder))
         try:
