@@ -198,9 +198,10 @@ class _Unix(http.client.HTTPConnection):
         self.sock.connect(path)
 
 
-def headers_for(token: str) -> dict[str, str]:
-    """What every request says."""
-    return {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+def headers_for(token: str | None) -> dict[str, str]:
+    """What every request says, and whose it is."""
+    whose = {"Authorization": f"Bearer {token}"} if token else {}
+    return {**whose, "Content-Type": "application/json"}
 
 
 def unreachable(gateway: Gateway, error: Exception) -> Failed:

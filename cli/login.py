@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from cli import completing
@@ -27,6 +27,8 @@ PATIENCE_SECONDS = 20.0
 """For all of an answer: whoever is at an address may be no gateway, and never end."""
 MOST_BYTES = 1 << 20
 LONGEST_TOKEN = 8192
+A = TypeVar("A")
+_NO_GATEWAY = "whoever answers at {} is no makima gateway: its answer can't be read"
 _TOKEN = re.compile(r"[!-~]+", re.ASCII)
 
 
@@ -40,8 +42,11 @@ def login(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("url", metavar="URL", help="the gateway's address: https://HOST or https://HOST:PORT")
     command.add_argument(
-        "--token-file", metavar="FILE", help="where the token stands; else it is read from standard input, or asked for"
+        "--token-file",
+        metavar="FILE",
+        help="where the token stands; else standard input, a browser, or you are asked",
     )
+    command.add_argument("--no-browser", action="store_true", help="where a browser signs in: one of any other machine")
     command.add_argument("--name", help="what to call the context; the host's name by default")
     command.add_argument(
         "--ca", type=Path, metavar="FILE", help="the authority of its certificate (PEM), if it is your own"
@@ -66,7 +71,7 @@ def _login(arguments: Arguments) -> int:
     if (known := load().known.get(name)) is not None and known.address != address:
         raise Failed(f"the context {name} is another gateway, {known.address}; choose another --name, or remove it")
     gateway = Gateway(address, authority=_authority(arguments.ca))
-    token = _token(arguments.token_file)
+    token = _token(arguments, gateway)
     person = _person(gateway, token)
     with changing() as contexts:
         keeps = keep_token(name, address, token)
@@ -122,8 +127,9 @@ def _authority(file: Path | None) -> str:
     return text
 
 
-def _token(file: str | None) -> str:
-    """The token: from a file, standard input, or a person, who doesn't see it. Raises Failed."""
+def _token(arguments: Arguments, gateway: Gateway) -> str:
+    """The token: from a file, standard input, a browser, or a person, who doesn't see it. Raises Failed."""
+    file = arguments.token_file
     if file not in (None, "-"):
         try:
             with Path(file).open(encoding="ascii") as opened:
@@ -133,7 +139,7 @@ def _token(file: str | None) -> str:
                 f"{clean(file)} can't be read: {getattr(error, 'strerror', None) or 'it is no text'}"
             ) from None
     elif file is None and sys.stdin.isatty():
-        token = getpass.getpass("Token: ")
+        token = _by_browser(arguments, gateway) or getpass.getpass("Token: ")
     else:
         token = sys.stdin.read(LONGEST_TOKEN + 1)
     token = token.strip()
@@ -141,6 +147,27 @@ def _token(file: str | None) -> str:
         where = clean(file) if file else "standard input"
         raise Failed(f"{where} holds no token: one word of printable characters; `makima token create` makes one")
     return token
+
+
+def _by_browser(arguments: Arguments, gateway: Gateway) -> str:
+    """The token of whoever signs in in a browser; empty where the gateway takes nobody so. Raises Failed."""
+    import msgspec
+
+    from cli.signing_in import sign_in
+    from shared.api.signin import SignInShown
+
+    def ask(shape: type[A], method: str, path: str, body: object = None) -> A:
+        status, text = _asked(gateway, path, None, method, msgspec.json.encode(body) if body is not None else None)
+        if status >= 300:
+            raise refused(gateway, status, text)
+        try:
+            return msgspec.json.decode(text, type=shape)
+        except (msgspec.MsgspecError, RecursionError):
+            raise Failed(_NO_GATEWAY.format(gateway.address)) from None
+
+    if ask(SignInShown, "GET", "/signin/provider").issuer is None:
+        return ""
+    return sign_in(ask, gateway.address, getattr(arguments, "owner", None), browser=not arguments.no_browser).token
 
 
 def _person(gateway: Gateway, token: str) -> str:
@@ -154,16 +181,18 @@ def _person(gateway: Gateway, token: str) -> str:
         told: dict[str, Any] = json.loads(text)
         person, role, owner = (clean(told.get(key) or "")[:100] for key in ("person", "role", "owner"))
     except (ValueError, AttributeError, RecursionError):
-        raise Failed(f"whoever answers at {gateway.address} is no makima gateway: its answer can't be read") from None
+        raise Failed(_NO_GATEWAY.format(gateway.address)) from None
     return f"{person or 'nobody in particular'}, {role} in {owner}" if role and owner else person
 
 
-def _asked(gateway: Gateway, path: str, token: str) -> tuple[int, bytes]:
+def _asked(
+    gateway: Gateway, path: str, token: str | None, method: str = "GET", body: bytes | None = None
+) -> tuple[int, bytes]:
     """The status and the body of an answer, which come within their time. Raises Failed."""
     connection = connected(gateway, PATIENCE_SECONDS)
     try:
         with _within(PATIENCE_SECONDS):
-            connection.request("GET", path, headers=headers_for(token))
+            connection.request(method, path, body, headers_for(token))
             answer = connection.getresponse()
             return answer.status, read(answer, MOST_BYTES)
     except (OSError, http.client.HTTPException) as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
-from cli.client import Failed, address, ask, home, none_runs
+from cli.client import Failed, ask
 from cli.command import Arguments, declare, print_json, say
+from cli.gateways import chosen, home, none_runs
 
 
 def register(command: argparse.ArgumentParser) -> None:
@@ -30,7 +31,7 @@ def _open(arguments: Arguments) -> int:
 
 def _base() -> str:
     """The gateway's address as a browser takes it."""
-    asked = address()
+    asked = chosen().address
     if not asked.startswith("unix://"):
         return asked.rstrip("/")
     from shared.running import read

@@ -11,10 +11,10 @@ from pathlib import Path
 
 
 class Poser:
-    """One. `heard` is all that was said to it."""
+    """One. `heard` is all that was said to it, `answer` what it says."""
 
     def __init__(self, answer: Iterable[bytes], files: tuple[Path, Path] | None = None) -> None:
-        self._answer = answer
+        self.answer = answer
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.heard = b""
@@ -48,7 +48,7 @@ class Poser:
             open_ones.enter_context(peer)
             while b"\r\n\r\n" not in self.heard:
                 self.heard += peer.recv(65536)
-            for piece in self._answer:
+            for piece in self.answer:
                 peer.sendall(piece)
 
 

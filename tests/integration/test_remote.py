@@ -13,6 +13,7 @@ import pytest
 
 from tests.certificates import Authority
 from tests.conftest import ROOT, Cluster
+from tests.documents import told as told_by
 from tests.postgres import home as made_home
 
 STEPS = [{"name": "Write", "task_plan": "echo hello >hello.txt && git add . && git commit -qm hello"}]
@@ -78,7 +79,7 @@ def test_a_directive_is_made_watched_and_delivered_from_there(laptop: Laptop, cl
         "directive", "create", "--title", "Say hello", "--repo", url, "--plan", "plan.json", "--start", "-o", "json"
     )
     directive = str(json.loads(made)["number"])
-    assert "Say hello" in laptop.makima("watch", directive, "--timeout", "60")
+    assert "step Write completed" in laptop.makima("watch", directive, "--timeout", "60")
     for words in (
         ["list"], ["show", directive], ["why", directive], ["inbox"], ["status"], ["task", "list"], ["daemon", "list"],
         ["directive", "log", directive], ["directive", "graph", directive],
@@ -125,6 +126,35 @@ def test_a_token_that_counts_no_more_is_said_with_the_fix(laptop: Laptop) -> Non
     said = laptop.makima("list", code=1)
     token.write_text(kept)
     assert "makima login https://localhost:" in said and "0000" not in said.replace("localhost:", "")
+
+
+NOT_RUN = {
+    "makima config set tls_certificate /etc/makima/server.pem": "it is set here before the cluster starts",
+    "makima config set tls_key /etc/makima/server.key": "as above",
+    "makima config set gateway_names '[\"build.example.org\"]'": "the name is localhost here",
+    "makima config set host 0.0.0.0": "other machines need not reach a test",
+    "makima down": "others go on here",
+    "makima up --detach": "as above",
+    "ssh -N -L 8420:127.0.0.1:8420 build.example.org &": "it needs another machine",
+    "makima login http://127.0.0.1:8420 --name tunnel --token-file token": "as above",
+}
+"""What the guide says that isn't typed here, each with the reason."""
+
+
+def test_the_guide_is_what_one_types(cluster: Cluster, authority: Authority, tmp_path: Path) -> None:
+    reader = Laptop(tmp_path)
+    (tmp_path / "token").write_text((cluster.home / "token").read_text())
+    (tmp_path / "authority.pem").write_bytes(authority.certificate.read_bytes())
+    (tmp_path / "makima").write_text(f'#!/bin/sh\nexec {sys.executable} -m cli "$@"\n')
+    (tmp_path / "makima").chmod(0o755)
+    environment = {**reader.environment, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    environment["SSL_CERT_FILE"] = str(authority.certificate)  # as though the system trusted it
+    told = [command for block in told_by(ROOT / "docs/guides/remote.md") for command in block]
+    assert set(NOT_RUN) <= set(told)
+    for command in (one for one in told if one not in NOT_RUN):
+        meant = command.replace("8420", cluster.environment["MAKIMA_PORT"]).replace("build.example.org", "localhost")
+        done = subprocess.run(["bash", "-c", meant], env=environment, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
 def test_no_token_is_in_any_log(laptop: Laptop, cluster: Cluster) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
+import pty
 import stat
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import pytest
 from tests.certificates import Authority
 from tests.conftest import ROOT
 from tests.hostile import posing
+from tests.secret_service import secret_service
 
 TOKEN = "mkt_" + "5" * 48
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -305,3 +308,57 @@ def test_a_name_is_not_led_to_another_gateway(laptop: Laptop) -> None:
         assert laptop.run("login", one.address, "--name", "build").returncode == 0
         assert "is another gateway" in laptop.refused("login", two.address, "--name", "build")
         assert two.heard == b""
+
+
+def test_a_person_is_asked_for_it_and_it_is_not_shown(laptop: Laptop) -> None:
+    provider = answer(b'{"issuer": null}')
+    with posing(provider) as gateway:
+        pid, terminal = pty.fork()
+        if pid == 0:
+            argv = [sys.executable, "-m", "cli", "login", gateway.address]
+            os.execve(sys.executable, argv, laptop.environment)
+        shown = b""
+        while b"Token: " not in shown:
+            shown += os.read(terminal, 4096)
+        gateway.answer, gateway.heard = ME, b""
+        os.write(terminal, f"{TOKEN}\n".encode())
+        with contextlib.suppress(OSError):  # it has ended
+            while piece := os.read(terminal, 4096):
+                shown += piece
+        assert os.waitpid(pid, 0)[1] == 0, shown
+        assert b"logged in to" in shown and TOKEN.encode() not in shown
+        assert TOKEN.encode() in gateway.heard
+
+
+def test_where_there_is_a_keyring_the_token_is_in_it_and_nowhere_else(laptop: Laptop, tmp_path: Path) -> None:
+    with secret_service(tmp_path / "bus") as keyring, posing(ME) as gateway:
+        bus = {"DBUS_SESSION_BUS_ADDRESS": keyring.address}
+        done = laptop.run("login", gateway.address, "--name", "build", **bus)
+        assert "its token in the keyring" in done.stdout, done.stdout + done.stderr
+        ((attributes, secret),) = keyring.kept.values()
+        assert secret.decode() == TOKEN and attributes["username"] == f"build {gateway.address}"
+        assert not list(laptop.home.rglob("tokens")) and TOKEN not in laptop.file.read_text()
+        gateway.heard = b""
+        laptop.run("list", **bus)
+        assert TOKEN.encode() in gateway.heard
+        gateway.heard = b""
+        laptop.file.write_text(laptop.file.read_text().replace(gateway.address, "http://127.0.0.1:1"))
+        assert "has no token" in laptop.refused("list", **bus)  # it is another address's
+        laptop.file.write_text(laptop.file.read_text().replace("http://127.0.0.1:1", gateway.address))
+        assert "can't be asked" in laptop.refused("list")
+        assert laptop.run("logout", **bus).returncode == 0 and not keyring.kept
+
+
+def test_a_keyring_that_never_answers_is_none(laptop: Laptop, tmp_path: Path) -> None:
+    with secret_service(tmp_path / "bus", silent=True) as keyring, posing(ME) as gateway:
+        began = time.monotonic()
+        done = laptop.run("login", gateway.address, DBUS_SESSION_BUS_ADDRESS=keyring.address)
+        assert "in a file of yours alone" in done.stdout, done.stderr
+        assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize("backend", ["keyring.backends.null.Keyring", "cli.no.such.Keyring"])
+def test_the_users_choice_of_a_backend_is_not_asked(laptop: Laptop, backend: str) -> None:
+    with posing(ME) as gateway:
+        done = laptop.run("login", gateway.address, PYTHON_KEYRING_BACKEND=backend)
+        assert "in a file of yours alone" in done.stdout, done.stderr
