@@ -34,6 +34,10 @@ fmt: (install "developer")
 test *ARGS: check (install "tests")
     pytest -n 3 --dist loadfile {{ ARGS }}
 
+# The long tests, at night: what takes minutes, and the rest of what `test` samples. The faults' are those of test-faults.
+test-long *ARGS: (install "tests")
+    pytest -n 3 --dist loadfile -m long --ignore tests/faults {{ ARGS }}
+
 # Every fault, the whole matrix of failpoints included, on three clusters at a time: -k WORDS for some of them.
 test-faults *ARGS: (install "tests")
     pytest tests/faults -n 3 --dist worksteal -m "long or not long" {{ ARGS }}

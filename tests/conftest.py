@@ -133,9 +133,14 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def origin(tmp_path: Path) -> Path:
     """A bare repository with one commit on main."""
-    bare, work = tmp_path / "origin.git", tmp_path / "work"
-    git(tmp_path, "init", "--quiet", "--bare", "-b", "main", str(bare))
-    git(tmp_path, "clone", "--quiet", str(bare), str(work))
+    return begun_origin(tmp_path)
+
+
+def begun_origin(folder: Path) -> Path:
+    """A bare repository with one commit on main, in this folder."""
+    bare, work = folder / "origin.git", folder / "work"
+    git(folder, "init", "--quiet", "--bare", "-b", "main", str(bare))
+    git(folder, "clone", "--quiet", str(bare), str(work))
     (work / "README.md").write_text("hello\n")
     git(work, "add", ".")
     git(work, "commit", "--quiet", "-m", "start")

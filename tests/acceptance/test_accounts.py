@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import ROOT, Cluster, git
 from tests.postgres import home
+from tests.sampled import sampled
 
 SOMEBODY = "[user]\n\tname = Somebody\n\temail = somebody@example.com\n"
 SIGNING = "[commit]\n\tgpgSign = true\n[tag]\n\tgpgSign = true\n[gpg]\n\tprogram = false\n"
@@ -27,6 +28,7 @@ ACCOUNTS = {
     "one that ignores .env": SOMEBODY + IGNORE,
     "nobody, with all of it": SIGNING + HOOKS + IGNORE,
 }
+EACH_RUN = ("nobody", "nobody, with all of it")
 PLAN: list[dict[str, object]] = [
     {"name": "One", "taskPlan": "echo 1 >one.txt"},
     {"name": "Two", "taskPlan": "echo 2 >two.txt; git add two.txt; git commit -qm 'By the agent itself'"},
@@ -45,10 +47,10 @@ def home_of(configuration: str, folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=ACCOUNTS.values(), ids=ACCOUNTS)
+@pytest.fixture(scope="module", params=sampled(ACCOUNTS, EACH_RUN))
 def account(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Whose configuration the cluster's git would have."""
-    return home_of(request.param, tmp_path_factory.mktemp("account"))
+    return home_of(ACCOUNTS[request.param], tmp_path_factory.mktemp("account"))
 
 
 @contextmanager
@@ -110,6 +112,7 @@ def test_what_they_ignore_is_not_delivered(tmp_path: Path, origin: Path) -> None
     assert names(origin, shown["pr_branch"]) == {"README.md", "one.txt"}
 
 
+@pytest.mark.long
 def test_the_demo_delivers_too(tmp_path: Path) -> None:
     account = home_of(ACCOUNTS["nobody, with all of it"], tmp_path)
     demo = subprocess.run(

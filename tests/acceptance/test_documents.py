@@ -12,6 +12,7 @@ from tests.conftest import ROOT
 from tests.documents import told
 from tests.models.messages import messages_api
 from tests.reader import Reader
+from tests.sampled import sampled
 
 ELSEWHERE = ROOT / "docs/guides/remote.md"
 """It takes a second account: test_remote.py reads it."""
@@ -19,6 +20,7 @@ GUIDES = sorted(
     (ROOT / "README.md", ROOT / "docs/agents.md", *({*(ROOT / "docs/guides").glob("*.md")} - {ELSEWHERE})),
     key=lambda path: path.stem == "uninstall",  # it removes what the others need
 )
+EACH_RUN = [guide for guide in GUIDES if guide.stem in ("quick-start", "http", "uninstall")]
 STANDS_FOR = {
     "/srv/shop.git": "{origin}",
     ":8420": ":{port}",
@@ -100,7 +102,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
             reader.run("down")
 
 
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("guide", sampled(GUIDES, EACH_RUN), ids=lambda path: path.stem)
 def test_every_command_of_a_guide_runs(reader: Reader, guide: Path) -> None:
     for block in told(guide):
         if commands := [one for one in block if one not in NOT_RUN]:

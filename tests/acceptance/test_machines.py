@@ -21,9 +21,13 @@ from shared.bus.link import invitation
 from tests.conftest import Cluster, free_port, git
 from tests.network import Machine, network, served, slow
 from tests.postgres import home
+from tests.sampled import sampled
 from tests.waiting import until
 
 pytestmark = pytest.mark.skipif("os.geteuid() != 0", reason="network namespaces need root")
+
+
+MOMENTS = ("before_send", "after_send")
 
 
 class Site(Cluster):
@@ -176,7 +180,7 @@ def test_a_line_lets_one_daemon_join(site: Site, laptop: Far, desktop: Far) -> N
         assert list(site.daemons()) == ["laptop"]
 
 
-@pytest.mark.parametrize("moment", ["before_send", "after_send"])
+@pytest.mark.parametrize("moment", sampled(MOMENTS, {"after_send"}))
 def test_a_daemon_that_dies_as_it_joins_joins_with_the_same_line(site: Site, laptop: Far, moment: str) -> None:
     line = site.invite("laptop")
     with laptop.dying_at(f"daemon.join.{moment}"), laptop.running("join", line) as process:
@@ -185,7 +189,7 @@ def test_a_daemon_that_dies_as_it_joins_joins_with_the_same_line(site: Site, lap
         until(lambda: site.daemons().get("laptop"), "it is connected")
 
 
-@pytest.mark.parametrize("moment", ["before_send", "after_send"])
+@pytest.mark.parametrize("moment", sampled(MOMENTS, {"after_send"}))
 def test_a_daemon_that_dies_as_its_agent_asks_does_the_work_once_it_is_back(
     site: Site, laptop: Far, repository: str, moment: str
 ) -> None:
@@ -200,6 +204,7 @@ def test_a_daemon_that_dies_as_its_agent_asks_does_the_work_once_it_is_back(
         site.makima("directive", "watch", made, "--timeout", "90")
 
 
+@pytest.mark.long
 def test_a_daemon_comes_back_by_itself_when_either_machine_was_away(site: Site, laptop: Far, repository: str) -> None:
     with laptop.running("join", site.invite("laptop")):
         until(lambda: site.daemons().get("laptop"), "it is connected")
@@ -230,6 +235,7 @@ def test_work_goes_elsewhere_at_once_when_a_daemon_may_not_stay(
             site.makima("directive", "archive", made)
 
 
+@pytest.mark.long
 def test_a_network_that_is_slow_and_loses_some_of_it_only_takes_longer(
     site: Site, laptop: Far, router: Machine, repository: str
 ) -> None:

@@ -226,7 +226,10 @@ AT_CAPACITY = Fail("server_is_overloaded", "Our servers are currently overloaded
 
 @pytest.mark.parametrize(
     ("agent", "trouble", "requests", "words"),
-    [("plain", OVERLOADED, 3, "Repeated 529 Overloaded"), ("codex", AT_CAPACITY, 1, "Selected model is at capacity")],
+    [
+        pytest.param("plain", OVERLOADED, 3, "Repeated 529 Overloaded", marks=pytest.mark.long),
+        pytest.param("codex", AT_CAPACITY, 1, "Selected model is at capacity", marks=pytest.mark.long),
+    ],
 )
 def test_an_overloaded_model_is_waited_for_and_uses_up_no_attempt(
     cluster: Cluster, origin: Path, scripts: Scripts, agent: str, trouble: Answer, requests: int, words: str
@@ -271,6 +274,7 @@ def test_a_conversation_that_outgrew_the_model_goes_on_in_a_new_one_that_knows_h
     assert git(origin, "show", f"{cluster.show(directive)['pr_branch']}:whole.txt") == "half"
 
 
+@pytest.mark.long
 def test_a_stream_that_breaks_is_tried_again_in_the_same_session(
     cluster: Cluster, origin: Path, scripts: Scripts
 ) -> None:

@@ -204,6 +204,7 @@ def test_the_real_claude_is_found_and_carries_a_goal_out_to_its_branch(tmp_path:
             account.run("down", **known)
 
 
+@pytest.mark.long
 def test_a_goal_in_prose_never_gets_the_shell_agent_in_silence(tmp_path: Path) -> None:
     account = Account(tmp_path)
     with messages_api(a_planner_and_a_worker) as model:

@@ -63,7 +63,7 @@ ELSEWHERE = {
     "daemon.pull_request.http.": "tests/integration/test_other_forges.py",
 }
 """Places that no job of a plain cluster passes, and the tests that arm them."""
-SAMPLE = 6
+SAMPLE = 4
 
 
 def _points() -> list[str]:

@@ -65,6 +65,7 @@ def test_a_broker_that_stands_still_makes_the_gateway_unready(faulty: Faulty, he
     until(lambda: faulty.run("status").returncode == 0, "all is well again")
 
 
+@pytest.mark.long
 def test_a_gateway_that_stands_still_is_named_by_status(faulty: Faulty) -> None:
     with frozen(faulty, "gateway"):
         until(lambda: "gateway" in faulty.state()["broken"], "the gateway is missed")

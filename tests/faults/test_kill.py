@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import ROOT, Cluster, git
 from tests.faults import jobs
+from tests.sampled import sampled
 
 SERVICES = ("broker", "planner", "executor", "monitor", "completer", "gateway", "daemon-1", "postgres")
 
@@ -20,7 +21,7 @@ def process(cluster: Cluster, name: str) -> int:
     return int(state["processes"][name])
 
 
-@pytest.mark.parametrize("victim", SERVICES)
+@pytest.mark.parametrize("victim", sampled(SERVICES, ("completer", "daemon-1", "postgres")))
 def test_a_killed_service_costs_nothing_but_time(cluster: Cluster, origin: Path, victim: str) -> None:
     goal = (ROOT / "examples" / "goal.md").read_text()
     arguments = ["directive", "create", "--title", "A job", "--start", "--repo", str(origin), "--goal", goal]

@@ -21,6 +21,7 @@ from shared.config.embedded_url import SUPERUSER, embedded_url
 from shared.store import embedded
 from tests.faults.conftest import Faulty
 from tests.postgres import home
+from tests.sampled import sampled
 from tests.waiting import until
 
 
@@ -43,7 +44,10 @@ def end_at_once(cluster: Faulty) -> None:
     psutil.wait_procs(victims)
 
 
-@pytest.mark.parametrize("name", ["a home", "x" * 120, "it's 50%, ünusual", 'new\nline: "a\\b"'])
+NAMES = ("a home", "x" * 120, "it's 50%, ünusual", 'new\nline: "a\\b"')
+
+
+@pytest.mark.parametrize("name", sampled(NAMES, NAMES[-1:]))
 def test_a_home_may_lie_anywhere(cluster: Faulty, name: str, origin: Path) -> None:
     cluster.home = cluster.home / name
     cluster.environment["MAKIMA_HOME"] = str(cluster.home)
@@ -72,6 +76,7 @@ def test_a_number_that_another_process_has_now_keeps_no_postgres_from_starting(c
     other.wait()
 
 
+@pytest.mark.long
 def test_a_server_that_outlived_its_cluster_ends_before_another_begins(cluster: Faulty) -> None:
     embedded.initialise(cluster.home)
     old = embedded.server(cluster.home).popen(subprocess.DEVNULL)
@@ -80,6 +85,7 @@ def test_a_server_that_outlived_its_cluster_ends_before_another_begins(cluster: 
     assert old.wait(30) == 0
 
 
+@pytest.mark.long
 def test_down_returns_when_everything_is_gone(cluster: Faulty) -> None:
     for _ in range(6):
         cluster.makima("up", "--detach", "--daemons", "1")

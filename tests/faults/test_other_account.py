@@ -25,7 +25,7 @@ from shared.config import load
 from shared.store.embedded import SERVER_USER
 from tests import attack
 from tests.attack import Targets
-from tests.conftest import ROOT, Cluster
+from tests.conftest import ROOT, Cluster, begun_origin
 from tests.postgres import home
 from tests.waiting import until
 
@@ -50,9 +50,10 @@ TO_BE_OPEN = {
 """A mode without these bits lets nobody but the owner do it."""
 
 
-@pytest.fixture
-def cluster(origin: Path) -> Iterator[Cluster]:
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """One with an agent at work."""
+    origin = begun_origin(tmp_path_factory.mktemp("origin"))
     with home() as folder:
         running = Cluster(folder, sweep_seconds="3600", postgres_url="")
         del running.environment["MAKIMA_POSTGRES_URL"]
@@ -139,11 +140,15 @@ def test_the_attempt_is_one(cluster: Cluster) -> None:
     careless.touch()
     careless.chmod(0o666)
     cluster.home.chmod(0o755)
-    assert reached("nobody", targets(cluster, "nobody")) == {
-        "files: reads": [str(careless)],
-        "files: writes": [str(careless)],
-        "folders: lists": [str(cluster.home)],
-    }
+    try:
+        assert reached("nobody", targets(cluster, "nobody")) == {
+            "files: reads": [str(careless)],
+            "files: writes": [str(careless)],
+            "folders: lists": [str(cluster.home)],
+        }
+    finally:
+        cluster.home.chmod(0o700)
+        careless.unlink()
 
 
 def test_what_lies_in_the_home_is_closed_without_its_door_too(cluster: Cluster) -> None:

@@ -88,6 +88,7 @@ def forgetful(server: Server) -> Iterator[Server]:
     server.set("wal_writer_delay", "DEFAULT")
 
 
+@pytest.mark.long
 def test_commits_that_nobody_waited_for_may_be_forgotten(faulty: Faulty, forgetful: Server, origin: Path) -> None:
     directive = begin(faulty, origin, 24, "true")
     done = "SELECT count(*) AS steps FROM makima.step WHERE status = 'completed'"
@@ -118,6 +119,7 @@ def test_while_it_takes_no_writes_that_is_said_and_waited_for(faulty: Faulty, se
     assert faulty.processes() == processes, "nobody had to be started again"
 
 
+@pytest.mark.long
 def test_without_a_connection_left_a_service_waits_for_one(faulty: Faulty, server: Server, origin: Path) -> None:
     directive = begin(faulty, origin)
     with ExitStack() as taken:

@@ -10,9 +10,13 @@ from bench.beside import Beside, Measured, Row
 from bench.figures import ROOT, Machine
 from bench.systems import System, systems
 from bench.workloads import workloads
+from tests.sampled import sampled
+
+EACH_RUN = ("W3", "W10")
+"""A workload of the services alone, and one with daemons and git."""
 
 
-@pytest.mark.parametrize("name", list(workloads()))
+@pytest.mark.parametrize("name", sampled(workloads(), EACH_RUN))
 def test_a_workload_yields_its_figures(name: str) -> None:
     figures = workloads()[name].run(0.02)
     assert figures
@@ -20,7 +24,7 @@ def test_a_workload_yields_its_figures(name: str) -> None:
     assert any(figure.goal is not None for figure in figures)
 
 
-@pytest.mark.parametrize("system", systems()[:2], ids=lambda system: system.name)
+@pytest.mark.parametrize("system", sampled(systems()[:2], systems()[1:2]), ids=lambda system: system.name)
 def test_a_system_of_our_own_runs_what_is_asked_of_the_others(system: System) -> None:
     row = Row(system=system.name, settings=system.settings, kept_in=system.kept_in)
     beside.take_turn(system, row, beside.WORKLOADS, 0.02)
@@ -42,6 +46,7 @@ def test_what_could_not_be_measured_is_said_in_the_table() -> None:
     assert "theirs" not in beside.picture(found)
 
 
+@pytest.mark.long
 def test_a_tree_is_compared_with_another_figure_by_figure() -> None:
     tree = Tree(ROOT, sys.executable)
     (ratio,) = (p for p in against.compare("W4", tree, tree, 1, 0.02) if p.name == "request to SpawnTask p50")

@@ -86,6 +86,7 @@ def test_the_first_call_installs_the_runtime_alone_and_says_so_and_the_second_is
     assert (second.stdout, second.stderr) == ("just: demo\n", "")
 
 
+@pytest.mark.long
 def test_a_changed_lock_file_and_a_moved_checkout_are_installed_anew(checkout: Checkout) -> None:
     checkout.run("tools/install.sh", "developer")
     assert "checker" in checkout.packages()

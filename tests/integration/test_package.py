@@ -60,6 +60,7 @@ def test_it_names_what_the_lock_file_was_made_of(wheel: Path) -> None:
     assert wanted.isdisjoint(DEVELOPERS_OWN)
 
 
+@pytest.mark.long
 def test_the_demo_runs_from_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     python = installed(sys.executable, wheel, tmp_path)
     _demo(python, tmp_path)

@@ -59,6 +59,7 @@ async def test_line_ends_that_the_repository_never_kept_as_it_says_are_left_alon
     assert (await work.Worked.of(made, command).gather()).files == ("kept.txt",)
 
 
+@pytest.mark.long
 async def test_no_number_of_changed_files_is_too_large_for_a_command_line(shop: WorkspaceHarness) -> None:
     (shop.local / ".gitattributes").write_text("*.txt text\n")
     folder = shop.local / ("d" * 200) / ("e" * 200)

@@ -28,6 +28,7 @@ from shared.messages.reports import (
     TaskUsage,
 )
 from tests.daemon_harness import DaemonHarness, marked, no_process_of, sh
+from tests.sampled import sampled
 
 LEAK_BYTES = 64 << 20
 
@@ -302,7 +303,7 @@ def test_settings_of_the_repository_that_cannot_be_are_one_clear_line(house: Wra
     assert "chekc" in end.reason and "setup, check" in end.reason and "\n" not in end.reason
 
 
-@pytest.mark.parametrize("phase", ["clone", "setup", "agent", "check", "push"])
+@pytest.mark.parametrize("phase", sampled(("clone", "setup", "agent", "check", "push"), ("clone", "agent", "push")))
 def test_cancelled_in_any_phase_it_ends_and_leaves_nothing(house: WrappedHouse, phase: str) -> None:
     wait = f"touch {house.folder}/reached; sleep 300"
     body = "done()"
@@ -437,21 +438,22 @@ def test_one_that_removes_its_worktree_has_lost_its_work(tmp_path: Path) -> None
         house.close()
 
 
-@pytest.mark.parametrize(
-    "does",
-    [
-        "import shutil; shutil.rmtree('.git'); git('init', '-q'); git('add', '.'); git('commit', '-qm', 'x')",
-        "git('add', '.'); git('commit', '-q', '--amend', '-m', 'mine')",
-        "git('checkout', '-qb', 'another'); git('add', '.'); git('commit', '-qm', 'x')",
-        "git('checkout', '-q', '--detach'); git('add', '.'); git('commit', '-qm', 'x')",
-        "open(os.path.join(subprocess.getoutput('git rev-parse --git-dir'), 'index.lock'), 'w')",
-        "git('worktree', 'prune')",
-        "os.mkdir('no'); os.chmod('no', 0); os.chmod('.', 0o500)",
-    ],
-    ids=["a repository", "amends", "another branch", "no branch", "a lock", "prunes", "permissions"],
-)
-def test_its_work_is_found_whatever_it_did_to_its_worktree(house: WrappedHouse, does: str) -> None:
-    command = house.runs(f"{GIT}open('new.txt', 'w').write('its work')\n{does}; done()")
+DONE_TO_ITS_WORKTREE = {
+    "a repository": "shutil.rmtree('.git'); git('init', '-q'); git('add', '.'); git('commit', '-qm', 'x')",
+    "amends": "git('add', '.'); git('commit', '-q', '--amend', '-m', 'mine')",
+    "another branch": "git('checkout', '-qb', 'another'); git('add', '.'); git('commit', '-qm', 'x')",
+    "no branch": "git('checkout', '-q', '--detach'); git('add', '.'); git('commit', '-qm', 'x')",
+    "a lock": "open(os.path.join(subprocess.getoutput('git rev-parse --git-dir'), 'index.lock'), 'w')",
+    "prunes": "git('worktree', 'prune')",
+    "permissions": "os.mkdir('no'); os.chmod('no', 0); os.chmod('.', 0o500)",
+}
+
+
+@pytest.mark.parametrize("how", sampled(DONE_TO_ITS_WORKTREE, ("a repository", "a lock", "permissions")))
+def test_its_work_is_found_whatever_it_did_to_its_worktree(house: WrappedHouse, how: str) -> None:
+    command = house.runs(
+        f"import shutil\n{GIT}open('new.txt', 'w').write('its work')\n{DONE_TO_ITS_WORKTREE[how]}; done()"
+    )
     end = house.ending(command.task)
     assert isinstance(end, TaskSucceeded) and end.files_changed == ("new.txt",), end
     assert sh(house.remote, "git", "show", f"{command.branch}:new.txt") == "its work"
@@ -516,21 +518,20 @@ def test_an_agent_of_the_repository_that_the_daemon_has_not_is_refused_in_words(
     assert "add [agents.nobody]" in end.reason
 
 
-@pytest.mark.parametrize(
-    "does",
-    [
-        "open(common + '/refs/remotes/origin/main.lock', 'w')",
-        "import shutil; shutil.rmtree(common)",
-        "import shutil; shutil.rmtree(common + '/objects'); os.remove(common + '/HEAD')",
-        "open(common + '/config', 'w').write('[core')",
-        "git('update-ref', 'refs/remotes/origin/main', git_tree); git('gc', '-q', '--prune=now')",
-    ],
-    ids=["a lock", "all of it", "its objects", "its configuration", "its refs"],
-)
-def test_what_it_does_to_the_repositorys_copy_is_not_the_next_tasks(house: WrappedHouse, does: str) -> None:
+DONE_TO_THE_COPY = {
+    "a lock": "open(common + '/refs/remotes/origin/main.lock', 'w')",
+    "all of it": "import shutil; shutil.rmtree(common)",
+    "its objects": "import shutil; shutil.rmtree(common + '/objects'); os.remove(common + '/HEAD')",
+    "its configuration": "open(common + '/config', 'w').write('[core')",
+    "its refs": "git('update-ref', 'refs/remotes/origin/main', git_tree); git('gc', '-q', '--prune=now')",
+}
+
+
+@pytest.mark.parametrize("how", sampled(DONE_TO_THE_COPY, ("all of it", "its refs")))
+def test_what_it_does_to_the_repositorys_copy_is_not_the_next_tasks(house: WrappedHouse, how: str) -> None:
     tree = "git_tree = subprocess.getoutput('git commit-tree -m x HEAD^{tree}')\n"
     common = "common = os.path.abspath(subprocess.getoutput('git rev-parse --git-common-dir'))\n"
-    house.ending(house.runs(f"{GIT}{tree}{common}{does}\ndone()").task)
+    house.ending(house.runs(f"{GIT}{tree}{common}{DONE_TO_THE_COPY[how]}\ndone()").task)
     house.commit("later.txt", "later")
     command = house.spawn("cat later.txt")
     house.send(command)

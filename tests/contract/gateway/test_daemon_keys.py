@@ -24,6 +24,7 @@ from shared.messages.link import Join, Joined, NotJoined, Open, Piece
 from tests.contract.gateway.test_gateway import free_port
 from tests.contract.gateway.test_gateway import http as http
 from tests.contract.service_harness import ServiceHarness
+from tests.sampled import sampled
 
 SERVICE = "gateway"
 SETTINGS = {
@@ -360,7 +361,7 @@ def test_what_a_person_gets_wrong_is_said_in_a_line(
 # -- a gateway that dies ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("moment", ["before_commit", "after_commit"])
+@pytest.mark.parametrize("moment", sampled(("before_commit", "after_commit"), {"after_commit"}))
 def test_an_invitation_or_a_revocation_that_was_cut_off_is_done_once(
     stage: ServiceHarness, http: httpx.Client, armed: Path, moment: str
 ) -> None:
@@ -382,16 +383,17 @@ def test_an_invitation_or_a_revocation_that_was_cut_off_is_done_once(
     assert logged(stage, asking) == ["asking", "accepted", "revoked"]
 
 
-@pytest.mark.parametrize(
-    "point",
-    [
-        *("gateway.join.before_commit", "gateway.join.after_commit"),
-        *("gateway.admitted.before_commit", "gateway.admitted.after_commit"),
-        *("secret.replace.before_fsync", "secret.replace.after_fsync"),
-        *("gateway.calls.before_send", "gateway.calls.after_send"),
-        *("gateway.ready.before_send", "gateway.ready.after_send"),
-    ],
+POINTS = (
+    *("gateway.join.before_commit", "gateway.join.after_commit"),
+    *("gateway.admitted.before_commit", "gateway.admitted.after_commit"),
+    *("secret.replace.before_fsync", "secret.replace.after_fsync"),
+    *("gateway.calls.before_send", "gateway.calls.after_send"),
+    *("gateway.ready.before_send", "gateway.ready.after_send"),
 )
+EACH_RUN = ("gateway.join.after_commit", "secret.replace.before_fsync", "gateway.calls.before_send")
+
+
+@pytest.mark.parametrize("point", sampled(POINTS, EACH_RUN))
 def test_who_joins_while_the_gateway_dies_has_joined_when_it_says_it_again(
     stage: ServiceHarness, http: httpx.Client, armed: Path, point: str
 ) -> None:

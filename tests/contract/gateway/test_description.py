@@ -6,16 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.contract.gateway.test_gateway import free_port
 from tests.contract.gateway.test_rights import World
 from tests.contract.service_harness import ServiceHarness
+from tests.sampled import sampled
 
 SERVICE = "gateway"
 SETTINGS = {"port": str(free_port())}
-MAX_EXAMPLES = 5
-"""Of each operation, beside those that cover the bounds of each of its parameters and fields."""
 MAX_SECONDS = 50
 
+
+WHOLE = ("examples,coverage,fuzzing", 5)
+"""What is made up of each operation: what covers the bounds of its parameters and fields, and so many at random."""
+EACH_RUN = ("examples,fuzzing", 3)
 
 CONFIGURATION = """
 [checks.positive_data_acceptance]
@@ -32,14 +37,17 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "401", "403"]
 A name that holds what can't be shown is refused, which no pattern of OpenAPI says of all scripts."""
 
 
-def test_what_the_description_says_is_what_is_answered(stage: ServiceHarness, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("phases", "examples"), sampled((EACH_RUN, WHOLE), {EACH_RUN}))
+def test_what_the_description_says_is_what_is_answered(
+    stage: ServiceHarness, tmp_path: Path, phases: str, examples: int
+) -> None:
     world = World(stage)
     address = f"http://127.0.0.1:{stage.settings.port}"
     token = (stage.settings.home / "token").read_text().strip()
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
     asked = [
         *("run", f"{address}/schema/openapi.json", "--header", f"Authorization: Bearer {token}"),
-        *("--checks", "all", "--phases", "examples,coverage,fuzzing", "--max-examples", str(MAX_EXAMPLES)),
+        *("--checks", "all", "--phases", phases, "--max-examples", str(examples)),
         *("--exclude-path", "/v1/events", "--max-time", str(MAX_SECONDS)),
         *("--generation-deterministic", "--no-color"),
     ]

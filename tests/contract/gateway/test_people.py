@@ -19,7 +19,7 @@ def client(stage: ServiceHarness, token: str | None = None, owner: str | None = 
     """A client with a token, or the cluster's."""
     token = token or (stage.settings.home / "token").read_text().strip()
     headers = {"Authorization": f"Bearer {token}"} | ({"Makima-Owner": owner} if owner else {})
-    return httpx.Client(base_url=f"http://127.0.0.1:{stage.settings.port}", headers=headers, timeout=30)
+    return httpx.Client(base_url=f"http://127.0.0.1:{stage.settings.port}", headers=headers, timeout=30, verify=False)
 
 
 def titles(asking: httpx.Client) -> list[str]:
