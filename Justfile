@@ -30,13 +30,13 @@ fmt: (install "developer")
     ruff format
     ruff check --fix
 
-# The checks, then every test but the long ones, three files at a time: most of a test's time is waiting for processes.
+# The checks, then every test but the long ones, three files at a time, those that take long first.
 test *ARGS: check (install "tests")
-    pytest -n 3 --dist loadfile {{ ARGS }}
+    pytest -n 3 --dist loadfile --no-loadscope-reorder {{ ARGS }}
 
 # The long tests, at night: what takes minutes, and the rest of what `test` samples. The faults' are those of test-faults.
 test-long *ARGS: (install "tests")
-    pytest -n 3 --dist loadfile -m long --ignore tests/faults {{ ARGS }}
+    pytest -n 3 --dist loadfile --no-loadscope-reorder -m long --ignore tests/faults {{ ARGS }}
 
 # Every fault, the whole matrix of failpoints included, on three clusters at a time: -k WORDS for some of them.
 test-faults *ARGS: (install "tests")

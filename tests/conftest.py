@@ -26,6 +26,10 @@ hypothesis.settings.register_profile("timeless", deadline=None)  # how long an e
 hypothesis.settings.load_profile("timeless")
 
 
+COMMAND_PAUSE_SECONDS = 0.2
+"""Between two commands that look for the same: each takes a processor from the cluster for as long."""
+
+
 def free_port() -> int:
     """A port that nobody listens on, and that no connection of anybody's is given meanwhile."""
     while True:
@@ -100,7 +104,7 @@ class Cluster:
             shown: dict[str, Any] = json.loads(seen) if done.returncode == 0 else {}
             return shown if shown and all(shown[k] == v for k, v in facts.items()) else None
 
-        return until(found, lambda: f"{facts}: {seen}", within_seconds)
+        return until(found, lambda: f"{facts}: {seen}", within_seconds, COMMAND_PAUSE_SECONDS)
 
     def show(self, directive: str) -> dict[str, Any]:
         """The directive as `show -o json` has it."""

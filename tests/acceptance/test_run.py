@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,6 +140,8 @@ class Terminal:
         self.pid = child
 
     def reads(self, words: bytes) -> bool:
+        if not select.select([self._terminal], (), (), 1)[0]:
+            return words in self.seen
         try:
             self.seen += os.read(self._terminal, 1 << 16)
         except OSError:  # its other side is closed
@@ -149,8 +152,7 @@ class Terminal:
         os.write(self._terminal, keys)
 
     def ended(self) -> int:
-        while not self.reads(b"\0"):
-            pass
+        until(lambda: self.reads(b"\0"), lambda: f"its end; seen: {self.seen[-2000:]!r}")
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
