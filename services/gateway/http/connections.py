@@ -76,6 +76,8 @@ class Connection(HttpToolsProtocol, Place):
     _stuck: asyncio.TimerHandle | None = None
     _late: asyncio.TimerHandle | None = None
     _beside_bytes = 0
+    handshake: Place | None = None
+    """What held its place until now."""
 
     def __init__(self, proxies: Proxies, **more: Any) -> None:  # noqa: ANN401 - uvicorn's own
         super().__init__(**more)
@@ -85,7 +87,9 @@ class Connection(HttpToolsProtocol, Place):
         """It has a place, if there is one."""
         super().connection_made(transport)
         self._expect(HEADER_SECONDS)
-        self.enter(self.connections)
+        places: set[Any] = self.connections
+        places.discard(self.handshake)
+        self.enter(places)
 
     @property
     def _is_git(self) -> bool:

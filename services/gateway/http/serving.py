@@ -33,6 +33,8 @@ class Server(uvicorn.Server):
             await super().startup(sockets)
             return
         tcp, unix = sockets
+        tcp.setblocking(False)
+        tcp.listen(self.config.backlog)
         await super().startup([unix])
         self._accepting = asyncio.create_task(accepting(tcp, self._certificate, self._connection))
 

@@ -13,7 +13,6 @@ from typing import Any
 import structlog
 
 from services.gateway.http.connections import Connection, Place
-from services.gateway.http.listening import BACKLOG
 from shared.config import ConfigError, Settings
 from shared.config.listening import tls_context
 
@@ -74,6 +73,7 @@ class Handshake(Place):
         self.proxies = connection.proxies
         self._peer = peer
         self._connection = connection
+        connection.handshake = self
 
     async def shake(self, context: ssl.SSLContext) -> None:
         """Do it, within its time; then the connection begins."""
@@ -101,10 +101,8 @@ class Handshake(Place):
 
 
 async def accepting(listener: socket.socket, certificate: Certificate, connection: Callable[[], Connection]) -> None:
-    """Begin a connection for everybody who comes, until this is cancelled."""
+    """Begin a connection for everybody who comes to a socket that listens, until this is cancelled."""
     loop, handshakes = asyncio.get_running_loop(), set[asyncio.Task[None]]()
-    listener.setblocking(False)
-    listener.listen(BACKLOG)
     while True:
         try:
             peer, address = await loop.sock_accept(listener)

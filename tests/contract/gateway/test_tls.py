@@ -200,7 +200,7 @@ def test_a_handshake_has_its_time(stage: ServiceHarness) -> None:
             for byte in hello:
                 slow.sendall(bytes([byte]))
                 time.sleep(0.2)
-    assert 5 < time.monotonic() - began < 20
+    assert 5 < time.monotonic() - began < 60
 
 
 def test_headers_without_end_and_slow_ones_are_cut_off(stage: ServiceHarness, authority: Authority) -> None:
