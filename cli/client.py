@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import socket
 import ssl
 import time
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 from cli.failing import Failed as Failed
 from cli.gateways import Gateway, chosen, none_runs, supervisor, token_for
+from shared.domain.names import OWNER_NAME
 
 if TYPE_CHECKING:
     from shared.api.events import EventShown
@@ -32,6 +34,10 @@ MOST_BYTES = 256 << 20
 """Of an answer, or of a line of a stream: more is none of a gateway's."""
 SILENCE_SECONDS = 60.0
 """A stream says something every 15 s; one silent for longer is dead."""
+
+
+_acting_in: dict[str, str] = {}
+"""The header that says in which owner the cluster's administrator acts."""
 
 
 class StreamBroke(Exception):
@@ -201,7 +207,14 @@ class _Unix(http.client.HTTPConnection):
 def headers_for(token: str | None) -> dict[str, str]:
     """What every request says, and whose it is."""
     whose = {"Authorization": f"Bearer {token}"} if token else {}
-    return {**whose, "Content-Type": "application/json"}
+    return {**whose, "Content-Type": "application/json", **_acting_in}
+
+
+def act_in(owner: str) -> None:
+    """Ask in this owner from now on, as the cluster's administrator may. Raises Failed for a name of none."""
+    if not re.fullmatch(OWNER_NAME, owner, re.ASCII):
+        raise Failed(f"no owner {owner!r}; `makima owner list` shows them")
+    _acting_in["Makima-Owner"] = owner
 
 
 def unreachable(gateway: Gateway, error: Exception) -> Failed:

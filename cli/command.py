@@ -32,10 +32,11 @@ def add_verb(verbs: Verbs, name: str, verb: Verb, says: str, *examples: str) -> 
 
 
 def declare(command: argparse.ArgumentParser, verb: Verb, *examples: str) -> argparse.ArgumentParser:
-    """Make a parser carry out a verb, with `-o` as everywhere, and examples of it."""
+    """Make a parser carry out a verb, with `-o` and `--owner` as everywhere, and examples of it."""
     command.add_argument(
         "-o", dest="output", choices=("text", "json"), default="text", help="text for people, JSON for programs"
     )
+    command.add_argument("--owner", metavar="OWNER", help="in this owner, for the cluster's administrator")
     command.set_defaults(verb=verb, examples=examples)
     command.epilog = "\n".join(["for example:", *(f"  {example}" for example in examples)]) if examples else None
     return command

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 import urllib.parse
@@ -10,16 +9,13 @@ from typing import TYPE_CHECKING
 
 from cli.client import Failed, ask, pages
 from cli.command import Arguments, add_verb, print_json, print_table, say, settings
-from cli.text import ago, clean, duration
+from cli.text import ago, clean, duration, lasting, until
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from cli.command import Verbs
     from shared.api.daemon_keys import DaemonKeyShown
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_LASTING = re.compile(f"([0-9]{{1,6}})([{''.join(_UNITS)}])", re.ASCII)
+_FORBIDDEN = 403
 _FINGERPRINT = re.compile("[0-9a-f]{4}(-[0-9a-f]{4}){3}", re.ASCII)
 
 
@@ -37,7 +33,7 @@ def register(verbs: Verbs) -> None:
     invite.add_argument("--labels", metavar="A,B", default="", help="what steps may ask of it, separated by commas")
     invite.add_argument("--slots", type=int, metavar="N", help="how many tasks it runs at once")
     invite.add_argument(
-        "--expires", type=_lasting, default=3600, metavar="TIME", help="until when: 90s, 30m, 1h (the default), 2d"
+        "--expires", type=lasting, default=3600, metavar="TIME", help="until when: 90s, 30m, 1h (the default), 2d"
     )
     add_verb(
         verbs, "keys", _keys, "the keys of daemons on other machines, invitations and who asks", "makima daemon keys"
@@ -65,8 +61,14 @@ def register(verbs: Verbs) -> None:
 
 
 def marks() -> dict[str, str]:
-    """The fingerprint of each daemon on another machine, by its name."""
-    keys = [key for key in _all() if key.status == "accepted" and key.expires_at is None]
+    """The fingerprint of each daemon on another machine, by its name; none for who may not see keys."""
+    try:
+        keys = _all()
+    except Failed as error:
+        if error.status == _FORBIDDEN:
+            return {}
+        raise
+    keys = [key for key in keys if key.status == "accepted" and key.expires_at is None]
     return {key.name: key.fingerprint for key in keys if key.name is not None}
 
 
@@ -97,7 +99,14 @@ def _keys(arguments: Arguments) -> int:
     if arguments.output == "json":
         return print_json(keys)
     rows = [
-        (key.fingerprint, clean(key.name or "-"), key.status, ago(key.created_at), ago(key.changed_at), _until(key))
+        (
+            key.fingerprint,
+            clean(key.name or "-"),
+            key.status,
+            ago(key.created_at),
+            ago(key.changed_at),
+            until(key.expires_at),
+        )
         for key in keys
     ]
     print_table(("FINGERPRINT", "NAME", "STATUS", "MADE", "CHANGED", "EXPIRES"), rows)
@@ -155,26 +164,5 @@ def _all() -> list[DaemonKeyShown]:
     return list(pages(DaemonKeyShown, "/v1/daemons/keys"))
 
 
-def _until(key: DaemonKeyShown) -> str:
-    return f"in {duration(_seconds_to(key.expires_at))}" if key.expires_at is not None else "-"
-
-
-def _seconds_to(at: datetime) -> float:
-    from datetime import UTC, datetime
-
-    return (at - datetime.now(UTC)).total_seconds()
-
-
 def _quoted(text: str) -> str:
     return urllib.parse.quote(text, safe="")
-
-
-def _lasting(text: str) -> int:
-    """Seconds.
-
-    >>> [_lasting(text) for text in ("90s", "30m", "1h", "2d")]
-    [90, 1800, 3600, 172800]
-    """
-    if not (found := _LASTING.fullmatch(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 90s, 30m, 1h or 2d")
-    return int(found[1]) * _UNITS[found[2]]

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cli.client import Failed
+from cli.client import Failed, act_in
 from cli.command import Verb
 from cli.completing import contexts
 from cli.gateways import chosen, take_context
@@ -43,6 +43,9 @@ COMMANDS = {
     "db": ("cli.database:register", "back the database up, and restore it into a new home"),
     "task": ("cli.task:register", "jobs on daemons"),
     "daemon": ("cli.daemon:register", "workers that run tasks"),
+    "owner": ("cli.owner:register", "the teams of this cluster, and what each may use"),
+    "member": ("cli.member:register", "who may do what in an owner"),
+    "token": ("cli.token:register", "what a person's programs show in their place"),
     "upgrade-check": ("cli.upgrade:register", "what the database is like, and what this version would change of it"),
     "login": ("cli.login:login", "use a gateway on another machine, by a token"),
     "logout": ("cli.login:logout", "forget the token of a gateway"),
@@ -103,6 +106,8 @@ def _carried_out(words: Sequence[str]) -> int:
             f"`makima {_command(words)}` works on the cluster's own machine, and the context {gateway.context} is at "
             f"{gateway.address}; for a cluster here: makima --context local {_command(words)}"
         )
+    if getattr(arguments, "owner", None) is not None:
+        act_in(arguments.owner)
     resolve(arguments)
     return verb(arguments)
 

@@ -24,7 +24,13 @@ def told(happened: Iterable[EventShown]) -> Iterator[str]:
         if event.said and not (rests and is_rest(body)):
             if day != (day := f"{at:%A, %-d %B %Y}"):
                 yield day
-            yield f"  {at:%H:%M:%S}  {clean(event.said)}"
+            yield f"  {at:%H:%M:%S}  {clean(event.said)}{_by(event, body)}"
+
+
+def _by(event: EventShown, body: AnyEvent | None) -> str:
+    """Who did it, where somebody did; of what follows from it by itself, nobody."""
+    by = event.body.get("by")
+    return "" if by is None or isinstance(body, events.StepReady) else f" (by {clean(by)})"
 
 
 def rests_after(event: AnyEvent | None, rested: bool) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import sys
@@ -15,6 +16,8 @@ WIDEST = 40
 LEAST, LEAST_LAST = 8, 12
 """Letters that a column, and the last one, keep where there is little room."""
 
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_LASTING = re.compile(f"([0-9]{{1,6}})([{''.join(_UNITS)}])", re.ASCII)
 _UNPRINTABLE = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?"
     r"|[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
@@ -44,6 +47,22 @@ def duration(seconds: float) -> str:
     if whole < 86_400:
         return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
     return f"{whole // 86_400}d {whole % 86_400 // 3600:02d}h"
+
+
+def lasting(text: str) -> int:
+    """Seconds, as a person writes them. Raises ArgumentTypeError.
+
+    >>> [lasting(text) for text in ("90s", "30m", "1h", "2d")]
+    [90, 1800, 3600, 172800]
+    """
+    if not (found := _LASTING.fullmatch(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 90s, 30m, 1h or 2d")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def until(at: datetime | None) -> str:
+    """In how long that is; a dash for no time at all."""
+    return "-" if at is None else f"in {duration((at - datetime.now(UTC)).total_seconds())}"
 
 
 def amount(number: int) -> str:

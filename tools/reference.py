@@ -41,11 +41,17 @@ what completes all of it, live numbers and names too.
 |---|---|
 {exit_codes}
 
+## Owners
+
+A person's token is for one owner. The cluster's administrator, whose token is in its home, acts in any: every
+command takes `--owner NAME`.
+
 ## JSON
 
 `-o json` prints what the gateway answers, in the shapes of its description (`/schema/openapi.json`): of `show`
 and of what changes a directive DirectiveShown, of `list` lists of DirectiveListed, TaskListed, OrderShown,
-DaemonShown, of `why` WhyShown, of `inbox` InboxItem, of `directive log` EventShown, of `task log` OutputBatch.
+DaemonShown, OwnerShown, MemberShown, TokenShown, of `why` WhyShown, of `inbox` InboxItem, of `directive log`
+EventShown, of `task log` OutputBatch.
 What follows prints an object a line: `directive watch`, `create --watch` and `run` first `watch.began` with the
 directive, then each event as EventShown, and at last `watch.ended` with `exit_code` and the directive;
 `task log -f` each OutputBatch; `logs` each entry with the `process` that wrote it."""
@@ -95,7 +101,7 @@ def _command(parser: argparse.ArgumentParser, says: str, level: str) -> Iterator
             for name, below in verb.choices.items():
                 yield from _command(below, helped.get(name, ""), level + "#")
         return
-    actions = [a for a in parser._actions if a.dest not in ("help", "output")]
+    actions = [a for a in parser._actions if a.dest not in ("help", "output", "owner")]
     words = [_argument(a) if not a.option_strings else _option(a) for a in actions]
     yield f"{level} `{' '.join([parser.prog, *words])}`"
     yield ""

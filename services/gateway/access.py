@@ -27,6 +27,8 @@ from shared.store.database import UNAVAILABLE, Database
 log = structlog.get_logger()
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="makima"'}
+BY_CLUSTER = "the cluster's administrator"
+"""Who has the cluster's own token; nobody can be called so."""
 OWNER_HEADER = "Makima-Owner"
 USED_SECONDS = 60.0
 """How often at most it is kept that a token was used."""
@@ -70,6 +72,11 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     def finds(self) -> bool:
         """Whether it is a task that does not plan: what it changes of a plan is only for work that it finds."""
         return self.task is not None and self.kind != TaskKind.PLAN
+
+    @property
+    def by(self) -> str | None:
+        """Who does it, as the audit log says: a person; of a task, nobody."""
+        return BY_CLUSTER if self.cluster else self.person
 
     def no_task(self) -> Caller:
         """This caller, if it is no task. Raises PermissionDeniedException."""

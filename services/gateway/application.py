@@ -25,10 +25,12 @@ from services.gateway.routes import (
     directives,
     events,
     health,
+    members,
     metrics,
     names,
     orders,
     overview,
+    owners,
     page,
     planning,
     questions,
@@ -36,6 +38,7 @@ from services.gateway.routes import (
     signin,
     steps,
     tasks,
+    tokens,
     why,
 )
 from services.gateway.schema import description
@@ -66,6 +69,9 @@ ROUTES = (
     *events.ROUTES,
     *session.ROUTES,
     *page.ROUTES,
+    *owners.ROUTES,
+    *members.ROUTES,
+    *tokens.ROUTES,
 )
 
 
@@ -96,6 +102,7 @@ def application(
             "gathering": Provide(lambda: gathering, sync_to_thread=False),
             "admitted_file": Provide(lambda: admitted_file, sync_to_thread=False),
             "sessions": Provide(lambda: gate.sessions, sync_to_thread=False),
+            "held": Provide(lambda: live.held, sync_to_thread=False),
             "waiters": Provide(lambda: waiters, sync_to_thread=False),
             "signing": Provide(lambda: signing, sync_to_thread=False),
             "change": Provide(change),

@@ -31,7 +31,7 @@ from services.gateway.http.problems import MEDIA_TYPE, AnyRequest, Problem
 
 Described = dict[str, Any]
 """A part of the description, which is JSON."""
-CHANGES = frozenset({"POST", "PATCH", "DELETE"})
+CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 PATH = "/schema"
 REF = "#/components/schemas/{name}"
 TAGS = [
@@ -44,7 +44,7 @@ TAGS = [
     Tag("waiting", "Why something waits, and all that waits for a person."),
     Tag("events", "The audit log, and the live stream."),
     Tag("daemons", "Workers that run tasks."),
-    Tag("people", "Who may do what, and how they sign in."),
+    Tag("people", "Owners, their members and what those may do, people's tokens, and how they sign in."),
     Tag("cluster", "Health, counts and metrics."),
 ]
 _SAYS = {
@@ -68,6 +68,7 @@ _NAMES = {
     "order": "The order's id.",
     "question": "The question's id.",
     "name": "The daemon's name.",
+    "token": "The token's id.",
     "status": "Only those of this status.",
     "anything": "The id of a directive, a step or a task.",
     "kind": "What to look for.",
@@ -112,7 +113,8 @@ def description() -> OpenAPIConfig:
         version="1",
         description=(
             "Goals on git repositories, their steps, tasks and events. Every error is a problem detail (RFC 9457) of "
-            "one line. A person's token is in the cluster's home; a task has its own, for its directive only. "
+            "one line. A person's token is for one owner; the cluster's own, in its home, acts in "
+            "the owner that the header Makima-Owner names; a task has its own, for its directive only. "
             "Whatever changes something takes an Idempotency-Key, and is done once however often it is asked. "
             "Lists come in pages: the Link header has the next one."
         ),

@@ -34,7 +34,9 @@ from shared.messages.events import (
     DirectiveChanged,
     DirectiveCreated,
     Event,
+    MemberChanged,
     OrderChanged,
+    OwnerChanged,
     PlanFinished,
     PlanRequested,
     QuestionAnswered,
@@ -45,6 +47,7 @@ from shared.messages.events import (
     StepReady,
     StepRemoved,
     TaskChanged,
+    TokenChanged,
 )
 from shared.messages.link import Close, Joined, NotJoined, Piece, Taken, Upward
 from shared.service.phase import open_context
@@ -67,6 +70,9 @@ EMITS: frozenset[type[Event]] = frozenset(
         QuestionAsked,
         QuestionAnswered,
         DaemonKeyChanged,
+        OwnerChanged,
+        MemberChanged,
+        TokenChanged,
     }
 )
 SENDS: ByChannel = {"calls": frozenset({Joined, NotJoined, Piece, Taken, Close})}

@@ -114,6 +114,7 @@ class Change:
 
     async def _claim(self, unit: UnitOfWork) -> None:
         """Raise AnsweredBefore when it was done before, HTTPException 422 when the key is another request's."""
+        unit.by = self._caller.by
         unit.execute(*self._first)
         owner, key = self._caller.owner, self._key
         if key is None or await unit.fetch(CLAIM_KEY(owner=owner, key=key, request=self._request)):

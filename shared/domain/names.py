@@ -13,6 +13,10 @@ DAEMON_NAME = r"^(?!(?:keys|invitations)$)[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 called as what the interface has beside daemons."""
 TAKEN_NAMES = frozenset({"keys", "invitations"})
 _DAEMON_NAME = re.compile(DAEMON_NAME, re.ASCII)
+OWNER_NAME = DAEMON_NAME
+"""What an owner may be called."""
+PERSON_NAME = r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}$"
+"""What a person may be called: an account's name, or an address of e-mail."""
 
 StepRefs = Literal["refs/heads", "refs/makima"]
 """Where steps' branches lie on the remote: among its branches, or outside of them."""

@@ -10,7 +10,7 @@ from shared.messages.numbers import LineNumber, Number
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """What every event carries. `directive` is None only for events about daemons and slots."""
+    """What every event carries. `directive` is None only for events about daemons, slots and people."""
 
     directive: UUID | None = None
 
@@ -164,6 +164,34 @@ class DaemonKeyChanged(Event, frozen=True, kw_only=True, tag="daemon.key_changed
     reason: str | None = None
 
 
+class OwnerChanged(Event, frozen=True, kw_only=True, tag="owner.changed"):
+    """By the gateway: an owner was made, or what it may use is another; `changed` names what."""
+
+    owner: str = ""
+    changed: tuple[str, ...] = ()
+
+
+class MemberChanged(Event, frozen=True, kw_only=True, tag="member.changed"):
+    """By the gateway: a person has this role in an owner from now on, or none."""
+
+    owner: str = ""
+    person: str = ""
+    role: str | None = None
+
+
+ISSUED, REVOKED = "issued", "revoked"
+
+
+class TokenChanged(Event, frozen=True, kw_only=True, tag="token.changed"):
+    """By the gateway: a person's token was ISSUED or REVOKED."""
+
+    owner: str = ""
+    person: str = ""
+    token: UUID | None = None
+    name: str = ""
+    status: str = ""
+
+
 class SlotsFree(Event, frozen=True, kw_only=True, tag="slots.free"):
     """By the broker, when an owner's free slots grew: how many are free now."""
 
@@ -190,5 +218,8 @@ AnyEvent = (
     | DaemonConnected
     | DaemonLost
     | DaemonKeyChanged
+    | OwnerChanged
+    | MemberChanged
+    | TokenChanged
     | SlotsFree
 )

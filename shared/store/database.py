@@ -42,6 +42,14 @@ _AUDIT = Command(
       FROM jsonb_to_recordset(%(entries)s::jsonb) AS e (type text, directive uuid, body jsonb)
     """,
 )
+_AUDIT_BY = Command(
+    "store.audit_by",
+    """
+    INSERT INTO makima.event (type, directive_id, body)
+    SELECT e.type, e.directive, e.body || jsonb_build_object('by', %(by)s::text)
+      FROM jsonb_to_recordset(%(entries)s::jsonb) AS e (type text, directive uuid, body jsonb)
+    """,
+)
 _COMMITTED = "it is committed"
 PLANS = "-c plan_cache_mode=force_generic_plan " + " ".join(
     f"-c enable_{kind}=off" for kind in ("seqscan", "bitmapscan", "hashjoin", "mergejoin")
@@ -117,6 +125,8 @@ class UnitOfWork(Reader):
         self.events: list[Event] = []
         """What is published after the commit."""
         self._told: list[Callable[[], Awaitable[None]]] = []
+        self.by: str | None = None
+        """Who does it, as the audit log says; None: nobody in particular."""
 
     def execute(self, *asked: Asked[Any]) -> None:
         """Have statements carried out whose rows nobody waits for: with the next one that is, or with the commit.
@@ -170,7 +180,8 @@ class UnitOfWork(Reader):
         self._refuse_late()
         hit(self._point, "before_commit")
         entries = [{"type": event_type(e), "directive": e.directive, "body": e} for e in self._entries]
-        asked = [*last, *((_AUDIT(entries=entries),) if entries else ())]
+        audit = _AUDIT(entries=entries) if self.by is None else _AUDIT_BY(entries=entries, by=self.by)
+        asked = [*last, *((audit,) if entries else ())]
         rows: list[list[Any]] = []
         if self._begun or self._waiting or asked:
             rows = await self._exchange([*asked, COMMIT])

@@ -143,9 +143,13 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
         "step_dependency": (inserts(),),
     },
     "gateway": {
-        "owner": (inserts(), updates("token_hash max_running directives orders")),
-        "person": (updates("issuer subject"),),
-        "person_token": (inserts(), updates("last_used_at revoked_at")),
+        "owner": (
+            inserts(),
+            updates("token_hash max_running directives orders max_cost_usd_a_day max_daemons"),
+        ),
+        "person": (inserts(), updates("name issuer subject")),
+        "member": (inserts(), updates("role"), deletes),
+        "person_token": (inserts(), updates("last_used_at revoked_at"), deletes),
         "directive": (
             inserts(status="draft"),
             updates(

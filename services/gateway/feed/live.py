@@ -17,7 +17,8 @@ import structlog
 
 from services.gateway.feed.clients import MAX_WAITING_BYTES, Client, Interest
 from services.gateway.feed.follower import PAGE, Follower
-from services.gateway.rows.events import LAST_POSITION, REPLAY, FollowedEntry
+from services.gateway.feed.held import Held
+from services.gateway.rows.events import LAST_POSITION, REPLAY, REPLAY_ALL, FollowedEntry
 from services.gateway.showing import show
 from shared.api.events import EventShown
 from shared.bus.bus import Bus
@@ -44,6 +45,7 @@ class Live:
         self._follower: Follower | None = None
         self._listening = 0
         self.clients: set[Client] = set()
+        self.held = Held(database)
         self.cut_off = 0
         self.sent = 0
 
@@ -82,7 +84,9 @@ class Live:
     async def replay(self, interest: Interest, after: int, to: int) -> AsyncGenerator[bytes, None]:
         """The log's entries of interest from above `after` up to `to`, a page a chunk."""
         while after < to:
-            asked = REPLAY(owner=interest.owner, directive=interest.directive, after=after, to=to, limit=PAGE)
+            of = {"owner": interest.owner, "after": after, "to": to, "limit": PAGE}
+            one = interest.directive
+            asked = REPLAY(directive=one, **of) if one is not None else REPLAY_ALL(**of)
             entries = await self._database.fetch(asked)
             kept = [e for e in entries if interest.covers(e.owner_id, e.directive_id, e.body.get("task"))]
             if kept:
@@ -99,6 +103,7 @@ class Live:
 
     def entry(self, entry: FollowedEntry) -> None:
         """Hand an entry of the log to whom it is of interest."""
+        self.held.entry(entry)
         frame = b""
         for client in tuple(self.clients):
             if entry.seq <= client.above:

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from litestar import Response, get, post
 from litestar.di import NamedDependency
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, PermissionDeniedException
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from services.gateway.access import OPERATOR, VIEWER, VIEWER_OR_TASK, Caller
@@ -25,6 +25,7 @@ from shared.api.directives import DirectiveListed, DirectiveShown, NewDirective
 from shared.config import Settings
 from shared.domain.ids import new_id
 from shared.domain.offers import no_such_agent
+from shared.domain.repositories import is_elsewhere
 from shared.domain.statuses import DirectiveStatus, TransitionRefused, check_directive
 from shared.messages.events import DirectiveChanged, DirectiveCreated
 from shared.store.database import Database, UnitOfWork
@@ -51,6 +52,7 @@ async def create(
 ) -> Response[DirectiveShown]:
     """Make a directive, with or without its plan, started or as a draft."""
     _refuse_bad_texts(data)
+    _refuse_folder(data.repository_url, caller, settings)
     directive, owner = new_id(), caller.owner
     warnings: list[str] = []
     async with change.begin("gateway.create") as begun:
@@ -222,6 +224,19 @@ def _refuse_transition(status: DirectiveStatus, to: DirectiveStatus) -> None:
         check_directive(status, to)
     except TransitionRefused as error:
         raise HTTPException(str(error), status_code=409) from None
+
+
+def _refuse_folder(repository: str | None, caller: Caller, settings: Settings) -> None:
+    """Raise PermissionDeniedException for a folder of the cluster's machine, where other owners' work may lie.
+
+    It is for the cluster's own owner, and for its administrator.
+    """
+    if repository is None or caller.cluster or caller.owner_name == settings.owner or is_elsewhere(repository):
+        return
+    raise PermissionDeniedException(
+        f"{caller.owner_name}'s repositories are elsewhere, as https://HOST/PATH, ssh://HOST/PATH or HOST:PATH: "
+        "one in a folder of the cluster's machine is for the cluster's administrator to give"
+    )
 
 
 def _refuse_bad_texts(new: NewDirective) -> None:

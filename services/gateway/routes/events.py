@@ -11,15 +11,18 @@ from uuid import UUID
 import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
+from litestar.exceptions import NotAuthorizedException, NotFoundException
 from litestar.params import FromPath, FromQuery, HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from services.gateway.access import VIEWER_OR_TASK, Caller
 from services.gateway.feed.clients import CUT_OFF, Interest
+from services.gateway.feed.held import Held
 from services.gateway.feed.live import Live, NotFollowed
 from services.gateway.http.problems import AnyRequest
 from services.gateway.pages import NEXT, Cursor, Limit, page
 from services.gateway.pages import after as place_of
+from services.gateway.rows.directives import OWN_DIRECTIVE
 from services.gateway.rows.events import EVENTS
 from services.gateway.rows.steps import STEP_NAMES
 from services.gateway.showing import show
@@ -61,20 +64,23 @@ async def list_events(
         msgspec.structs.replace(show(EventShown, e), said=sentence(read(e.type, e.directive_id, e.body), names))
         for e in entries
     ]
+    if not found:
+        await _refuse_unknown(database, caller, directive)
     return page(request, found, limit, lambda event: _Place(event.seq))
 
 
 @get(
     "/v1/events",
     media_type="text/event-stream",
-    sync_to_thread=False,
     operation_id="streamEvents",
     opt=VIEWER_OR_TASK,
     tags=["events"],
 )
-def stream(
+async def stream(
     caller: NamedDependency[Caller],
+    database: NamedDependency[Database],
     live: NamedDependency[Live],
+    held: NamedDependency[Held],
     directive: FromQuery[UUID | None] = None,
     task: FromQuery[UUID | None] = None,
     after: Annotated[int | None, QueryParameter(ge=0, le=LAST, description="Only what has a larger number.")] = None,
@@ -88,21 +94,31 @@ def stream(
     event without an id passes by without being kept: output, daemons. A client too slow to take them gets `cut_off` and
     the end of its stream, and asks again with the last id that it saw.
     """
-    if directive is not None:
-        caller.on(directive)
-    else:
+    if directive is None:
         caller.no_task()
+    else:
+        await _refuse_unknown(database, caller.on(directive), directive)
     after = after if last_event_id is None else last_event_id
     interest = Interest(
         owner=caller.owner, owner_name=caller.owner_name, directive=directive, task=task, output=caller.task is None
     )
-    return Stream(_frames(live, interest, after), headers={"cache-control": "no-store", "x-accel-buffering": "no"})
+    return Stream(
+        _frames(live, held, caller, interest, after), headers={"cache-control": "no-store", "x-accel-buffering": "no"}
+    )
 
 
-async def _frames(live: Live, interest: Interest, after: int | None) -> AsyncIterator[bytes]:
+async def _refuse_unknown(database: Database, caller: Caller, directive: UUID) -> None:
+    """Raise NotFoundException for a directive that is none of the owner's: whoever asks by its id hears all of it."""
+    if not await database.fetch(OWN_DIRECTIVE(id=directive, owner=caller.owner)):
+        raise NotFoundException(f"no directive {directive}")
+
+
+async def _frames(
+    live: Live, held: Held, caller: Caller, interest: Interest, after: int | None
+) -> AsyncIterator[bytes]:
     sending = asyncio.current_task()
     try:
-        async with live.listening(interest, after) as (client, position):
+        async with live.listening(interest, after) as (client, position), held.open(caller, client.end):
             client.on_end = lambda: _let_go(sending)
             yield b"retry: 1000\n\n"
             if after is not None:
@@ -111,7 +127,7 @@ async def _frames(live: Live, interest: Interest, after: int | None) -> AsyncIte
                         yield chunk
             async for chunk in client.frames():
                 yield chunk
-    except NotFollowed:
+    except (NotFollowed, NotAuthorizedException):
         yield CUT_OFF
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from litestar import Response, get, post
 from litestar.di import NamedDependency
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, NotFoundException
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from services.gateway.access import OPERATOR, OPERATOR_OR_TASK, VIEWER_OR_TASK, Caller
@@ -21,6 +21,7 @@ from services.gateway.rows.orders import (
     LIST_ORDERS,
     OPEN_ORDERS,
     ORDER_OF_STEP,
+    OWN_ORDER,
     SERVE_ORDERS,
     SHOW_ORDER,
     STEP_IN_FORCE,
@@ -113,6 +114,7 @@ async def link_order(
     async with change.begin("gateway.link_order") as begun:
         await lock(begun.unit, caller, data.directive)
         await refuse_ended(begun.unit, caller)
+        await _refuse_unknown(begun.unit, caller, order)
         if data.step is None:
             linked = await _link(begun.unit, caller, order, data.directive)
         else:
@@ -121,10 +123,16 @@ async def link_order(
         return begun.answer(show(OrderShown, linked))
 
 
+async def _refuse_unknown(unit: UnitOfWork, caller: Caller, order: UUID) -> None:
+    """Raise NotFoundException for an order that is none of the owner's."""
+    if not await unit.fetch(OWN_ORDER(order=order, owner=caller.owner)):
+        raise NotFoundException(f"no order {order}")
+
+
 async def _link(unit: UnitOfWork, caller: Caller, order: UUID, directive: UUID) -> Order:
     linked = await unit.fetch_first(LINK_ORDER(order=order, owner=caller.owner, directive=directive))
     if linked is None:
-        raise HTTPException(f"order {order} is not there, or not open", status_code=409)
+        raise HTTPException(f"order {order} is not open", status_code=409)
     return linked
 
 
@@ -149,9 +157,10 @@ async def cancel_order(
     """Cancel an order; steps that serve it stay."""
     owner = caller.owner
     async with change.begin("gateway.cancel_order") as begun:
+        await _refuse_unknown(begun.unit, caller, order)
         cancelled = await begun.unit.fetch_first(CANCEL_ORDER(order=order, owner=owner))
         if cancelled is None:
-            raise HTTPException(f"order {order} is not there, or done or cancelled already", status_code=409)
+            raise HTTPException(f"order {order} is done or cancelled already", status_code=409)
         begun.unit.record(OrderChanged(directive=cancelled.directive_id, order=order, status=cancelled.status))
         return begun.answer(show(OrderShown, cancelled))
 

@@ -15,6 +15,7 @@ from litestar.exceptions import HTTPException, NotFoundException, PermissionDeni
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from services.gateway.access import OPERATOR, OPERATOR_OR_TASK, VIEWER, VIEWER_OR_TASK, Caller
+from services.gateway.feed.held import Held
 from services.gateway.feed.waiters import Answers
 from services.gateway.http.problems import AnyRequest
 from services.gateway.pages import NEXT, Cursor, Limit, after, page
@@ -94,16 +95,19 @@ async def show_question(
     caller: NamedDependency[Caller],
     database: NamedDependency[Database],
     waiters: NamedDependency[Answers],
+    held: NamedDependency[Held],
     wait: Wait = 0.0,
 ) -> QuestionShown:
     """A question; with `wait`, as soon as it is settled, or after so many seconds."""
     async with waiters.waiting(question) as woken:
         shown = await _read(database, caller, question)
-        if wait and shown.settled is None:
+        if not wait or shown.settled is not None:
+            return shown
+        async with held.open(caller, woken.set) as hold:
             with suppress(TimeoutError):
                 await asyncio.wait_for(woken.wait(), wait)
-            shown = await _read(database, caller, question)
-        return shown
+            hold.refuse_over()
+        return await _read(database, caller, question)
 
 
 @post("/v1/questions/{question:uuid}/answer", status_code=200, operation_id="answer", opt=OPERATOR, tags=["questions"])

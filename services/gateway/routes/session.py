@@ -11,6 +11,7 @@ from litestar.exceptions import NotAuthorizedException
 from litestar.params import JSONBody
 
 from services.gateway.access import PAGE, VIEWER, Caller, hash_of
+from services.gateway.feed.held import Held
 from services.gateway.http.problems import AnyRequest
 from services.gateway.issuing import issue
 from services.gateway.rows.people import REVOKE_SESSION
@@ -59,13 +60,18 @@ async def sign_in(
 
 @delete("/v1/session", status_code=200, operation_id="signOut", opt=PAGE, tags=["people"], security=[{}])
 async def sign_out(
-    request: AnyRequest, database: NamedDependency[Database], sessions: NamedDependency[Sessions]
+    request: AnyRequest,
+    database: NamedDependency[Database],
+    sessions: NamedDependency[Sessions],
+    held: NamedDependency[Held],
 ) -> Response[None]:
     """Sign this browser out: its cookie is taken back, and a person's token that it held is revoked."""
-    held = request.cookies.get(sessions.cookie, "")
-    if held.startswith("mkt_"):
+    kept = request.cookies.get(sessions.cookie, "")
+    if kept.startswith("mkt_"):
         async with database.unit_of_work("gateway.sign_out") as unit:
-            unit.execute(REVOKE_SESSION(hash=hash_of(held), name=NAME))
+            ended = await unit.fetch(REVOKE_SESSION(hash=hash_of(kept), name=NAME))
+        for token in ended:
+            held.end_token(token)
     return Response(None, cookies=[_cookie(request, sessions, "", 0)])
 
 

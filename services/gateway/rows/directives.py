@@ -146,6 +146,7 @@ class ShownStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 CREATE = SQL.command("create")
+OWN_DIRECTIVE = SQL.query("own_directive", UUID)
 LOCK = SQL.query("lock", LockedDirective)
 CHANGES_SINCE = SQL.query("changes_since", Change)
 STANDING = SQL.query("version", StatusNow)

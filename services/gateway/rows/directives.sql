@@ -12,6 +12,9 @@ SELECT id, status, version, generation, repository_url, base_branch, agent, chec
        on_failure, approve_plan, max_parallel, max_attempts, max_cost_usd::float, max_tokens, deadline, stop_now, paused_for, awaited_plan
   FROM makima.directive WHERE id = %(id)s AND owner_id = %(owner)s FOR UPDATE;
 
+-- name: own_directive
+SELECT d.id FROM makima.directive d WHERE d.id = %(id)s AND d.owner_id = %(owner)s;
+
 -- name: changes_since
 -- What people changed of a directive after a version. Relies on event_by_directive.
 SELECT e.at, ARRAY(SELECT jsonb_array_elements_text(e.body -> 'changed')) AS changed

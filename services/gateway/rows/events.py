@@ -22,7 +22,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FollowedEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """The same as the log holds it: nobody's, when its directive is gone or it had none."""
+    """The same as the log holds it: nobody's, when its directive is gone, or it had none and
+    names no owner."""
 
     seq: int
     type: str
@@ -34,6 +35,7 @@ class FollowedEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 EVENTS = SQL.query("events", Entry)
 REPLAY = SQL.query("replay", Entry)
+REPLAY_ALL = SQL.query("replay_all", Entry)
 FOLLOW = SQL.query("follow", FollowedEntry)
 SETTLED_POSITION = SQL.query("settled_position", int)
 LAST_POSITION = SQL.query("last_position", int)

@@ -48,6 +48,9 @@ SELECT o.id, o.number, o.title, o.description, o.priority, o.order_type, o.statu
        ARRAY(SELECT so.step_id FROM makima.step_order so WHERE so.order_id = o.id ORDER BY so.step_id) AS steps
   FROM makima.work_order o WHERE o.id = %(order)s AND o.owner_id = %(owner)s AND o.directive_id = %(directive)s;
 
+-- name: own_order
+SELECT o.id FROM makima.work_order o WHERE o.id = %(order)s AND o.owner_id = %(owner)s;
+
 -- name: order_of_step
 SELECT order_id FROM makima.step_order WHERE step_id = %(step)s AND order_id = %(order)s;
 

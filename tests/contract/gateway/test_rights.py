@@ -82,11 +82,28 @@ RIGHTS: dict[tuple[str, str], tuple[tuple[str, ...], object]] = {
     ("GET", "/v1/daemons/keys"): (PERSON, None),
     ("POST", "/v1/daemons/keys/{fingerprint}/accept"): (PERSON, {}),
     ("POST", "/v1/daemons/keys/{fingerprint}/revoke"): (PERSON, {}),
+    ("POST", "/v1/owners"): (PERSON, {"name": "rights"}),
+    ("GET", "/v1/owners"): (PERSON, None),
+    ("GET", "/v1/owner"): (PERSON, None),
+    ("PATCH", "/v1/owner"): (PERSON, {"max_daemons": None}),
+    ("GET", "/v1/me"): (PERSON, None),
+    ("GET", "/v1/members"): (PERSON, None),
+    ("GET", "/v1/members/{person}"): (PERSON, None),
+    ("PUT", "/v1/members/{person}"): (PERSON, {"role": "viewer"}),
+    ("DELETE", "/v1/members/{person}"): (PERSON, None),
+    ("POST", "/v1/tokens"): (PERSON, {"name": "laptop", "person": "ada"}),
+    ("GET", "/v1/tokens"): (PERSON, None),
+    ("DELETE", "/v1/tokens/{token}"): (PERSON, None),
     ("GET", "/v1/directives/{directive}/events"): (ALL, None),
     ("GET", "/v1/events"): (PERSON, None),
     ("POST", "/v1/session/links"): (PERSON, {}),
     ("POST", "/v1/session"): ((), {"code": "x"}),
     ("DELETE", "/v1/session"): ((), None),
+    ("GET", "/signin"): (ANYONE, None),
+    ("GET", "/signin/callback"): (ANYONE, None),
+    ("POST", "/signin/confirm"): (ANYONE, None),
+    ("GET", "/signin/provider"): (ANYONE, None),
+    ("POST", "/signin/token"): (ANYONE, {"code": "x", "verifier": "x"}),
     ("GET", "/directives/{number}"): (ANYONE, None),
     ("GET", "/directives/{number}/steps/{step}"): (ANYONE, None),
     ("GET", "/assets/{name}"): (ANYONE, None),
@@ -118,7 +135,7 @@ class World:
             self.tasks[kind] = stage.rows.task(self.directive, kind, status="running", daemon="d1")
 
     def client(self, who: str) -> httpx.Client:
-        """A client with the token of a person, of a task of this kind, or with none."""
+        """A client with the cluster's token, of a task of this kind, or with none."""
         home = self.stage.settings.home
         token = "nothing" if who == "nobody" else (home / "token").read_text().strip()
         if who in self.tasks:
@@ -166,6 +183,8 @@ def test_each_route_takes_the_tokens_that_the_table_says_and_no_others(
             name="d1",
             fingerprint="0123-4567-89ab-cdef",
             number=1,
+            person="ada",
+            token=new_id(),
         )
         with world.client(who).stream(method, filled, json=body) as answer:
             taken = answer.status_code not in (401, 403)
@@ -353,7 +372,12 @@ def test_a_stream_carries_output_to_a_person_and_none_to_a_task(stage: ServiceHa
         stage.until(lambda: told and heard and stage.hears(said), "both streams")
         stage.until(passes, "the output at the person's")
         (step,) = ids(world.add("person", "Last"))
-        stage.until(lambda: any(str(step) in line for line in heard), "what the log holds at the task's")
+
+        def told_of_the_step() -> bool:
+            stage.publish(StepAdded(directive=world.directive, steps=(step,)))  # nobody but the test hands events on
+            return any(str(step) in line for line in heard)
+
+        stage.until(told_of_the_step, "what the log holds at the task's")
         assert not any("task.output" in line or "secret" in line for line in heard)
 
 
