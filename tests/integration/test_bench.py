@@ -13,7 +13,7 @@ from bench.workloads import workloads
 from tests.sampled import sampled
 
 EACH_RUN = ("W3", "W10")
-"""A workload of the services alone, and one with daemons and git."""
+"""Many directives at once, and the cluster as such."""
 
 
 @pytest.mark.parametrize("name", sampled(workloads(), EACH_RUN))
