@@ -38,15 +38,21 @@ def login(command: argparse.ArgumentParser) -> None:
         command,
         _login,
         "makima login https://build.example.org:8420",
+        "makima login https://build.example.org:8420 --no-browser",
         "makima login https://build.example.org:8420 --name build --ca authority.pem < token",
     )
     command.add_argument("url", metavar="URL", help="the gateway's address: https://HOST or https://HOST:PORT")
-    command.add_argument(
+    ways = command.add_mutually_exclusive_group()
+    ways.add_argument(
         "--token-file",
         metavar="FILE",
         help="where the token stands; else standard input, a browser, or you are asked",
     )
-    command.add_argument("--no-browser", action="store_true", help="where a browser signs in: one of any other machine")
+    ways.add_argument(
+        "--browser",
+        action=argparse.BooleanOptionalAction,
+        help="sign in in a browser; or in one of any other machine, and paste the code that it shows",
+    )
     command.add_argument("--name", help="what to call the context; the host's name by default")
     command.add_argument(
         "--ca", type=Path, metavar="FILE", help="the authority of its certificate (PEM), if it is your own"
@@ -138,6 +144,10 @@ def _token(arguments: Arguments, gateway: Gateway) -> str:
             raise Failed(
                 f"{clean(file)} can't be read: {getattr(error, 'strerror', None) or 'it is no text'}"
             ) from None
+    elif arguments.browser is not None:
+        token = _by_browser(arguments, gateway)
+        if not token:
+            raise Failed(f"nobody signs in at {gateway.address} in a browser; log in with a token that an admin makes")
     elif file is None and sys.stdin.isatty():
         token = _by_browser(arguments, gateway) or getpass.getpass("Token: ")
     else:
@@ -153,8 +163,7 @@ def _by_browser(arguments: Arguments, gateway: Gateway) -> str:
     """The token of whoever signs in in a browser; empty where the gateway takes nobody so. Raises Failed."""
     import msgspec
 
-    from cli.signing_in import sign_in
-    from shared.api.signin import SignInShown
+    from cli.signing_in import provider, sign_in
 
     def ask(shape: type[A], method: str, path: str, body: object = None) -> A:
         status, text = _asked(gateway, path, None, method, msgspec.json.encode(body) if body is not None else None)
@@ -165,9 +174,9 @@ def _by_browser(arguments: Arguments, gateway: Gateway) -> str:
         except (msgspec.MsgspecError, RecursionError):
             raise Failed(_NO_GATEWAY.format(gateway.address)) from None
 
-    if ask(SignInShown, "GET", "/signin/provider").issuer is None:
+    if (told := provider(ask)) is None:
         return ""
-    return sign_in(ask, gateway.address, getattr(arguments, "owner", None), browser=not arguments.no_browser).token
+    return sign_in(ask, told, getattr(arguments, "owner", None), browser=arguments.browser is not False).token
 
 
 def _person(gateway: Gateway, token: str) -> str:

@@ -43,13 +43,22 @@ class Brought(NamedTuple):
     error: str
 
 
-def sign_in(ask: Ask, address: str, owner: str | None, *, browser: bool) -> Redeemed:
-    """Who signs in in a browser, with their token for the gateway at this address. Raises Failed."""
-    if ask(SignInShown, "GET", "/signin/provider").issuer is None:
-        raise Failed(
-            "nobody signs in there by a browser: no OpenID provider is set; log in with a token that an admin makes "
-            "by `makima token create`"
-        )
+def provider(ask: Ask) -> SignInShown | None:
+    """How people sign in at the gateway; None where they don't, as at one of an older version. Raises Failed."""
+    try:
+        told = ask(SignInShown, "GET", "/signin/provider")
+    except Failed as error:
+        if error.status == 404:
+            return None
+        raise
+    return told if told.issuer else None
+
+
+def sign_in(ask: Ask, at: SignInShown, owner: str | None, *, browser: bool) -> Redeemed:
+    """Who signs in in a browser, with their token for the gateway. Raises Failed."""
+    address = at.address or ""
+    if not address.startswith(("https://", "http://")) or not address.isprintable():
+        raise Failed("the gateway names no address for browsers")
     verifier, state = new_verifier(), new_verifier()
     told = {"challenge": challenge_of(verifier), "state": state, "machine": socket.gethostname()[:64]}
     told |= {"owner": owner} if owner else {}

@@ -19,6 +19,8 @@ class SignInShown(msgspec.Struct, frozen=True, kw_only=True):
 
     issuer: str | None
     """Of the OpenID provider; null where nobody signs in by a browser."""
+    address: str | None = None
+    """Where browsers reach the gateway."""
 
 
 class Redemption(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import sys
 from html.parser import HTMLParser
 from urllib.parse import urljoin
 
@@ -74,3 +75,16 @@ class Browser:
         assert self.at is not None
         body = re.sub(r"<(style|title)>.*?</\1>", "", self.at.text, flags=re.DOTALL)
         return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+def main(name: str, address: str) -> int:
+    """Open an address as a browser that `makima login` starts, sign in there by this name, and let that go on."""
+    with Browser() as browser:
+        browser.open(address).sign_in(name)
+        if "Go on only" in browser.text:
+            browser.submit()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from shared.config import ConfigError, load, unread
+from shared.config.sign_in import client_secret
 from shared.config.sockets import short
 
 
@@ -92,3 +93,62 @@ def test_a_file_in_the_current_folder_is_not_read_and_that_is_said(
     assert load(environment).agents == {}
     assert "is not read" in unread(environment) and ".config/makima" in unread(environment)
     assert unread({"MAKIMA_HOME": str(tmp_path)}) == ""
+
+
+SIGN_IN = {
+    "MAKIMA_PUBLIC_URL": "https://makima.example.com",
+    "MAKIMA_OIDC_ISSUER": "https://accounts.example.com/realm",
+    "MAKIMA_OIDC_CLIENT_ID": "makima",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"MAKIMA_OIDC_ISSUER": "http://accounts.example.com"}, "oidc_issuer is 'http://accounts.example.com': write"),
+        ({"MAKIMA_OIDC_ISSUER": "accounts.example.com"}, "oidc_issuer is 'accounts.example.com': write a URL such as"),
+        ({"MAKIMA_OIDC_ISSUER": "https://a@accounts.example.com"}, "oidc_issuer is"),
+        ({"MAKIMA_OIDC_ISSUER": "https://accounts.example.com/?a=b"}, "oidc_issuer is"),
+        ({"MAKIMA_OIDC_ISSUER": "https://accounts.example.com:x"}, "oidc_issuer is"),
+        ({"MAKIMA_OIDC_ISSUER": "https://accounts.example.com/\r\nx"}, "oidc_issuer is"),
+        ({"MAKIMA_PUBLIC_URL": "http://makima.example.com"}, "public_url is 'http://makima.example.com': write a URL"),
+        ({"MAKIMA_PUBLIC_URL": "https://makima.example.com/below"}, "public_url is .*: leave out the path"),
+        ({"MAKIMA_PUBLIC_URL": None}, "oidc_issuer is set without public_url; set the address"),
+        ({"MAKIMA_OIDC_CLIENT_ID": None}, "oidc_issuer is set without oidc_client_id; set what"),
+        ({"MAKIMA_OIDC_CLAIM": "sub"}, "MAKIMA_OIDC_CLAIM has the value 'sub'"),
+        ({"MAKIMA_SIGN_IN_DAYS": "0"}, "MAKIMA_SIGN_IN_DAYS has the value '0'"),
+    ],
+)
+def test_sign_in_that_could_not_be_safe_is_refused_with_the_fix(
+    tmp_path: Path, changed: dict[str, str | None], says: str
+) -> None:
+    environment = {"MAKIMA_HOME": str(tmp_path), **SIGN_IN, **changed}
+    assert load({"MAKIMA_HOME": str(tmp_path), **SIGN_IN}).oidc_claim == "email"
+    with pytest.raises(ConfigError, match=says):
+        load({name: value for name, value in environment.items() if value is not None})
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8420", "http://localhost:8420", "http://[::1]:8420"])
+def test_a_trial_on_one_machine_needs_no_certificate(tmp_path: Path, url: str) -> None:
+    at = {"MAKIMA_PUBLIC_URL": url, "MAKIMA_OIDC_ISSUER": url}
+    assert load({"MAKIMA_HOME": str(tmp_path), **SIGN_IN, **at}).oidc_issuer == url
+
+
+def test_a_clients_secret_is_a_line_in_a_file_of_this_account_alone(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    for content, mode, says in (
+        (None, 0, "can't be read: No such file"),
+        (b"secret", 0o640, r"is open to other accounts \(mode 640\); chmod 600 "),
+        (b"", 0o600, "holds no secret"),
+        (b"\n", 0o600, "holds no secret"),
+        (b"one\ntwo\n", 0o600, "holds no secret"),
+        (b"x" * 5000, 0o600, "holds no secret"),
+        (b"\xff", 0o600, "is no ASCII"),
+    ):
+        if content is not None:
+            file.write_bytes(content)
+            file.chmod(mode)
+        with pytest.raises(ConfigError, match=says):
+            client_secret(file)
+    file.write_bytes(b"secret\n")
+    assert client_secret(file) == "secret"

@@ -98,7 +98,7 @@ async def provider(signing: Signing) -> SignInShown:
         await signing.provider.described()
     except Refused as refused:
         raise _problem(refused) from None
-    return SignInShown(issuer=signing.provider.client.issuer)
+    return SignInShown(issuer=signing.provider.client.issuer, address=signing.origin)
 
 
 @post("/signin/token", status_code=200, operation_id="redeemCode", opt=ANYBODY, tags=["people"], security=[{}])

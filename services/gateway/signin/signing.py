@@ -36,6 +36,7 @@ class SignIn:
     def __init__(self, provider: Provider, seal: Seal, origin: str, token_seconds: float) -> None:
         self.provider = provider
         self.seal = seal
+        self.origin = origin
         self.secure = origin.startswith("https:")
         self.token_seconds = token_seconds
         self.cookie = "__Host-makima-signin" if self.secure else "makima-signin"
