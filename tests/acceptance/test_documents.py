@@ -76,6 +76,20 @@ NOT_RUN = {
     "makima daemon join build.example.org:8421 --server-key 'KEY'": "as above",
     "makima daemon accept 1da9-eb47-2d43-a9ca --name laptop": "as above",
     "makima daemon revoke laptop": "as above",
+    **dict.fromkeys(
+        (
+            "chmod 600 ~/makima-oidc-secret",
+            "makima config set public_url https://makima.example.com",
+            "makima config set oidc_client_id makima",
+            "makima config set oidc_client_secret_file ~/makima-oidc-secret",
+            "makima config set oidc_issuer https://accounts.example.com",
+            "makima member add alice@example.com --role operator",
+            "makima login https://makima.example.com",
+            "makima login https://makima.example.com --owner shop",
+            "makima login https://makima.example.com --no-browser",
+        ),
+        "it needs a provider; test_signing_in.py types it, with one",
+    ),
     "makima daemon install": "it writes into the account's home; test_daemon_unit.py does that",
 }
 """What can't be run here, each with the reason."""

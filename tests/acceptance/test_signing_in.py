@@ -9,14 +9,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
-from shared.config.embedded_url import embedded_url
 from tests.conftest import ROOT, Cluster, free_port
-from tests.contract.rows import Rows
+from tests.documents import told
 from tests.postgres import home
-from tests.provider import CLIENT, real_provider
+from tests.provider import real_provider
 from tests.provider.browser import Browser
 
 SECRET = "of a test: +/ %"
@@ -38,20 +36,32 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with home() as folder:
         issuer_port = free_port()
         running = Cluster(folder, sweep_seconds="3600")
-        secret.chmod(0o600)
+        stands_for = {
+            "~/makima-oidc-secret": str(secret),
+            "https://makima.example.com": address(running),
+            "https://accounts.example.com": f"http://127.0.0.1:{issuer_port}",
+            "alice@example.com": "ada@example.com",
+            "makima ": f"{sys.executable} -m cli ",
+        }
+        setting, _, adding, *_ = told(ROOT / "docs/guides/sign-in.md")
         with real_provider(issuer_port, PEOPLE, f"{address(running)}/signin/callback", SECRET):
-            for name, value in (
-                ("public_url", address(running)),
-                ("oidc_client_id", CLIENT),
-                ("oidc_client_secret_file", str(secret)),
-                ("oidc_issuer", f"http://127.0.0.1:{issuer_port}"),
-            ):
-                running.makima("config", "set", name, value)
+            type_in(running, setting, stands_for)
             running.makima("up", "--detach", "--daemons", "0")
-            with psycopg.connect(embedded_url(folder), autocommit=True) as connection:
-                Rows(connection).member("ada@example.com", "operator")
+            running.makima("owner", "create", "shop")
+            type_in(running, adding, stands_for)
             yield running
             running.makima("down")
+
+
+def type_in(cluster: Cluster, commands: list[str], stands_for: dict[str, str]) -> None:
+    """Type the commands of a guide, with values in the place of what stands for them."""
+    for command in commands:
+        for stands, value in stands_for.items():
+            command = command.replace(stands, value)
+        done = subprocess.run(
+            ["sh", "-c", command], env=cluster.environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 
 def address(cluster: Cluster) -> str:
@@ -90,12 +100,14 @@ def test_a_member_signs_in_by_a_browser_and_may_do_what_their_role_may(cluster: 
     laptop = Laptop(tmp_path, "ada")
     done = laptop.run("login", address(cluster), "--browser")
     assert done.returncode == 0, done.stderr
-    assert "logged in to" in done.stdout
+    assert "ada@example.com" in done.stdout and "operator" in done.stdout
     assert f"{address(cluster)}/signin?challenge=" in done.stderr
     made = laptop.run("directive", "create", "--title", "Ada's", "--goal", "Begin")
     assert made.returncode == 0, made.stderr
     assert "Ada's" in laptop.run("list").stdout
     assert "takes the role admin" in laptop.refused("daemon", "keys")
+    tokens = cluster.makima("token", "list")
+    assert "ada@example.com" in tokens and "login on" in tokens
 
 
 def test_a_person_without_a_browser_pastes_the_code_that_another_one_shows(cluster: Cluster, tmp_path: Path) -> None:
@@ -113,7 +125,7 @@ def test_a_person_without_a_browser_pastes_the_code_that_another_one_shows(clust
             code = browser.submit().text.rpartition(" ")[2]
         out, error = login.communicate(f"{code}\n", timeout=60)
     assert login.returncode == 0, error
-    assert "logged in to" in out
+    assert "ada@example.com" in out
     assert laptop.run("list").returncode == 0
 
 
@@ -132,3 +144,13 @@ def test_who_is_no_member_or_calls_themselves_one_is_told_so_in_a_line(
     Laptop(tmp_path / "ada", "ada").run("login", address(cluster), "--browser")  # whose the name is from now on
     assert says in Laptop(tmp_path, person).refused("login", address(cluster), "--browser")
     assert not (tmp_path / ".config").exists()
+
+
+def test_a_member_of_several_owners_says_to_which_they_sign_in(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.makima("member", "add", "ada@example.com", "--role", "viewer", "--owner", "shop")
+    laptop = Laptop(tmp_path, "ada")
+    done = laptop.run("login", address(cluster), "--browser", "--owner", "shop")
+    assert done.returncode == 0 and "viewer" in done.stdout and "shop" in done.stdout, done.stdout + done.stderr
+    assert "you are no member of an owner other" in laptop.refused(
+        "login", address(cluster), "--browser", "--owner", "other"
+    )

@@ -85,8 +85,12 @@ INSERT INTO makima.member (owner_id, person_id, role) SELECT %(owner)s, meant.id
 RETURNING person_id;
 
 -- name: remove_member
--- Their tokens end with it (ON DELETE CASCADE).
-DELETE FROM makima.member WHERE owner_id = %(owner)s AND person_id = %(person)s;
+-- Their tokens end with it (ON DELETE CASCADE). Who is a member of nothing else is signed in by nobody any more: the first
+-- who signs in by the name once it is added again is that person (member_of).
+WITH removed AS (DELETE FROM makima.member WHERE owner_id = %(owner)s AND person_id = %(person)s RETURNING person_id)
+UPDATE makima.person p SET issuer = NULL, subject = NULL FROM removed r
+ WHERE p.id = r.person_id AND p.issuer IS NOT NULL
+   AND NOT EXISTS (SELECT FROM makima.member m WHERE m.person_id = p.id AND m.owner_id <> %(owner)s);
 
 -- name: tokens
 -- Those that are good now, of one person or of all of the owner's (person_token_by_member).

@@ -160,6 +160,24 @@ def test_the_subject_counts_once_it_is_known_and_not_the_name(stage: ServiceHarn
     assert bound(stage) == {"ada@example.com": "subject-1", "eve@example.com": None}
 
 
+def test_who_is_removed_and_added_again_may_be_another_account_at_the_provider(stage: ServiceHarness, odd: Odd) -> None:
+    stage.rows.member("ada@example.com", "viewer")
+    stage.rows.member("ada@example.com", "viewer", "red")
+    with Browser() as browser:
+        browser.open(door(new_verifier()))
+    token = (stage.settings.home / "token").read_text().strip()
+    for owner, subject in (("red", "subject-1"), ("default", None)):
+        headers = {"Authorization": f"Bearer {token}", "Makima-Owner": owner}
+        removed = httpx.delete(f"{ADDRESS}/v1/members/ada@example.com", headers=headers, timeout=30)
+        assert removed.status_code == 200, removed.text
+        assert bound(stage) == {"ada@example.com": subject}
+    stage.rows.member("ada@example.com", "viewer")
+    odd.says["sub"] = "subject-2"
+    with Browser() as browser:
+        assert "Go on only" in browser.open(door(new_verifier())).text
+    assert bound(stage) == {"ada@example.com": "subject-2"}
+
+
 def test_a_member_of_several_owners_chooses_on_the_page(stage: ServiceHarness, browser: Browser) -> None:
     for owner in ("red", "blue"):
         stage.rows.member("ada@example.com", "viewer", owner)
