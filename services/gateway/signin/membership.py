@@ -40,8 +40,8 @@ async def _bind(unit: UnitOfWork, person: Person) -> KnownPerson:
         return bound
     if await unit.fetch(IS_TAKEN(name=person.name)):
         raise Refused(
-            f"{person.name} is the name of another account here, which signed in by it first; who is removed from every "
-            "owner and added again can sign in anew"
+            f"{person.name} is the name of another account here, which signed in by it first; who is removed from "
+            "every owner and added again can sign in anew"
         )
     raise Refused(
         f"{person.name} is no member of any owner here; an admin adds you: makima member add {shlex.quote(person.name)}"
