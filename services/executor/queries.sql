@@ -1,44 +1,26 @@
 -- name: due_steps
 -- Ready steps of active directives without a live task (rule 6), within each directive's max_parallel and each
--- owner's free slots, with all that decides where they start (rule 7). A directive with ready steps costs one look,
--- however many they are. Relies on step_ready, task_one_live_a_step, task_on_a_daemon, step_completed.
-WITH RECURSIVE slots AS MATERIALIZED (
-    SELECT f.owner_id, o.name AS owner, f.free FROM makima.free_slots f JOIN makima.owner o ON o.id = f.owner_id WHERE f.free > 0
-), having_ready AS (
-    (SELECT s.directive_id FROM makima.step s WHERE s.status = 'ready' ORDER BY s.directive_id LIMIT 1)
-     UNION ALL
-    SELECT (SELECT s.directive_id FROM makima.step s
-             WHERE s.status = 'ready' AND s.directive_id > h.directive_id ORDER BY s.directive_id LIMIT 1)
-      FROM having_ready h WHERE h.directive_id IS NOT NULL
-), directives AS (
-    SELECT d.*,
-           d.max_parallel - (SELECT count(*) FROM makima.task t
-                              WHERE t.owner_id = d.owner_id AND t.directive_id = d.id
-                                AND t.status IN ({on_a_daemon})) AS parallel
-      FROM having_ready h
-      JOIN makima.directive d ON d.id = h.directive_id AND d.status = 'active'
+-- owner's free slots, the directive with the fewest tasks running first (rule 19), with all that decides where they
+-- start (rule 7). Relies on step_completed, and on what ready_turn does.
+WITH turns AS MATERIALIZED (
+    SELECT * FROM makima.ready_turn
+), placed AS (
+    SELECT t.*, row_number() OVER (PARTITION BY t.owner_id ORDER BY t.running + t.turn, t.order_index, t.step_id) AS place
+      FROM turns t WHERE t.step_id IS NOT NULL
 ), due AS (
-    SELECT s.*, d.owner_id, slots.owner, d.title, d.repository_url, coalesce(d.pr_state = 'merged', false) AS merged,
+    SELECT s.*, p.owner_id, o.name AS owner, d.title, d.repository_url, coalesce(d.pr_state = 'merged', false) AS merged,
            CASE WHEN d.pr_state = 'merged' THEN NULL ELSE d.pr_branch END AS pr_branch, d.base_branch, d.check_command,
-           d.generation = 0 AS unplanned, coalesce(s.agent, d.agent) AS worker, slots.free, d.parallel,
-           row_number() OVER (PARTITION BY d.owner_id ORDER BY s.order_index, s.id) AS place
-      FROM directives d
-      JOIN slots ON slots.owner_id = d.owner_id
-     CROSS JOIN LATERAL (
-           SELECT s.id, s.directive_id, s.name, s.description, s.task_plan, s.order_index, s.task_id, s.agent, s.model,
-                  s.labels
-             FROM makima.step s
-            WHERE s.directive_id = d.id AND s.status = 'ready'
-              AND (SELECT true FROM makima.task t
-                    WHERE t.step_id = s.id AND t.kind = 'step'
-                      AND t.status IN ({live_task}) LIMIT 1) IS NULL
-            ORDER BY s.order_index, s.id
-            LIMIT greatest(d.parallel, 0)) AS s
+           d.generation = 0 AS unplanned, coalesce(s.agent, d.agent) AS worker, p.free, p.parallel
+      FROM placed p
+      JOIN makima.step s ON s.id = p.step_id
+      JOIN makima.directive d ON d.id = p.directive_id
+      JOIN makima.owner o ON o.id = p.owner_id
+     WHERE p.place <= p.free
 )
 SELECT due.id AS step_id, due.directive_id, due.owner_id, due.owner, due.title, due.name, due.description, due.task_plan,
        due.pr_branch, due.repository_url, due.base_branch, due.check_command, due.unplanned, due.worker AS agent, due.model, due.labels,
-       due.free, due.parallel, (SELECT true FROM directives d LEFT JOIN slots ON slots.owner_id = d.owner_id
-                                 WHERE d.parallel <= 0 OR slots.free IS NULL LIMIT 1) IS NOT NULL AS others_wait,
+       due.free, due.parallel,
+       (SELECT true FROM turns t WHERE t.parallel <= 0 OR t.free <= 0 LIMIT 1) IS NOT NULL AS others_wait,
        coalesce(dependencies.branches, '{}') AS branches, dependencies.daemon, latest.branch AS last_completed,
        coalesce(dependencies.handed_on, '[]'::json) AS handed_on, dependencies.count AS dependencies,
        failed.reason AS failed_reason, failed.tail AS failed_tail
@@ -62,8 +44,7 @@ SELECT due.id AS step_id, due.directive_id, due.owner_id, due.owner, due.title, 
   LEFT JOIN LATERAL (
        SELECT a.reason, a.tail FROM makima.attempt a
         WHERE a.task_id = due.task_id AND a.outcome = 'failed'
-        ORDER BY a.number DESC LIMIT 1) AS failed ON true
- WHERE due.place <= due.free;
+        ORDER BY a.number DESC LIMIT 1) AS failed ON true;
 
 -- name: claim_steps
 -- Insert the tasks of ready steps, starting at once, each with its entry in the audit log. Inserting the row is the claim:
@@ -89,20 +70,34 @@ WITH chosen AS MATERIALIZED (
 SELECT id FROM claimed;
 
 -- name: claim_pending
--- Tasks that wait and may go now, within the owner's free slots: pending -> starting. Plans, retries, deliveries.
--- One that a report holds for a moment is waited for: passed over, it would be seen by the next sweep only.
--- Relies on task_pending and task_on_a_daemon.
+-- Tasks that wait and may go now, within the owner's free slots: pending -> starting. Plans, retries, deliveries. Ready
+-- steps have their turns among them (rule 19), and are left their slots. One that a report holds for a moment is waited
+-- for: passed over, it would be seen by the next sweep only. Relies on task_pending and task_on_a_daemon.
 WITH slots AS MATERIALIZED (
     SELECT owner_id, free FROM makima.free_slots WHERE free > 0
-), waiting AS (
-    SELECT t.id, t.owner_id, slots.free, row_number() OVER (PARTITION BY t.owner_id ORDER BY t.not_before, t.id) AS place
+), may_go AS MATERIALIZED (
+    SELECT t.id, t.owner_id, t.directive_id, slots.free, t.not_before,
+           row_number() OVER (PARTITION BY t.directive_id ORDER BY t.not_before, t.id) AS turn
       FROM makima.task t
       JOIN slots ON slots.owner_id = t.owner_id
       JOIN makima.directive d ON d.id = t.directive_id
      WHERE t.status = 'pending' AND t.not_before <= (SELECT makima.now()) AND t.cancel_asked IS NULL
        AND (d.status = 'active' OR d.status = 'idle' AND t.kind IN ({delivery_kinds}))
+), directives AS MATERIALIZED (
+    SELECT m.directive_id, count(*) AS waiting,
+           (SELECT count(*) FROM makima.task t
+             WHERE t.owner_id = m.owner_id AND t.directive_id = m.directive_id AND t.status IN ({on_a_daemon})) AS running
+      FROM may_go m GROUP BY m.owner_id, m.directive_id
+), waiting AS (
+    SELECT x.*, row_number() OVER (PARTITION BY x.owner_id ORDER BY x.running + x.turn, x.not_before, x.order_index, x.id) AS place
+      FROM (SELECT m.id, true AS is_task, m.owner_id, m.free, d.running, m.turn, m.not_before, NULL::integer AS order_index
+              FROM may_go m JOIN directives d ON d.directive_id = m.directive_id
+             UNION ALL
+            SELECT r.step_id, false, r.owner_id, r.free, r.running, r.turn + coalesce(d.waiting, 0), NULL, r.order_index
+              FROM makima.ready_turn r LEFT JOIN directives d ON d.directive_id = r.directive_id
+             WHERE r.step_id IS NOT NULL AND r.turn + coalesce(d.waiting, 0) <= r.parallel) AS x
 ), chosen AS (
-    SELECT t.id FROM makima.task t JOIN waiting w ON w.id = t.id AND w.place <= w.free
+    SELECT t.id FROM makima.task t JOIN waiting w ON w.is_task AND w.id = t.id AND w.place <= w.free
      WHERE t.status = 'pending'
      ORDER BY t.id
        FOR UPDATE OF t
@@ -133,13 +128,17 @@ WITH again AS (
 SELECT w.*, true AS asked_again FROM again JOIN makima.task_to_send w ON w.id = again.id;
 
 -- name: next_look
--- Seconds until the next task that backs off may go, or the next one is unaccepted for too long.
+-- Seconds until the next task that backs off may go, the next one is unaccepted for too long, or an owner that has spent
+-- what it may today may spend again.
 -- Relies on task_pending and task_on_a_daemon.
 SELECT extract(epoch FROM min(due.at) - makima.now())::float AS seconds
   FROM (SELECT min(t.not_before) FROM makima.task t WHERE t.status = 'pending' AND t.not_before > makima.now()
          UNION ALL
         SELECT min(t.dispatched_at) + %(after)s::float * interval '1 second'
-          FROM makima.task t WHERE t.status = 'starting' AND t.daemon IS NULL) AS due (at);
+          FROM makima.task t WHERE t.status = 'starting' AND t.daemon IS NULL
+         UNION ALL
+        SELECT date_trunc('day', makima.now(), 'UTC') + interval '1 day'
+          FROM makima.spent_owner) AS due (at);
 
 -- name: put_back
 -- Unroutable: starting -> pending, with the reason, unless the attempt has moved on meanwhile. The longer it has been
@@ -187,7 +186,7 @@ SELECT m.id, m.task_id, o.name AS owner, m.text, t.attempt
  ORDER BY m.id;
 
 -- name: drains
--- Connected daemons that a person wants otherwise than they are.
-SELECT o.name AS owner, d.name, d.drain_asked
-  FROM makima.daemon d JOIN makima.owner o ON o.id = d.owner_id
- WHERE d.connected AND d.drain_asked <> d.drains;
+-- Connected daemons that are to be otherwise than they are: as a person wants, or since their owner may not have so many.
+SELECT o.name AS owner, d.name, d.drain_asked OR d.surplus AS drain_asked
+  FROM makima.connected_daemon d JOIN makima.owner o ON o.id = d.owner_id
+ WHERE (d.drain_asked OR d.surplus) <> d.drains;

@@ -14,7 +14,7 @@ SELECT t.id, t.directive_id, t.step_id, t.kind, (SELECT o.name FROM makima.owner
    FOR NO KEY UPDATE OF d, t;
 
 -- name: apply
--- Write what became of tasks and attempts, and with them their steps. One row a task, as decided. Each step that changed
+-- Write what became of tasks and attempts, and with them their steps and what their owners spend. One row a task, as decided. Each step that changed
 -- has its entry in the audit log.
 WITH new AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(decisions)s::jsonb)
@@ -45,7 +45,14 @@ WITH new AS MATERIALIZED (
            version = t.version + 1
       FROM new
      WHERE t.id = new.id
-    RETURNING new.*, t.step_id, t.agent
+    RETURNING new.*, t.step_id, t.agent, t.owner_id
+), spent AS (
+    INSERT INTO makima.owner_spending AS s (owner_id, day, cost_usd)
+    SELECT t.owner_id, ((SELECT makima.now()) AT TIME ZONE 'UTC')::date, sum(t.cost - coalesce(b.cost_usd, 0))
+      FROM tasks t LEFT JOIN before b ON b.task_id = t.id
+     WHERE t.cost > coalesce(b.cost_usd, 0)
+     GROUP BY t.owner_id
+        ON CONFLICT (owner_id, day) DO UPDATE SET cost_usd = s.cost_usd + excluded.cost_usd
 ), attempts AS (
     INSERT INTO makima.attempt AS a (task_id, number, daemon, agent, session, branch, ended_at, outcome, reason, tail, exit_code,
                                      cost_usd, tokens)
@@ -364,7 +371,7 @@ SELECT held.owner, held.daemon, held.task, held.attempt FROM held
 
 -- name: connect_daemons
 -- Daemons said Hello. Only owners that exist count.
-INSERT INTO makima.daemon (owner_id, name, labels, agents, capacity, connected, draining, drains, refuses)
+INSERT INTO makima.daemon AS d (owner_id, name, labels, agents, capacity, connected, draining, drains, refuses)
 SELECT o.id, u.name, u.labels::text[], u.agents::text[], u.capacity, true, u.draining, u.drains, u.refuses
   FROM unnest(%(owners)s::text[], %(names)s::text[], %(labels)s::text[], %(agents)s::text[], %(capacities)s::integer[],
               %(drainings)s::boolean[], %(drains)s::boolean[], %(refusals)s::text[])
@@ -372,7 +379,8 @@ SELECT o.id, u.name, u.labels::text[], u.agents::text[], u.capacity, true, u.dra
   JOIN makima.owner o ON o.name = u.owner
     ON CONFLICT (owner_id, name) DO UPDATE
    SET labels = excluded.labels, agents = excluded.agents, capacity = excluded.capacity, connected = true,
-       draining = excluded.draining, drains = excluded.drains, refuses = excluded.refuses, last_seen = makima.now();
+       draining = excluded.draining, drains = excluded.drains, refuses = excluded.refuses, last_seen = makima.now(),
+       connected_at = CASE WHEN d.connected THEN d.connected_at ELSE makima.now() END;
 
 -- name: heard
 -- Daemons that gave a sign of life: their last_seen, not at every beat; and those of them that count as gone, because

@@ -83,6 +83,10 @@ class Slots(msgspec.Struct, frozen=True, kw_only=True):
     """Those that take no more though nobody asked for that, each with why."""
     lost: tuple[str, ...] = ()
     """Those that aren't connected."""
+    spent_usd: float | None = None
+    """What the owner has spent today, and"""
+    max_usd: float | None = None
+    """what it may a day: where it has spent that, and nothing starts before the next day."""
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
@@ -333,7 +337,10 @@ def _inactive(scene: Scene) -> Why:
 
 
 def unable(slots: Slots) -> Why | None:
-    """Why no daemon takes any work at all, if so, and what would change that."""
+    """Why nothing at all may start, if so, and what would change that."""
+    if slots.spent_usd is not None and slots.max_usd is not None:
+        spent = f"its owner has spent ${slots.spent_usd:.2f} today, and may spend ${slots.max_usd:.2f} a day"
+        return Why(text=f"{spent}: it goes on at 00:00 UTC", fix="makima owner set, with more a day")
     if slots.daemons:
         return None
     if slots.drained:

@@ -42,8 +42,17 @@ CREATE TABLE makima.daemon (
     drains      boolean NOT NULL DEFAULT false,
     refuses     text,
     last_seen   timestamptz NOT NULL DEFAULT makima.now(),
+    connected_at timestamptz NOT NULL DEFAULT makima.now(),
     PRIMARY KEY (owner_id, name)
 );
+
+CREATE TABLE makima.owner_spending (
+    owner_id uuid NOT NULL REFERENCES makima.owner,
+    day      date NOT NULL,
+    cost_usd numeric NOT NULL,
+    PRIMARY KEY (owner_id, day)
+);
+COMMENT ON COLUMN makima.owner_spending.day IS 'In UTC.';
 
 CREATE TABLE makima.daemon_key (
     public_key text PRIMARY KEY CHECK (length(public_key) = 40),

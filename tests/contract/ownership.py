@@ -106,9 +106,13 @@ OWN: Mapping[str, Mapping[str, tuple[Owns, ...]]] = {
             inserts(),
             updates("daemon agent session branch ended_at outcome reason tail exit_code cost_usd tokens"),
         ),
+        "owner_spending": (inserts(), updates("cost_usd")),
         "task_output": (inserts(), deletes),
         "task_message": (updates("delivered_at delivered_as"),),
-        "daemon": (inserts(), updates("labels agents capacity connected draining drains refuses last_seen")),
+        "daemon": (
+            inserts(),
+            updates("labels agents capacity connected connected_at draining drains refuses last_seen"),
+        ),
         "event": (deletes,),
         "step": (
             updates(

@@ -87,6 +87,11 @@ READY = one_step(1, StepStatus.READY)
             "makima daemon list",
         ),
         (
+            active(steps=(READY,), slots=Slots(daemons=1, capacity=4, spent_usd=5.25, max_usd=5.0)),
+            "step 'S1': its owner has spent $5.25 today, and may spend $5.00 a day: it goes on at 00:00 UTC",
+            "makima owner set, with more a day",
+        ),
+        (
             active(steps=(READY,), slots=Slots(daemons=1, capacity=4, running=4)),
             "step 'S1': 4 of 4 slots are taken",
             "makima daemon run, for more",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from uuid import UUID
 
-from services.gateway.rows.daemon_keys import LOCK_KEYS, NAME_HOLDER, REVOKE_KEYS, DaemonKey
+from services.gateway.rows.daemon_keys import FULL, LOCK_KEYS, NAME_HOLDER, REVOKE_KEYS, DaemonKey
 from shared.bus.link import fingerprint
 from shared.domain.names import is_daemon_name
 from shared.messages.events import DaemonKeyChanged
@@ -36,6 +36,14 @@ class Enrolling:
             raise Refused(f"the name {name} belongs to another daemon's key; take another, or revoke that one first")
         if holder.daemon:
             raise Refused(f"there is a daemon called {name} already; take another name")
+
+    async def refuse_more(self) -> None:
+        """Raise Refused where the owner has as many daemons as it may have."""
+        for most in await self.unit.fetch(FULL(owner=self.owner)):
+            raise Refused(
+                f"{self.owner_name} may have no more than {most} daemons, and has them: revoke one, "
+                "or have an admin set the owner's max_daemons higher"
+            )
 
     def revoke(self, keys: Sequence[DaemonKey], reason: str) -> None:
         """Let these keys connect no more."""

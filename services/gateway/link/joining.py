@@ -112,6 +112,7 @@ class Joining:
         _refuse_known(known)
         name = invited.name or join.name
         await enrolling.refuse_name(name)
+        await enrolling.refuse_more()
         enrolling.unit.execute(USE_INVITATION(key=by, seconds=USED_SECONDS))
         enrolling.say(by, name, "used")
         return await _accept(enrolling, join.key, name, invited, "by an invitation", asked=known is not None, by=by)

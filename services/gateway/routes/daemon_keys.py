@@ -131,6 +131,7 @@ async def accept(
             raise HTTPException(f"{fingerprint} doesn't ask to be accepted: it is {state}", status_code=409)
         name = data.name or key.name or ""
         await _named(enrolling, name)
+        await _one_more(enrolling)
         accepted = await begun.unit.fetch_one(
             ACCEPT_KEY(key=key.public_key, name=name, labels=[], slots=data.slots, joined_by=None)
         )
@@ -187,6 +188,14 @@ async def _named(enrolling: Enrolling, name: str) -> None:
     """Raise HTTPException 409 for a name that is taken."""
     try:
         await enrolling.refuse_name(name)
+    except Refused as error:
+        raise HTTPException(str(error), status_code=409) from None
+
+
+async def _one_more(enrolling: Enrolling) -> None:
+    """Raise HTTPException 409 where the owner may have no more daemons."""
+    try:
+        await enrolling.refuse_more()
     except Refused as error:
         raise HTTPException(str(error), status_code=409) from None
 

@@ -50,6 +50,15 @@ SELECT EXISTS (SELECT FROM makima.daemon_key k
                                            WHERE k.owner_id = d.owner_id AND k.name = d.name
                                              AND k.status IN ('accepted', 'revoked')))) AS daemon;
 
+-- name: full
+-- How many daemons an owner may have, where it has them: by accepted keys, and connected ones of this machine.
+SELECT o.max_daemons FROM makima.owner o
+ WHERE o.id = %(owner)s
+   AND o.max_daemons <= (SELECT count(*) FROM (
+           SELECT k.name FROM makima.daemon_key k WHERE k.owner_id = o.id AND k.status = 'accepted'
+            UNION
+           SELECT d.name FROM makima.daemon d WHERE d.owner_id = o.id AND d.connected) AS had);
+
 -- name: count_asking
 SELECT count(*) FROM makima.daemon_key k
  WHERE k.owner_id = %(owner)s AND k.status = 'asking' AND k.expires_at > makima.now();

@@ -20,15 +20,19 @@ SELECT d.status, d.pause_reason, d.paused_for, d.awaited_plan, makima.awaiting_a
   FROM makima.directive d WHERE d.id = %(directive)s;
 
 -- name: why_slots
--- Where an owner's tasks may run, and which daemons take none. Relies on task_on_a_daemon.
+-- Where an owner's tasks may run, which daemons take none, and what was spent where that is the limit. Relies on task_on_a_daemon.
 SELECT coalesce(f.daemons, 0) AS daemons, coalesce(f.capacity, 0) AS capacity, coalesce(f.running, 0) AS running,
-       f.max_running, coalesce(f.free, 0) AS free, w.drained, w.refusing, w.lost
-  FROM (SELECT coalesce(array_agg(d.name ORDER BY d.name) FILTER (WHERE d.connected AND d.draining AND d.refuses IS NULL), '{}') AS drained,
-               coalesce(array_agg(d.name || ': ' || d.refuses ORDER BY d.name)
-                        FILTER (WHERE d.connected AND d.draining AND d.refuses IS NOT NULL), '{}') AS refusing,
+       f.max_running, coalesce(f.free, 0) AS free, w.drained, w.refusing, w.lost, s.spent_usd::float, s.max_usd::float
+  FROM (SELECT coalesce(array_agg(d.name ORDER BY d.name)
+                        FILTER (WHERE d.connected AND d.draining AND d.refuses IS NULL AND NOT c.surplus), '{}') AS drained,
+               coalesce(array_agg(d.name || ': ' || coalesce(d.refuses, 'its owner may have no more than ' || c.max_daemons || ' daemons')
+                                  ORDER BY d.name)
+                        FILTER (WHERE c.surplus OR d.connected AND d.draining AND d.refuses IS NOT NULL), '{}') AS refusing,
                coalesce(array_agg(d.name ORDER BY d.name) FILTER (WHERE NOT d.connected), '{}') AS lost
-          FROM makima.daemon d WHERE d.owner_id = %(owner)s) AS w
-  LEFT JOIN makima.free_slots f ON f.owner_id = %(owner)s;
+          FROM makima.daemon d LEFT JOIN makima.connected_daemon c ON c.owner_id = d.owner_id AND c.name = d.name
+         WHERE d.owner_id = %(owner)s) AS w
+  LEFT JOIN makima.free_slots f ON f.owner_id = %(owner)s
+  LEFT JOIN makima.spent_owner s ON s.owner_id = %(owner)s;
 
 -- name: why_steps
 -- Relies on step_by_directive.
@@ -71,10 +75,11 @@ SELECT t.id, t.kind, t.name, t.status, t.attempt, t.step_id AS step, t.not_befor
 
 -- name: inbox
 -- All that waits for a person after an item, oldest first: questions, approvals, paused directives, what no daemon has
--- taken for a minute, and what is due while no daemon takes anything (without a text). Relies on question_open,
+-- taken for a minute, and what is due while nothing may start at all (without a text). Relies on question_open,
 -- directive_waits_for_a_person, directive_by_status, step_proposed, task_refused, task_by_directive, step_by_directive.
 WITH able AS MATERIALIZED (
-    SELECT count(*) > 0 AS any FROM makima.able_daemon w WHERE w.owner_id = %(owner)s
+    SELECT EXISTS (SELECT FROM makima.able_daemon w WHERE w.owner_id = %(owner)s)
+           AND NOT EXISTS (SELECT FROM makima.spent_owner s WHERE s.owner_id = %(owner)s) AS any
 )
 SELECT waiting.*, (SELECT d.number FROM makima.directive d WHERE d.id = waiting.directive_id) AS number,
        (SELECT s.number FROM makima.step s WHERE s.id = waiting.failed_step) AS failed_number,

@@ -14,7 +14,7 @@ from services.executor.rows import DUE_STEPS, DueStep
 from services.executor.service import short
 from shared.domain.ids import new_id
 from shared.domain.names import task_branch
-from shared.messages.commands import CancelTask, SpawnTask, Unroutable
+from shared.messages.commands import CancelTask, Drain, SpawnTask, Unroutable
 from shared.messages.events import (
     DaemonConnected,
     DirectiveChanged,
@@ -508,3 +508,66 @@ def looked(stage: ServiceHarness) -> list[DueStep]:
             return await database.fetch(DUE_STEPS())
 
     return asyncio.run(look())
+
+
+# -- what an owner may use ---------------------------------------------------------------------------------------------
+
+
+def spend(stage: ServiceHarness, owner: str, usd: float, day: str = "(makima.now() AT TIME ZONE 'UTC')::date") -> None:
+    stage.connection.execute(
+        f"INSERT INTO makima.owner_spending (owner_id, day, cost_usd) VALUES (%s, {day}, %s)",
+        (stage.rows.owner(owner), usd),
+    )
+
+
+def test_nothing_starts_once_an_owner_has_spent_what_it_may_a_day(stage: ServiceHarness) -> None:
+    for owner in ("frugal", "other"):
+        stage.rows.daemon(owner=owner)
+        stage.rows.change("owner", stage.rows.owner(owner), max_cost_usd_a_day=5)
+    spend(stage, "frugal", 5)
+    spend(stage, "other", 9, "'2020-01-01'")
+    waits, goes = (stage.rows.directive(owner=owner) for owner in ("frugal", "other"))
+    stage.rows.task(waits, "plan", status="pending")
+    steps = [stage.rows.step(directive, status="ready") for directive in (waits, goes)]
+    stage.publish(*(StepReady(directive=d, steps=(s,)) for d, s in zip((waits, goes), steps, strict=True)))
+    stage.await_command(SpawnTask, step=steps[1])
+    fence(stage)
+    assert [task["status"] for task in stage.rows.all("task", directive_id=waits)] == ["pending"]
+    stage.rows.change("owner", stage.rows.owner("frugal"), max_cost_usd_a_day=6)
+    stage.publish(SlotsFree(owner="frugal"))
+    assert stage.await_command(SpawnTask, step=steps[0]).owner == "frugal"
+
+
+def test_the_newest_daemons_beyond_what_an_owner_may_have_are_drained_and_give_no_slots(stage: ServiceHarness) -> None:
+    stage.rows.change("owner", stage.rows.owner("frugal"), max_daemons=1)
+    stage.rows.daemon("b-first", owner="frugal", capacity=2, connected_at="2020-01-01")
+    stage.rows.daemon("a-second", owner="frugal", capacity=8, connected_at="2021-01-01")
+    directive = stage.rows.directive(owner="frugal", max_parallel=10)
+    steps = [stage.rows.step(directive, f"s{n}", status="ready") for n in range(5)]
+    stage.publish(SlotsFree())
+    stage.await_command(Drain, owner="frugal", daemon="a-second", on=True)
+    stage.publish(StepReady(directive=directive, steps=tuple(steps)))
+    fence(stage)
+    assert len(stage.rows.all("task", directive_id=directive)) == 2
+    assert not [c for c in stage.commands if isinstance(c, Drain) and c.daemon == "b-first"]
+    stage.rows.change("owner", stage.rows.owner("frugal"), max_daemons=2)
+    stage.connection.execute("UPDATE makima.daemon SET draining = true, drains = true WHERE name = 'a-second'")
+    stage.publish(SlotsFree())
+    stage.await_command(Drain, owner="frugal", daemon="a-second", on=False)
+
+
+def test_slots_go_first_to_the_directive_with_the_fewest_tasks_running(stage: ServiceHarness) -> None:
+    stage.rows.daemon(capacity=5)
+    busy, idle = stage.rows.directive("Busy", max_parallel=10), stage.rows.directive("Idle")
+    for name in ("a", "b"):
+        stage.rows.running_step(busy, name)
+    first = [stage.rows.step(busy, f"s{n}", status="ready") for n in range(4)]
+    last = [stage.rows.step(idle, f"s{n}", status="ready", order_index=9) for n in range(4)]
+    stage.rows.task(busy, step=stage.rows.step(busy, "again", status="running"), attempt=2, not_before="2020-01-01")
+    stage.publish(StepReady(directive=busy, steps=tuple(first)), StepReady(directive=idle, steps=tuple(last)))
+    fence(stage)
+    started = [
+        t["directive_id"] for t in stage.rows.all("task", status="starting") if t["directive_id"] in (busy, idle)
+    ]
+    assert sorted(started, key=str) == sorted([idle, idle, busy], key=str)
+    assert [t["attempt"] for t in stage.rows.all("task", directive_id=busy, status="starting")] == [2]

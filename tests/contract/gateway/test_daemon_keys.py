@@ -498,3 +498,50 @@ def test_what_expires_of_any_owner_is_gone(stage: ServiceHarness, http: httpx.Cl
 @pytest.mark.parametrize("name", ["keys", "invitations"])
 def test_no_daemon_has_a_name_that_the_interface_has_already(http: httpx.Client, name: str) -> None:
     assert http.post("/v1/daemons/invitations", json={"name": name}).status_code in (400, 422)
+
+
+def test_no_daemon_joins_beyond_what_its_owner_may_have(
+    stage: ServiceHarness, http: httpx.Client, web: httpx.Client
+) -> None:
+    stage.rows.change("owner", stage.rows.owner("web"), max_daemons=1)
+    by = invited(web, name="second")
+    joined(stage, f"invitation:{invited(web, name='first')}", key_pair().public)
+    own = key_pair().public
+    told = refused(stage, f"invitation:{by}", own)
+    assert not told.waits and told.reason.startswith("web may have no more than 1 daemons, and has them: revoke one")
+    a_daemon(stage, http, "first")
+    stage.rows.change("owner", stage.rows.owner("web"), max_daemons=2)
+    assert joined(stage, f"invitation:{by}", own).owner == "web"
+
+
+def test_no_key_is_accepted_beyond_what_its_owner_may_have(stage: ServiceHarness, http: httpx.Client) -> None:
+    key = key_pair().public
+    refused(stage, f"asking:{key}", key)
+    stage.rows.daemon("local")
+    stage.rows.change("owner", stage.rows.owner(), max_daemons=1)
+    answer = http.post(f"/v1/daemons/keys/{fingerprint(key)}/accept", json={})
+    assert answer.status_code == 409
+    assert "default may have no more than 1 daemons" in answer.json()["detail"]
+    assert key_row(stage, key)["status"] == "asking"
+
+
+def test_what_an_owner_may_not_have_or_spend_is_said(stage: ServiceHarness, web: httpx.Client) -> None:
+    owner = stage.rows.owner("web")
+    stage.rows.daemon("a-late", owner="web", connected_at="2021-01-01")
+    stage.rows.daemon("early", owner="web", connected_at="2020-01-01")
+    stage.rows.change("owner", owner, max_daemons=1, max_cost_usd_a_day=2)
+    refuses = {one["name"]: one["refuses"] for one in web.get("/v1/daemons").json()}
+    assert refuses == {"a-late": "its owner may have no more than 1 daemons", "early": None}
+    assert web.get("/v1/overview").json()["held"] is None
+    stage.connection.execute(
+        "INSERT INTO makima.owner_spending (owner_id, day, cost_usd)"
+        " VALUES (%s, (makima.now() AT TIME ZONE 'UTC')::date, 2.5)",
+        (owner,),
+    )
+    said = "its owner has spent $2.50 today, and may spend $2.00 a day: it goes on at 00:00 UTC"
+    assert web.get("/v1/overview").json()["held"]["why"] == said
+    directive = stage.rows.directive(owner="web")
+    stage.rows.step(directive, status="ready")
+    assert said in web.get(f"/v1/why/{directive}").json()["why"]
+    (waiting,) = web.get("/v1/inbox").json()
+    assert (waiting["kind"], waiting["text"]) == ("waiting", said)

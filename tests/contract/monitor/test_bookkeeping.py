@@ -193,3 +193,36 @@ def test_what_a_lost_attempt_cost_is_counted_by_its_last_report(stage: ServiceHa
         assert after[name] - before.get(name, 0) == spent
     (row,) = stage.rows.all("task", id=task)
     assert (float(row["cost_usd"]), row["tokens"]) == (0.5, 70), "the truth counts it once, too"
+
+
+def test_what_a_day_costs_an_owner_is_counted_once_however_often_it_is_said(stage: ServiceHarness) -> None:
+    owner = stage.rows.owner()
+    stage.connection.execute("DELETE FROM makima.owner_spending")
+    _, first = stage.rows.running_step(stage.rows.directive())
+    _, second = stage.rows.running_step(stage.rows.directive())
+    stage.report(
+        TaskUsage(seq=1, task=first, attempt=1, cost_usd=0.5),
+        TaskUsage(seq=2, task=second, attempt=1, cost_usd=0.25),
+    )
+    stage.await_acknowledged(2)
+    stage.report(
+        TaskUsage(seq=3, task=first, attempt=1, cost_usd=0.75),
+        TaskSucceeded(seq=4, task=second, attempt=1, cost_usd=0.25),
+        TaskUsage(seq=5, task=first, attempt=1, cost_usd=0.6),
+    )
+    stage.await_acknowledged(5)
+    (row,) = stage.rows.all("owner_spending", owner_id=owner)
+    costs = [stage.rows.one("task", task)["cost_usd"] for task in (first, second)]
+    assert float(row["cost_usd"]) == float(sum(costs)) == 1.0
+
+
+def test_a_daemon_that_goes_and_comes_again_is_the_newest(stage: ServiceHarness) -> None:
+    stage.rows.daemon("d8", connected_at="2020-01-01")
+    hello = Hello(daemon="d8", owner="default", capacity=3)
+    stage.report(hello, daemon="d8")
+    assert stage.await_row("daemon", name="d8", capacity=3)["connected_at"].year == 2020
+    stage.report(Goodbye(daemon="d8", owner="default"), msgspec.structs.replace(hello, capacity=5), daemon="d8")
+    stage.report(Goodbye(daemon="d8", owner="default"), daemon="d8")
+    stage.await_row("daemon", name="d8", connected=False)
+    stage.report(msgspec.structs.replace(hello, capacity=6), daemon="d8")
+    assert stage.await_row("daemon", name="d8", capacity=6)["connected_at"].year > 2020

@@ -1,0 +1,2 @@
+ALTER TABLE makima.daemon DROP COLUMN connected_at;
+DROP TABLE makima.owner_spending;
