@@ -25,6 +25,7 @@ WALKS = {
     ("monitor", "forget_events"): "the same",
     ("monitor", "advance_all"): "all unsettled steps of active directives, when it sweeps; of some directives, theirs",
     ("executor", "due_steps"): "the first entry of step_ready, and from there one look a directive",
+    ("executor", "claim_pending"): "the same, for whose turn it is",
 }
 """Statements that read without a key, and how far."""
 LIVE = frozenset(
