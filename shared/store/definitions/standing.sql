@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION makima.stage(task uuid, attempt integer) RETURNS text
 $$;
 
 -- Where a directive stands, as people are told: the only place that decides it (shared.domain.statuses.Standing).
--- Waiting: something is due, and no daemon takes it, or an answer or a time is waited for. Relies on task_by_directive,
+-- Waiting: something is due, and no daemon takes it or its owner may spend no more today, or an answer or a time is waited for. Relies on task_by_directive,
 -- plan_request_unserved.
 CREATE OR REPLACE FUNCTION makima.standing(d makima.directive) RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -27,8 +27,9 @@ BEGIN
     IF d.status = 'idle' AND live.stage IS NULL
        AND NOT EXISTS (SELECT FROM makima.step s WHERE s.directive_id = d.id AND s.status = 'completed' AND NOT s.delivered) THEN
         RETURN CASE WHEN d.pr_state = 'merged' THEN 'merged' WHEN d.pr_url IS NOT NULL THEN 'pull request open' ELSE 'delivered' END;
-    ELSIF live.held OR live.runs IS NOT TRUE AND NOT EXISTS (
-          SELECT FROM makima.able_daemon w WHERE w.owner_id = d.owner_id) THEN
+    ELSIF live.held OR live.runs IS NOT TRUE AND (
+          NOT EXISTS (SELECT FROM makima.able_daemon w WHERE w.owner_id = d.owner_id)
+          OR EXISTS (SELECT FROM makima.spent_owner s WHERE s.owner_id = d.owner_id)) THEN
         RETURN 'waiting';
     ELSIF d.status = 'idle' THEN
         RETURN coalesce(live.stage, 'merging');
