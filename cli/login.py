@@ -176,14 +176,12 @@ def _by_browser(arguments: Arguments, gateway: Gateway) -> str:
 
     if (told := provider(ask)) is None:
         return ""
-    return sign_in(ask, told, getattr(arguments, "owner", None), browser=arguments.browser is not False).token
+    return sign_in(ask, told, arguments.owner, browser=arguments.browser is not False).token
 
 
 def _person(gateway: Gateway, token: str) -> str:
     """Who the gateway says that the token is, in words. Raises Failed."""
     status, text = _asked(gateway, "/v1/me", token)
-    if status == 404:  # one that knows no people yet; whether it knows the token is told all the same
-        status, text = _asked(gateway, "/v1/overview", token)
     if status >= 300:
         raise refused(gateway, status, text)
     try:
