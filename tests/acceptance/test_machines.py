@@ -300,3 +300,48 @@ def test_a_folder_of_the_clusters_machine_is_worked_on_and_delivered_to_from_two
         assert {step["status"] for step in done.values()} == {"completed"}
     (delivered,) = git(origin, "branch", "--list", "makima/directive-*", "--format=%(refname)").split()
     assert git(origin, "show", f"{delivered}:all").split() == list("abcd")
+
+
+def test_a_folder_is_worked_on_over_a_network_that_is_slow_and_loses_some_of_it(
+    site: Site, laptop: Far, router: Machine, origin: Path
+) -> None:
+    (origin.parent / "work" / "large").write_bytes(os.urandom(4 << 20))
+    git(origin.parent / "work", "add", ".")
+    git(origin.parent / "work", "commit", "--quiet", "-m", "large")
+    git(origin.parent / "work", "push", "--quiet", "origin", "HEAD:main")
+    laptop.lacks = origin.parent
+    with slow(router, site.link, 0.1) as address:
+        invited = invitation(site.invite("laptop"))
+        with laptop.running("join", msgspec.structs.replace(invited, address=address).line()):
+            until(lambda: site.daemons().get("laptop"), "it is connected")
+            laptop.machine.lose(0.05)
+            router.lose(0.05)
+            try:
+                script = "head -c 3000000 /dev/urandom > {0}"
+                steps = [{"name": name, "taskPlan": script.format(name)} for name in ("one", "two")]
+                done = site.deliver(str(origin), steps, 240)
+            finally:
+                laptop.machine.lose(0)
+                router.lose(0)
+            assert {step["status"] for step in done.values()} == {"completed"}
+    (delivered,) = git(origin, "branch", "--list", "makima/directive-*", "--format=%(refname)").split()
+    assert git(origin, "cat-file", "-s", f"{delivered}:one") == "3000000"
+
+
+@pytest.mark.parametrize("point", ["daemon.git.push.before", "daemon.git.push.after"])
+def test_a_daemon_that_dies_as_it_pushes_over_the_link_leaves_nothing_half_done(
+    site: Site, laptop: Far, origin: Path, point: str
+) -> None:
+    laptop.lacks = origin.parent
+    with laptop.running("join", site.invite("laptop")):
+        until(lambda: site.daemons().get("laptop"), "it is connected")
+    plan = site.home / "plan.json"
+    plan.write_text(json.dumps([{"name": "Work", "taskPlan": "echo x > x"}]))
+    made = site.make("directive", "create", "--title", "Dies", "--repo", str(origin), "--plan", str(plan), "--start")
+    with laptop.dying_at(point), laptop.running("run") as process:
+        process.wait(timeout=60)
+    with laptop.running("run"):
+        site.makima("directive", "watch", made, "--timeout", "90")
+    (delivered,) = git(origin, "branch", "--list", "makima/directive-*", "--format=%(refname)").split()
+    assert git(origin, "show", f"{delivered}:x") == "x"
+    assert not list((origin / "objects").glob("*incoming*"))

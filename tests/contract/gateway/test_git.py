@@ -465,3 +465,17 @@ def test_every_version_of_the_protocol_is_spoken_and_no_other(world: World, vers
     answer = world.ask("info/refs?service=git-upload-pack", headers={"Git-Protocol": version} if version else {})
     begins = b"000eversion 2" if version == "version=2" else b"001e# service=git-upload-pack\n0000"
     assert answer.status_code == 200 and answer.content.startswith(begins)
+
+
+def test_a_gateway_that_dies_as_it_takes_a_push_leaves_nothing_half_done(world: World) -> None:
+    before = world.refs()
+    body = world.commands(f"{NONE} {world.work} refs/heads/{world.branch}") + world.pack()
+    slow = Slow(world, body[:-10])
+    until(lambda: gits(world.stage), "git takes it in")
+    left = psutil.Process(world.stage.pid).children(recursive=True)
+    world.stage.kill()
+    slow.socket.close()
+    assert not psutil.wait_procs(left, timeout=20)[1], "git has ended with it"
+    assert world.refs() == before and not list((world.origin / ".git" / "objects").glob("*incoming*"))
+    world.stage.start()
+    assert b"ok refs/heads" in world.push(body).content
