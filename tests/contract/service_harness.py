@@ -216,9 +216,9 @@ class ServiceHarness:
         subscribed = tuple(subscription[1:] for subscription in self._subscriptions)
         return topic_of(event).encode().startswith(subscribed)
 
-    def listens_for(self, event: Event) -> bool:
-        """Whether the service subscribes to this event by name, not only to everything."""
-        return any(len(s) > 1 and topic_of(event).encode().startswith(s[1:]) for s in self._subscriptions)
+    def subscribed(self, event: Event) -> int:
+        """How often the service has subscribed to this event by name so far."""
+        return self._subscriptions[b"\x01" + topic_of(event).encode()]
 
     def publish_raw(self, *frames: Sequence[bytes]) -> None:
         """Frames that may be anything, on the socket for events."""
