@@ -18,6 +18,10 @@ page-check: (install "developer")
     python -m tools.page_api
     cd page && node node_modules/svelte-check/bin/svelte-check --fail-on-warnings
 
+# Every view of the page as a picture, into docs/page.
+page-pictures: (install "developer")
+    python -m tools.page_pictures
+
 # Everything a change is held to before its tests: format, lint, types, layers.
 check: (install "developer")
     ruff format --check

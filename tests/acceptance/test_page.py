@@ -26,7 +26,8 @@ HOSTILE = "<img src=x onerror='window.pwned=1'><script>window.pwned=1</script>"
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     program = shutil.which("chromium")
-    assert program, "these tests need your system's package chromium"
+    if program is None:
+        pytest.skip("this machine has no Chromium: install your system's package chromium")
     with sync_playwright() as playing:
         browser = playing.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
