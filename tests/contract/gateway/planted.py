@@ -28,7 +28,7 @@ CHOSEN = {
     "work_order.priority",
 }
 """Texts of which there are only some, or that stand for something else."""
-WITHOUT_TEXTS = {"member", "migration", "owner", "step_dependency", "step_order"}
+WITHOUT_TEXTS = {"member", "migration", "owner", "owner_spending", "step_dependency", "step_order"}
 _COLUMNS = """
     SELECT table_name, column_name, udt_name FROM information_schema.columns JOIN pg_tables ON
            tablename = table_name AND schemaname = table_schema WHERE table_schema = 'makima'"""
@@ -57,6 +57,7 @@ class Planted:
         rows.daemon_key(self.key, f"{owner}-far", "asking", owner)
         self.person = f"{owner}-ada"
         self.token = rows.token(rows.member(self.person, "admin", owner), owner)
+        (self.kept_token,) = rows.all("person_token", hash=hash_of(self.token))
         self._add_what_services_write(task)
 
     def _add_what_services_write(self, task: UUID) -> None:
@@ -91,7 +92,7 @@ class Planted:
 
     def named(self) -> dict[str, str]:
         """What stands in an address or a body for each kind of thing."""
-        (token,) = self.rows.all("person_token", hash=hash_of(self.token))
+        token = self.kept_token
         (daemon,) = self.rows.all("daemon", owner_id=self.id)
         return {
             "directive": str(self.directive),

@@ -142,7 +142,7 @@ class Stand:
             "ours": {"number": "1", "title": "A job"},
         }
         if whose == "nobody's":
-            ids = dict.fromkeys(("directive", "step", "order", "question", "task", "anything", "token"), str(new_id()))
+            ids = {k: str(new_id()) for k in ("directive", "step", "order", "question", "task", "anything", "token")}
             texts = {"name": "nowhere", "fingerprint": "0123-4567-89ab-cdef", "person": "nobody-there"}
             return {**ids, **texts, "number": "77", "title": "nothing is called so"}
         return {**(self.theirs if whose == "theirs" else self.ours).named(), **more[whose]}
@@ -235,7 +235,7 @@ def _camel(name: str) -> str:
     return head + "".join(map(str.capitalize, rest))
 
 
-@pytest.mark.parametrize("route", sorted(RIGHTS), ids=" ".join)
+@pytest.mark.parametrize("route", sorted(r for r in RIGHTS if r[1].startswith("/v1/")), ids=" ".join)
 def test_nothing_of_another_owner_is_shown_or_changed(stand: Stand, route: Route) -> None:
     but = {"event", "member", "idempotency_key"} if route in OF_ONES_OWN else set()
     before = stand.about_them(but)
