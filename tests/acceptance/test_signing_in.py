@@ -35,7 +35,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     secret.write_text(f"{SECRET}\n")
     with home() as folder:
         issuer_port = free_port()
-        running = Cluster(folder, sweep_seconds="3600")
+        running = Cluster(folder, sweep_seconds="3600", config=str(folder.parent / "makima.toml"))
         stands_for = {
             "~/makima-oidc-secret": str(secret),
             "https://makima.example.com": address(running),

@@ -7,9 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, LiteralString
 from uuid import UUID
+
+import httpx
 
 from tests.conftest import Cluster
 from tests.nothing_lost import rows
@@ -155,6 +158,21 @@ def converse(cluster: Cluster, origin: Path) -> None:
     directive = create(cluster, "--repo", str(origin), "--plan", giving_up, "--on-failure", "pause")
     await_row(lambda: rows(cluster, FAILED), lambda row: str(row["directive_id"]) == directive)
     _insist(cluster, "directive", "archive", directive)  # without waiting for all its attempts to give up
+
+
+def let_in(cluster: Cluster, origin: Path) -> None:  # noqa: ARG001
+    """An owner is made and limited; a member gets a token, uses it, loses it, and is removed."""
+    _insist(cluster, "owner", "create", "red")
+    _insist(cluster, "owner", "set", "red", "--max-running", "3")
+    _insist(cluster, "member", "add", "ada", "--owner", "red", "--role", "operator")
+    told = json.loads(persist(cluster, "token", "create", "laptop", "--person", "ada", "--owner", "red", "-o", "json"))
+    address = f"http://127.0.0.1:{cluster.environment['MAKIMA_PORT']}"
+    for _ in range(3):  # when a token is used is kept beside the requests, and with a later one where that fails
+        with suppress(httpx.HTTPError):
+            httpx.get(f"{address}/v1/me", headers={"Authorization": f"Bearer {told['token']}"})
+        time.sleep(0.5)
+    _insist(cluster, "token", "revoke", told["id"], "--owner", "red")
+    _insist(cluster, "member", "remove", "ada", "--owner", "red")
 
 
 def _answer_until_completed(cluster: Cluster, directive: str) -> None:

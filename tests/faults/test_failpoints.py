@@ -39,10 +39,15 @@ JOBS = {
     ),
     jobs.converse: (*_gateway("ask", "answer", "tell", "give_up", "drain", "tell_delivery"), "monitor.questions."),
     jobs.approve: _gateway("approve", "reject", "pick_up", "replan"),
+    jobs.let_in: _gateway(
+        "create_owner", "change_owner", "put_member", "create_token", "used", "revoke_token", "remove_member"
+    ),
 }
 """Which job passes which places. All others are passed by delivering something, which every case does in the end."""
 ELSEWHERE = {
     "gateway.look_now.": "tests/contract/gateway/test_lost_answers.py",
+    "gateway.sign_in.": "tests/contract/gateway/test_sessions.py",
+    "gateway.sign_out.": "tests/contract/gateway/test_sessions.py",
     "gateway.identify.": "tests/contract/gateway/test_signin.py",
     "gateway.redeem.": "tests/contract/gateway/test_signin.py",
     "gateway.invite.": "tests/contract/gateway/test_daemon_keys.py",

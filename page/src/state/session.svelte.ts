@@ -35,7 +35,7 @@ class Session {
   }
 
   async #look(): Promise<void> {
-    const answer = await ask('GET', null, '/v1/overview');
+    const answer = await ask('GET', null, '/v1/me');
     if (answer?.ok) this.#in();
     else if (answer) this.out();
     else setTimeout(() => void this.#look(), 1000);

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 
 from services.gateway.routes.page import BUILT
+from shared import failpoints
+from tests.contract.gateway.test_daemon_keys import armed, restart
 from tests.contract.gateway.test_gateway import free_port
 from tests.contract.service_harness import ServiceHarness
 
+__all__ = ["armed"]
 SERVICE = "gateway"
 SETTINGS = {"port": str(free_port())}
 PAGE = {"Makima-Page": "1"}
@@ -129,3 +133,33 @@ def test_whoever_waits_for_an_answer_asks_again_when_the_gateway_is_told_to_end(
         stage.stop()
         answer = waiting.result()
     assert (answer.status_code, answer.json()["open"]) == (200, True)
+
+
+@pytest.mark.parametrize("moment", ["before_commit", "after_commit"])
+def test_a_browser_whose_gateway_dies_as_it_signs_in_takes_another_link(
+    stage: ServiceHarness, armed: Path, moment: str
+) -> None:
+    token = stage.rows.token(stage.rows.member("ada", "viewer", "default"), "default")
+    code = link(stage, token)
+    failpoints.arm(armed, f"gateway.sign_in.{moment}", "kill")
+    with pytest.raises(httpx.TransportError):
+        browser().post("/v1/session", json={"code": code})
+    restart(stage)
+    assert browser().post("/v1/session", json={"code": code}).status_code == 401
+    assert signed_in(stage, token).get("/v1/overview").status_code == 200
+
+
+@pytest.mark.parametrize("moment", ["before_commit", "after_commit"])
+def test_a_browser_whose_gateway_dies_as_it_signs_out_signs_out_again(
+    stage: ServiceHarness, armed: Path, moment: str
+) -> None:
+    client = signed_in(stage, stage.rows.token(stage.rows.member("ada", "viewer", "default"), "default"))
+    kept = dict(client.cookies)
+    failpoints.arm(armed, f"gateway.sign_out.{moment}", "kill")
+    with pytest.raises(httpx.TransportError):
+        client.delete("/v1/session")
+    restart(stage)
+    assert client.delete("/v1/session").status_code == 200
+    thief = browser()
+    thief.cookies.update(kept)
+    assert thief.get("/v1/overview").status_code == 401
