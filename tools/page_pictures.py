@@ -143,6 +143,9 @@ def _draw(browser: Browser, cluster: Cluster) -> None:
             for view, path in VIEWS.items():
                 page.goto(link.partition("/open")[0] + path)
                 page.wait_for_timeout(SETTLED_MS)
+                if page.get_by_text("Drawing…").count():
+                    page.locator(".svelte-flow__node").first.wait_for()
+                    page.wait_for_timeout(SETTLED_MS)
                 page.screenshot(path=FOLDER / f"{view}-{size}-{scheme}.png")
                 print(FOLDER / f"{view}-{size}-{scheme}.png")
             context.close()

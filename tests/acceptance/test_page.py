@@ -198,7 +198,7 @@ def test_nobody_is_kept_out(
     number = start(cluster, "For everybody", origin, adds("Ask", "makima ask 'Go on?' --option yes >a.txt"))
     opened = Tab(chromium, cluster, viewport, color_scheme=scheme)
     tabs = [f"/directives/{number}?tab={name}" for name in ("graph", "goal", "story", "timeline", "steps")]
-    for place in ("/", "/new", "/orders", "/daemons", "/figures", f"/directives/{number}/steps/1", *tabs):
+    for place in ("/", "/new", "/orders", "/daemons", f"/directives/{number}/steps/1", *tabs):
         page = opened.at(place)
         page.wait_for_timeout(400)
         page.evaluate(AXE.read_text())

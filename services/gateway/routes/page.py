@@ -15,7 +15,7 @@ from litestar.params import FromPath
 from services.gateway.access import ANYBODY
 
 BUILT = Path(__file__).parents[1] / "page" / "built"
-PLACES = ("/", "/open", "/new", "/orders", "/daemons", "/figures")
+PLACES = ("/", "/open", "/new", "/orders", "/daemons")
 """Where it stands: its addresses, beside those of directives and their steps."""
 POLICY = "; ".join(
     (
