@@ -17,7 +17,7 @@ from tests.sampled import sampled
 ELSEWHERE = ROOT / "docs/guides/remote.md"
 """It takes a second account: test_remote.py reads it."""
 GUIDES = sorted(
-    (ROOT / "README.md", ROOT / "docs/agents.md", *({*(ROOT / "docs/guides").glob("*.md")} - {ELSEWHERE})),
+    (ROOT / "README.md", ROOT / "docs/agents.md", *sorted({*(ROOT / "docs/guides").glob("*.md")} - {ELSEWHERE})),
     key=lambda path: path.stem == "uninstall",  # it removes what the others need
 )
 EACH_RUN = [guide for guide in GUIDES if guide.stem in ("quick-start", "http", "uninstall")]
