@@ -254,7 +254,8 @@ def test_a_network_that_is_slow_and_loses_some_of_it_only_takes_longer(
             assert {step["status"] for step in done.values()} == {"completed"}
 
 
-def test_a_machine_cut_off_for_a_while_loses_nothing(site: Site, laptop: Far, repository: str) -> None:
+@pytest.mark.parametrize("seconds", sampled([3, 60], [3]))
+def test_a_machine_cut_off_for_a_while_loses_nothing(site: Site, laptop: Far, repository: str, seconds: int) -> None:
     with laptop.running("join", site.invite("laptop")):
         until(lambda: site.daemons().get("laptop"), "it is connected")
         plan = site.home / "plan.json"
@@ -263,7 +264,7 @@ def test_a_machine_cut_off_for_a_while_loses_nothing(site: Site, laptop: Far, re
         until(lambda: site.show(made)["steps"][0]["status"] == "running", "it runs")
         laptop.machine.lose(1)
         until(lambda: not site.daemons().get("laptop"), "it is missed", 30)
-        time.sleep(3)
+        time.sleep(seconds)
         laptop.machine.lose(0)
         until(lambda: site.daemons().get("laptop"), "it is back", 60)
         site.makima("directive", "watch", made, "--timeout", "90")

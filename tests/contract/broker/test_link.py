@@ -37,6 +37,7 @@ from shared.messages.reports import (
 )
 from tests.conftest import free_port
 from tests.contract.broker.test_broker import BrokerHarness, spawn
+from tests.sampled import sampled
 
 
 class LinkHarness(BrokerHarness):
@@ -438,12 +439,13 @@ def test_a_daemon_that_the_broker_does_not_know_is_asked_who_it_is(link: LinkHar
     assert link.wait("laptop", Identify)
 
 
-def test_no_frame_of_an_enrolled_daemon_harms_the_broker(link: LinkHarness) -> None:
+@pytest.mark.parametrize("frames", sampled([5000, 100_000], [5000]))
+def test_no_frame_of_an_enrolled_daemon_harms_the_broker(link: LinkHarness, frames: int) -> None:
     laptop = link.far_daemon("laptop")
     rng = random.Random(7)
     good = [b"reports", header("d"), REPORTS.encode([Heartbeat(daemon="laptop")])]
     calls = [b"link", header("d"), UPWARD.encode([Piece(stream=1, at=0, data=b"x" * 100)])]
-    for _ in range(5000):
+    for _ in range(frames):
         parts = [bytearray(part) for part in rng.choice((good, calls))]
         for _ in range(rng.randint(1, 4)):
             part = rng.choice(parts)
