@@ -179,6 +179,21 @@ def test_a_gateway_that_is_killed_under_it_is_said_and_nothing_is_missed(
     expect(page.get_by_role("navigation")).to_be_visible()
 
 
+def test_what_another_person_changed_meanwhile_is_said_and_not_overwritten(
+    tab: Tab, cluster: Cluster, origin: Path
+) -> None:
+    number = start(cluster, "Two people", origin, adds("Ask", "makima ask 'Go on?' --option yes >a.txt"))
+    page = tab.at(f"/directives/{number}")
+    page.get_by_role("button", name="Change the goal").click()
+    page.get_by_label("The new goal").fill("What the slower one wants")
+    cluster.makima("directive", "goal", str(number), "What the faster one wants")
+    page.get_by_role("dialog").get_by_role("button", name="Change the goal").click()
+    expect(page.locator(".said")).to_contain_text("goal")
+    assert cluster.show(str(number))["goal"] == "What the faster one wants"
+    page.get_by_role("button", name="Leave it").click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+
+
 def test_whoever_is_of_another_owner_sees_nothing_of_it(tab: Tab, cluster: Cluster, origin: Path) -> None:
     number = start(cluster, "Ours alone", origin, adds("Keep", "echo kept >kept.txt"))
     page = tab.at("/")
