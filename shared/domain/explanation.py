@@ -340,7 +340,7 @@ def unable(slots: Slots) -> Why | None:
     """Why nothing at all may start, if so, and what would change that."""
     if slots.spent_usd is not None and slots.max_usd is not None:
         spent = f"its owner has spent ${slots.spent_usd:.2f} today, and may spend ${slots.max_usd:.2f} a day"
-        return Why(text=f"{spent}: it goes on at 00:00 UTC", fix="makima owner set, with more a day")
+        return Why(text=f"{spent}: it goes on at 00:00 UTC", fix="makima owner set OWNER --max-cost-usd-a-day USD")
     if slots.daemons:
         return None
     if slots.drained:

@@ -89,7 +89,7 @@ READY = one_step(1, StepStatus.READY)
         (
             active(steps=(READY,), slots=Slots(daemons=1, capacity=4, spent_usd=5.25, max_usd=5.0)),
             "step 'S1': its owner has spent $5.25 today, and may spend $5.00 a day: it goes on at 00:00 UTC",
-            "makima owner set, with more a day",
+            "makima owner set OWNER --max-cost-usd-a-day USD",
         ),
         (
             active(steps=(READY,), slots=Slots(daemons=1, capacity=4, running=4)),

@@ -22,7 +22,7 @@ from shared.api.people import NewOwner, OwnerLimits, OwnerMade, OwnerShown
 from shared.config import Settings
 from shared.domain.ids import new_id
 from shared.domain.roles import Role
-from shared.messages.events import MemberChanged, OwnerChanged
+from shared.messages.events import MemberChanged, OwnerChanged, SlotsFree
 from shared.service.tokens import load_secret
 from shared.store.database import Database, Reader, UnitOfWork
 
@@ -92,6 +92,7 @@ async def change_owner(
         stays = {name: getattr(now, name) for name in data.__struct_fields__}
         begun.unit.execute(SET_LIMITS(owner=caller.owner, **{**stays, **given}))
         begun.unit.record(OwnerChanged(owner=caller.owner_name, changed=tuple(given)))
+        begun.unit.record(SlotsFree(owner=caller.owner_name))  # what waited for that may go on
         return begun.answer(await _shown(begun.unit, caller.owner))
 
 

@@ -15,7 +15,7 @@ import pytest
 from services.gateway.application import ROUTES
 from shared.domain.ids import new_id
 from shared.domain.roles import Role
-from shared.messages.events import QuestionAnswered
+from shared.messages.events import QuestionAnswered, SlotsFree
 from tests.conftest import free_port
 from tests.contract.service_harness import ServiceHarness
 
@@ -159,6 +159,7 @@ def test_limits_are_the_clusters_to_set_and_every_members_to_see(stage: ServiceH
     assert "only the cluster's own token" in detail(admin.patch("/v1/owner", json={"max_running": 9}), 403)
     cluster = client(stage, owner=name)
     assert cluster.patch("/v1/owner", json={"max_running": 9, "max_cost_usd_a_day": 2.5}).status_code == 200
+    stage.await_event(SlotsFree, owner=name)
     assert cluster.patch("/v1/owner", json={"max_running": None}).status_code == 200
     shown = admin.get("/v1/owner").json()
     assert (shown["max_running"], shown["max_cost_usd_a_day"], shown["members"]) == (None, 2.5, 1)
