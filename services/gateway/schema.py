@@ -195,7 +195,7 @@ def _complete(operation: Described, handler: HTTPRouteHandler, method: str, path
     for status in _DONE.keys() & responses.keys():
         responses[status]["description"] = _DONE[status]
     for status in sorted(set(_problems(handler, method, path))):
-        responses.setdefault(str(status), _problem(status))
+        responses[str(status)] = _problem(status)
 
 
 def _given(schema: Described) -> Described:
@@ -215,6 +215,7 @@ def _problems(handler: HTTPRouteHandler, method: str, path: str) -> Iterator[int
         yield 404
     if method in CHANGES:
         yield from (404, 409, 413, 422)
+    yield from (error.status_code for error in handler.raises or ())
     if "cursor" in handler.parsed_fn_signature.parameters:
         yield 422
     if "directive_change" in handler.parsed_fn_signature.parameters:

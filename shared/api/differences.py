@@ -6,7 +6,7 @@ import msgspec
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """A difference as git writes it (https://git-scm.com/docs/diff-format); empty: nothing changed."""
+    """A difference as git writes it (git help diff-format); empty: nothing changed."""
 
     text: str
     is_whole: bool

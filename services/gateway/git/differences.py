@@ -9,6 +9,7 @@ from litestar.exceptions import HTTPException, NotFoundException
 
 from services.gateway.git import process
 from services.gateway.git.process import GitFailed
+from services.gateway.http.problems import NotAsThingsStand
 from shared.api.differences import Difference
 from shared.domain.repositories import folder_of
 
@@ -22,9 +23,7 @@ async def difference(repository_url: str | None, *revisions: str) -> Difference:
     """What changed between two commits, or along `a...b`. Raises HTTPException where the repository is elsewhere."""
     folder = folder_of(repository_url)
     if folder is None:
-        raise HTTPException(
-            "the repository isn't on the cluster's machine; its forge shows what changed", status_code=409
-        )
+        raise NotAsThingsStand("the repository isn't on the cluster's machine; its forge shows what changed")
     if not await asyncio.to_thread(folder.is_dir):
         raise NotFoundException("the repository isn't on the cluster's machine any more")
     asked = ("-C", str(folder), "diff", *_PLAIN, "--end-of-options", *revisions, "--")

@@ -43,6 +43,12 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of what changed meanwhile: where it stands now."""
 
 
+class NotAsThingsStand(HTTPException):
+    """What is asked can't be done as things stand: 409."""
+
+    status_code = 409
+
+
 class VersionConflict(HTTPException):
     """Somebody else changed it: 409, with the current version as the problem's `version`."""
 

@@ -6,17 +6,24 @@ from uuid import UUID
 
 from litestar import get
 from litestar.di import NamedDependency
-from litestar.exceptions import HTTPException, NotFoundException
+from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from services.gateway.access import VIEWER, Caller
 from services.gateway.git.differences import difference, since_first
+from services.gateway.http.problems import NotAsThingsStand
 from services.gateway.rows.differences import DELIVERED_BRANCH, STEP_COMMITS
 from shared.api.differences import Difference
 from shared.store.database import Database
 
 
-@get("/v1/directives/{directive:uuid}/steps/{step:uuid}/diff", operation_id="diffStep", opt=VIEWER, tags=["steps"])
+@get(
+    "/v1/directives/{directive:uuid}/steps/{step:uuid}/diff",
+    operation_id="diffStep",
+    opt=VIEWER,
+    tags=["steps"],
+    raises=[NotAsThingsStand],
+)
 async def diff_step(
     directive: FromPath[UUID],
     step: FromPath[UUID],
@@ -32,7 +39,13 @@ async def diff_step(
     return await since_first(found.repository_url, found.commits[0].sha, found.commits[-1].sha)
 
 
-@get("/v1/directives/{directive:uuid}/diff", operation_id="diffDelivery", opt=VIEWER, tags=["directives"])
+@get(
+    "/v1/directives/{directive:uuid}/diff",
+    operation_id="diffDelivery",
+    opt=VIEWER,
+    tags=["directives"],
+    raises=[NotAsThingsStand],
+)
 async def diff_delivery(
     directive: FromPath[UUID], caller: NamedDependency[Caller], database: NamedDependency[Database]
 ) -> Difference:
@@ -41,7 +54,7 @@ async def diff_delivery(
     if found is None:
         raise NotFoundException(f"no directive {directive}")
     if found.pr_branch is None:
-        raise HTTPException("nothing is delivered yet", status_code=409)
+        raise NotAsThingsStand("nothing is delivered yet")
     base = f"refs/heads/{found.base_branch}" if found.base_branch else "HEAD"
     return await difference(found.repository_url, f"{base}...refs/heads/{found.pr_branch}")
 

@@ -52,7 +52,7 @@ SELECT EXISTS (SELECT FROM makima.daemon_key k
 
 -- name: full
 -- How many daemons an owner may have, where it has them: by accepted keys, and connected ones of this machine.
-SELECT o.max_daemons FROM makima.owner o
+SELECT coalesce(o.max_daemons, 0) AS max_daemons FROM makima.owner o
  WHERE o.id = %(owner)s
    AND o.max_daemons <= (SELECT count(*) FROM (
            SELECT k.name FROM makima.daemon_key k WHERE k.owner_id = o.id AND k.status = 'accepted'
