@@ -7,7 +7,6 @@ import json
 import os
 import re
 import socket
-import ssl
 import time
 import uuid
 from collections.abc import Iterator
@@ -171,9 +170,11 @@ def connected(gateway: Gateway, timeout_seconds: float) -> http.client.HTTPConne
     try:
         if url.scheme == "http":
             return http.client.HTTPConnection(url.hostname, url.port, timeout=timeout_seconds)
+        import ssl  # a container that agents run in may have no library for it, and needs none
+
         context = ssl.create_default_context(cadata=gateway.authority or None)
         return http.client.HTTPSConnection(url.hostname, url.port, timeout=timeout_seconds, context=context)
-    except (ValueError, ssl.SSLError) as error:
+    except (ValueError, OSError) as error:
         raise Failed(f"{address} is no address ({error}); see MAKIMA_API_URL") from None
 
 
@@ -221,9 +222,9 @@ def unreachable(gateway: Gateway, error: Exception) -> Failed:
     """That a gateway gave no answer, and why."""
     if not gateway.named and supervisor() is None:
         return Failed(none_runs())
-    if isinstance(error, ssl.SSLCertVerificationError):
+    if (unproven := getattr(error, "verify_message", None)) is not None:
         return Failed(
-            f"whoever answers at {gateway.address} doesn't prove to be it ({error.verify_message}); a certificate of "
+            f"whoever answers at {gateway.address} doesn't prove to be it ({unproven}); a certificate of "
             "your own authority takes: makima login URL --ca FILE"
         )
     from cli.text import clean

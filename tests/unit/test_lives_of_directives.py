@@ -23,6 +23,7 @@ from shared.domain.policies import OnFailure, Rounds, after_cancel, after_failur
 from shared.domain.readiness import Node
 from shared.domain.retry import MAX_LOSSES
 from shared.domain.statuses import ENDED_TASK, LIVE_TASK, ON_A_DAEMON, StepStatus, TaskKind, TaskStatus
+from shared.messages.identities import DaemonOf
 from shared.messages.reports import Report, TaskAccepted, TaskFailed, TaskInterrupted, TaskStarted, TaskSucceeded
 from tests import oracle
 
@@ -136,7 +137,7 @@ class Lives(RuleBasedStateMachine):
     def hear(self, chosen: int, says: list[tuple[str, int, Callable[[UUID, int], Report]]]) -> None:
         """A batch of reports on one task: of whoever has the attempt, or of a zombie."""
         task = self.choose(chosen)
-        batch = [(daemon, say(task.id, max(task.live.attempt + back, 1))) for daemon, back, say in says]
+        batch = [(DaemonOf("", daemon), say(task.id, max(task.live.attempt + back, 1))) for daemon, back, say in says]
         decided, refused = decide(batch, {task.id: task}, {}, [0.5] * len(batch))
         for decision in decided.values():
             assert decision.daemon is not None
@@ -147,8 +148,8 @@ class Lives(RuleBasedStateMachine):
         if task.live.status in ENDED_TASK:
             assert not decided, "an ended task went on"
         elif task.live.daemon is not None:
-            strangers = {d for d, _ in batch if d != task.live.daemon}
-            assert strangers <= {d for d, _ in refused}, "a stranger was not refused"
+            strangers = {d.name for d, _ in batch if d.name != task.live.daemon}
+            assert strangers <= {d.name for d, _ in refused}, "a stranger was not refused"
 
     @precondition(lambda self: any(t.live.status in ON_A_DAEMON for t in self.tasks.values()))
     @rule(chosen=st.integers(0, 100))

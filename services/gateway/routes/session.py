@@ -58,7 +58,7 @@ async def sign_in(
     return Response(answered, cookies=[_cookie(request, sessions, token, seconds)])
 
 
-@delete("/v1/session", status_code=200, operation_id="signOut", opt=PAGE, tags=["people"], security=[{}])
+@delete("/v1/session", status_code=204, operation_id="signOut", opt=PAGE, tags=["people"], security=[{}])
 async def sign_out(
     request: AnyRequest,
     database: NamedDependency[Database],

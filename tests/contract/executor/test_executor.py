@@ -488,18 +488,6 @@ def test_a_plan_too_long_for_one_frame_waits_with_that_reason_and_holds_up_nobod
     )
 
 
-def test_a_look_that_serves_one_directive_knows_that_another_waits_for_a_slot(stage: ServiceHarness) -> None:
-    stage.kill()  # it would take what is looked at
-    stage.rows.daemon(capacity=100)
-    full, other = stage.rows.directive(max_parallel=1), stage.rows.directive(max_parallel=5)
-    late = stage.rows.step(other, "late", status="ready")
-    assert short(looked(stage)) is False
-    stage.rows.running_step(full)
-    stage.rows.step(full, "waits", status="ready")
-    assert [step.step_id for step in looked(stage)] == [late]
-    assert short(looked(stage)) is True
-
-
 def looked(stage: ServiceHarness) -> list[DueStep]:
     """What the executor would find, were it woken."""
 
@@ -571,3 +559,15 @@ def test_slots_go_first_to_the_directive_with_the_fewest_tasks_running(stage: Se
     ]
     assert sorted(started, key=str) == sorted([idle, idle, busy], key=str)
     assert [t["attempt"] for t in stage.rows.all("task", directive_id=busy, status="starting")] == [2]
+
+
+def test_a_look_that_serves_one_directive_knows_that_another_waits_for_a_slot(stage: ServiceHarness) -> None:
+    stage.kill()  # it would take what is looked at; nothing follows that needs it
+    stage.rows.daemon(capacity=100)
+    full, other = stage.rows.directive(max_parallel=1), stage.rows.directive(max_parallel=5)
+    late = stage.rows.step(other, "late", status="ready")
+    assert short(looked(stage)) is False
+    stage.rows.running_step(full)
+    stage.rows.step(full, "waits", status="ready")
+    assert [step.step_id for step in looked(stage)] == [late]
+    assert short(looked(stage)) is True

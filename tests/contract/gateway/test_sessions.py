@@ -87,7 +87,7 @@ def test_a_persons_browser_may_what_the_person_may_and_ends_with_a_sign_out(stag
     assert client.get("/v1/overview").status_code == 200
     assert client.post("/v1/directives", json={"title": "t", "goal": "g"}).status_code == 403
     kept = dict(client.cookies)
-    assert client.delete("/v1/session").status_code == 200
+    assert client.delete("/v1/session").status_code == 204
     thief = browser()
     thief.cookies.update(kept)
     assert thief.get("/v1/overview").status_code == 401
@@ -159,7 +159,7 @@ def test_a_browser_whose_gateway_dies_as_it_signs_out_signs_out_again(
     with pytest.raises(httpx.TransportError):
         client.delete("/v1/session")
     restart(stage)
-    assert client.delete("/v1/session").status_code == 200
+    assert client.delete("/v1/session").status_code == 204
     thief = browser()
     thief.cookies.update(kept)
     assert thief.get("/v1/overview").status_code == 401
