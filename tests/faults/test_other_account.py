@@ -191,4 +191,8 @@ def test_by_tcp_everybody_hears_how_the_cluster_is_and_nothing_else(cluster: Clu
     assert len(routes) > 30
     answers = {route: answer(route[0], re.sub(r"\{.*?\}", SOMETHING, route[1]))[0] for route in routes}
     open_to_all = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics")}
+    open_to_all |= {
+        ("GET", "/signin/provider"),
+        ("POST", "/signin/token"),
+    }  # whether people sign in here, and with a code
     assert {route for route, status in answers.items() if status not in (401, 403)} == open_to_all
