@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from http import HTTPStatus
 
 from litestar.exceptions import HTTPException, NotFoundException
@@ -16,6 +17,7 @@ from shared.domain.repositories import folder_of
 MAX_BYTES = 4 << 20
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 """Of every repository of SHA-1, whether anything is in it or not."""
+_COMMIT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
 _PLAIN = ("--no-color", "--no-ext-diff", "--no-textconv", "--find-renames", "--full-index", "--submodule=short")
 
 
@@ -37,7 +39,12 @@ async def difference(repository_url: str | None, *revisions: str) -> Difference:
 
 
 async def since_first(repository_url: str | None, first: str, head: str) -> Difference:
-    """What changed from before a commit to another. The first commit of all is compared with nothing."""
+    """What changed from before a commit to another. The first commit of all is compared with nothing.
+
+    Both are as a daemon told them: what is no whole name of a commit is none.
+    """
+    if not (_COMMIT.fullmatch(first) and _COMMIT.fullmatch(head)):
+        raise NotFoundException("the commits aren't in the repository any more")
     folder = folder_of(repository_url)
     parent = await process.ask("-C", str(folder), "rev-parse", "--verify", "--quiet", f"{first}^") if folder else ""
     return await difference(repository_url, parent.strip() or _EMPTY_TREE, head)
